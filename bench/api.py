@@ -1,0 +1,393 @@
+"""The contract: the only module that methods, datasets, models, trainers and protocols must import.
+
+Every array is one image, never a batch. H and W are the pixels of the label image: a model that works at another size has
+its outputs resized, labels never are. Readers and protocols see NumPy only; torch is imported when a network or a method
+runs, not before, so that data workers and ``bench score`` start without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bench.metrics.tally import Tally
+
+IGNORE = 255  # label value of a pixel that counts nowhere
+
+Labels = NDArray[np.uint8]  # [H, W]
+Scores = NDArray[np.float32]  # [H, W]; higher is more suspicious; finite
+State = Mapping[str, NDArray[Any]]  # what fitting left behind; empty for a method that was not fitted
+Row = Mapping[str, NDArray[Any]]  # figures of one image
+Rows = Mapping[str, Row]  # by sample id, in the order of the ids
+
+File = NewType("File", str)  # a path given in a suite: its file name is part of a cell's key, its folder is not
+
+CITYSCAPES = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+"""The 19 evaluated classes of Cityscapes in the order of their train ids (cityscapesScripts, labels.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undefined:
+    """A figure that has no value here, and why. Never 0, -1 or NaN."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A figure, how exactly it is known and how far the sample of images lets it vary."""
+
+    value: float
+    err: float = 0.0  # certified half-width of the computation; 0 is exact
+    lo: float | None = None  # 2.5 and 97.5 percentiles of the bootstrap; None where none was made
+    hi: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a figure means. The identifier it stands under is its definition, not a label."""
+
+    title: str
+    definition: str
+    better: Literal["higher", "lower", "neither"] = "higher"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One labelled image."""
+
+    id: str  # unique in its dataset, stable across machines; letters, digits, '.', '_' and '-'
+    size: tuple[int, int]  # (H, W) of the labels
+    image: Callable[[], NDArray[np.uint8]]  # decodes on demand: uint8 [h, w, 3], RGB
+    labels: Labels | None = None  # train ids, 255 ignored
+    anomaly: Labels | None = None  # 0 usual, 1 anomaly, 255 ignored
+    group: str = ""  # images of one group (a drive, a sequence) are not independent
+    tags: Mapping[str, str] = field(default_factory=dict)  # such as weather: fog
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What one forward pass sees: a window of the scaled, perhaps mirrored image."""
+
+    sample: str
+    pixels: Tensor  # uint8 [3, h, w], RGB, on the device of the network
+    scale: float
+    flip: bool
+    window: tuple[int, int, int, int]  # top, left, bottom, right in the scaled image
+    scaled_size: tuple[int, int]  # (h, w) of the whole scaled image
+    image_size: tuple[int, int]  # (H, W) of the labels
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(h, w) of the pixels."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How an image becomes views and views become one prediction. Part of the key of a cell.
+
+    Windows average logits; scales and mirror images average probabilities or logits; the class map is the argmax of that.
+    The image is resized by bilinear interpolation with half-pixel centres, without antialiasing, rounded to uint8.
+    """
+
+    __pydantic_config__ = {"extra": "forbid", "strict": True}
+
+    size: tuple[int, int] | None = None  # (h, w) at scale 1; None is the image's own
+    window: tuple[int, int] | None = None  # (h, w); None is the whole image
+    stride: tuple[int, int] | None = None  # None is the window: no overlap but at the far edges
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False  # also the mirror image of every view
+    average: Literal["probabilities", "logits"] = "probabilities"
+
+    def __post_init__(self) -> None:
+        sizes = [*(self.size or ()), *(self.window or ()), *(self.stride or ())]
+        if any(side < 1 for side in sizes) or not self.scales or any(not scale > 0 for scale in self.scales):
+            raise ValueError("sizes, windows and strides are at least 1, scales above 0, and at least one scale")
+        if self.stride and not self.window:
+            raise ValueError("a stride needs a window")
+        if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
+            raise ValueError("a stride larger than its window leaves pixels unseen")
+
+
+class Prediction:
+    """What one network says about one view, or, merged, about one whole image.
+
+    Attributes are at label size, made on demand and shared by every method: ``prediction.logits`` is float32 [C, H, W],
+    ``prediction.features`` float32 [D, H, W]. ``prediction.raw[name]`` is an output at the network's own resolution, for
+    methods with ``raw`` in their ``needs``. Ask for the primitives (``max_logit``, ``other_mass`` ...) rather than for
+    the logits wherever they suffice: they are computed once for all methods.
+    """
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Tensor],
+        size: tuple[int, int],
+        *,
+        labels: Tensor | None = None,
+        image: Tensor | None = None,
+        again: Callable[[Tensor], Prediction] | None = None,
+        classify: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """``outputs``: float32 [C, h, w] or [h, w] each; ``size``: (H, W); ``labels``: uint8 [H, W] if not the argmax."""
+        self.raw: Mapping[str, Tensor] = outputs
+        self.size = size
+        self.image = image  # uint8 [3, h, w], RGB, as the network saw it
+        self.again = again  # float32 [3, h, w] in 0..255 -> a second opinion
+        self.classify = classify  # features [D, h, w] -> logits [C, h, w]
+        self._labels = labels
+        self._made: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name.startswith("_") or name not in self.raw:
+            raise AttributeError(f"this network gives {', '.join(sorted(self.raw)) or 'nothing'}, not {name!r}")
+        from bench.scoring import dense
+
+        return self._once(name, lambda: dense.resize(self.raw[name], self.size))
+
+    @property
+    def labels(self) -> Tensor:
+        """uint8 [H, W]: the class map that the network acts on."""
+        return self.argmax if self._labels is None else self._labels
+
+    @property
+    def max_logit(self) -> Tensor:
+        """float32 [H, W]."""
+        return self._top()[0]
+
+    @property
+    def argmax(self) -> Tensor:
+        """uint8 [H, W]: the class of the largest logit, the lowest class where two are equal."""
+        return self._top()[1]
+
+    def logsumexp(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: log sum_c exp(z_c / T)."""
+        others = self._others(temperature)[0]
+        return self._once(("lse", temperature), lambda: self.max_logit / temperature + others.log1p())
+
+    def other_mass(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: 1 - max_c softmax(z / T)_c, without the cancellation of computing it so."""
+        others = self._others(temperature)[0]
+        return self._once(("mass", temperature), lambda: others / (1 + others))
+
+    def entropy(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: Shannon entropy of softmax(z / T) in nats."""
+        others, weighted = self._others(temperature)
+        return self._once(("entropy", temperature), lambda: others.log1p() - weighted / (1 + others))
+
+    @property
+    def top2_margin(self) -> Tensor:
+        """float32 [H, W]: largest minus second largest logit."""
+
+        def margin() -> Tensor:
+            top = self.logits.topk(2, dim=0).values
+            return top[0] - top[1]
+
+        return self._once("margin", margin)
+
+    def softmax_at(self, index: Tensor) -> Tensor:
+        """float32 [n, C]: the class probabilities of n pixels by flat index, without the whole volume."""
+        return self.logits.flatten(1)[:, index].softmax(dim=0).T
+
+    def _top(self) -> tuple[Tensor, Tensor]:
+        from bench.scoring import dense
+
+        made: tuple[Tensor, Tensor] = self._once("top", lambda: dense.top(self.logits))
+        return made
+
+    def _others(self, temperature: float) -> tuple[Tensor, Tensor]:
+        from bench.scoring import dense
+
+        made: tuple[Tensor, Tensor] = self._once(
+            ("others", temperature), lambda: dense.others(self.logits, *self._top(), temperature)
+        )
+        return made
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A score that covers its view, at any resolution."""
+
+    score: Tensor  # float32 [h, w]; higher is more suspicious; finite
+    labels: Tensor | None = None  # uint8 [H, W]: only where `reference` reproduces a source that alters the class map
+
+
+@dataclass(frozen=True)
+class PlugIn:
+    """Parameters of a plug-in are fields of a frozen dataclass: typed, checked, printable, part of a cell's key."""
+
+    __pydantic_config__ = {"extra": "forbid", "strict": True}
+
+    name: ClassVar[str]
+    source: ClassVar[str]  # the paper, and where in it; or the page that defines it
+
+
+@dataclass(frozen=True)
+class Dataset(PlugIn, ABC):
+    """An ordered set of samples that knows how many it must hold.
+
+    A constructor opens no file. ``ids`` may list folders, ``load`` reads one sample; both are called in other processes
+    too and import neither torch nor numba.
+    """
+
+    class_names: ClassVar[tuple[str, ...]] = CITYSCAPES
+
+    @property
+    @abstractmethod
+    def gives(self) -> frozenset[str]:
+        """Which truths its samples carry: ``labels``, ``anomaly`` or both."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many samples there must be. ``bench run`` refuses any other number: a half-unpacked archive is no benchmark."""
+
+    @abstractmethod
+    def ids(self) -> Sequence[str]:
+        """The ids of all samples, sorted; independent of the file system's order."""
+
+    @abstractmethod
+    def load(self, index: int) -> Sample:
+        """The sample ``ids()[index]``."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """16 hex digits that change when a label or an image does."""
+
+
+@dataclass(frozen=True)
+class SegModel(PlugIn, ABC):
+    """A frozen segmentation network. A constructor reads no weight: that waits for ``load``."""
+
+    class_names: ClassVar[tuple[str, ...]] = CITYSCAPES
+
+    inference: Inference = field(default_factory=Inference, kw_only=True)
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Names of the outputs, and of what else a method may ask for: ``raw``, ``image``, ``again``, ``classify``."""
+        return frozenset({"logits", "raw", "image"})
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise MissingData if a file is absent. Called before anything is computed; loads nothing."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """16 hex digits of the weights and of the code that reads them."""
+
+    @abstractmethod
+    def load(self, device: str) -> None:
+        """Read the weights onto ``cpu``, ``cuda`` or ``cuda:1``. Called once in each process."""
+
+    @abstractmethod
+    def predict(self, view: View) -> Prediction:
+        """One forward pass. The prediction covers the view: its ``size`` is ``view.input_size``."""
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The network itself: the one door for trainers."""
+
+
+@dataclass(frozen=True)
+class Method(PlugIn, ABC):
+    """A rule that turns a prediction into one suspicion score per pixel.
+
+    It sees no label, file or metric. ``needs`` names what it reads: ``logits`` (the default), any other output of the
+    network, ``raw``, ``image``, ``again``, ``classify``. A model that does not give one of them makes the cell n/a.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    merge: ClassVar[Literal["merged", "views"]] = "merged"  # score the merged prediction, or each view and average
+    trainer: ClassVar[str | None] = None  # who fits it, unless it brings its own ``fit``
+    must_fit: ClassVar[bool] = False  # whether it means nothing unfitted
+    uses_outliers: ClassVar[bool] = False  # trained with data that shows anomalies: ranked apart
+
+    @abstractmethod
+    def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
+        """float32 over the whole view, at any resolution; higher is more suspicious.
+
+        ``state`` is what fitting left behind, empty where the suite asks for no fit.
+        """
+
+    def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
+        """Estimate ``state`` in one pass over labelled predictions (cheap fits only; others name a ``trainer``)."""
+        raise NotImplementedError
+
+    def confidence(self, score: Scores) -> Scores | None:
+        """Map a score to the probability of being right, in [0, 1]; None if it has no such reading."""
+        return None
+
+
+@dataclass(frozen=True)
+class Trainer(PlugIn, ABC):
+    """An estimator that several methods share, cheap enough for ``bench run`` to call it."""
+
+    version: ClassVar[int] = 1  # raised when its result changes
+
+    @abstractmethod
+    def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
+        """One pass over labelled predictions."""
+
+
+@dataclass(frozen=True)
+class Protocol(PlugIn, ABC):
+    """Which pixels count as what, and which figures are read off the counts.
+
+    Nothing of the network is needed after the tally, the rows and, for a second phase, the spooled maps. ``read`` must
+    depend on the multiset of pixels and on the rows alone, never on the order in which they came.
+    """
+
+    version: ClassVar[int]  # of the definition: raised with every change that moves a number
+    metrics: ClassVar[Mapping[str, Metric]]  # in the order of a table's columns; the first one ranks
+    needs: ClassVar[frozenset[str]]  # of a sample: ``labels``, ``anomaly``
+    scored: ClassVar[bool] = True  # False: reads the class map alone, once per model and not per method
+    needs_prediction: ClassVar[bool] = False  # whether it reads the class map
+    category_names: ClassVar[tuple[str, ...]]  # at most 64
+    second_phase: ClassVar[bool] = False
+    spool: ClassVar[Literal["float16", "float32"]] = "float16"
+
+    @abstractmethod
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        """uint8 [H, W]: an index into ``category_names``, 255 ignored. ``predicted`` is the class map, uint8 [H, W]."""
+
+    def row(self, sample: Sample, predicted: Labels | None) -> Row:
+        """Figures of one image that are not counts of scores. The engine adds ``bins`` and ``bin_counts`` itself."""
+        return {}
+
+    @abstractmethod
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        """The figures, in the order of ``metrics``. ``tally`` is None where ``scored`` is False."""
+
+    @abstractmethod
+    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        """The figures of R resamples, [R] each, NaN where one is undefined; metrics without an interval are left out.
+
+        ``weights`` is [R, images]: how often each image, in the order of ``rows``, is in the resample.
+        """
+
+    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float] | Undefined:
+        """What the second phase takes from the first, such as a threshold."""
+        raise NotImplementedError
+
+    def frame(
+        self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
+    ) -> Row:
+        """Second phase: figures of one image from its spooled map. They join the row of the first phase."""
+        raise NotImplementedError

@@ -1,0 +1,57 @@
+"""Errors whose cause is outside this code base.
+
+* UserError            printed as one line, no traceback, exit status 2
+  - UnknownName        a name in a suite or on the command line that nothing answers to
+  - BadSuite           a suite file that does not say what it must
+  - BadPlugin          a method, dataset, model or submission that breaks its contract
+  - MissingData        a dataset or weight file that is absent, short or altered
+  - BadScores          score maps made elsewhere that cannot be evaluated as they are
+  - RunInUse           a run directory that another process owns
+  - CannotWrite        a full disk, a read-only folder: nothing half-written stays behind
+  - NotFitted          a trained method without its training
+
+Anything else that escapes is our bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """What was asked, what was found, what to do next."""
+
+
+class UnknownName(UserError):
+    """Carry the nearest known names, so that a typo costs one second."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], where: str) -> None:
+        self.kind, self.name, self.known, self.where = kind, name, sorted(known), where
+        near = get_close_matches(name, self.known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.known) or 'none'}"
+        super().__init__(f"{where}: unknown {kind} {name!r}; {hint}")
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str], str]]:
+        return UnknownName, (self.kind, self.name, self.known, self.where)
+
+
+class BadSuite(UserError): ...
+
+
+class BadPlugin(UserError): ...
+
+
+class MissingData(UserError): ...
+
+
+class BadScores(UserError): ...
+
+
+class RunInUse(UserError): ...
+
+
+class CannotWrite(UserError): ...
+
+
+class NotFitted(UserError): ...

@@ -1,0 +1,1 @@
+"""Results to pages. A report computes no number."""

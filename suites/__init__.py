@@ -1,0 +1,1 @@
+"""Suite files; a package so that they travel in the wheel."""
