@@ -10,9 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NewType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NewType
 
 import numpy as np
+from annotated_types import Gt
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ State = Mapping[str, NDArray[Any]]  # what fitting left behind; empty for a meth
 Row = Mapping[str, NDArray[Any]]  # figures of one image
 Rows = Mapping[str, Row]  # by sample id, in the order of the ids
 
+Positive = Annotated[float, Gt(0)]
 File = NewType("File", str)  # a path given in a suite: its file name is part of a cell's key, its folder is not
 
 CITYSCAPES = (
@@ -246,7 +248,10 @@ class Dataset(PlugIn, ABC):
     too and import neither torch nor numba.
     """
 
-    class_names: ClassVar[tuple[str, ...]] = CITYSCAPES
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the label values."""
+        return CITYSCAPES
 
     @property
     @abstractmethod
@@ -270,14 +275,21 @@ class Dataset(PlugIn, ABC):
     def digest(self) -> str:
         """16 hex digits that change when a label or an image does."""
 
+    def check(self) -> None:
+        """Raise MissingData for the first thing that is absent, short or altered. Decodes labels, not images."""
+        self.ids()
+
 
 @dataclass(frozen=True)
 class SegModel(PlugIn, ABC):
     """A frozen segmentation network. A constructor reads no weight: that waits for ``load``."""
 
-    class_names: ClassVar[tuple[str, ...]] = CITYSCAPES
-
     inference: Inference = field(default_factory=Inference, kw_only=True)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the logits; a pair of network and data set with different ones is not applicable."""
+        return CITYSCAPES
 
     @property
     def gives(self) -> frozenset[str]:

@@ -9,6 +9,7 @@
   - RunInUse           a run directory that another process owns
   - CannotWrite        a full disk, a read-only folder: nothing half-written stays behind
   - NotFitted          a trained method without its training
+  - WorkerDied         a process of ours that the system ended
 
 Anything else that escapes is our bug and keeps its traceback.
 """
@@ -55,3 +56,6 @@ class CannotWrite(UserError): ...
 
 
 class NotFitted(UserError): ...
+
+
+class WorkerDied(UserError): ...

@@ -110,8 +110,9 @@ def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 def cannot_write(path: Path, error: OSError) -> Exception:
     """The UserError for a failed write, or the error itself if it is neither a full disk nor a refusal."""
-    if error.errno in FULL:
-        return CannotWrite(f"{path}: no room left ({error.strerror}); free some space and run the same command again")
+    # NumPy reports a short write in words and without a number.
+    if error.errno in FULL or (error.errno is None and "requested and" in str(error)):
+        return CannotWrite(f"{path}: no room left ({error.strerror or error}); free some space and run the same command again")
     if error.errno in REFUSED:
         return CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another place with --out")
     return error

@@ -21,9 +21,7 @@ def resize(output: Tensor, size: tuple[int, int]) -> Tensor:
 def top(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The largest of [C, H, W] logits and its class as uint8, the lowest class where two are equal."""
     values, classes = logits.max(dim=0)
-    # max does not promise which of two equal maxima it names, on a GPU least of all.
-    first = (logits == values).to(torch.uint8).argmax(dim=0) if logits.is_cuda else classes
-    return values, first.to(torch.uint8)
+    return values, classes.to(torch.uint8)
 
 
 def others(logits: Tensor, largest: Tensor, classes: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,360 @@
+"""The command line: parse, call, print. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bench import __version__
+from bench.errors import BadSuite, CannotWrite, MissingData, UnknownName, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.suite import Suite
+
+app = typer.Typer(
+    help="Evaluate anomaly and misclassification detection in semantic segmentation.",
+    epilog="Start with: bench run demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+new = typer.Typer(help="Write a plug-in to start from.", no_args_is_help=True)
+data = typer.Typer(help="Write data sets to disk.", no_args_is_help=True)
+app.add_typer(new, name="new")
+app.add_typer(data, name="data")
+
+KINDS = ("methods", "models", "datasets", "protocols", "trainers", "suites")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 our bug, 2 the user can fix it, 130 interrupted with everything finished so far on disk."""
+    try:
+        returned = app(list(sys.argv[1:] if argv is None else argv), prog_name="bench", standalone_mode=False)
+    except UserError as error:
+        _say(f"bench: {error}")
+        return 2
+    except typer.TyperException as error:
+        message = getattr(error, "format_message", lambda: str(error))()
+        if message:  # empty where the help was all there was to say
+            _say(f"bench: {message} Try 'bench --help'.")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        _say("bench: interrupted; what was finished is on disk, the same command goes on from there")
+        return 130
+    return int(returned or 0)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ood-seg-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")] = False,
+) -> None:
+    pass
+
+
+Suites = Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")]
+Only = Annotated[
+    str | None, typer.Option(metavar="AXIS=GLOB,...", help="Keep these cells; axes: protocol, model, dataset, method, cell.")
+]
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", metavar="NAME[:k=v,...]", help="Replace the suite's methods. Repeatable.")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.")
+]
+Format = Annotated[str, typer.Option("--format", help="How to print it.")]
+
+
+@app.command()
+def run(
+    suites: Suites,
+    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<suite>.")] = None,
+    only: Only = None,
+    method: Methods = None,
+    model: Models = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="First N images only; marks results partial.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that each hold the network.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead of each of those.")] = 1,
+    shard: Annotated[int | None, typer.Option(min=1, help="Images per shard, the unit of resume. Default: by size.")] = None,
+    keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Keep the score maps in RUN/spool.")] = False,
+) -> None:
+    """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
+    from rich.console import Console
+
+    from bench import engine
+    from bench.progress import Bar
+
+    for name in suites:
+        suite = _suite(name, only, method, model)
+        folder = _run_folder(out, suite.name, len(suites))
+        options = engine.Options(
+            limit=limit,
+            processes=processes,
+            workers=workers,
+            shard=shard,
+            keep_maps=keep_maps,
+            command=_command(folder),
+        )
+        console = Console(stderr=True)
+        with Bar(console) as bar:
+            for result in engine.run(suite, folder, options, bar):
+                _progress_line(console, result)
+        page = _write_report(folder, "html")
+        typer.echo(_table(folder))
+        typer.echo(f"report: {page}")
+
+
+def _command(folder: Path) -> str:
+    return shlex.join(["bench", "run", str(folder / "suite.yaml"), "--out", str(folder)])
+
+
+def _run_folder(out: Path | None, name: str, suites: int) -> Path:
+    if out is None:
+        return Path("runs", name)
+    return out / name if suites > 1 else out
+
+
+def _progress_line(console: Console, result: Any) -> None:
+    from bench.api import Value
+
+    name, figure = next(iter(result.metrics.items()))
+    shown = f"{name} {figure.value:.4f}" if isinstance(figure, Value) else f"n/a: {result.not_applicable or figure.reason}"
+    label = " / ".join(result.labels.values())
+    console.print(f"{label}: {shown}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def check(suites: Suites, only: Only = None, method: Methods = None, model: Models = None) -> None:
+    """Do all that 'bench run' does before it computes: names, parameters, files, labels, impossible pairs."""
+    from bench import engine
+
+    for name in suites:
+        suite = _suite(name, only, method, model)
+        checked = engine.check(suite)
+        for cell in suite.cells:
+            reason = checked.refused.get(cell.key)
+            typer.echo(f"{cell.key}  {cell}" + (f"  n/a: {reason}" if reason else ""))
+        images = sum(data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values())
+        typer.echo(f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run")
+
+
+@app.command("list")
+def list_(kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = "methods") -> None:
+    """List plug-ins and shipped suites."""
+    from bench import registry
+    from bench.suite import shipped
+
+    if kind not in KINDS:
+        raise UnknownName("list", kind, KINDS, "bench list")
+    if kind == "suites":
+        rows = [(name, _first_comment(path)) for name, path in shipped().items()]
+    else:
+        singular: Any = kind.removesuffix("s")
+        rows = [(name, _about(entry)) for name, entry in registry.found(singular).items()]
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        typer.echo(f"{name:<{width}}  {text}")
+
+
+def _about(entry: Any) -> str:
+    if hasattr(entry, "reason"):
+        return f"cannot be used: {entry.reason}"
+    return str(entry.__doc__ or "").strip().splitlines()[0]
+
+
+def _first_comment(path: Path) -> str:
+    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    format_: Annotated[Literal["table", "json", "md"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """Print the results of a run. The JSON is a list of records; docs/results.md describes them."""
+    from bench import records, store
+
+    if format_ == "json":
+        found = store.read_run(folder)
+        typer.echo(json.dumps({"schema": records.SCHEMA, "records": records.records(found.results)}, indent=1))
+    elif format_ == "md":
+        typer.echo(_rendered(folder, "md"))
+    else:
+        typer.echo(_table(folder))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    format_: Annotated[Literal["html", "md"], typer.Option("--format", help="The kind of page.")] = "html",
+    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: RUN/report.<format>.")] = None,
+) -> None:
+    """Write a page from the results of a run."""
+    typer.echo(str(_write_report(folder, format_, out)))
+
+
+def _write_report(folder: Path, format_: str, out: Path | None = None) -> Path:
+    from bench import files
+
+    page = out or folder / f"report.{format_}"
+    text = _rendered(folder, format_)
+    with files.writing(page, "w") as file:
+        file.write(text)
+    return page
+
+
+def _rendered(folder: Path, format_: str) -> str:
+    from bench import store, summary
+    from bench.reports import html, markdown
+
+    found = store.read_run(folder)
+    render: Callable[..., str] = html.render if format_ == "html" else markdown.render
+    return render(found, summary.compute(found))
+
+
+def _table(folder: Path) -> str:
+    from bench import store
+    from bench.reports import terminal
+
+    return terminal.render(store.read_run(folder))
+
+
+@app.command()
+def score(
+    protocol: Annotated[str, typer.Option(metavar="NAME[:k=v,...]", help="The definition; see 'bench list protocols'.")],
+    labels: Annotated[Path, typer.Option(help="Folder of PNG labels: 0, 1, 255, or train ids.")],
+    scores: Annotated[Path | None, typer.Option(help="Folder of .npy or .npz maps, or a spool; higher is suspicious.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Folder of class maps, where the protocol needs them.")] = None,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples; 0 for no interval.")] = 1000,
+    budget: Annotated[int, typer.Option(min=2**16, help="Bytes of exact keys before counts are certified.")] = 2**30,
+) -> None:
+    """Evaluate score maps made elsewhere, paired with their labels by file name."""
+    from bench import evaluate
+    from bench.api import Undefined
+
+    name, params = _named(protocol, "--protocol")
+    definition = evaluate.protocol_named(name, params)
+    found = evaluate.evaluate(definition, scores, labels, predictions, seed=seed, resamples=bootstrap, budget=budget)
+    if format_ == "json":
+        figures = {name: asdict(figure) for name, figure in found.figures.items()}
+        text = {"schema": 1, "protocol": found.protocol, "evaluator": f"{found.protocol} {found.version}"}
+        typer.echo(json.dumps({**text, "images": found.images, "pixels": found.pixels, "metrics": figures, "notes": found.notes}, indent=1))
+        return
+    typer.echo(f"{found.protocol}, {found.images} images, " + ", ".join(f"{n} {c} pixels" for c, n in found.pixels.items()))
+    for metric, figure in found.figures.items():
+        if isinstance(figure, Undefined):
+            typer.echo(f"  {metric:<18} n/a  {figure.reason}")
+            continue
+        interval = f"  [{figure.lo:.6g}, {figure.hi:.6g}]" if figure.lo is not None and figure.hi is not None else ""
+        certified = f" ± {figure.err:.1e}" if figure.err else ""
+        typer.echo(f"  {metric:<18} {figure.value:.6g}{certified}{interval}")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+
+
+@new.command("method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Lower case, such as my_score.")],
+    folder: Annotated[Path | None, typer.Option(help="Where to write it. Default: methods/ of a clone, else $BENCH_PLUGINS.")] = None,
+) -> None:
+    """Write methods/NAME.py, a method that runs, to change into yours."""
+    from bench import scaffold
+
+    typer.echo(str(scaffold.write_method(name, folder)))
+
+
+@data.command()
+def toytown(
+    layout: Annotated[str, typer.Option(help="On-disk layout to write.")],
+    out: Annotated[Path, typer.Option(help="An empty or absent folder.")],
+    images: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    size: Annotated[str, typer.Option(metavar="HxW", help="Pixels, such as 256x512.")] = "256x512",
+    split: Annotated[Literal["train", "val", "anomaly"], typer.Option(help="Which scenes.")] = "val",
+    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+) -> None:
+    """Draw the synthetic street scenes into the folders and label values of a real data set."""
+    from bench import registry
+    from bench.datasets import layouts
+
+    try:
+        height, width = (int(side) for side in size.lower().split("x"))
+    except ValueError:
+        raise BadSuite(f"--size is {size!r}, wanted HxW such as 256x512") from None
+    params = {"split": split, "images": images, "height": height, "width": width, "seed": seed}
+    scenes = registry.build("dataset", "toytown", params, where="bench data toytown")
+    layouts.write(layout, scenes, out)
+    typer.echo(f"{images} images of {height}x{width} in {out}")
+
+
+def _suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
+    from bench import suite as suites
+
+    replacing: dict[str, list[Any]] = {}
+    for axis, given in (("methods", methods), ("models", models)):
+        if given:
+            named = [_named(text, f"--{axis.removesuffix('s')}") for text in given]
+            replacing[axis] = [{entry: params} if params else entry for entry, params in named]
+    loaded = suites.load(suites.locate(name), replacing)
+    return loaded.only(_patterns(only)) if only else loaded
+
+
+def _patterns(only: str) -> Mapping[str, str]:
+    """``dataset=toytown*,method=msp``; a comma inside brackets belongs to its pattern."""
+    patterns: dict[str, str] = {}
+    for part in _split(only):
+        axis, equals, pattern = part.partition("=")
+        if not equals:
+            raise BadSuite(f"--only: {part!r} must be AXIS=GLOB, such as method=msp")
+        patterns[axis.strip()] = pattern.strip()
+    return patterns
+
+
+def _named(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """``energy:temperature=2`` as a name and its parameters, values read as YAML reads them."""
+    import yaml
+
+    name, _, rest = text.partition(":")
+    params: dict[str, Any] = {}
+    for part in _split(rest) if rest else []:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise BadSuite(f"{where}: {part!r} must be name=value")
+        try:
+            params[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise BadSuite(f"{where}: {value!r} is not a YAML value") from None
+    return name, params
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, current = [], 0, ""
+    for character in text:
+        depth += character in "[{"
+        depth -= character in "]}"
+        if character == "," and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    return [*parts, current]

@@ -1,0 +1,500 @@
+"""Cells to results: check, plan, one pass per model and data set, second phases, figures, resume."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol as Interface
+
+import numpy as np
+from numpy.typing import NDArray
+
+import bench
+from bench import fitting, inference, metrics, numerics, registry, scoring, shards, store, summary
+from bench.api import Dataset, Method, Protocol, Row, SegModel, Undefined, Value
+from bench.errors import MissingData, NotFitted
+from bench.executors.local import Local
+from bench.intervals import intervals
+from bench.loading import Loader
+from bench.metrics.tally import Tally
+from bench.numerics import Numerics
+from bench.shards import CellTask, Task
+from bench.store import Plan, Result
+from bench.suite import Cell, Ref, Suite
+
+SHARD_PIXELS = 2**23  # of labels; what a kill can cost, and how many exact keys a process holds per cell
+SHARD_IMAGES = 16
+
+
+class Reporter(Interface):
+    """Who is told how far a run is."""
+
+    def begin(self, images: int) -> None: ...
+    def stage(self, label: str) -> None: ...
+    def advance(self, images: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes how a run is done, and no number."""
+
+    limit: int | None = None  # first N images only; marks results partial
+    processes: int = 1
+    workers: int = 1
+    shard: int | None = None  # images; None is by size
+    keep_maps: bool = False
+    command: str = ""
+
+
+@dataclass
+class Checked:
+    """What was found to be there, and its digests."""
+
+    models: dict[Ref, SegModel] = field(default_factory=dict)
+    datasets: dict[Ref, Dataset] = field(default_factory=dict)
+    model_digests: dict[Ref, str] = field(default_factory=dict)
+    data_digests: dict[Ref, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # cell key: why the pair is not applicable
+
+
+@dataclass
+class Job:
+    """A cell under way."""
+
+    cell: Cell
+    key: str
+    protocol: Protocol
+    depends: dict[str, str]
+    images: int
+    partial: bool
+    fitted: fitting.Fitted | None = None
+    spool: str | None = None
+    pixels: int = 0  # counted so far, over all shards
+    folded: bool = False
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def stamp(self) -> str:
+        """What a shard must have been made with to be merged."""
+        return hashlib.sha256(json.dumps(self.depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check(suite: Suite) -> Checked:
+    """Find every missing file, short data set and impossible pair before anything is computed."""
+    checked = Checked()
+    for cell in suite.cells:
+        for ref in filter(None, [cell.dataset, cell.method and cell.method.fit]):
+            if ref not in checked.datasets:
+                data: Dataset = ref.build()
+                data.check()
+                if len(data.ids()) != data.count:
+                    raise MissingData(f"dataset {ref.label} has {len(data.ids())} images, its card says {data.count}")
+                checked.datasets[ref] = data
+        if cell.model not in checked.models:
+            model: SegModel = cell.model.build()
+            model.check()
+            checked.models[cell.model] = model
+        if reason := _refusal(cell, checked):
+            checked.refused[cell.key] = reason
+    checked.model_digests = {ref: model.digest() for ref, model in checked.models.items()}
+    checked.data_digests = {ref: data.digest() for ref, data in checked.datasets.items()}
+    return checked
+
+
+def _refusal(cell: Cell, checked: Checked) -> str | None:
+    """Why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
+    model, data = checked.models[cell.model], checked.datasets[cell.dataset]
+    protocol: Protocol = cell.protocol.build()
+    if lacking := protocol.needs - data.gives:
+        return f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
+    if "labels" in protocol.needs and model.class_names != data.class_names:
+        return f"{cell.model.label} and {cell.dataset.label} name different classes"
+    if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels"} & model.gives:
+        return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
+    if cell.method is None:
+        return None
+    method: Method = cell.method.build()
+    offers = inference.offered(model, merged=method.merge == "merged")
+    if lacking := method.needs - offers:
+        return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {', '.join(sorted(offers))}"
+    if method.must_fit and cell.method.fit is None:
+        raise NotFitted(
+            f"{cell.method.label} means nothing unfitted; say in the suite on what: "
+            f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
+        )
+    return None
+
+
+def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> Iterator[Result]:
+    """Yield the result of each cell that has no fresh one yet, writing it first. The directory is this process's own."""
+    with store.owned(run_dir):
+        checked = check(suite)
+        how = numerics.resolve(suite.numerics)
+        numerics.apply(how)
+        store.write_plan(run_dir, plan_of(suite), suite.text)
+        executor = Local(options.processes)
+        try:
+            yield from _run(suite, run_dir, options, reporter, checked, how, executor)
+        finally:
+            executor.close()
+        finished = store.read_run(run_dir)
+        store.write_json(run_dir / "summaries.json", summary.compute(finished))
+
+
+def plan_of(suite: Suite) -> Plan:
+    rules = tuple(rule.model_dump() for rule in suite.summaries)
+    keys, cells = tuple(cell.key for cell in suite.cells), tuple(cell.labels() for cell in suite.cells)
+    return Plan(suite.name, suite.title, suite.note, keys, rules, cells)
+
+
+def _run(
+    suite: Suite, run_dir: Path, options: Options, reporter: Reporter, checked: Checked, how: Numerics, executor: Local
+) -> Iterator[Result]:
+    groups: dict[tuple[Ref, Ref], list[Job]] = {}
+    for cell in suite.cells:
+        job = _job(cell, checked, how, options)
+        if _fresh(run_dir, job, checked.refused.get(job.key)):
+            continue
+        if reason := checked.refused.get(job.key):
+            result = _not_applicable(job, reason, options, how)
+            store.write_result(run_dir, result, {})
+            yield result
+        else:
+            groups.setdefault((cell.model, cell.dataset), []).append(job)
+    reporter.begin(_images(groups, run_dir))
+    for (model, dataset), jobs in groups.items():
+        reporter.stage(f"{model.label} on {dataset.label}")
+        _fit(jobs, checked, how, options, executor, reporter)
+        yield from _pass(run_dir, model, dataset, jobs, how, options, executor, reporter)
+
+
+def _job(cell: Cell, checked: Checked, how: Numerics, options: Options) -> Job:
+    count = checked.datasets[cell.dataset].count
+    images = min(options.limit or count, count)
+    protocol: Protocol = cell.protocol.build()
+    depends = {
+        "protocol": f"{protocol.name} {protocol.version}",
+        "metrics": str(metrics.NUMBERS),
+        "scoring": str(scoring.NUMBERS),
+        "model": f"{registry.digest('model', cell.model.name)} {checked.model_digests[cell.model]}",
+        "dataset": checked.data_digests[cell.dataset],
+        "numerics": how.digest(),
+    }
+    if cell.method:
+        depends["method"] = registry.digest("method", cell.method.name)
+        if cell.method.fit:
+            depends["fitted"] = fitting.key_of(_origin(cell, checked, how))
+    return Job(cell, cell.key, protocol, depends, images, images < count)
+
+
+def _origin(cell: Cell, checked: Checked, how: Numerics) -> dict[str, Any]:
+    assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - callers looked
+    digests = checked.model_digests[cell.model], checked.data_digests[cell.method.fit]
+    return fitting.origin(cell.method, cell.model, *digests, cell.seed, how)
+
+
+def _fresh(run_dir: Path, job: Job, refused: str | None) -> bool:
+    """Whether a result is there that today's files would make again."""
+    path = store.result_path(run_dir, job.key)
+    if not path.is_file():
+        return False
+    old = store.read_result(path)
+    if refused or old.not_applicable:
+        return old.not_applicable == refused
+    # A full result stands in for a limited one: it is the better answer to the same question.
+    return dict(old.depends) == job.depends and (not old.partial or (job.partial and old.images == job.images))
+
+
+def _images(groups: Mapping[tuple[Ref, Ref], list[Job]], run_dir: Path) -> int:
+    """How many images the run will look at, all phases and fits together."""
+    total = 0
+    fits: set[str] = set()
+    for jobs in groups.values():
+        total += jobs[0].images * (2 if any(job.protocol.second_phase for job in jobs) else 1)
+        for job in jobs:
+            key = job.depends.get("fitted")
+            if key and key not in fits and not fitting.path_of(key).is_file() and job.cell.method:
+                fits.add(key)
+                total += fitting.data_of(job.cell.method).count
+    return total
+
+
+def _fit(
+    jobs: Sequence[Job], checked: Checked, how: Numerics, options: Options, executor: Local, reporter: Reporter
+) -> None:
+    """Load what was fitted before, and fit what a suite declares and nobody has."""
+    for job in jobs:
+        key, method = job.depends.get("fitted"), job.cell.method
+        if key is None or method is None or method.fit is None:
+            continue
+        if not fitting.path_of(key).is_file():
+            data = fitting.data_of(method)
+            reporter.stage(f"fitting {method.label}")
+            model = executor.worker.model(job.cell.model, how)
+            with Loader(data, (method.fit.name, method.fit.given), options.workers) as loader:
+                fitting.fit(method, model, _origin(job.cell, checked, how), loader, how)
+            reporter.advance(data.count)
+        job.fitted = fitting.load(key)
+
+
+def _pass(
+    run_dir: Path,
+    model: Ref,
+    dataset: Ref,
+    jobs: list[Job],
+    how: Numerics,
+    options: Options,
+    executor: Local,
+    reporter: Reporter,
+) -> Iterator[Result]:
+    """Go over one data set with one network, for all cells that want it."""
+    for job in jobs:
+        if (job.protocol.second_phase or options.keep_maps) and job.cell.method:
+            labels = (model.label, dataset.label, job.cell.method.label, job.protocol.spool)
+            job.spool = str(store.spool_folder(run_dir, labels).relative_to(run_dir))
+    ranges = _ranges(jobs[0].images, options.shard or _shard_size(dataset))
+    reporter.stage(f"{model.label} on {dataset.label}")
+    _phase(1, run_dir, model, dataset, jobs, ranges, how, options, executor, reporter)
+    second = [job for job in jobs if job.protocol.second_phase]
+    for job in jobs:
+        if not job.protocol.second_phase:
+            yield _finish(run_dir, job, ranges, how, options)
+    ready = []
+    for job in second:
+        tally, rows, _ = _merged(run_dir, job, ranges, 1)
+        assert tally is not None  # noqa: S101 - a protocol with a second phase is scored
+        found = job.protocol.parameters(tally, rows)
+        if isinstance(found, Undefined):
+            yield _finish(run_dir, job, ranges, how, options)
+        else:
+            job.parameters = found
+            ready.append(job)
+    if ready:
+        _phase(2, run_dir, model, dataset, ready, ranges, how, options, executor, reporter)
+    for job in ready:
+        yield _finish(run_dir, job, ranges, how, options)
+    _drop_spool(run_dir, jobs, options)
+
+
+def _ranges(images: int, size: int) -> list[tuple[int, int]]:
+    return [(start, min(start + size, images)) for start in range(0, images, size)]
+
+
+def _shard_size(dataset: Ref) -> int:
+    height, width = shards.dataset_of(dataset).load(0).size
+    return max(1, min(SHARD_IMAGES, SHARD_PIXELS // (height * width)))
+
+
+def _phase(
+    phase: int,
+    run_dir: Path,
+    model: Ref,
+    dataset: Ref,
+    jobs: Sequence[Job],
+    ranges: Sequence[tuple[int, int]],
+    how: Numerics,
+    options: Options,
+    executor: Local,
+    reporter: Reporter,
+) -> None:
+    """Bring the shards of one phase to disk, as far as they are not there."""
+    tasks: list[Task] = []
+    mine = {job.key: job for job in jobs}
+    ids = shards.dataset_of(dataset).ids()
+    for start, stop in ranges:
+        todo = []
+        for job in jobs:
+            if _shard_there(run_dir, job, start, stop, phase, ids[start:stop]):
+                _account(run_dir, job, start, stop, phase)
+            else:
+                todo.append(job)
+        if todo:
+            cells = tuple(_cell_task(job) for job in todo)
+            tasks.append(Task(run_dir, model, dataset, cells, start, stop, how, options.workers, phase))
+        else:
+            reporter.advance(stop - start)
+    for task in executor.run(tasks, reporter.advance):
+        for cell in task.cells:
+            _account(run_dir, mine[cell.key], task.start, task.stop, phase)
+
+
+def _cell_task(job: Job) -> CellTask:
+    fitted = job.fitted.key if job.fitted else None
+    method = job.cell.method
+    budget = job.cell.budget
+    return CellTask(
+        job.key, job.cell.protocol, method, fitted, budget, job.folded, job.stamp, job.spool, dict(job.parameters)
+    )
+
+
+def _shard_there(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: Sequence[str]) -> bool:
+    path = shards.path_of(run_dir, job.key, start, stop, phase)
+    if not path.is_file():
+        return False
+    stamp, found = shards.stamp_of(path)
+    if stamp != job.stamp or found != list(ids):
+        path.unlink()
+        return False
+    if phase == 1 and job.spool:
+        return all((run_dir / job.spool / "scores" / f"{sample}.npy").is_file() for sample in ids)
+    return True
+
+
+def _account(run_dir: Path, job: Job, start: int, stop: int, phase: int) -> None:
+    """Keep what lies on disk within the budget: once a cell as a whole folds, so do the shards it has."""
+    if phase != 1 or not job.protocol.scored:
+        return
+    path = shards.path_of(run_dir, job.key, start, stop, phase)
+    shard = shards.read(path)
+    assert shard.tally is not None  # noqa: S101 - the protocol is scored
+    job.pixels += shard.tally.pixels
+    if job.folded:
+        _fold_shard(path, shard)
+    elif job.pixels * 4 > job.cell.budget:
+        job.folded = True
+        for other in sorted(path.parent.glob("phase1-*.npz")):
+            _fold_shard(other, shards.read(other))
+
+
+def _fold_shard(path: Path, shard: shards.Shard) -> None:
+    if shard.tally is not None and shard.tally.exact:
+        shard.tally.fold()
+        shards.write(path, shard)
+
+
+@dataclass
+class _Cost:
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory_mb: float = 0.0
+
+    def add(self, shard: shards.Shard) -> None:
+        for stage, spent in shard.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        self.memory_mb = max(self.memory_mb, shard.memory_mb)
+
+
+def _merged(
+    run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], phase: int
+) -> tuple[Tally | None, dict[str, Row], _Cost]:
+    """All shards of a phase as one: counts add, rows unite, sorted by id; an id that comes twice is an error."""
+    tally = Tally(len(job.protocol.category_names), job.cell.budget) if job.protocol.scored and phase == 1 else None
+    rows: dict[str, Row] = {}
+    cost = _Cost()
+    for start, stop in ranges:
+        shard = shards.read(shards.path_of(run_dir, job.key, start, stop, phase))
+        if twice := rows.keys() & shard.rows.keys():
+            raise MissingData(f"{job.cell}: sample {min(twice)} was counted twice; delete {run_dir / 'work'} and run again")
+        if tally is not None and shard.tally is not None:
+            tally.merge(shard.tally)
+        rows |= shard.rows
+        cost.add(shard)
+    return tally, dict(sorted(rows.items())), cost
+
+
+def _finish(run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], how: Numerics, options: Options) -> Result:
+    """Read the figures off the merged counts and write the result."""
+    tally, rows, cost = _merged(run_dir, job, ranges, 1)
+    if job.parameters:
+        _, second, more = _merged(run_dir, job, ranges, 2)
+        rows = {sample: {**rows[sample], **second[sample]} for sample in rows}
+        cost.seconds |= more.seconds
+    clock = shards.Clock()
+    with clock("read"):
+        figures = dict(job.protocol.read(tally, rows))
+    with clock("bootstrap"):
+        figures, replicates = intervals(job.protocol, figures, rows, job.cell.seed, job.cell.bootstrap)
+    pixels = {}
+    arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}
+    if tally is not None:
+        counts = tally.counts()
+        pixels = {name: counts.column([index]).total for index, name in enumerate(job.protocol.category_names)}
+        arrays |= {f"counts.{name}": array for name, array in tally.folded_arrays().items()}
+    arrays["ids"] = np.array(list(rows))
+    result = replace(
+        _result(job, options, how),
+        metrics=figures,
+        pixels=pixels,
+        seconds=cost.seconds | clock.seconds,
+        memory_mb=round(max(cost.memory_mb, shards.peak_memory()), 1),
+    )
+    store.write_result(run_dir, result, arrays)
+    store.drop_work(run_dir, job.key)
+    return result
+
+
+def _result(job: Job, options: Options, how: Numerics) -> Result:
+    refs = {axis: ref for axis, ref in job.cell.refs().items() if ref}
+    about: dict[str, dict[str, Any]] = {
+        axis: {"source": registry.plugin(ref.kind, ref.name, where=ref.label).source} for axis, ref in refs.items()
+    }
+    about["protocol"]["version"] = job.protocol.version
+    if job.cell.method:
+        about["method"]["uses_outliers"] = registry.plugin("method", job.cell.method.name, where="").uses_outliers
+    return Result(
+        key=job.key,
+        cell=job.cell.spelled(),
+        labels=job.cell.labels(),
+        metrics={},
+        definitions=job.protocol.metrics,
+        about=about,
+        images=job.images,
+        partial=job.partial,
+        depends=job.depends,
+        provenance=_provenance(options, how, job.key),
+        fitted=job.fitted.shown() if job.fitted else None,
+    )
+
+
+def _not_applicable(job: Job, reason: str, options: Options, how: Numerics) -> Result:
+    figures = {name: Undefined(reason) for name in job.protocol.metrics}
+    return replace(_result(job, options, how), metrics=figures, images=0, partial=False, not_applicable=reason)
+
+
+def _provenance(options: Options, how: Numerics, key: str) -> dict[str, Any]:
+    return {
+        "ood_seg_bench": bench.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        **{name: _version(name) for name in ("torch", "numpy", "numba", "scipy")},
+        "numerics": asdict(how),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": f"{options.command} --only cell={key}".strip(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _commit() -> str:
+    """The commit of the clone that this runs from; empty in an installed wheel."""
+    root = Path(bench.__file__).parents[1]
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return ""
+    said = subprocess.run(  # noqa: S603 - a fixed command on our own folder
+        [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip()
+
+
+def _drop_spool(run_dir: Path, jobs: Sequence[Job], options: Options) -> None:
+    if options.keep_maps:
+        return
+    for folder in {job.spool for job in jobs if job.spool}:
+        shutil.rmtree(run_dir / folder, ignore_errors=True)
+    spool = run_dir / "spool"
+    if spool.is_dir() and not any(path.is_file() for path in spool.rglob("*")):
+        shutil.rmtree(spool)

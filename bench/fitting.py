@@ -1,0 +1,115 @@
+"""Where everything that was fitted lives: tensors with their origin, addressed by what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import files, registry
+from bench.api import Dataset, Method, Prediction, Sample, SegModel, State
+from bench.errors import BadPlugin, MissingData
+from bench.inference import merge, views
+from bench.loading import Loader
+from bench.numerics import Numerics
+from bench.suite import Ref
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one fit left behind."""
+
+    key: str
+    state: State
+    origin: dict[str, Any]  # plug-in, model, data, digests, seed, images
+
+    def shown(self) -> dict[str, Any]:
+        """For a result: the origin, and the scalars among the tensors by value."""
+        scalars = {name: float(tensor) for name, tensor in self.state.items() if tensor.ndim == 0}
+        return {"key": self.key, "origin": self.origin, "scalars": scalars}
+
+
+def origin(method: Ref, model: Ref, model_digest: str, data_digest: str, seed: int, numerics: Numerics) -> dict[str, Any]:
+    """Everything that decides what a fit gives; its digest is the key."""
+    assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
+    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
+    own = cls.fit is not Method.fit
+    by = {"method": method.name, "params": method.params} if own else {"trainer": cls.trainer}
+    code = (
+        registry.digest("method", method.name)
+        if own
+        else registry.plugin("trainer", str(cls.trainer), where=method.label).version
+    )
+    return {
+        "by": by,
+        "code": code,
+        "model": model.spelled(),
+        "model_digest": model_digest,
+        "data": method.fit.spelled(),
+        "data_digest": data_digest,
+        "seed": seed,
+        "numerics": numerics.digest(),
+    }
+
+
+def key_of(made_from: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def path_of(key: str) -> Path:
+    return files.home() / "fitted" / f"{key}.safetensors"
+
+
+def load(key: str) -> Fitted:
+    """Read a fit back; safetensors holds no code."""
+    from safetensors import SafetensorError, safe_open
+
+    path = path_of(key)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return Fitted(key, state, json.loads((file.metadata() or {})["origin"]))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise MissingData(f"{path} cannot be read: {error}; delete it and it will be fitted again") from None
+
+
+def fit(method_ref: Ref, model: SegModel, made_from: dict[str, Any], loader: Loader, numerics: Numerics) -> Fitted:
+    """Estimate, and keep on disk. ``model`` is loaded; the seed is the one in ``made_from``."""
+    method: Method = method_ref.build()
+    cls = type(method)
+    own = cls.fit is not Method.fit
+    fitter = method if own else registry.build("trainer", str(cls.trainer), {}, where=method_ref.label)
+    state = fitter.fit(_stream(model, loader, numerics), made_from["seed"])
+    if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
+        raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
+    return write(state, made_from)
+
+
+def write(state: State, made_from: dict[str, Any]) -> Fitted:
+    from safetensors.numpy import save
+
+    key = key_of(made_from)
+    tensors = {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in state.items()}
+    content = save(tensors, {"origin": json.dumps(made_from)})
+    with files.writing(path_of(key)) as file:
+        file.write(content)
+    return Fitted(key, state, made_from)
+
+
+def _stream(model: SegModel, loader: Loader, numerics: Numerics) -> Iterator[tuple[Prediction, Sample]]:
+    for sample in loader.samples(range(len(loader.dataset.ids()))):
+        parts = [(view, model.predict(view)) for view in views(sample, model.inference, numerics.device)]
+        yield merge(parts, model.inference), sample
+
+
+def data_of(method: Ref) -> Dataset:
+    assert method.fit is not None  # noqa: S101 - as in ``origin``
+    data: Dataset = method.fit.build()
+    if "labels" not in data.gives:
+        raise MissingData(f"{method.label}: {method.fit.label} has no labels to fit on")
+    return data

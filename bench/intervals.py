@@ -1,0 +1,32 @@
+"""From figures to figures with intervals, for any protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Protocol, Row, Undefined, Value
+from bench.metrics import bootstrap
+
+
+def intervals(
+    protocol: Protocol, figures: Mapping[str, Value | Undefined], rows: Mapping[str, Row], seed: int, resamples: int
+) -> tuple[dict[str, Value | Undefined], dict[str, NDArray[np.float64]]]:
+    """Add the bootstrap's interval to each figure that has one, and hand out its replicates."""
+    if not resamples or len(rows) < 2:
+        return dict(figures), {}
+    weights = bootstrap.weights(seed, list(rows), resamples)
+    spread = protocol.replicate(weights, rows)
+    # The binned counts of the bootstrap have a point estimate of their own; replicates are shifted by its distance.
+    points = protocol.replicate(np.ones((1, len(rows))), rows)
+    with_interval, kept = dict(figures), {}
+    for name, values in spread.items():
+        figure = figures[name]
+        if isinstance(figure, Value):
+            lo, hi, shifted = bootstrap.interval(figure, values, float(points[name][0]))
+            with_interval[name] = replace(figure, lo=lo, hi=hi)
+            kept[name] = shifted
+    return with_interval, kept

@@ -1,0 +1,62 @@
+"""How far a run is: a bar with images per second and time left, or a line now and then where nobody watches."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+EVERY = 10.0  # seconds between two lines in a log
+
+
+class Bar:
+    """A Reporter on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._label, self._total, self._done = "", 0, 0
+        self._began = self._spoke = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, images: int) -> None:
+        self._total, self._began = images, time.monotonic()
+        self._task = self._bar.add_task("", total=images, rate="")
+
+    def stage(self, label: str) -> None:
+        self._label = label
+        if self._task is not None:
+            self._bar.update(self._task, description=label)
+
+    def advance(self, images: int) -> None:
+        self._done += images
+        now = time.monotonic()
+        rate = self._done / max(now - self._began, 1e-9)
+        if self._task is not None:
+            self._bar.update(self._task, advance=images, rate=f"{rate:.1f} images/s")
+        if not self.console.is_terminal and now - self._spoke >= EVERY:
+            self._spoke = now
+            left = (self._total - self._done) / rate
+            line = f"{self._label}: {self._done} of {self._total} images, {rate:.1f} images/s, about {left:.0f} s left"
+            self.console.print(line, highlight=False, soft_wrap=True)

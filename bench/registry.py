@@ -1,0 +1,205 @@
+"""Plug-ins by looking, not by lists: a file in a folder is an entry.
+
+Looked into, in this order: the folders of this package, the folders under each path in $BENCH_PLUGINS (``methods/``,
+``models/``, ``datasets/``, ``fit/``), and the modules that installed packages name in the entry-point group
+``ood_seg_bench.plugins``. A name that two of them define is refused: a number must not depend on who came first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import os
+import pkgutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache, lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_type_hints
+
+from bench import api
+from bench.errors import BadPlugin, BadSuite, UnknownName
+
+Kind = Literal["method", "model", "dataset", "protocol", "trainer"]
+
+FOLDERS: dict[Kind, tuple[str, type[api.PlugIn]]] = {
+    "method": ("methods", api.Method),
+    "model": ("models", api.SegModel),
+    "dataset": ("datasets", api.Dataset),
+    "protocol": ("metrics", api.Protocol),
+    "trainer": ("fit", api.Trainer),
+}
+GROUP = "ood_seg_bench.plugins"
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A file that could not be imported; the reason waits until somebody asks for it."""
+
+    reason: str
+
+
+Entries = Mapping[str, type[api.PlugIn] | Unavailable]
+
+
+@cache
+def found(kind: Kind) -> Entries:
+    """Every plug-in of one kind by name; a broken file never hides the others."""
+    entries: dict[str, type[api.PlugIn] | Unavailable] = {}
+    for label, load in _modules(kind):
+        try:
+            module = load()
+        # A plug-in is somebody's code: whatever its import raises is the reason why it cannot be used.
+        except Exception as error:
+            entries.setdefault(
+                label.rpartition(".")[2], Unavailable(f"{label} does not import: {type(error).__name__}: {error}")
+            )
+            continue
+        for cls in _classes(module, FOLDERS[kind][1]):
+            if entries.get(cls.name, cls) is not cls:
+                raise BadPlugin(f"{kind} {cls.name!r} is defined twice, the second time in {module.__name__}")
+            entries[cls.name] = cls
+    return dict(sorted(entries.items()))
+
+
+def _modules(kind: Kind) -> Iterator[tuple[str, Any]]:
+    """A label and a loader of every module to look into."""
+    folder = FOLDERS[kind][0]
+    if kind == "protocol":
+        yield "bench.metrics.protocols", lambda: importlib.import_module("bench.metrics.protocols")
+    else:
+        package = importlib.import_module(f"bench.{folder}")
+        for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
+            name = f"bench.{folder}.{info.name}"
+            yield name, lambda name=name: importlib.import_module(name)
+    for place in filter(None, os.environ.get("BENCH_PLUGINS", "").split(os.pathsep)):
+        if not Path(place).is_dir():
+            raise BadPlugin(f"$BENCH_PLUGINS names {place}, which is not a folder")
+        for path in sorted(Path(place, folder).glob("*.py")):
+            if path.name != "__init__.py":
+                yield str(path), lambda path=path: from_file(path, f"bench_plugins.{folder}.{path.stem}")
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        yield point.value, lambda point=point: importlib.import_module(point.module)
+
+
+def from_file(path: Path, name: str) -> ModuleType:
+    """Import one file under a given module name, once."""
+    if name in sys.modules and sys.modules[name].__file__ == str(path):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BadPlugin(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _classes(module: ModuleType, base: type[api.PlugIn]) -> Iterator[type[api.PlugIn]]:
+    """The finished plug-ins that a module defines; the protocols' module also hands on those of its neighbours."""
+    home = "bench.metrics" if module.__name__ == "bench.metrics.protocols" else module.__name__
+    for cls in vars(module).values():
+        if isinstance(cls, type) and issubclass(cls, base) and cls.__module__.startswith(home):
+            if inspect.isabstract(cls) or cls.__name__.startswith("_"):
+                continue
+            missing = [need for need in ("name", "source") if not isinstance(getattr(cls, need, None), str)]
+            if missing:
+                raise BadPlugin(f"{module.__name__}.{cls.__name__} does not say its {' and '.join(missing)}")
+            yield cls
+
+
+def plugin(kind: Kind, name: str, *, where: str) -> type[Any]:
+    """The class of one name; ``where`` is the place to blame, such as ``suite.yaml``."""
+    entry = found(kind).get(name)
+    if entry is None:
+        raise UnknownName(kind, name, found(kind), where)
+    if isinstance(entry, Unavailable):
+        raise BadPlugin(f"{where}: {kind} {name!r} cannot be used: {entry.reason}")
+    return entry
+
+
+def build(kind: Kind, name: str, params: Mapping[str, Any], *, where: str) -> Any:
+    """Instantiate a plug-in from parameters as YAML or JSON gives them, checked to the letter."""
+    from pydantic import TypeAdapter, ValidationError
+
+    cls = plugin(kind, name, where=where)
+    try:
+        text = json.dumps(params, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadSuite(f"{where}: parameters of {kind} {name!r} are not plain values: {error}") from None
+    try:
+        # JSON mode is the strict one that still takes a list for a tuple and 2 for 2.0, but not yes for 1.0.
+        return TypeAdapter(cls).validate_json(text)
+    except ValidationError as error:
+        raise _refusal(error, kind, cls, params, where) from None
+
+
+def _refusal(
+    error: Any, kind: Kind, cls: type[api.PlugIn], params: Mapping[str, Any], where: str
+) -> BadSuite | UnknownName:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    if first["type"] == "unexpected_keyword_argument":
+        known = [f.name for f in fields(cls)] if len(path) == 1 else _nested_fields(cls, path[0])
+        return UnknownName(f"parameter of {kind} {cls.name!r}:", path[-1], known, where)
+    if first["type"] in {"missing", "missing_argument"}:
+        return BadSuite(f"{where}: {kind} {cls.name!r} needs the parameter {'.'.join(path)!r}")
+    said = first["msg"].removeprefix("Value error, ")
+    if not path:
+        return BadSuite(f"{where}: {kind} {cls.name!r}: {said}")
+    return BadSuite(
+        f"{where}: {'.'.join(path)} of {kind} {cls.name!r} is {first['input']!r}, wanted {_wanted(cls, path)}; {said}"
+    )
+
+
+def _wanted(cls: type[api.PlugIn], path: list[str]) -> str:
+    declared = {f.name: f.type for f in fields(cls)}.get(path[0], "another value")
+    return declared if isinstance(declared, str) else getattr(declared, "__name__", str(declared))
+
+
+def _nested_fields(cls: type[api.PlugIn], name: str) -> list[str]:
+    hint = get_type_hints(cls).get(name)
+    return [f.name for f in fields(hint)] if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") else []
+
+
+@lru_cache(maxsize=None)
+def file_fields(cls: type[api.PlugIn]) -> frozenset[str]:
+    """Names of the parameters that are paths."""
+    hints = get_type_hints(cls)
+    return frozenset(name for name, hint in hints.items() if hint is api.File or hint == api.File | None)
+
+
+def parameters(instance: api.PlugIn) -> dict[str, Any]:
+    """Every parameter with its resolved value, as JSON has it."""
+    from pydantic import TypeAdapter
+
+    dumped: dict[str, Any] = TypeAdapter(type(instance)).dump_python(instance, mode="json")
+    return dumped
+
+
+def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
+    """What each parameter is when a suite does not say."""
+    from pydantic import TypeAdapter
+
+    known = {
+        f.name: f.default if f.default is not MISSING else f.default_factory()
+        for f in fields(cls)
+        if f.default is not MISSING or f.default_factory is not MISSING
+    }
+    return {name: TypeAdapter(Any).dump_python(value, mode="json") for name, value in known.items()}
+
+
+def digest(kind: Kind, name: str) -> str:
+    """12 hex digits of the plug-in's source file, so that an edited method is run again."""
+    file = inspect.getsourcefile(plugin(kind, name, where=f"digest of {kind}"))
+    return hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()[:12]

@@ -1,0 +1,370 @@
+"""The work of one process on one range of samples: what every executor runs.
+
+A shard goes through the network once for all its cells and leaves one file per cell, by rename: counts, rows by sample id,
+seconds. Nothing in it depends on other shards, so they may run anywhere and in any order.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import fitting, inference, numerics, store
+from bench.api import Dataset, Labels, Method, Prediction, Protocol, Row, Sample, Scored, Scores, SegModel, State, View
+from bench.errors import BadPlugin
+from bench.loading import Loader, Spelled
+from bench.metrics.tally import Tally, key_pixels
+from bench.numerics import Numerics
+from bench.suite import Ref
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """One cell as a shard sees it."""
+
+    key: str
+    protocol: Ref
+    method: Ref | None
+    fitted: str | None  # key of what was fitted
+    budget: int
+    fold: bool  # the cell as a whole is beyond its budget already: counting 24 bits at once saves memory, not digits
+    stamp: str  # what the numbers depend on; a shard with another stamp is not merged
+    spool: str | None  # folder for score maps, relative to the run
+    parameters: Mapping[str, float] = field(default_factory=dict)  # of the second phase
+
+
+@dataclass(frozen=True)
+class Task:
+    """A range of the samples of one data set, through one network, for some cells."""
+
+    run: Path
+    model: Ref
+    dataset: Ref
+    cells: tuple[CellTask, ...]
+    start: int
+    stop: int
+    numerics: Numerics
+    workers: int  # processes that read ahead
+    phase: int = 1
+    ahead: tuple[int, int] = (0, 0)  # the range that the same process will do next
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What one cell got from one range."""
+
+    stamp: str
+    tally: Tally | None
+    rows: dict[str, Row]
+    seconds: dict[str, float]
+    memory_mb: float
+
+
+def path_of(run: Path, key: str, start: int, stop: int, phase: int) -> Path:
+    return run / "work" / key / f"phase{phase}-{start:07d}-{stop:07d}.npz"
+
+
+def write(path: Path, shard: Shard) -> None:
+    header = {"stamp": shard.stamp, "seconds": shard.seconds, "memory_mb": shard.memory_mb, "ids": list(shard.rows)}
+    arrays = {"header": np.array(json.dumps(header)), **_packed(shard.rows)}
+    if shard.tally is not None:
+        arrays |= {f"tally.{name}": array for name, array in shard.tally.arrays().items()}
+    store.write_arrays(path, arrays)
+
+
+def read(path: Path) -> Shard:
+    with store.load_arrays(path) as arrays:
+        header = json.loads(str(arrays["header"]))
+        counted = {name.removeprefix("tally."): arrays[name] for name in arrays.files if name.startswith("tally.")}
+        rows = _unpacked(header["ids"], {name: arrays[name] for name in arrays.files if name.startswith("row.")})
+    tally = Tally.from_arrays(counted) if counted else None
+    return Shard(header["stamp"], tally, rows, header["seconds"], header["memory_mb"])
+
+
+def stamp_of(path: Path) -> tuple[str, list[str]]:
+    """The stamp and the sample ids of a shard file, without its counts."""
+    with store.load_arrays(path) as arrays:
+        header = json.loads(str(arrays["header"]))
+        return header["stamp"], header["ids"]
+
+
+def _packed(rows: Mapping[str, Row]) -> dict[str, NDArray[Any]]:
+    """Rows as few arrays: a field of every image one after the other, and where each begins."""
+    packed: dict[str, NDArray[Any]] = {}
+    names = next(iter(rows.values())).keys() if rows else ()
+    for name in names:
+        parts = [np.asarray(row[name]) for row in rows.values()]
+        scalar = parts[0].ndim == 0
+        parts = [part.reshape(1) for part in parts] if scalar else parts
+        ends = np.cumsum([len(part) for part in parts])
+        packed |= {f"row.{name}": np.concatenate(parts), f"row.{name}.ends": ends, f"row.{name}.scalar": np.array(scalar)}
+    return packed
+
+
+def _unpacked(ids: Sequence[str], packed: Mapping[str, NDArray[Any]]) -> dict[str, Row]:
+    rows: dict[str, dict[str, NDArray[Any]]] = {sample: {} for sample in ids}
+    for name in [name for name in packed if f"{name}.ends" in packed]:
+        parts = np.split(packed[name], packed[f"{name}.ends"][:-1])
+        for sample, part in zip(ids, parts, strict=True):
+            rows[sample][name.removeprefix("row.")] = part.reshape(()) if packed[f"{name}.scalar"] else part
+    return dict(rows)
+
+
+class Clock:
+    """CPU seconds of this process by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        before = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.process_time() - before
+
+
+@dataclass
+class Lane:
+    """One cell in flight."""
+
+    task: CellTask
+    protocol: Protocol
+    tally: Tally | None
+    rows: dict[str, Row] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+
+class Worker:
+    """What one process keeps between shards: the network on its device, the methods, the readers ahead."""
+
+    def __init__(self) -> None:
+        self._model: tuple[Ref, Numerics, SegModel] | None = None
+        self._loaders: dict[tuple[Spelled, int, bool], Loader] = {}
+        self._methods: dict[Ref, Method] = {}
+        self._states: dict[str, State] = {}
+
+    def model(self, ref: Ref, how: Numerics) -> SegModel:
+        """The network, loaded; the one before it is let go first."""
+        if self._model is None or self._model[:2] != (ref, how):
+            self._model = None
+            numerics.apply(how)
+            model: SegModel = ref.build()
+            model.load(how.device)
+            self._model = (ref, how, model)
+        return self._model[2]
+
+    def loader(self, ref: Ref, workers: int, *, images: bool) -> Loader:
+        spelled = (ref.name, ref.given)
+        key = (spelled, workers, images)
+        if key not in self._loaders:
+            self.close()  # one data set at a time
+            self._loaders[key] = Loader(ref.build(), spelled, workers, images=images)
+        return self._loaders[key]
+
+    def method(self, ref: Ref) -> Method:
+        if ref not in self._methods:
+            self._methods[ref] = ref.build()
+        return self._methods[ref]
+
+    def state(self, fitted: str | None) -> State:
+        if fitted is None:
+            return {}
+        if fitted not in self._states:
+            self._states[fitted] = fitting.load(fitted).state
+        return self._states[fitted]
+
+    def close(self) -> None:
+        for loader in self._loaders.values():
+            loader.close()
+        self._loaders.clear()
+
+
+def run(task: Task, worker: Worker, advance: Advance | None = None) -> None:
+    """Do one task and write its shards. ``advance`` is told of every image."""
+    if task.phase == 1:
+        _first_phase(task, worker, advance or (lambda _: None))
+    else:
+        _second_phase(task, worker, advance or (lambda _: None))
+
+
+def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
+    clock = Clock()
+    with clock("setup"):
+        model = worker.model(task.model, task.numerics)
+        loader = worker.loader(task.dataset, task.workers, images=True)
+        lanes = [_lane(cell) for cell in task.cells]
+    read_before = loader.cpu_seconds
+    for sample in loader.samples(range(task.start, task.stop), range(*task.ahead)):
+        with clock("predict"):
+            seen = [(view, model.predict(view)) for view in inference.views(sample, model.inference, task.numerics.device)]
+            merged = inference.merge(seen, model.inference)
+            _check_outputs(task, sample, merged)
+            predicted = _predicted(merged, sample)
+        for method_ref, mates in _by_method(lanes):
+            _feed(task, worker, sample, seen, merged, predicted, method_ref, mates)
+        advance(1)
+    clock.seconds["load"] = loader.cpu_seconds - read_before
+    for lane in lanes:
+        seconds = clock.seconds | lane.clock.seconds
+        shard = Shard(lane.task.stamp, lane.tally, lane.rows, seconds, peak_memory())
+        write(path_of(task.run, lane.task.key, task.start, task.stop, 1), shard)
+
+
+def _lane(cell: CellTask) -> Lane:
+    protocol: Protocol = cell.protocol.build()
+    tally = Tally(len(protocol.category_names), cell.budget) if protocol.scored else None
+    if tally is not None and cell.fold:
+        tally.fold()
+    return Lane(cell, protocol, tally)
+
+
+def _by_method(lanes: Sequence[Lane]) -> Iterable[tuple[tuple[Ref | None, str | None], list[Lane]]]:
+    groups: dict[tuple[Ref | None, str | None], list[Lane]] = {}
+    for lane in lanes:
+        groups.setdefault((lane.task.method, lane.task.fitted), []).append(lane)
+    return groups.items()
+
+
+def _feed(
+    task: Task,
+    worker: Worker,
+    sample: Sample,
+    seen: Sequence[tuple[View, Prediction]],
+    merged: Prediction,
+    predicted: Labels | None,
+    scorer: tuple[Ref | None, str | None],
+    lanes: Sequence[Lane],
+) -> None:
+    """Score once for all cells of one method, then count in each."""
+    ref, fitted = scorer
+    score, labels = None, predicted
+    if ref is not None:
+        with lanes[0].clock("score"):
+            who = f"method {ref.label} on {task.dataset.label}/{sample.id}"
+            score, own = _scored(worker.method(ref), worker.state(fitted), seen, merged, who)
+            check_scores(score, sample.size, who)
+            labels = own if own is not None else predicted
+    for lane in lanes:
+        with lane.clock("count"):
+            row = dict(lane.protocol.row(sample, labels))
+            categories = lane.protocol.categories(sample, labels)
+            if score is not None and lane.tally is not None:
+                keyed = key_pixels(score, categories, len(lane.protocol.category_names))
+                lane.tally.add(keyed)
+                row["bins"], row["bin_counts"] = keyed.bins()
+            if sample.id in lane.rows:
+                raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
+            lane.rows[sample.id] = row
+        if lane.task.spool is not None and score is not None:
+            with lane.clock("spool"):
+                _spool(task.run / lane.task.spool, sample.id, score, labels, lane.protocol, who)
+
+
+def _scored(
+    method: Method, state: State, seen: Sequence[tuple[View, Prediction]], merged: Prediction, who: str
+) -> tuple[Scores, Labels | None]:
+    if method.merge == "views":
+        parts = [_as_scored(method.score(prediction, state), who) for _, prediction in seen]
+        if any(part.labels is not None for part in parts) and len(parts) > 1:
+            raise BadPlugin(f"{who}: a method that alters the class map must score the merged prediction")
+        labels = parts[0].labels
+        score = inference.merge_scores([view for view, _ in seen], [part.score for part in parts])
+    else:
+        whole = _as_scored(method.score(merged, state), who)
+        score, labels = whole.score, whole.labels
+    return inference.score_map(score, merged.size), None if labels is None else labels.cpu().numpy()
+
+
+def _as_scored(returned: Any, who: str) -> Scored:
+    import torch
+
+    scored = returned if isinstance(returned, Scored) else Scored(returned)
+    found = scored.score
+    if not isinstance(found, torch.Tensor) or found.dtype != torch.float32 or found.ndim != 2:
+        shape = f"{found.dtype} {list(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
+        raise BadPlugin(f"{who} returned {shape}, wanted torch.float32 [h, w]")
+    return scored
+
+
+def check_scores(score: Scores, size: tuple[int, int], who: str) -> None:
+    """Hold a method to its word, on every image: the price is one pass over the score map."""
+    if score.shape != size:
+        raise BadPlugin(f"{who} returned a map of {list(score.shape)}, the labels are {list(size)}")
+    if not np.isfinite(score).all():
+        bad = int((~np.isfinite(score)).sum())
+        raise BadPlugin(f"{who} returned {bad} scores that are not finite")
+
+
+def _check_outputs(task: Task, sample: Sample, merged: Prediction) -> None:
+    import torch
+
+    for name, output in merged.raw.items():
+        if not torch.isfinite(output).all():
+            raise BadPlugin(f"model {task.model.label} on {task.dataset.label}/{sample.id}: {name} is not finite everywhere")
+
+
+def _predicted(merged: Prediction, sample: Sample) -> Labels | None:
+    if merged._labels is None and "logits" not in merged.raw:
+        return None
+    predicted: Labels = merged.labels.cpu().numpy()
+    if predicted.shape != sample.size:
+        raise BadPlugin(f"{sample.id}: the class map is {list(predicted.shape)}, the labels are {list(sample.size)}")
+    return predicted
+
+
+def _spool(
+    folder: Path, sample: str, score: Scores, labels: Labels | None, protocol: Protocol, who: str
+) -> None:
+    kept = score.astype(protocol.spool)
+    if not np.isfinite(kept).all():
+        raise BadPlugin(f"{who}: scores beyond 65504 do not fit float16; rescale them")
+    store.write_map(folder / "scores" / f"{sample}.npy", kept)
+    if labels is not None:
+        store.write_map(folder / "predictions" / f"{sample}.npy", labels)
+
+
+def _second_phase(task: Task, worker: Worker, advance: Advance) -> None:
+    loader = worker.loader(task.dataset, task.workers, images=False)
+    lanes = [_lane(cell) for cell in task.cells]
+    for sample in loader.samples(range(task.start, task.stop), range(*task.ahead)):
+        for lane in lanes:
+            with lane.clock("second"):
+                lane.rows[sample.id] = _second_row(task, lane, sample)
+        advance(1)
+    for lane in lanes:
+        shard = Shard(lane.task.stamp, None, lane.rows, lane.clock.seconds, peak_memory())
+        write(path_of(task.run, lane.task.key, task.start, task.stop, 2), shard)
+
+
+def _second_row(task: Task, lane: Lane, sample: Sample) -> Row:
+    assert lane.task.spool is not None  # noqa: S101 - the engine spools every cell that has a second phase
+    folder = task.run / lane.task.spool
+    score = np.load(folder / "scores" / f"{sample.id}.npy", allow_pickle=False).astype(np.float32)
+    labels_file = folder / "predictions" / f"{sample.id}.npy"
+    labels = np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None
+    return lane.protocol.frame(score, sample, labels, lane.task.parameters)
+
+
+def dataset_of(ref: Ref) -> Dataset:
+    built: Dataset = ref.build()
+    return built
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process so far, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,206 @@
+"""A run directory: what was asked, one result and one file of counts per cell, shards of what is under way.
+
+    RUN/suite.yaml            a suite file that reproduces the run alone
+    RUN/run.json              title, the keys of all cells in order, summaries asked for
+    RUN/cells/KEY.json        a Result: figures and the means to doubt them
+    RUN/cells/KEY.npz         the leading 24 bits of the counts, the bootstrap's replicates
+    RUN/summaries.json        figures over several cells
+    RUN/spool/...             score maps, while a second phase needs them or with --keep-maps
+    RUN/work/KEY/...          shards of unfinished cells
+
+Everything is written whole, by rename. A result once published stays readable: ``tests/frozen`` holds a file of each schema.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import files
+from bench.api import Metric, Undefined, Value
+from bench.errors import MissingData, RunInUse
+
+SCHEMA = 1  # of a result; raised with every change of shape
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one cell and all that is needed to doubt them."""
+
+    key: str
+    cell: Mapping[str, Any]  # coordinates with every parameter, as in Cell.spelled()
+    labels: Mapping[str, str]  # the same for people, by axis
+    metrics: Mapping[str, Value | Undefined]
+    definitions: Mapping[str, Metric]
+    about: Mapping[str, Mapping[str, Any]]  # by axis: source, and what a table must say of it
+    images: int
+    partial: bool  # True if --limit cut the data; never ranked beside a full result
+    not_applicable: str = ""  # why the pair cannot be evaluated; then every metric is undefined
+    pixels: Mapping[str, int] = field(default_factory=dict)  # by category
+    depends: Mapping[str, str] = field(default_factory=dict)  # what decides whether the result is fresh
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # versions, commit, device, time, command
+    seconds: Mapping[str, float] = field(default_factory=dict)  # CPU seconds per stage
+    memory_mb: float = 0.0  # peak resident memory of the process that computed it
+    fitted: Mapping[str, Any] | None = None  # key, data and scalars of what was fitted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run was asked for."""
+
+    name: str
+    title: str
+    note: str
+    keys: tuple[str, ...]
+    summaries: tuple[Mapping[str, str], ...] = ()
+    cells: tuple[Mapping[str, str], ...] = ()  # labels by axis, in the same order
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory as it stands."""
+
+    path: Path
+    plan: Plan
+    results: tuple[Result, ...]  # in the order of the plan; those that are there
+
+    @property
+    def missing(self) -> int:
+        """How many cells have no result yet."""
+        return len(self.plan.keys) - len(self.results)
+
+    def replicates(self, result: Result) -> dict[str, NDArray[np.float64]]:
+        """The bootstrap's values by metric."""
+        with load_arrays(counts_path(self.path, result.key)) as arrays:
+            return {name.removeprefix("replicates."): arrays[name] for name in arrays.files if name[:11] == "replicates."}
+
+
+def result_path(run: Path, key: str) -> Path:
+    return run / "cells" / f"{key}.json"
+
+
+def counts_path(run: Path, key: str) -> Path:
+    return run / "cells" / f"{key}.npz"
+
+
+def write_result(run: Path, result: Result, arrays: Arrays) -> None:
+    """Counts first: a cell is finished when its JSON is there."""
+    write_arrays(counts_path(run, result.key), arrays)
+    write_json(result_path(run, result.key), {"schema": SCHEMA} | asdict(result))
+
+
+def read_result(path: Path) -> Result:
+    """A result of any schema ever published."""
+    raw = read_json(path)
+    schema = raw.pop("schema", None) if isinstance(raw, dict) else None
+    if schema != SCHEMA:
+        raise MissingData(f"{path} has schema {schema!r}, this version reads up to {SCHEMA}; update ood-seg-bench")
+    try:
+        raw["metrics"] = {name: _figure(value) for name, value in raw["metrics"].items()}
+        raw["definitions"] = {name: Metric(**entry) for name, entry in raw["definitions"].items()}
+        return Result(**raw)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise MissingData(f"{path} is not a result of this program: {error}") from None
+
+
+def _figure(raw: Mapping[str, Any]) -> Value | Undefined:
+    return Undefined(**raw) if "reason" in raw else Value(**raw)
+
+
+def write_plan(run: Path, plan: Plan, suite_text: str) -> None:
+    with files.writing(run / "suite.yaml", "w") as file:
+        file.write(suite_text)
+    write_json(run / "run.json", {"schema": SCHEMA} | asdict(plan))
+
+
+def read_run(path: Path) -> Run:
+    """The plan and every finished result. Nothing found in the directory is executed."""
+    if not (path / "run.json").is_file():
+        raise MissingData(f"{path} is not a run directory: it has no run.json; wanted what 'bench run' wrote")
+    raw = read_json(path / "run.json")
+    try:
+        plan = Plan(
+            raw["name"], raw["title"], raw["note"], tuple(raw["keys"]), tuple(raw["summaries"]), tuple(raw["cells"])
+        )
+    except (KeyError, TypeError) as error:
+        raise MissingData(f"{path / 'run.json'} is not a plan of this program: {error}") from None
+    found = [result_path(path, key) for key in plan.keys if _is_key(key)]
+    return Run(path, plan, tuple(read_result(file) for file in found if file.is_file()))
+
+
+def _is_key(key: str) -> bool:
+    return len(key) == 16 and set(key) <= set("0123456789abcdef")
+
+
+def write_json(path: Path, content: Any) -> None:
+    with files.writing(path, "w") as file:
+        json.dump(content, file, indent=1, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise MissingData(f"{path} cannot be read: {error}; delete it and run the suite again") from None
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    with files.writing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_arrays(path: Path) -> Any:
+    """An open .npz; arrays of objects are refused."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise MissingData(f"{path} cannot be read: {error}; delete it and run the suite again") from None
+
+
+def write_map(path: Path, array: NDArray[Any]) -> None:
+    with files.writing(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def spool_folder(run: Path, labels: Sequence[str]) -> Path:
+    """The folder of one model, data set and method; ``labels`` are made safe for a file system."""
+    return run.joinpath("spool", *("".join(c if c.isalnum() or c in "-_.=" else "+" for c in part) for part in labels))
+
+
+def drop_work(run: Path, key: str) -> None:
+    """Forget the shards of a cell: it is finished, or they are of another version."""
+    folder = run / "work" / key
+    if folder.exists():
+        shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # other cells still have shards
+        (run / "work").rmdir()
+
+
+@contextlib.contextmanager
+def owned(run: Path) -> Iterator[None]:
+    """Hold the run directory for this process; a second one is refused at once. The lock goes with the process."""
+    from filelock import FileLock, Timeout
+
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise RunInUse(f"{run} is in use by another bench run; wait for it, or choose another place with --out") from None
+    except OSError as error:
+        raise files.cannot_write(run, error) from error
+    try:
+        yield
+    finally:
+        lock.release()

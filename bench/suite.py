@@ -1,0 +1,316 @@
+"""Read a suite file and spell out every cell it asks for. Nothing is loaded or run here."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench import registry
+from bench.api import Method, PlugIn, Protocol
+from bench.errors import BadSuite, UnknownName
+from bench.registry import Kind
+
+AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")
+Entry = str | dict[str, Any]
+
+
+class Section(BaseModel):
+    """A part of a suite file: unknown keys and wrong types are refused, never guessed at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SummaryRule(Section):
+    """A figure over several cells: the mean of each metric over the data sets that match, per model and method."""
+
+    name: str
+    protocol: str
+    dataset: str = "*"
+
+
+class NumericsRule(Section):
+    """How the arithmetic is done. ``auto`` takes the GPU where there is one."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=1)  # of torch in each process, on a CPU
+
+
+class SuiteFile(Section):
+    """The grammar of a suite."""
+
+    title: str = ""
+    note: str = ""
+    protocols: list[Entry] = Field(min_length=1)
+    models: list[Entry] = Field(min_length=1)
+    datasets: list[Entry] = Field(min_length=1)
+    methods: list[Entry] = []
+    seed: int = 0
+    budget: int = Field(default=2**30, ge=2**16)  # bytes of exact keys that a cell may hold before it is certified instead
+    bootstrap: int = Field(default=1000, ge=0)  # resamples
+    numerics: NumericsRule = NumericsRule()
+    summaries: list[SummaryRule] = []
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A plug-in by name with all its parameters resolved; two are equal iff they mean the same."""
+
+    kind: Kind
+    name: str
+    identity: str  # JSON of every parameter, files by name alone
+    label: str = field(compare=False)  # for people: the name and the parameters that are not the default
+    given: str = field(compare=False)  # JSON of every parameter, files by absolute path
+    fit: Ref | None = None  # the data set that a method is fitted on
+
+    def build(self) -> Any:
+        """A fresh instance."""
+        return registry.build(self.kind, self.name, json.loads(self.given), where=self.label)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Every parameter, files by name alone."""
+        resolved: dict[str, Any] = json.loads(self.identity)
+        return resolved
+
+    def spelled(self) -> dict[str, Any]:
+        """The part of a cell's identity that this is."""
+        fit = {"fit": self.fit.spelled()} if self.fit else {}
+        return {"name": self.name, "params": self.params} | fit
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number-producing coordinate of a suite: the unit of work, resume and citation."""
+
+    protocol: Ref
+    model: Ref
+    dataset: Ref
+    method: Ref | None  # None where the protocol reads the class map alone
+    seed: int
+    budget: int
+    bootstrap: int
+
+    def spelled(self) -> dict[str, Any]:
+        """Everything that the key is made of."""
+        refs = {axis: ref.spelled() if ref else None for axis, ref in self.refs().items()}
+        return refs | {"seed": self.seed, "budget": self.budget, "bootstrap": self.bootstrap}
+
+    def refs(self) -> dict[str, Ref | None]:
+        """The coordinates by axis."""
+        return {"protocol": self.protocol, "model": self.model, "dataset": self.dataset, "method": self.method}
+
+    def labels(self) -> dict[str, str]:
+        """The coordinates for people."""
+        return {axis: ref.label for axis, ref in self.refs().items() if ref}
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of the cell's content; two cells share a key iff they are equal."""
+        return hashlib.sha256(json.dumps(self.spelled(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return " / ".join(self.labels().values())
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A name, the cells it expands to, and what is said about all of them."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    title: str
+    note: str
+    numerics: NumericsRule
+    summaries: tuple[SummaryRule, ...]
+    text: str  # a suite file that gives the same cells from any folder
+
+    def only(self, patterns: Mapping[str, str]) -> Suite:
+        """Keep the cells whose coordinates match; a pattern is compared with the name and with the label."""
+        from dataclasses import replace
+
+        for axis in patterns:
+            if axis not in (*AXES, "cell"):
+                raise UnknownName("axis", axis, (*AXES, "cell"), "--only")
+
+        def kept(cell: Cell) -> bool:
+            refs = cell.refs()
+            return all(
+                fnmatchcase(cell.key, pattern) if axis == "cell" else (ref := refs[axis]) is None or _matches(ref, pattern)
+                for axis, pattern in patterns.items()
+            )
+
+        cells = tuple(cell for cell in self.cells if kept(cell))
+        if not cells:
+            wanted = ", ".join(f"{axis}={pattern}" for axis, pattern in patterns.items())
+            raise BadSuite(f"{self.name}: no cell matches --only {wanted}")
+        return replace(self, cells=cells)
+
+
+def _matches(ref: Ref, pattern: str) -> bool:
+    return fnmatchcase(ref.name, pattern) or ref.label == pattern or fnmatchcase(ref.label, pattern)
+
+
+def shipped() -> dict[str, Path]:
+    """The suites that come with the package, by name."""
+    folder = resources.files("bench.suites")
+    found = {Path(str(file)).stem: Path(str(file)) for file in folder.iterdir() if file.name.endswith(".yaml")}
+    return dict(sorted(found.items()))
+
+
+def locate(name: str) -> Path:
+    """A suite file by path, or a shipped one by its name."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = shipped()
+    if path.stem in known and name in {path.stem, f"suites/{path.stem}.yaml"}:
+        return known[path.stem]
+    if path.suffix or len(path.parts) > 1:
+        raise BadSuite(f"{name}: no such file; shipped suites: {', '.join(known)}")
+    raise UnknownName("suite", name, known, "bench")
+
+
+def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> Suite:
+    """Parse, expand and check a suite; ``replacing`` puts other entries on an axis, such as ``{"methods": ["msp"]}``.
+
+    Every name and every parameter is tried here, before any weight is read.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise BadSuite(f"{line}: not YAML: {getattr(error, 'problem', error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSuite(f"{path}: cannot be read: {error}") from None
+    if not isinstance(raw, dict):
+        raise BadSuite(f"{path}: wanted a mapping with the keys {', '.join(SuiteFile.model_fields)}")
+    file = _parse(raw | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
+    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), path)) for axis in AXES}
+    cells = tuple(_cells(axes, file, path))
+    text = {"title": file.title, "note": file.note} | {
+        f"{axis}s": [_entry(ref) for ref in refs] for axis, refs in axes.items()
+    }
+    text |= file.model_dump(include={"seed", "budget", "bootstrap", "numerics", "summaries"})
+    return Suite(
+        path.stem, cells, file.title, file.note, file.numerics, tuple(file.summaries), yaml.safe_dump(text, sort_keys=False)
+    )
+
+
+def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
+    try:
+        return SuiteFile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            owner = {"numerics": NumericsRule, "summaries": SummaryRule}.get(place[0], SuiteFile)
+            raise UnknownName("key", place[-1], owner.model_fields, str(path)) from None
+        if first["type"] == "missing":
+            raise BadSuite(f"{path}: missing {'.'.join(place)}") from None
+        if first["type"] == "list_type":
+            raise BadSuite(f"{path}: {place[0]}: {first['input']!r} must be a list, even of one") from None
+        raise BadSuite(f"{path}: {'.'.join(place)} is {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Iterator[Cell]:
+    seen: set[Cell] = set()
+    scored = {ref: registry.plugin("protocol", ref.name, where=str(path)).scored for ref in axes["protocol"]}
+    if any(scored.values()) and not axes["method"]:
+        raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
+    for protocol, model, dataset in itertools.product(axes["protocol"], axes["model"], axes["dataset"]):
+        for method in axes["method"] if scored[protocol] else [None]:
+            cell = Cell(protocol, model, dataset, method, file.seed, file.budget, file.bootstrap)
+            if cell in seen:
+                raise BadSuite(f"{path}: {cell} stands there twice")
+            seen.add(cell)
+            yield cell
+
+
+def _refs(kind: Kind, entries: Sequence[Entry], path: Path) -> Iterator[Ref]:
+    """Expand ``energy`` and ``{energy: {sweep: {temperature: [1, 2]}}}`` into refs.
+
+    Only what stands under ``sweep`` multiplies; a list anywhere else is one list-valued parameter.
+    """
+    for entry in entries:
+        name, given = _single(entry, path)
+        sweep = given.pop("sweep", {})
+        if not isinstance(sweep, dict) or not all(isinstance(values, list) for values in sweep.values()):
+            raise BadSuite(f"{path}: sweep of {name!r} must name parameters with a list of values each")
+        for values in itertools.product(*sweep.values()):
+            yield make_ref(kind, name, given | dict(zip(sweep, values, strict=True)), path)
+
+
+def _single(entry: Entry, path: Path) -> tuple[str, dict[str, Any]]:
+    if isinstance(entry, str):
+        return entry, {}
+    if len(entry) != 1:
+        raise BadSuite(f"{path}: {dict(entry)} must be one name with its parameters")
+    ((name, given),) = entry.items()
+    if given is not None and not isinstance(given, dict):
+        raise BadSuite(f"{path}: {name}: {given!r} must be parameters by name")
+    return str(name), dict(given or {})
+
+
+def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path) -> Ref:
+    """Resolve one entry; relative paths in it are relative to the folder of the suite file."""
+    given = dict(given)
+    label, fit = given.pop("label", None), given.pop("fit", None)
+    cls = registry.plugin(kind, name, where=str(path))
+    for key in registry.file_fields(cls) & given.keys():
+        if isinstance(given[key], str):
+            given[key] = str((path.parent / Path(given[key]).expanduser()).resolve())
+    instance: PlugIn = registry.build(kind, name, given, where=str(path))
+    params = registry.parameters(instance)
+    identity = params | {key: Path(params[key]).name for key in registry.file_fields(cls) if params[key] is not None}
+    data = _fit_data(cls, name, fit, path) if fit is not None else None
+    shown = {key: value for key, value in identity.items() if value != registry.defaults(cls).get(key)}
+    inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
+    if label is not None and not isinstance(label, str):
+        raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")
+    return Ref(
+        kind,
+        name,
+        json.dumps(identity, sort_keys=True),
+        label or (f"{name}[{','.join(inner)}]" if inner else name),
+        json.dumps(params, sort_keys=True),
+        data,
+    )
+
+
+def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path) -> Ref:
+    if not issubclass(cls, Method) or (cls.trainer is None and cls.fit is Method.fit):
+        raise BadSuite(f"{path}: {name!r} has nothing to fit")
+    if not isinstance(fit, dict) or set(fit) != {"data"}:
+        raise BadSuite(f"{path}: fit of {name!r} is {fit!r}, wanted {{data: a data set}}")
+    return make_ref("dataset", *_single(fit["data"], path), path)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}={_short(inner)}" for key, inner in value.items() if inner is not None) + "}"
+    if isinstance(value, list):
+        return "x".join(map(_short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _entry(ref: Ref) -> dict[str, Any]:
+    fit = {"fit": {"data": _entry(ref.fit)}} if ref.fit else {}
+    return {ref.name: json.loads(ref.given) | fit | {"label": ref.label}}
+
+
+def protocol_of(ref: Ref) -> Protocol:
+    """A fresh protocol."""
+    built = ref.build()
+    assert isinstance(built, Protocol)  # noqa: S101 - the registry's folder for this kind holds nothing else
+    return built

@@ -1,0 +1,21 @@
+"""Entropy of the softmax."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bench.api import Method, Positive, Prediction, State
+
+
+@dataclass(frozen=True)
+class Entropy(Method):
+    """Score = Shannon entropy of softmax(z / T) in nats, from 0 to log C."""
+
+    name = "entropy"
+    source = "Shannon entropy; as an anomaly score: Chan et al., Entropy Maximization..., arXiv:2012.06575, section 3"
+    trainer = "temperature"
+
+    temperature: Positive = 1.0  # unless fitted
+
+    def score(self, prediction: Prediction, state: State) -> Tensor:
+        return prediction.entropy(float(state.get("temperature", self.temperature)))

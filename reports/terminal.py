@@ -1,0 +1,70 @@
+"""Results as tables for a terminal of any width."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bench.api import Undefined
+from bench.reports import leaderboard
+from bench.reports.leaderboard import Figure, Line, Table
+from bench.store import Run
+
+WIDE = 110  # characters from which on intervals fit beside the figures
+
+
+def render(run: Run, width: int | None = None) -> str:
+    """One table per protocol and data set; figures of rates in percent, intervals where there is room."""
+    columns = width or shutil.get_terminal_size((120, 40)).columns
+    console = Console(file=io.StringIO(), width=columns, force_terminal=False, highlight=False)
+    for table in leaderboard.tables(run):
+        _print(console, table, intervals=columns >= WIDE)
+    if run.missing:
+        console.print(f"{len(run.results)} of {len(run.plan.keys)} cells are finished; the same 'bench run' goes on.")
+    if run.plan.note:
+        console.print(Text(run.plan.note))
+    assert isinstance(console.file, io.StringIO)  # noqa: S101 - set three lines above
+    return console.file.getvalue().rstrip("\n")
+
+
+def _print(console: Console, table: Table, *, intervals: bool) -> None:
+    console.print(Text(f"{table.protocol} on {table.dataset}" + (f", {table.model}" if table.model else "")))
+    if table.lines:
+        grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+        grid.add_column("#", justify="right")
+        grid.add_column("method" if table.scored else "model", overflow="fold")
+        for metric in table.metrics.values():
+            grid.add_column(metric.title, justify="right")
+        for group in table.groups:
+            for line in group.lines:
+                figures = [_figure(figure, intervals=intervals) for figure in line.figures]
+                grid.add_row("" if line.rank is None else str(line.rank), Text(_name(line, table, group.outliers)), *figures)
+        console.print(grid)
+    for number, note in enumerate(table.notes, 1):
+        console.print(Text(f"[{number}] {note}"))
+    for absence in table.absences:
+        console.print(Text(f"n/a: {absence.reason} ({', '.join(absence.pairs)})"))
+    console.print()
+
+
+def _name(line: Line, table: Table, outliers: bool) -> str:
+    name = line.method or line.model
+    if line.method and table.model is None:
+        name += f" on {line.model}"
+    marks = [mark for mark, on in (("partial", line.result.partial), ("saw anomalies", outliers)) if on]
+    return f"{name} ({', '.join(marks)})" if marks else name
+
+
+def _figure(figure: Figure, *, intervals: bool) -> Text:
+    value, metric = figure.value, figure.metric
+    if isinstance(value, Undefined):
+        return Text(f"n/a [{figure.note}]")
+    text = Text(leaderboard.number(value.value, metric), style="bold" if figure.best else "")
+    if intervals and (between := leaderboard.interval(value.lo, value.hi, metric)):
+        text.append(f"\n{between}", style="dim")
+    return text
