@@ -1,0 +1,124 @@
+"""Are whole objects found? Overlap of connected components, with one labelling per map and a table of pairs.
+
+Source: Chan et al., SegmentMeIfYouCan, arXiv:2104.14812, section 4; SegmentMeIfYouCan/road-anomaly-benchmark@1c7804e,
+``default_instancer`` and ``segment_metrics``. Components are 8-connected, ignored pixels are taken out of the
+prediction before it is labelled, predictions below ``min_predicted`` pixels vanish, objects below ``min_truth`` become
+ignored.
+
+siou     of an object k, with P the union of the predictions that touch it: |k & P| / |k | (P without other objects)|
+ppv      of a prediction p: the share of it that lies on any object
+mean_f1  mean over tau in linspace(0.25, 0.75, 11) of 2 TP / (2 TP + FN + FP): TP and FN are the objects with sIoU >=
+         and < tau, FP the predictions with PPV < tau, over all images together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Labels, Row, Undefined, Value
+
+Floats = NDArray[np.float64]
+
+TAUS: Floats = np.linspace(0.25, 0.75, 11)
+
+
+def find(predicted: NDArray[np.bool_], truth: Labels, *, min_predicted: int, min_truth: int) -> Row:
+    """Both [H, W], truth 0, 1 (object) or 255; float64 ``siou`` [objects], ``siou_predicted``, ``ppv`` [predictions].
+
+    In the order of the scan line that first meets them. A prediction may shrink below its minimum when an object under
+    it becomes ignored, and still counts. As in the source, where fewer than ``min_truth`` pixels are no object, all of
+    those are ignored.
+    """
+    objects, predictions = _label(truth == 1), _label(predicted & (truth != 255))
+    sizes = np.bincount(objects.reshape(-1))
+    counted = truth != 255
+    if (sizes < min_truth).any():
+        counted &= (sizes >= min_truth)[objects]
+    small = np.bincount(predictions.reshape(-1)) < min_predicted
+    small[0] = True
+    if small[1:].any():
+        predictions[small[predictions]] = 0
+    return _overlap(objects[counted], predictions[counted])
+
+
+def _overlap(objects: NDArray[np.int32], predictions: NDArray[np.int32]) -> Row:
+    """Labels [n] of the pixels that count, 0 for none."""
+    marked = (objects > 0) | (predictions > 0)
+    columns = int(predictions.max(initial=0)) + 1
+    codes, counts = np.unique(objects[marked].astype(np.int64) * columns + predictions[marked], return_counts=True)
+    row, column = np.divmod(codes, columns)
+    rows = int(objects.max(initial=0)) + 1
+    object_sizes = np.bincount(row, counts, rows)
+    prediction_sizes = np.bincount(column, counts, columns)
+    both = (row > 0) & (column > 0)
+    row, column, counts = row[both], column[both], counts[both]
+    on_object = np.bincount(column, counts, columns)  # pixels of a prediction on any object
+    in_prediction = np.bincount(row, counts, rows)
+
+    def union(
+        of: NDArray[Any], sizes: NDArray[Any], others: NDArray[Any], other_sizes: NDArray[Any], elsewhere: NDArray[Any]
+    ) -> Floats:
+        shared = np.bincount(of, counts, sizes.size)
+        touching = np.bincount(of, other_sizes[others], sizes.size)
+        on_others = np.bincount(of, elsewhere[others] - counts, sizes.size)
+        here = np.flatnonzero(sizes[1:]) + 1
+        return np.asarray(shared[here] / (sizes + touching - shared - on_others)[here], np.float64)
+
+    there = np.flatnonzero(prediction_sizes[1:]) + 1
+    return {
+        "siou": union(row, object_sizes, column, prediction_sizes, on_object),
+        "siou_predicted": union(column, prediction_sizes, row, object_sizes, in_prediction),
+        "ppv": on_object[there] / prediction_sizes[there],
+    }
+
+
+def _label(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """int32 [H, W]: 8-connected components from 1 on. Only the box around the mask is labelled."""
+    from scipy import ndimage
+
+    labels = np.zeros(mask.shape, np.int32)
+    lines, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if lines.size:
+        box = slice(lines[0], lines[-1] + 1), slice(columns[0], columns[-1] + 1)
+        ndimage.label(mask[box], np.ones((3, 3), np.uint8), output=labels[box])
+    return labels
+
+
+def pooled(row: Row) -> Floats:
+    """[4 + 3 x 11]: sum of sIoU, objects, sum of PPV, predictions, then TP, FN and FP by tau."""
+    siou, ppv = row["siou"], row["ppv"]
+    hit = (siou[:, None] >= TAUS).sum(axis=0)
+    alarms = (ppv[:, None] < TAUS).sum(axis=0)
+    ends = [fsum(siou), siou.size, fsum(ppv), ppv.size]
+    return np.concatenate([ends, hit, siou.size - hit, alarms]).astype(np.float64)
+
+
+def figures(counts: Floats) -> dict[str, Floats]:
+    """siou, ppv, mean_f1 [...] from pooled counts [..., 37]; NaN where undefined."""
+    siou, objects, ppv, predictions = (counts[..., index] for index in range(4))
+    hit, missed, alarms = (counts[..., start : start + 11] for start in (4, 15, 26))
+    denominator = 2 * hit + missed + alarms
+    f1 = np.divide(2 * hit, denominator, out=np.full(hit.shape, np.nan), where=denominator > 0)
+    return {
+        "siou": np.divide(siou, objects, out=np.full(siou.shape, np.nan), where=objects > 0),
+        "ppv": np.divide(ppv, predictions, out=np.full(ppv.shape, np.nan), where=predictions > 0),
+        "mean_f1": np.where(objects > 0, f1.mean(axis=-1), np.nan),
+    }
+
+
+def read(rows: Sequence[Row]) -> dict[str, Value | Undefined]:
+    """siou, ppv, mean_f1 over all images."""
+    table = np.array([pooled(row) for row in rows])
+    whole = np.array([fsum(column) for column in table.T]) if len(table) else np.zeros(37)
+    if not whole[1]:
+        return dict.fromkeys(("siou", "ppv", "mean_f1"), Undefined("no object large enough"))
+    found = {name: float(value) for name, value in figures(whole).items()}
+    return {
+        name: Undefined("nothing large enough is predicted") if np.isnan(value) else Value(value)
+        for name, value in found.items()
+    }

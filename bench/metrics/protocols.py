@@ -1,0 +1,190 @@
+"""Named definitions: which pixels count as what, which figures are read off them, and where that is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.errors import BadPlugin
+from bench.metrics import bootstrap, components, ranking
+from bench.metrics.tally import Tally
+
+SEGMENTATION: Mapping[str, Metric] = {
+    "miou": Metric(
+        "mIoU", "mean over classes of TP / (TP + FP + FN), pixels pooled; classes that are nowhere left out"
+    ),
+    "pixel_accuracy": Metric("pixel accuracy", "share of the labelled pixels with the right class"),
+}
+COMPONENTS: Mapping[str, Metric] = {
+    "siou": Metric("sIoU", "mean over objects of the overlap with the predictions that touch them"),
+    "ppv": Metric("PPV", "mean over predicted components of the share that lies on an object"),
+    "mean_f1": Metric(
+        "mean F1", "mean over tau = 0.25 ... 0.75 of F1: objects with sIoU >= tau, predictions with PPV < tau"
+    ),
+    "threshold": Metric("threshold", "score >= threshold is predicted: the best F1 of the pixels", "neither"),
+}
+
+
+def anomaly_of(sample: Sample) -> Labels:
+    """uint8 [H, W]: 0 usual, 1 anomaly, 255 ignored."""
+    if sample.anomaly is None:
+        raise BadPlugin(f"{sample.id} has no anomaly mask")
+    return sample.anomaly
+
+
+def labels_of(sample: Sample) -> Labels:
+    """uint8 [H, W]: train ids, 255 ignored."""
+    if sample.labels is None:
+        raise BadPlugin(f"{sample.id} has no labels")
+    return sample.labels
+
+
+def classes_of(sample: Sample, predicted: Labels | None) -> Labels:
+    """uint8 [H, W]: the class map."""
+    if predicted is None:
+        raise BadPlugin(f"{sample.id} has no class map")
+    return predicted
+
+
+def wrong_pixels(labels: Labels, predicted: Labels) -> Labels:
+    """uint8 [H, W]: 0 where the class map is right, 1 where it is wrong, 255 where there is no label."""
+    return np.where(labels == IGNORE, np.uint8(IGNORE), (labels != predicted).astype(np.uint8))
+
+
+def tally_of(tally: Tally | None) -> Tally:
+    if tally is None:
+        raise BadPlugin("the protocol reads a tally, but none was made")
+    return tally
+
+
+@dataclass(frozen=True)
+class PooledRanking(Protocol):
+    """Category 1 is to rank above category 0; every pixel of the set weighs the same."""
+
+    metrics = ranking.METRICS
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        return ranking.ranking(tally_of(tally).counts(), [1], [0])
+
+    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        return bootstrap.replicate_ranking(weights, rows, [1], [0])
+
+
+@dataclass(frozen=True)
+class Anomaly(PooledRanking):
+    """The pixels of anomalous objects should score above all others."""
+
+    name = "anomaly"
+    source = (
+        "the pooled figures of Blum et al., The Fishyscapes Benchmark, IJCV 2021, section 4; see bench.metrics.ranking"
+    )
+    version = 1
+    needs = frozenset({"anomaly"})
+    category_names = ("normal", "anomaly")
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return anomaly_of(sample)
+
+
+@dataclass(frozen=True)
+class Misclassification(PooledRanking):
+    """The pixels that the network gets wrong should score above those it gets right; unlabelled ones count nowhere."""
+
+    name = "misclassification"
+    source = "Hendrycks and Gimpel, arXiv:1610.02136, section 2, by pixel; see bench.metrics.ranking"
+    version = 1
+    needs = frozenset({"labels"})
+    needs_prediction = True
+    category_names = ("correct", "wrong")
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return wrong_pixels(labels_of(sample), classes_of(sample, predicted))
+
+
+@dataclass(frozen=True)
+class MeanIoU(Protocol):
+    """How good the segmentation itself is."""
+
+    name = "miou"
+    source = "cityscapesScripts, evaluation/evalPixelLevelSemanticLabeling.py; see bench.metrics.segmentation"
+    version = 1
+    metrics = SEGMENTATION
+    needs = frozenset({"labels"})
+    scored = False
+    needs_prediction = True
+    category_names = ("labelled",)
+
+    classes: int = 19
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return np.where(labels_of(sample) == IGNORE, np.uint8(IGNORE), np.uint8(0))
+
+    def row(self, sample: Sample, predicted: Labels | None) -> Row:
+        from bench.metrics import segmentation
+
+        return {"confusion": segmentation.confusion(labels_of(sample), classes_of(sample, predicted), self.classes)}
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        figures = self.replicate(np.ones((1, len(rows))), rows)
+        return {
+            name: Undefined("no labelled pixels") if np.isnan(value) else Value(float(value))
+            for name, (value,) in figures.items()
+        }
+
+    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        from bench.metrics import segmentation
+
+        shape = (self.classes, self.classes + 1)
+        counts = np.array([row["confusion"].reshape(-1) for row in rows.values()], np.float64)
+        total = (weights @ counts.reshape(len(rows), -1)).reshape(len(weights), -1)
+        total = total.reshape(-1, *shape) if len(rows) else np.zeros((len(weights), *shape))
+        return {"miou": segmentation.miou(total), "pixel_accuracy": segmentation.pixel_accuracy(total)}
+
+
+@dataclass(frozen=True)
+class Components(Protocol):
+    """Anomalous objects should be found as objects, at the threshold of the best F1 over the same pixels, ``>=``."""
+
+    name = "components"
+    source = "Chan et al., SegmentMeIfYouCan, arXiv:2104.14812, section 4; see bench.metrics.components"
+    version = 1
+    metrics = COMPONENTS
+    needs = frozenset({"anomaly"})
+    category_names = ("normal", "anomaly")
+    second_phase = True
+    spool = "float32"
+
+    min_predicted: int = 50  # pixels
+    min_truth: int = 10  # pixels
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return anomaly_of(sample)
+
+    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float] | Undefined:
+        threshold = ranking.ranking(tally.counts(), [1], [0])["best_f1_threshold"]
+        return threshold if isinstance(threshold, Undefined) else {"threshold": threshold.value}
+
+    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
+        return components.find(
+            score >= np.float32(parameters["threshold"]),
+            anomaly_of(sample),
+            min_predicted=self.min_predicted,
+            min_truth=self.min_truth,
+        )
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        threshold = ranking.ranking(tally_of(tally).counts(), [1], [0])["best_f1_threshold"]
+        if isinstance(threshold, Undefined):
+            return dict.fromkeys(self.metrics, threshold)
+        return {**components.read([rows[image] for image in sorted(rows)]), "threshold": threshold}
+
+    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        """The threshold is held: it is a parameter of the second phase, not one of its figures."""
+        if not all("siou" in row for row in rows.values()):
+            return {name: np.full(len(weights), np.nan) for name in ("siou", "ppv", "mean_f1")}
+        counts = np.array([components.pooled(row) for row in rows.values()]).reshape(len(rows), -1)
+        return components.figures(weights @ counts) if len(rows) else {}

@@ -1,0 +1,176 @@
+"""AUROC, AP, FPR95 and best F1 over pooled pixels, from counts: exact, or bounded whatever the order inside a key.
+
+auroc               probability that a positive ranks above a negative; ties count one half
+ap                  sum over thresholds of (R_n - R_{n-1}) P_n, as scikit-learn's average_precision_score
+fpr95               FPR at the first threshold, from the top, with TPR >= 0.95; compared in integers, 20 TP >= 19 P
+best_f1             largest 2 TP / (2 TP + FP + FN) over all thresholds
+best_f1_threshold   the largest score with that F1; score >= threshold is positive
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Metric, Undefined, Value
+from bench.metrics.tally import Counts, Keys
+
+Floats = NDArray[np.float64]
+
+NO_PIXELS = Undefined("no pixels")
+NO_POSITIVES = Undefined("no positive pixels")
+NO_NEGATIVES = Undefined("no negative pixels")
+
+ROUNDING = 1e-12  # added to every certified half-width: what float64 sums can be off by
+
+METRICS: Mapping[str, Metric] = {
+    "auroc": Metric("AUROC", "area under the ROC curve over pooled pixels; ties count one half"),
+    "ap": Metric("AP", "sum of (R_n - R_{n-1}) P_n over the thresholds of pooled pixels; no interpolation"),
+    "fpr95": Metric("FPR95", "false positive rate at the first threshold with true positive rate >= 0.95", "lower"),
+    "best_f1": Metric("best F1", "largest F1 over all thresholds, pooled pixels"),
+    "best_f1_threshold": Metric("threshold", "the largest score with the best F1; >= is positive", "neither"),
+}
+RESAMPLED = ("auroc", "ap", "fpr95", "best_f1")  # a threshold on 16 bits says nothing about its spread
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """The ranking from the top down, at the keys that hold a positive. No figure here depends on the others."""
+
+    keys: Keys  # uint32 [n], descending
+    positives: NDArray[np.int64]  # [n], at the key
+    negatives: NDArray[np.int64]  # [n], at the key
+    above: NDArray[np.int64]  # [n], negatives at all larger keys
+    total_positives: int
+    total_negatives: int
+
+
+def steps(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> Steps:
+    """``positives`` and ``negatives`` name categories; the others are left out."""
+    column = counts.column(negatives)
+    keys, at = counts.column(positives).distinct()
+    below, equal = column.ranks(keys)
+    total = column.total
+    return Steps(keys[::-1], at[::-1], equal[::-1], (total - below - equal)[::-1], int(at.sum()), total)
+
+
+def undefined(positives: int, negatives: int) -> Undefined | None:
+    """Why a ranking has no figures, if it has none."""
+    if not positives and not negatives:
+        return NO_PIXELS
+    return NO_POSITIVES if not positives else NO_NEGATIVES if not negatives else None
+
+
+def ranking(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> dict[str, Value | Undefined]:
+    """The figures of ``METRICS``: exact for 32 bits; for 24, ``value`` +- ``err`` holds the exact one for certain.
+
+    The bounds hold for every order of the pixels that share a key, and for every way in which they may be tied.
+    """
+    found = steps(counts, positives, negatives)
+    if reason := undefined(found.total_positives, found.total_negatives):
+        return dict.fromkeys(METRICS, reason)
+    return _exact(found, counts) if counts.bits == 32 else _certified(found, counts)
+
+
+def _exact(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
+    total_p, total_n = found.total_positives, found.total_negatives
+    true, false = np.cumsum(found.positives), found.above + found.negatives
+    below = total_n - false
+    f1 = 2 * true / (true + false + total_p)
+    best = int(np.argmax(f1))
+    return {
+        "auroc": Value(float((found.positives * (below + found.negatives / 2)).sum() / total_p / total_n)),
+        "ap": Value(float((found.positives * (true / (true + false))).sum() / total_p)),
+        "fpr95": Value(float(false[_first_95(true, total_p)] / total_n)),
+        "best_f1": Value(float(f1[best])),
+        "best_f1_threshold": _threshold(counts.lowest(found.keys[best])),
+    }
+
+
+def _certified(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
+    total_p, total_n = found.total_positives, found.total_negatives
+    q, n, above = found.positives, found.negatives, found.above
+    true = np.cumsum(q)
+    earlier, false = true - q, above + n
+    area = float((q * (total_n - false)).sum()) / total_p / total_n
+    tied = float((q * n).sum()) / total_p / total_n
+
+    every = 1 + n / q  # pixels of the key per positive of it, if they are evenly interleaved
+    start = (earlier + above) / every
+    even = (q + (earlier - start) * harmonic(start + 1, q)) / every
+    last = q - false * harmonic(earlier + false + 1.0, q)  # every negative of the key before its positives, none tied
+    tops = q * (true / (true + above))  # its positives first, all tied
+
+    first = _first_95(true, total_p)
+    f1 = 2 * true / (true + false + total_p)
+    most = 2 * true / (true + above + total_p)
+    best = int(np.argmax(f1))
+    rivals = found.keys[most >= f1[best]]  # one of them holds the best threshold
+    return {
+        "auroc": _held(area + tied / 2, area, area + tied),
+        "ap": _held(float(even.sum()) / total_p, float(last.sum()) / total_p, float(tops.sum()) / total_p),
+        "fpr95": _held((above[first] + n[first] / 2) / total_n, above[first] / total_n, false[first] / total_n),
+        "best_f1": _held(float(f1[best]), float(f1[best]), float(most.max())),
+        "best_f1_threshold": _threshold(
+            counts.lowest(found.keys[best]), counts.lowest(rivals[-1]), counts.highest(rivals[0])
+        ),
+    }
+
+
+def harmonic(start: Floats, terms: NDArray[np.int64]) -> Floats:
+    """Sum of 1 / (start + i) for i = 0 .. terms - 1; start > 0 need not be whole.
+
+    digamma(start + terms) - digamma(start) loses its digits where start is 1e9 and terms is 1. Here the logarithm of
+    the quotient is taken at once, and what is left of the asymptotic series is small; below 20 it is shifted.
+    """
+    small = np.flatnonzero(start < 20)
+    x = np.where(start < 20, start + 20, start)
+    y = x + terms
+    total = np.log1p(terms / x) + (1 / x - 1 / y) / 2 + (1 / x**2 - 1 / y**2) / 12 - (1 / x**4 - 1 / y**4) / 120
+    total += (1 / x**6 - 1 / y**6) / 252
+    for shift in range(20):
+        total[small] += 1 / (start[small] + shift) - 1 / (start[small] + terms[small] + shift)
+    return np.asarray(total, np.float64)
+
+
+def binned_ranking(positives: Floats, negatives: Floats) -> dict[str, Floats]:
+    """The figures of ``RESAMPLED`` for [..., bins] counts in ascending order of the scores; [...], NaN where undefined.
+
+    A bin counts as one tie, but for FPR95, which is interpolated in its bin. Good for differences between resamples,
+    not for figures.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p, n = positives[..., ::-1], negatives[..., ::-1]
+        true, false = np.cumsum(p, axis=-1), np.cumsum(n, axis=-1)
+        total_p, total_n = true[..., -1:], false[..., -1:]
+        none = ((total_p == 0) | (total_n == 0))[..., 0]
+        area = (p * (total_n - false + n / 2)).sum(axis=-1) / (total_p * total_n)[..., 0]
+        seen = true + false
+        precise = (p * (true / np.where(seen > 0, seen, 1))).sum(axis=-1) / total_p[..., 0]
+        best = (2 * true / (seen + total_p)).max(axis=-1)
+        first = np.argmax(20 * true >= 19 * total_p, axis=-1)[..., None]
+        q, m = np.take_along_axis(p, first, -1), np.take_along_axis(n, first, -1)
+        share = np.clip((0.95 * total_p - np.take_along_axis(true, first, -1) + q) / q, 0, 1)
+        alarms = (np.take_along_axis(false, first, -1) - m * (1 - share)) / total_n
+    figures = {"auroc": area, "ap": precise, "fpr95": alarms[..., 0], "best_f1": best}
+    return {name: np.where(none, np.nan, values) for name, values in figures.items()}
+
+
+def _first_95(true: NDArray[np.int64], total: int) -> int:
+    return int(np.argmax(20 * true >= 19 * total))
+
+
+def _held(value: float, low: float, high: float) -> Value:
+    value = min(max(value, low), high)
+    return Value(float(value), float(max(value - low, high - value)) + ROUNDING)
+
+
+def _threshold(best: Any, *ends: Any) -> Value | Undefined:
+    value = float(best)
+    if not all(np.isfinite([value, *ends])):
+        return Undefined("the threshold is infinite")
+    return Value(value, max((abs(value - float(end)) for end in ends), default=0.0))

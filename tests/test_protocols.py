@@ -1,0 +1,200 @@
+"""Protocols: named definitions that read figures off counts and rows."""
+
+import numpy as np
+import pytest
+
+from bench.api import Protocol, Sample, Undefined, Value
+from bench.errors import BadPlugin
+from bench.metrics import protocols
+from bench.metrics.tally import Tally, key_pixels
+
+PROTOCOLS = [
+    plugin
+    for plugin in vars(protocols).values()
+    if isinstance(plugin, type) and issubclass(plugin, Protocol) and "name" in vars(plugin)
+]
+
+
+def sample(index, *, anomaly=None, labels=None):
+    truth = anomaly if labels is None else labels
+    return Sample(
+        id=f"image{index}",
+        size=truth.shape,
+        image=lambda: np.zeros((*truth.shape, 3), np.uint8),
+        labels=labels,
+        anomaly=anomaly,
+    )
+
+
+def scenes(count=6, seed=0, ignored=True):
+    """Samples with labels and anomalies, class maps and scores that know something."""
+    generator = np.random.default_rng(seed)
+    for index in range(count):
+        labels = np.repeat(np.repeat(generator.integers(0, 4, (6, 8)), 8, 0), 8, 1).astype(np.uint8)
+        predicted = np.where(generator.random(labels.shape) < 0.1, (labels + 1) % 4, labels).astype(np.uint8)
+        anomaly = np.zeros(labels.shape, np.uint8)
+        top, left = generator.integers(4, 20, 2)
+        anomaly[top : top + 12, left : left + 14] = 1
+        if ignored:
+            labels[:2] = 255
+            anomaly[-3:] = 255
+        score = (generator.normal(size=labels.shape) + 3 * (anomaly == 1) + 2 * (predicted != labels)).astype(
+            np.float32
+        )
+        yield sample(index, anomaly=anomaly, labels=labels), predicted, score
+
+
+def evaluate(protocol, data, *, budget=2**30, replicates=None):
+    """What the engine does, in one process and without a disk."""
+    data = list(data)
+    count = len(protocol.category_names)
+    tally = Tally(count, budget) if protocol.scored else None
+    rows = {}
+    for sample, predicted, score in data:
+        row = dict(protocol.row(sample, predicted))
+        if tally is not None:
+            pixels = key_pixels(score, protocol.categories(sample, predicted), count)
+            tally.add(pixels)
+            row["bins"], row["bin_counts"] = pixels.bins()
+        rows[sample.id] = row
+    rows = {image: rows[image] for image in sorted(rows)}
+    if protocol.second_phase:
+        parameters = protocol.parameters(tally, rows)
+        if not isinstance(parameters, Undefined):
+            for sample, predicted, score in data:
+                rows[sample.id].update(protocol.frame(score, sample, predicted, parameters))
+    figures = protocol.read(tally, rows)
+    if replicates is None:
+        return figures
+    return figures, protocol.replicate(replicates(len(rows)), rows)
+
+
+@pytest.fixture(params=PROTOCOLS, ids=lambda plugin: plugin.name)
+def protocol(request):
+    return request.param()
+
+
+def test_every_protocol_says_what_it_is(protocol):
+    assert protocol.source
+    assert protocol.version >= 1
+    assert protocol.metrics
+    assert all(metric.title and metric.definition for metric in protocol.metrics.values())
+    assert protocol.needs <= {"labels", "anomaly"}
+    assert 1 <= len(protocol.category_names) <= 64
+    assert type(protocol).__doc__
+
+
+def test_figures_come_in_the_order_of_the_columns(protocol):
+    assert list(evaluate(protocol, scenes())) == list(protocol.metrics)
+
+
+def test_categories_are_indices_or_ignored(protocol):
+    for each, predicted, _ in scenes():
+        categories = protocol.categories(each, predicted)
+        assert categories.dtype == np.uint8
+        assert categories.shape == each.size
+        assert set(np.unique(categories)) <= {*range(len(protocol.category_names)), 255}
+
+
+def test_the_order_of_the_images_changes_nothing(protocol):
+    assert evaluate(protocol, scenes()) == evaluate(protocol, list(scenes())[::-1])
+
+
+def test_rows_survive_a_file_without_pickle(protocol, tmp_path):
+    for each, predicted, _ in scenes(1):
+        row = protocol.row(each, predicted)
+        np.savez(tmp_path / "row.npz", **row)
+        with np.load(tmp_path / "row.npz", allow_pickle=False) as file:
+            assert set(file) == set(row)
+
+
+def test_a_sample_of_weight_one_each_gives_the_figures(protocol):
+    figures, replicates = evaluate(protocol, scenes(), replicates=lambda n: np.ones((1, n)))
+    for name, values in replicates.items():
+        assert values.shape == (1,)
+        assert values[0] == pytest.approx(figures[name].value, abs=0.02)
+
+
+def test_an_image_drawn_twice_counts_twice(protocol):
+    pairs = list(scenes(3))
+    first = sample(9, anomaly=pairs[0][0].anomaly, labels=pairs[0][0].labels), *pairs[0][1:]
+    _, twice = evaluate(protocol, [*pairs, first], replicates=lambda n: np.ones((1, n)))
+    _, weighted = evaluate(protocol, pairs, replicates=lambda n: np.array([[2.0, 1, 1]]))
+    if not protocol.second_phase:  # its threshold is a figure of the images that are there
+        assert twice == weighted
+
+
+def test_all_ignored_has_no_value_and_says_why(protocol):
+    blank = [
+        (sample(i, anomaly=np.full((4, 4), 255, np.uint8), labels=np.full((4, 4), 255, np.uint8)), predicted, score)
+        for i, (predicted, score) in enumerate([(np.zeros((4, 4), np.uint8), np.ones((4, 4), np.float32))] * 2)
+    ]
+    figures, replicates = evaluate(protocol, blank, replicates=lambda n: np.ones((3, n)))
+    assert all(isinstance(figure, Undefined) and figure.reason.startswith("no ") for figure in figures.values())
+    assert all(np.isnan(values).all() and values.shape == (3,) for values in replicates.values())
+
+
+def test_a_sample_without_the_truth_is_refused(protocol):
+    empty = Sample(id="x", size=(2, 2), image=lambda: np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(BadPlugin, match="x has no"):
+        protocol.categories(empty, np.zeros((2, 2), np.uint8))
+
+
+def test_an_increasing_map_of_the_scores_changes_nothing(protocol):
+    if not protocol.scored:
+        pytest.skip("reads no score")
+    before = evaluate(protocol, scenes())
+    after = evaluate(protocol, [(each, predicted, 2 * score + 1) for each, predicted, score in scenes()])
+    for name, figure in before.items():
+        if "threshold" not in name:
+            assert after[name] == figure
+
+
+def test_anomaly_and_misclassification_are_the_same_ranking_of_other_truths():
+    (each, predicted, score), *_ = scenes(1)
+    wrong = np.where(each.labels == 255, 255, each.labels != predicted).astype(np.uint8)
+    as_anomaly = evaluate(protocols.Anomaly(), [(sample(0, anomaly=wrong), None, score)])
+    assert evaluate(protocols.Misclassification(), [(each, predicted, score)]) == as_anomaly
+
+
+def test_unlabelled_pixels_are_no_misclassification():
+    labels, predicted = np.uint8([[0, 1, 255]]), np.uint8([[0, 2, 3]])
+    categories = protocols.Misclassification().categories(sample(0, labels=labels), predicted)
+    assert categories.tolist() == [[0, 1, 255]]
+
+
+def test_components_are_sought_at_the_threshold_that_the_pixels_chose():
+    anomaly = np.zeros((20, 40), np.uint8)
+    anomaly[5:15, 5:15] = 1
+    score = np.where(anomaly == 1, 2, 1).astype(np.float32)
+    figures = evaluate(protocols.Components(), [(sample(0, anomaly=anomaly), None, score)])
+    assert figures == {
+        "siou": Value(1.0), "ppv": Value(1.0), "mean_f1": Value(1.0), "threshold": Value(2.0)
+    }  # fmt: skip
+
+
+def test_components_below_their_minimum_are_parameters():
+    anomaly = np.zeros((20, 40), np.uint8)
+    anomaly[5:8, 5:8] = 1
+    score = np.where(anomaly == 1, 2, 1).astype(np.float32)
+    figures = evaluate(protocols.Components(), [(sample(0, anomaly=anomaly), None, score)])
+    assert figures["siou"] == Undefined("no object large enough")
+    figures = evaluate(protocols.Components(min_predicted=1, min_truth=1), [(sample(0, anomaly=anomaly), None, score)])
+    assert figures["siou"] == Value(1.0)
+
+
+def test_miou_reads_no_score_and_leaves_absent_classes_out():
+    protocol = protocols.MeanIoU()
+    assert not protocol.scored
+    each = sample(0, labels=np.uint8([[0, 0, 1, 255]]))
+    assert evaluate(protocol, [(each, np.uint8([[0, 1, 1, 3]]), None)]) == {
+        "miou": Value(0.5), "pixel_accuracy": Value(2 / 3)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["anomaly", "misclassification"])
+def test_certified_figures_hold_the_exact_ones(name):
+    protocol = next(plugin for plugin in PROTOCOLS if plugin.name == name)()
+    exact, certified = evaluate(protocol, scenes()), evaluate(protocol, scenes(), budget=0)
+    for metric, figure in exact.items():
+        assert abs(certified[metric].value - figure.value) <= certified[metric].err

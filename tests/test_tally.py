@@ -1,0 +1,249 @@
+"""Counting pixels: keys keep the order of scores, and no way of adding up changes the sum."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bench.metrics import counting, tally
+from bench.metrics.tally import Tally, key_pixels, key_value, order_key
+
+FLOATS = st.floats(width=32, allow_nan=False)
+SPECIAL = np.float32([-np.inf, -1e38, -1.5, -1e-45, -0.0, 0.0, 1e-45, 1.5, 1e38, np.inf])
+
+
+def maps(seed, images, size=40, categories=2, levels=7):
+    """Score and category maps with many ties, signed zeros, infinities and ignored pixels."""
+    generator = np.random.default_rng(seed)
+    values = np.concatenate([SPECIAL, generator.normal(size=levels).astype(np.float32)])
+    return [
+        (generator.choice(values, (size, 3)), generator.choice([*range(categories), 255], (size, 3)).astype(np.uint8))
+        for _ in range(images)
+    ]
+
+
+def tallied(pairs, categories=2, **options):
+    whole = Tally(categories, **options)
+    for score, truth in pairs:
+        whole.add(key_pixels(score, truth, categories))
+    return whole
+
+
+def same(left, right):
+    first, second = left.arrays(), right.arrays()
+    return first.keys() == second.keys() and all(
+        first[name].dtype == second[name].dtype and np.array_equal(first[name], second[name]) for name in first
+    )
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def path(request, monkeypatch):
+    if request.param == "numpy":
+        monkeypatch.setattr(counting, "kernels", None)
+    elif counting.kernels is None:
+        pytest.skip("numba is not installed")
+
+
+@given(FLOATS, FLOATS)
+def test_keys_order_as_scores_do(a, b):
+    left, right = order_key(np.float32([a])), order_key(np.float32([b]))
+    assert (left < right) == (a < b)
+    assert (left == right) == (a == b)
+
+
+@given(FLOATS)
+def test_a_key_gives_its_score_back(value):
+    assert key_value(order_key(np.float32([value])))[0] == np.float32(value)
+
+
+def test_both_zeros_are_one_score(path):
+    counted = tallied([(np.float32([[0.0, -0.0]]), np.uint8([[0, 0]]))]).counts()
+    assert counted.keys.tolist() == [0x80000000]
+    assert counted.counts.tolist() == [[2, 0]]
+
+
+def test_six_pixels_by_hand(path):
+    # scores 1, 1, 2, -inf, 5, 5; the fourth is ignored, the second and the last are of category 1
+    score = np.float32([[1, 1, 2], [-np.inf, 5, 5]])
+    counted = tallied([(score, np.uint8([[0, 1, 0], [255, 0, 1]]))])
+    assert counted.pixels == 5
+    assert key_value(counted.counts().keys).tolist() == [1, 2, 5]
+    assert counted.counts().counts.tolist() == [[1, 1], [1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("budget", [2**30, 0])
+def test_both_paths_count_alike(monkeypatch, budget):
+    pairs = maps(1, 9, size=400, categories=5)
+    compiled = tallied(pairs, 5, budget=budget)
+    bins = [key_pixels(*pair, 5).bins() for pair in pairs]
+    monkeypatch.setattr(counting, "kernels", None)
+    assert same(compiled, tallied(pairs, 5, budget=budget))
+    for pair, (keys, counts) in zip(pairs, bins, strict=True):
+        again, counted = key_pixels(*pair, 5).bins()
+        assert np.array_equal(keys, again)
+        assert np.array_equal(counts, counted)
+
+
+def test_ranks_are_the_same_on_both_paths(monkeypatch):
+    generator = np.random.default_rng(0)
+    keys = np.unique(generator.integers(0, 99, 50).astype(np.uint32))
+    among = np.sort(generator.integers(0, 99, 80).astype(np.uint32))
+    compiled = counting.ranks_among(keys, among)
+    monkeypatch.setattr(counting, "kernels", None)
+    assert np.array_equal(compiled, counting.ranks_among(keys, among))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.integers(0, 99), st.sampled_from([0, 300, 1000, 2000, 2**30]), st.integers(1, 4))
+def test_order_batches_and_shards_cannot_change_it(data, seed, budget, shards):
+    pairs = maps(seed, 6)
+    whole = tallied(pairs, budget=budget)
+    order = data.draw(st.permutations(range(6)))
+    owners = data.draw(st.lists(st.integers(0, shards - 1), min_size=6, max_size=6))
+    parts = [tallied([pairs[i] for i in order if owners[i] == shard], budget=budget) for shard in range(shards)]
+    merged = Tally(2, budget)
+    for part in data.draw(st.permutations(parts)):
+        merged.merge(part)
+    assert same(whole, merged)
+    assert (whole.exact, whole.pixels) == (merged.exact, merged.pixels)
+    joined = tallied(
+        [(np.concatenate([score for score, _ in pairs]), np.concatenate([truth for _, truth in pairs]))], budget=budget
+    )
+    assert same(whole, joined)
+
+
+def test_a_batch_of_pixels_is_its_parts():
+    score, truth = maps(3, 1, size=64)[0]
+    parts = [(score[start : start + 8], truth[start : start + 8]) for start in range(0, 64, 8)]
+    assert same(tallied([(score, truth)], budget=100), tallied(parts, budget=100))
+
+
+def test_it_folds_exactly_beyond_its_budget():
+    truth, score = np.zeros((1, 10), np.uint8), np.ones((1, 10), np.float32)
+    assert tallied([(score, truth)], budget=40).exact
+    assert not tallied([(score, truth)], budget=39).exact
+    truth[0, 0] = 255  # an ignored pixel takes no room
+    assert tallied([(score, truth)], budget=36).exact
+
+
+def test_folding_is_cutting_the_keys():
+    pairs = maps(5, 4)
+    exact, folded = tallied(pairs), tallied(pairs, budget=0)
+    assert (exact.bits, folded.bits) == (32, 24)
+    before = exact.folded_arrays()
+    assert exact.exact
+    assert np.array_equal(before["keys"], folded.arrays()["keys"])
+    assert np.array_equal(before["counts"], folded.arrays()["counts"])
+    keys = exact.counts().keys >> np.uint32(8)
+    assert np.array_equal(np.unique(keys), folded.counts().keys)
+    assert np.array_equal(exact.counts().counts.sum(0), folded.counts().counts.sum(0))
+    exact.fold()
+    assert np.array_equal(exact.arrays()["counts"], folded.arrays()["counts"])
+
+
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_a_file_gives_the_same_state_back(tmp_path, budget):
+    whole = tallied(maps(2, 5, categories=3), 3, budget=budget)
+    np.savez(tmp_path / "tally.npz", **whole.arrays())
+    with np.load(tmp_path / "tally.npz", allow_pickle=False) as file:
+        again = Tally.from_arrays(dict(file))
+    assert same(whole, again)
+    more = maps(8, 1, categories=3)[0]
+    for one in (whole, again):
+        one.add(key_pixels(*more, 3))
+    assert same(whole, again)
+
+
+def test_an_empty_tally_can_be_stored_and_merged():
+    empty = Tally.from_arrays(Tally(2).arrays())
+    assert empty.pixels == 0
+    assert empty.counts().keys.size == 0
+    whole = tallied(maps(0, 2))
+    empty.merge(whole)
+    assert same(empty, whole)
+
+
+def test_merging_leaves_the_other_alone():
+    left, right = tallied(maps(0, 2)), tallied(maps(1, 2))
+    before = right.arrays()
+    left.merge(right)
+    left.add(key_pixels(*maps(2, 1)[0], 2))
+    left.counts()
+    assert all(np.array_equal(before[name], values) for name, values in right.arrays().items())
+
+
+def test_counts_beyond_32_bits_do_not_wrap(monkeypatch):
+    monkeypatch.setattr(tally, "WIDEST", 100)
+    small, large = tallied(maps(0, 1), budget=0), tallied(maps(0, 4), budget=0)
+    assert small._pool.dtype == np.uint32
+    assert large._pool.dtype == np.uint64
+    reference = tallied(maps(0, 4))
+    assert np.array_equal(large.counts().counts.sum(0), reference.counts().counts.sum(0))
+    small.merge(large)
+    assert small._pool.dtype == np.uint64
+
+
+def test_sixty_four_categories_fit_in_little_memory():
+    score, truth = np.random.default_rng(0).normal(size=(256, 512)).astype(np.float32), np.zeros((256, 512), np.uint8)
+    truth[:] = np.arange(512) % 64
+    counted = tallied([(score, truth)], 64, budget=0)
+    assert counted._pool.nbytes < 2**29
+    assert counted.counts().columns[63].total == 256 * 8
+
+
+@given(arrays(np.float32, 30, elements=FLOATS), arrays(np.uint8, 30, elements=st.sampled_from([0, 1, 255])))
+def test_bins_are_the_leading_16_bits(score, truth):
+    bins, counts = tally.image_bins(score, truth, 2)
+    keys = order_key(score) >> np.uint32(16)
+    assert (bins.dtype, counts.dtype) == (np.uint16, np.uint32)
+    assert bins.tolist() == sorted(set(keys[truth != 255].tolist()))
+    for key, row in zip(bins, counts, strict=True):
+        assert row.tolist() == [((keys == key) & (truth == category)).sum() for category in (0, 1)]
+
+
+@given(FLOATS)
+def test_a_folded_key_says_between_which_scores_it_lies(value):
+    counted = tallied([(np.float32([[value]]), np.uint8([[0]]))], budget=0).counts()
+    low, high = counted.lowest(counted.keys)[0], counted.highest(counted.keys)[0]
+    assert low <= np.float32(value) <= high
+    assert not np.isnan([low, high]).any()
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="a pixel of category 2; there are 2"):
+        key_pixels(np.zeros((1, 2), np.float32), np.uint8([[0, 2]]), 2)
+    with pytest.raises(ValueError, match="wanted float32 and uint8"):
+        key_pixels(np.zeros((1, 2)), np.uint8([[0, 1]]), 2)
+    with pytest.raises(ValueError, match="of different categories or budgets"):
+        Tally(2).merge(Tally(3))
+    with pytest.raises(ValueError, match="wanted 1 to 64"):
+        Tally(65)
+
+
+def test_strided_maps_are_counted_as_they_look():
+    score, truth = maps(4, 1, size=50)[0]
+    assert same(tallied([(score.T, truth.T)]), tallied([(np.array(score.T), np.array(truth.T))]))
+
+
+def test_reading_metrics_imports_neither_numba_nor_torch():
+    code = (
+        "import sys, bench.metrics.protocols as _; "
+        "print(*{'torch', 'numba', 'sklearn', 'scipy.stats'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_compiled_code_has_a_place_where_nothing_is_writable(monkeypatch, tmp_path):
+    kernels = pytest.importorskip("bench.metrics.kernels")
+    monkeypatch.setattr(kernels.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(kernels.os, "access", lambda *_: True)
+    assert kernels._cache_folder() is None
+    monkeypatch.setattr(kernels.os, "access", lambda *_: False)
+    folder = kernels._cache_folder()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o077 == 0
