@@ -1,0 +1,381 @@
+"""The tables that every format shares: who is ranked, in which order, what is best and what has to be said below.
+
+One table per protocol and data set. Partial results are shown and never ranked, methods that were trained with data
+that shows anomalies are ranked apart, and nothing is best whose lead could be a matter of which images were drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Metric, Undefined, Value
+from bench.errors import MissingData
+from bench.store import Result, Run
+
+Replicates = Mapping[str, NDArray[np.float64]]
+
+CLOSE = "No figure is bold in a column where the paired 95 % interval of its difference to another row contains 0."
+UNPAIRED = "No figure is bold in a column where some row has no bootstrap that could be compared image by image."
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure in its column."""
+
+    metric: Metric
+    value: Value | Undefined
+    best: bool = False
+    note: int | None = None  # number of the footnote, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of a table; without a rank it is partial, or what ranks it is undefined."""
+
+    rank: int | None
+    result: Result
+    figures: tuple[Figure, ...]  # in the order of the table's metrics
+
+    @property
+    def method(self) -> str | None:
+        return self.result.labels.get("method")
+
+    @property
+    def model(self) -> str:
+        return self.result.labels["model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are ranked among themselves."""
+
+    outliers: bool  # whether the methods were trained with data that shows anomalies
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why some pairs of model and method cannot be evaluated."""
+
+    reason: str
+    pairs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one protocol says of one data set."""
+
+    protocol: str
+    dataset: str
+    title: str  # of the protocol
+    source: str
+    version: str
+    metrics: Mapping[str, Metric]
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]  # why figures are undefined; Figure.note counts from 1
+    absences: tuple[Absence, ...]
+    remarks: tuple[str, ...]  # why nothing is bold
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return tuple(line for group in self.groups for line in group.lines)
+
+    @property
+    def scored(self) -> bool:
+        """Whether rows have a method."""
+        return any(line.method is not None for line in self.lines)
+
+    @property
+    def model(self) -> str | None:
+        """The model of all rows, if there is but one and rows are told apart by their methods."""
+        models = {line.model for line in self.lines}
+        return models.pop() if self.scored and len(models) == 1 else None
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """How many images the full rows saw, ascending; of the partial ones only where there is no other."""
+        results = [line.result for line in self.lines]
+        return tuple(sorted({result.images for result in results if not result.partial} or {r.images for r in results}))
+
+    @property
+    def ranking(self) -> Metric | None:
+        """What ranks: the first metric, unless neither direction of it is better."""
+        first = next(iter(self.metrics.values()), None)
+        return first if first and first.better != "neither" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A figure over several cells, as summaries.json holds it."""
+
+    name: str
+    protocol: str
+    model: str
+    method: str | None
+    metric: str
+    value: float | None
+    lo: float | None
+    hi: float | None
+    cells: int
+    of: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryLine:
+    """A row of figures over several cells."""
+
+    model: str
+    method: str | None
+    outliers: bool
+    summaries: tuple[Summary | None, ...]  # in the order of the table's metrics
+
+    @property
+    def cells(self) -> str:
+        """How many cells went into the row, such as ``3 of 4``; the fewest, where its figures differ in that."""
+        counts = [(summary.cells, summary.of) for summary in self.summaries if summary]
+        return "{} of {}".format(*min(counts))
+
+    @property
+    def complete(self) -> bool:
+        return all(summary.cells == summary.of for summary in self.summaries if summary)
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryTable:
+    """What one summary says of one protocol; sorted by its first metric, the incomplete rows last, and never ranked."""
+
+    name: str
+    protocol: str
+    metrics: Mapping[str, Metric]
+    lines: tuple[SummaryLine, ...]
+    notes: tuple[str, ...]  # why figures are undefined
+
+    def note(self, summary: Summary | None) -> int | None:
+        """Find the number of a figure's footnote, from 1."""
+        reason = _reason(summary)
+        return None if reason is None else self.notes.index(reason) + 1
+
+
+def number(value: float, metric: Metric) -> str:
+    """Print a rate in percent, anything else as it is."""
+    return f"{value:.4g}" if metric.better == "neither" else f"{100 * value:.2f}"
+
+
+def interval(lo: float | None, hi: float | None, metric: Metric) -> str:
+    """Print the 95 % interval; empty where none was made."""
+    if lo is None or hi is None:
+        return ""
+    between = " to " if metric.better == "neither" else "\N{EN DASH}"
+    return f"{number(lo, metric)}{between}{number(hi, metric)}"
+
+
+def certified(err: float, metric: Metric) -> str:
+    """Print how exactly the figure itself is known, never rounded to less than it is; empty if exactly."""
+    if not err > 0:
+        return ""
+    scaled = err if metric.better == "neither" else 100 * err
+    step = 10.0 ** np.floor(np.log10(scaled))
+    return f"\N{PLUS-MINUS SIGN} {np.ceil(scaled / step - 1e-9) * step:.1g}"
+
+
+def tables(run: Run) -> list[Table]:
+    """One table per protocol and data set, in the order of the plan."""
+    shared: dict[str, list[Result]] = {}
+    for result in run.results:
+        version = result.about.get("protocol", {}).get("version")
+        what = json.dumps([result.cell["protocol"], result.cell["dataset"], version], sort_keys=True)
+        shared.setdefault(what, []).append(result)
+    return [_table(run, results) for results in shared.values()]
+
+
+def summary_tables(run: Run, summaries: Sequence[Mapping[str, Any]]) -> list[SummaryTable]:
+    """One table per summary and protocol, in the order given."""
+    shared: dict[tuple[str, str], list[Summary]] = {}
+    for entry in summaries:
+        summary = _summary(entry)
+        shared.setdefault((summary.name, summary.protocol), []).append(summary)
+    return [_summary_table(run, name, protocol, found) for (name, protocol), found in shared.items()]
+
+
+def uses_outliers(result: Result) -> bool:
+    """Whether the method was trained with data that shows anomalies."""
+    return bool(result.about.get("method", {}).get("uses_outliers"))
+
+
+def _table(run: Run, results: Sequence[Result]) -> Table:
+    shown = [result for result in results if not result.not_applicable]
+    first = (shown or results)[0]
+    about = first.about.get("protocol", {})
+    notes: dict[str, int] = {}
+    remarks: dict[str, None] = {}
+    groups = []
+    for outliers in (False, True):
+        members = [result for result in shown if uses_outliers(result) == outliers]
+        if members:
+            lines = _lines(members, first.definitions, _best(run, members, first.definitions, remarks), notes)
+            groups.append(Group(outliers, tuple(lines)))
+    return Table(
+        first.labels["protocol"],
+        first.labels["dataset"],
+        str(about.get("title") or first.labels["protocol"]),
+        str(about.get("source", "")),
+        str(about.get("version", "")),
+        first.definitions,
+        tuple(groups),
+        tuple(notes),
+        tuple(_absences(results)),
+        tuple(remarks),
+    )
+
+
+def _lines(
+    results: Sequence[Result], metrics: Mapping[str, Metric], best: set[tuple[str, str]], notes: dict[str, int]
+) -> Iterable[Line]:
+    """Ranked rows first, then those that cannot be ranked, then the partial ones; ties keep the order of the plan."""
+    ranks = _ranks(results, next(iter(metrics.items()), None))
+    order = sorted(results, key=lambda result: (ranks.get(result.key, len(results) + 1), result.partial))
+    for result in order:
+        figures = []
+        for name, metric in metrics.items():
+            value = result.metrics.get(name, Undefined("this result holds no such figure"))
+            note = notes.setdefault(value.reason, len(notes) + 1) if isinstance(value, Undefined) else None
+            figures.append(Figure(metric, value, (result.key, name) in best, note))
+        yield Line(ranks.get(result.key), result, tuple(figures))
+
+
+def _ranks(results: Sequence[Result], ranking: tuple[str, Metric] | None) -> dict[str, int]:
+    """By key, from 1; equal values share a rank and the next one is skipped."""
+    if ranking is None or ranking[1].better == "neither":
+        return {}
+    values = {key: _gain(value.value, ranking[1]) for key, value in _defined(results, ranking[0]).items()}
+    return {key: 1 + sum(other > value for other in values.values()) for key, value in values.items()}
+
+
+def _defined(results: Sequence[Result], metric: str) -> dict[str, Value]:
+    """Keep the values that compete, by key."""
+    found = {result.key: result.metrics.get(metric) for result in results if not result.partial}
+    return {key: value for key, value in found.items() if isinstance(value, Value)}
+
+
+def _gain(value: float, metric: Metric) -> float:
+    return -value if metric.better == "lower" else value
+
+
+def _best(
+    run: Run, results: Sequence[Result], metrics: Mapping[str, Metric], remarks: dict[str, None]
+) -> set[tuple[str, str]]:
+    """Pairs of key and metric whose lead over every other row lies outside the paired interval."""
+    by_key = {result.key: result for result in results}
+    replicates: dict[str, Replicates] = {}
+    best = set()
+    for name, metric in metrics.items():
+        values = _defined(results, name)
+        if metric.better == "neither" or len(values) < 2:
+            continue
+        top = max(values, key=lambda key: _gain(values[key].value, metric))
+        pairs = [(by_key[top], by_key[key]) for key in values if key != top]
+        if not all(_paired(one, other, name) for one, other in pairs):
+            remarks[UNPAIRED] = None
+            continue
+        for key in values.keys() - replicates.keys():
+            replicates[key] = run.replicates(by_key[key])
+        leads = [_leads(values, replicates, top, other.key, name, metric) for _, other in pairs]
+        if None in leads:
+            remarks[UNPAIRED] = None
+        elif all(leads):
+            best.add((top, name))
+        else:
+            remarks[CLOSE] = None
+    return best
+
+
+def _paired(one: Result, other: Result, metric: str) -> bool:
+    """Whether the n-th replicate of both is the same draw of the same images."""
+    values = (one.metrics[metric], other.metrics[metric])
+    drawn = all(isinstance(value, Value) and value.lo is not None for value in values)
+    return drawn and one.images == other.images and one.cell.get("seed") == other.cell.get("seed")
+
+
+def _leads(
+    values: Mapping[str, Value], replicates: Mapping[str, Replicates], one: str, other: str, name: str, metric: Metric
+) -> bool | None:
+    """Whether the lead of ``one`` is real beyond the certified errors; None if the two cannot be compared."""
+    a, b = replicates[one].get(name), replicates[other].get(name)
+    if a is None or b is None or a.shape != b.shape:
+        return None
+    lead = a - b if metric.better == "higher" else b - a
+    lead = lead[np.isfinite(lead)]  # a resample without a single positive has no figure
+    if not lead.size:
+        return None
+    return bool(np.percentile(lead, 2.5) > values[one].err + values[other].err)
+
+
+def _absences(results: Sequence[Result]) -> Iterable[Absence]:
+    reasons: dict[str, list[str]] = {}
+    for result in results:
+        if result.not_applicable:
+            reasons.setdefault(result.not_applicable, []).append(pair(result))
+    for reason, pairs in reasons.items():
+        yield Absence(reason, tuple(pairs))
+
+
+def pair(result: Result) -> str:
+    """Name what a row stands for: its method on its model."""
+    method, model = result.labels.get("method"), result.labels["model"]
+    return f"{method} on {model}" if method else model
+
+
+def _summary(entry: Mapping[str, Any]) -> Summary:
+    try:
+        return Summary(
+            **{field.name: entry[field.name] for field in fields(Summary) if field.name != "method"}
+            | {"method": entry.get("method")}
+        )
+    except (KeyError, TypeError) as error:
+        raise MissingData(f"summaries.json: {entry!r} is not a summary of this program: {error}") from None
+
+
+def _summary_table(run: Run, name: str, protocol: str, summaries: Sequence[Summary]) -> SummaryTable:
+    known: dict[str, Metric] = {}
+    outliers = set()
+    for result in run.results:
+        if result.labels["protocol"] == protocol:
+            known |= result.definitions
+        if uses_outliers(result):
+            outliers.add(result.labels.get("method"))
+    asked = {summary.metric for summary in summaries}
+    metrics = {metric: known[metric] for metric in known if metric in asked}
+    for summary in summaries:
+        metrics.setdefault(summary.metric, Metric(summary.metric, "no result defines it yet"))
+    rows: dict[tuple[str, str | None], dict[str, Summary]] = {}
+    for summary in summaries:
+        rows.setdefault((summary.model, summary.method), {})[summary.metric] = summary
+    lines = [
+        SummaryLine(model, method, method in outliers, tuple(found.get(metric) for metric in metrics))
+        for (model, method), found in rows.items()
+    ]
+    ranking = next(iter(metrics.values()))
+    lines.sort(key=lambda line: _worth(line, ranking))
+    reasons = dict.fromkeys(reason for line in lines for reason in map(_reason, line.summaries) if reason is not None)
+    return SummaryTable(name, protocol, metrics, tuple(lines), tuple(reasons))
+
+
+def _worth(line: SummaryLine, ranking: Metric) -> tuple[bool, float]:
+    first = line.summaries[0]
+    if first is None or first.value is None:
+        return True, np.inf
+    return not line.complete, 0.0 if ranking.better == "neither" else -_gain(first.value, ranking)
+
+
+def _reason(summary: Summary | None) -> str | None:
+    """Why there is no value; None if there is one."""
+    if summary is None:
+        return "not asked for"
+    return (summary.reason or "no reason given") if summary.value is None else None

@@ -1,0 +1,451 @@
+"""Pages and tables are read by people who will quote them: each promise of the reports, seen in what they print."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import store
+from bench.api import Metric, Undefined, Value
+from bench.errors import MissingData
+from bench.reports import html, leaderboard, markdown
+from bench.store import Plan, Result, Run
+
+RANKING = {
+    "auroc": Metric("AUROC", "area under the ROC curve of all pixels pooled; ties count one half"),
+    "fpr95": Metric("FPR95", "smallest false positive rate with a true positive rate of at least 0.95", "lower"),
+    "f1_threshold": Metric("Threshold", "the score at which F1 is largest", "neither"),
+}
+MIOU = {"miou": Metric("mIoU", "mean over the classes of intersection over union")}
+HOSTILE = "<script>alert(1)</script>|\"'&`*x*`![y](http://evil.example/z.png)"
+
+
+def result(
+    method: str | None,
+    figures: Mapping[str, float | Value | Undefined],
+    *,
+    model: str = "toynet",
+    dataset: str = "toytown",
+    protocol: str = "anomaly",
+    definitions: Mapping[str, Metric] = RANKING,
+    outliers: bool = False,
+    **others: Any,
+) -> Result:
+    """Make a result as a run leaves it; a bare number becomes a value with an interval."""
+    labels = {"protocol": protocol, "model": model, "dataset": dataset} | ({"method": method} if method else {})
+    cell = {axis: {"name": label, "params": {}} for axis, label in labels.items()} | {"seed": 0}
+    values = {
+        name: Value(figure, lo=figure - 0.02, hi=figure + 0.02) if isinstance(figure, float) else figure
+        for name, figure in figures.items()
+    }
+    about: dict[str, dict[str, Any]] = {axis: {"source": f"where {label} is from"} for axis, label in labels.items()}
+    about["protocol"]["version"] = 1
+    if method:
+        about["method"]["uses_outliers"] = outliers
+    key = hashlib.sha256("/".join(labels.values()).encode()).hexdigest()[:16]
+    made = Result(key, cell, labels, values, definitions, about, images=20, partial=False)
+    return replace(made, **others)
+
+
+def full(auroc: float, fpr95: float = 0.3, threshold: float = -2.5) -> dict[str, float | Value | Undefined]:
+    return {"auroc": auroc, "fpr95": fpr95, "f1_threshold": threshold}
+
+
+def run_of(
+    path: Path,
+    results: Sequence[Result],
+    spread: Mapping[str | None, float] | None = None,
+    missing: Sequence[str] = (),
+    note: str = "",
+    title: str = "A run",
+) -> Run:
+    """Write a run directory; ``spread`` is the standard deviation, by method, of noise of a row's own."""
+    common = np.random.default_rng(1).normal(0, 0.01, 200)  # the draw of images moves all rows alike
+    for index, made in enumerate(results):
+        own = np.random.default_rng(2 + index).normal(0, (spread or {}).get(made.labels.get("method"), 0.0), 200)
+        arrays = {
+            f"replicates.{name}": value.value + common + own
+            for name, value in made.metrics.items()
+            if isinstance(value, Value) and value.lo is not None
+        }
+        store.write_result(path, made, arrays)
+    keys = [made.key for made in results] + [f"{index:016x}" for index in range(len(missing))]
+    absent = ({"protocol": "anomaly", "model": "toynet", "dataset": "toytown", "method": name} for name in missing)
+    cells = (*(made.labels for made in results), *absent)
+    store.write_plan(path, Plan("demo", title, note, tuple(keys), (), cells), "title: A run\n")
+    return store.read_run(path)
+
+
+def ranked(table: leaderboard.Table) -> list[tuple[int | None, str | None]]:
+    return [(line.rank, line.method) for line in table.lines]
+
+
+def bold(table: leaderboard.Table) -> set[tuple[str | None, str]]:
+    return {
+        (line.method, name)
+        for line in table.lines
+        for name, figure in zip(table.metrics, line.figures, strict=True)
+        if figure.best
+    }
+
+
+class Page(HTMLParser):
+    """What a browser would find: tags, addresses, identifiers, text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.handlers: list[str] = []
+        self.text = ""
+        self._raw = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._raw = tag in {"script", "style"}
+        for name, value in attrs:
+            if name in {"src", "srcset", "data", "poster", "action", "background"} or (
+                tag == "link" and name == "href"
+            ):
+                self.addresses.append(value or "")
+            if tag == "a" and name == "href":
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._raw = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._raw:
+            self.text += data
+
+
+def test_the_first_metric_ranks_in_the_direction_that_it_declares(tmp_path: Path) -> None:
+    higher = run_of(tmp_path / "a", [result("msp", full(0.7)), result("energy", full(0.9))])
+    assert ranked(leaderboard.tables(higher)[0]) == [(1, "energy"), (2, "msp")]
+    lower = {name: RANKING[name] for name in ("fpr95", "auroc", "f1_threshold")}
+    results = [result(name, full(0.8, fpr), definitions=lower) for name, fpr in (("msp", 0.4), ("energy", 0.2))]
+    assert ranked(leaderboard.tables(run_of(tmp_path / "b", results))[0]) == [(1, "energy"), (2, "msp")]
+
+
+def test_nothing_is_ranked_by_a_metric_without_a_better_direction(tmp_path: Path) -> None:
+    only = {"f1_threshold": RANKING["f1_threshold"]}
+    results = [
+        result(name, {"f1_threshold": value}, definitions=only) for name, value in (("msp", 1.0), ("energy", 2.0))
+    ]
+    assert ranked(leaderboard.tables(run_of(tmp_path, results))[0]) == [(None, "msp"), (None, "energy")]
+
+
+def test_equal_values_share_a_rank_and_the_next_rank_is_skipped(tmp_path: Path) -> None:
+    values = {"msp": 0.8, "energy": 0.9, "entropy": 0.9, "maxlogit": 0.7}
+    table = leaderboard.tables(run_of(tmp_path, [result(name, full(value)) for name, value in values.items()]))[0]
+    assert ranked(table) == [(1, "energy"), (1, "entropy"), (3, "msp"), (4, "maxlogit")]
+    assert not bold(table)
+
+
+def test_a_partial_result_is_shown_and_marked_but_neither_ranked_nor_best(tmp_path: Path) -> None:
+    cut = result("energy", full(0.99), partial=True, images=5)
+    run = run_of(tmp_path, [cut, result("msp", full(0.7)), result("entropy", full(0.8))])
+    table = leaderboard.tables(run)[0]
+    assert ranked(table) == [(1, "entropy"), (2, "msp"), (None, "energy")]
+    assert {method for method, _ in bold(table)} == {"entropy"}
+    assert "| energy (partial, 5 images) |" in re.sub(" +", " ", markdown.render(run, []))
+    assert "20 images" in markdown.render(run, []) and "partial, 5 images" in Page(html.render(run, [])).text
+
+
+def test_a_row_whose_first_figure_is_undefined_is_shown_after_the_ranked_ones(tmp_path: Path) -> None:
+    empty = full(0.9) | {"auroc": Undefined("no anomaly in any image")}
+    table = leaderboard.tables(run_of(tmp_path, [result("energy", empty), result("msp", full(0.7))]))[0]
+    assert ranked(table) == [(1, "msp"), (None, "energy")]
+
+
+def test_undefined_figures_print_na_and_share_a_footnote_with_the_reason(tmp_path: Path) -> None:
+    reason = "no component was predicted"
+    results = [result(name, full(0.8) | {"fpr95": Undefined(reason)}) for name in ("msp", "energy")]
+    run = run_of(tmp_path, [*results, result("entropy", full(0.7) | {"fpr95": Undefined("another reason")})])
+    text = markdown.render(run, [])
+    assert text.count("n/a<sup>1</sup>") == 2 and text.count("n/a<sup>2</sup>") == 1
+    assert f"<sup>1</sup> {reason}" in text and "<sup>2</sup> another reason" in text
+    page = Page(html.render(run, []))
+    assert page.text.count(reason) == 1
+    assert page.links.count("#t1-n1") == 2 and page.ids.count("t1-n1") == 1
+
+
+def test_pairs_that_cannot_be_evaluated_are_one_footnote_per_reason_and_no_row(tmp_path: Path) -> None:
+    undefined = dict.fromkeys(RANKING, Undefined("x"))
+    why = "toynet gives no features"
+    absent = [result(name, undefined, not_applicable=why, images=0) for name in ("knn", "mahalanobis")]
+    run = run_of(tmp_path, [*absent, result("msp", full(0.8))])
+    table = leaderboard.tables(run)[0]
+    assert ranked(table) == [(1, "msp")]
+    assert table.absences == (leaderboard.Absence(why, ("knn on toynet", "mahalanobis on toynet")),)
+    assert f"Not applicable: knn on toynet, mahalanobis on toynet: {why}" in markdown.render(run, [])
+    assert "Not applicable to knn on toynet, mahalanobis on toynet" in Page(html.render(run, [])).text
+
+
+def test_a_table_without_any_applicable_pair_is_one_line(tmp_path: Path) -> None:
+    absent = result("knn", dict.fromkeys(RANKING, Undefined("x")), not_applicable="no features", images=0)
+    run = run_of(tmp_path, [absent])
+    body = markdown.render(run, []).split("## anomaly: toytown")[1].split("## Definitions")[0]
+    assert body.split("\n\n")[1:-1] == ["Not applicable: knn on toynet: no features"]
+    assert 'class="ranked' not in html.render(run, [])
+
+
+def test_methods_that_saw_outliers_are_ranked_and_bold_among_themselves(tmp_path: Path) -> None:
+    values = {"msp": 0.7, "energy": 0.8, "head": 0.95, "meta": 0.9}
+    results = [result(name, full(value), outliers=name in {"head", "meta"}) for name, value in values.items()]
+    run = run_of(tmp_path, results)
+    table = leaderboard.tables(run)[0]
+    assert [group.outliers for group in table.groups] == [False, True]
+    assert ranked(table) == [(1, "energy"), (2, "msp"), (1, "head"), (2, "meta")]
+    assert {method for method, name in bold(table) if name == "auroc"} == {"energy", "head"}
+    assert "Trained with outlier data" in markdown.render(run, [])
+
+
+def test_bold_needs_a_paired_difference_outside_the_interval_not_intervals_apart(tmp_path: Path) -> None:
+    """Rows vary by 0.01 with the images, so their intervals overlap; the lead of 0.005 is there in each resample."""
+    results = [result("msp", full(0.900, 0.30)), result("energy", full(0.905, 0.29))]
+    sure = leaderboard.tables(run_of(tmp_path / "a", results))[0]
+    assert bold(sure) == {("energy", "auroc"), ("energy", "fpr95")} and not sure.remarks
+    chance = leaderboard.tables(run_of(tmp_path / "b", results, spread={"msp": 0.01}))[0]
+    assert not bold(chance) and chance.remarks == (leaderboard.CLOSE,)
+
+
+def test_bold_needs_a_lead_over_every_row_not_over_the_second_alone(tmp_path: Path) -> None:
+    results = [result(name, full(value, 0.3)) for name, value in (("msp", 0.85), ("energy", 0.88), ("entropy", 0.86))]
+    table = leaderboard.tables(run_of(tmp_path, results, spread={"msp": 0.5}))[0]
+    assert not {pair for pair in bold(table) if pair[1] == "auroc"}
+
+
+def test_a_lead_within_the_certified_errors_is_not_bold(tmp_path: Path) -> None:
+    def certified(value: float, err: float) -> dict[str, float | Value | Undefined]:
+        return full(0.0) | {"auroc": Value(value, err, value - 0.01, value + 0.01)}
+
+    for err, winners in ((1e-5, {("energy", "auroc")}), (5e-5, set())):
+        run = run_of(
+            tmp_path / str(err), [result("msp", certified(0.9, err)), result("energy", certified(0.90008, err))]
+        )
+        assert bold(leaderboard.tables(run)[0]) == winners
+
+
+def test_a_lone_row_is_not_bold(tmp_path: Path) -> None:
+    table = leaderboard.tables(run_of(tmp_path, [result("msp", full(0.9))]))[0]
+    assert not bold(table) and not table.remarks
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        result("msp", full(0.7), images=19),
+        result("msp", full(0.7) | {"auroc": Value(0.7)}),
+    ],
+    ids=["other images", "no bootstrap"],
+)
+def test_rows_that_were_not_resampled_alike_cannot_make_a_row_bold(tmp_path: Path, other: Result) -> None:
+    table = leaderboard.tables(run_of(tmp_path, [other, result("energy", full(0.9))]))[0]
+    assert ("energy", "auroc") not in bold(table)
+    assert leaderboard.UNPAIRED in table.remarks
+
+
+def test_resamples_without_a_figure_are_left_out_of_the_difference(tmp_path: Path) -> None:
+    results = [result("msp", full(0.8)), result("energy", full(0.9))]
+    run = run_of(tmp_path, results)
+    for made, value in zip(results, (0.8, 0.9), strict=True):
+        drawn = np.full(200, value)
+        drawn[::7] = np.nan
+        store.write_arrays(store.counts_path(tmp_path, made.key), {"replicates.auroc": drawn})
+    assert bold(leaderboard.tables(run)[0]) == {("energy", "auroc")}
+
+
+def test_two_versions_of_a_protocol_never_share_a_table(tmp_path: Path) -> None:
+    old = result("msp", full(0.8))
+    newer = result("energy", full(0.9))
+    newer = replace(newer, about=newer.about | {"protocol": {"source": "", "version": 2}})
+    assert len(leaderboard.tables(run_of(tmp_path, [old, newer]))) == 2
+
+
+def test_rates_are_percent_thresholds_are_plain_and_errors_are_never_rounded_down(tmp_path: Path) -> None:
+    figures = {
+        "auroc": Value(0.91234, 3.1e-5, 0.9, 0.925),
+        "fpr95": Value(0.25),
+        "f1_threshold": Value(-1.23456, 0.0, -2.0, -0.5),
+    }
+    run = run_of(tmp_path, [result("msp", figures)])
+    text = re.sub(" +", " ", markdown.render(run, []))
+    assert "| 1 | msp | 91.23 ± 0.004 (90.00–92.50) | 25.00 | -1.235 (-2 to -0.5) |" in text
+    assert "AUROC % ↑ | FPR95 % ↓ | Threshold |" in text
+    page = Page(html.render(run, [])).text
+    assert "90.00–92.50" in page and "± 0.004" in page and "−1.235" in page and "−2 to −0.5" in page
+
+
+def test_protocols_without_a_method_have_a_row_per_model(tmp_path: Path) -> None:
+    rows = [
+        result(None, {"miou": value}, model=model, protocol="miou", definitions=MIOU)
+        for model, value in (("enet", 0.5), ("deeplab", 0.7))
+    ]
+    text = re.sub(" +", " ", markdown.render(run_of(tmp_path, rows), []))
+    assert "| # | Model | mIoU % ↑ |" in text
+    assert text.index("| 1 | deeplab | **70.00** (68.00–72.00) |") < text.index("| 2 | enet | 50.00 (48.00–52.00) |")
+
+
+def test_models_have_a_column_only_where_there_are_several(tmp_path: Path) -> None:
+    one = markdown.render(run_of(tmp_path / "a", [result("msp", full(0.8))]), [])
+    assert "Model" not in one and "model toynet" in one
+    both = [result("msp", full(0.8)), result("msp", full(0.7), model="enet")]
+    assert "| Model" in markdown.render(run_of(tmp_path / "b", both), [])
+
+
+def test_missing_cells_are_counted_and_named(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [result("msp", full(0.8))], missing=["energy", "entropy"])
+    assert "1 of 3 cells." in markdown.render(run, [])
+    page = Page(html.render(run, []))
+    assert "1 of 3 cells." in page.text and "2 of 3 cells have no result" in page.text
+    assert "anomaly / toynet / toytown / energy" in page.text and "missing" in page.ids
+
+
+def test_a_run_without_any_result_is_a_page_that_says_so(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [], missing=["msp"])
+    assert "No results yet." in markdown.render(run, []) and "0 of 1 cells." in markdown.render(run, [])
+    assert "No results yet." in Page(html.render(run, [])).text
+
+
+def hostile(path: Path) -> tuple[Run, list[dict[str, Any]]]:
+    """Write a run in which everything that a suite or a file may put into words tries to be markup."""
+    metric = Metric(HOSTILE, HOSTILE)
+    cell = {
+        "protocol": HOSTILE, "model": HOSTILE, "dataset": HOSTILE, "definitions": {HOSTILE: metric, "b": metric},
+        "fitted": {"key": HOSTILE, "scalars": {HOSTILE: 1.5}}, "pixels": {HOSTILE: 5}, "depends": {HOSTILE: HOSTILE},
+        "provenance": {"created": HOSTILE, "command": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}}, "seconds": {HOSTILE: 1.0},
+    }  # fmt: skip
+    figures = {HOSTILE: 0.5, "b": Undefined(HOSTILE)}
+    results = [
+        result(HOSTILE, figures, **cell),
+        result(f"n/a {HOSTILE}", dict.fromkeys(figures, Undefined("x")), not_applicable=HOSTILE, **cell),
+    ]
+    summary = {"name": HOSTILE, "protocol": HOSTILE, "model": HOSTILE, "method": HOSTILE, "metric": HOSTILE}
+    summary |= {"value": None, "lo": None, "hi": None, "cells": 1, "of": 2, "reason": HOSTILE}
+    return run_of(path, results, missing=[HOSTILE], note=HOSTILE, title=HOSTILE), [summary]
+
+
+def test_hostile_words_stay_words_in_html(tmp_path: Path) -> None:
+    text = html.render(*hostile(tmp_path))
+    page = Page(text)
+    assert page.tags.count("script") == 1 and "img" not in page.tags and not page.handlers
+    assert text.count("<script>alert(1)") == 0 and page.text.count("<script>alert(1)</script>") > 20
+    assert all(link.startswith(("#", "cells/")) for link in page.links)
+
+
+def test_hostile_words_stay_words_in_markdown(tmp_path: Path) -> None:
+    text = markdown.render(*hostile(tmp_path))
+    assert set(re.findall(r"<[^>]*>", text)) == {"<sup>", "</sup>"}
+    assert not re.search(r"(?<!\\)\[", text) and not re.search(r"(?<!\\)`", text)
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("energy[temperature=2]", r"energy\[temperature=2\]"),
+        ("lost_and_found", "lost_and_found"),
+        ("_x_", r"\_x\_"),
+        ("a|b\nc", r"a\|b c"),
+        ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
+        ("F1*", r"F1\*"),
+    ],
+)
+def test_markdown_escapes_what_would_be_markup_and_leaves_the_rest(text: str, shown: str) -> None:
+    assert markdown.escape(text) == shown
+
+
+def test_the_page_loads_nothing_and_its_policy_allows_only_its_own_script_and_style(tmp_path: Path) -> None:
+    text = html.render(run_of(tmp_path, [result("msp", full(0.8)), result("energy", full(0.9))]), [])
+    page = Page(text)
+    assert page.addresses == ["data:,"]
+    assert not re.search(r"url\(|@import|https?:", text)
+    assert "content=\"default-src 'none'; " in text
+    for tag in ("style", "script"):
+        content = re.search(f"<{tag}>(.*?)</{tag}>", text, re.S)
+        assert content and html._policy_hash(content[1]) in text
+    assert len(text) < 1_000_000
+
+
+def test_every_link_within_the_page_has_a_target_and_no_target_is_there_twice(tmp_path: Path) -> None:
+    rows = [result(name, full(0.8), dataset=data) for name in ("msp", "energy") for data in ("a", "b")]
+    rows.append(result(None, {"miou": Undefined("no class occurs")}, protocol="miou", definitions=MIOU))
+    page = Page(html.render(run_of(tmp_path, rows, missing=["x"]), []))
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert {link for link in page.links if not link.startswith("#")} == {f"cells/{row.key}.json" for row in rows}
+
+
+def test_each_header_leads_to_the_definition_of_its_metric(tmp_path: Path) -> None:
+    text = html.render(run_of(tmp_path, [result("msp", full(0.8))]), [])
+    for index, (name, metric) in enumerate(RANKING.items(), 1):
+        assert f'href="#m1-{index}"' in text
+        defined = re.search(f'<div id="m1-{index}">(.*?)</div>', text)
+        assert defined and name in defined[1] and metric.definition in defined[1]
+
+
+def test_provenance_common_to_all_cells_is_said_once_and_the_rest_by_cell(tmp_path: Path) -> None:
+    versions = {"torch": "2.13.0", "numerics": {"device": "cpu"}, "created": "2026-07-30T14:02:11+02:00"}
+    results = [
+        result(name, full(0.8), provenance=versions | {"command": f"bench run demo --only method={name}"})
+        for name in ("msp", "energy")
+    ]
+    text = Page(html.render(run_of(tmp_path, results), [])).text
+    assert text.count("2.13.0") == 1 and "numerics.device" in text
+    assert "--only method=msp" in text and "--only method=energy" in text
+    assert "2026-07-30 12:02 UTC" in text
+
+
+def test_cost_is_shown_per_image_and_stage(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [result("msp", full(0.8), seconds={"load": 1.0, "predict": 4.0}, memory_mb=612.4)])
+    cost = html.render(run, []).split('id="cost"')[1]
+    assert ">50.0</td>" in cost and ">200.0</td>" in cost and ">612</td>" in cost
+
+
+def summary_of(method: str, value: float | None, cells: int = 2, reason: str | None = None) -> dict[str, Any]:
+    entry = {"name": "mean over weather", "protocol": "anomaly", "model": "toynet", "method": method, "metric": "auroc"}
+    return entry | {"value": value, "lo": value, "hi": value, "cells": cells, "of": 2, "reason": reason}
+
+
+def test_summaries_say_how_many_cells_went_in_and_why_a_figure_is_missing(tmp_path: Path) -> None:
+    entries = [summary_of("msp", None, 1, "1 of 2 cells"), summary_of("energy", 0.8), summary_of("entropy", 0.9)]
+    run = run_of(tmp_path, [result("msp", full(0.8))])
+    table = leaderboard.summary_tables(run, entries)[0]
+    assert [(line.method, line.cells) for line in table.lines] == [
+        ("entropy", "2 of 2"),
+        ("energy", "2 of 2"),
+        ("msp", "1 of 2"),
+    ]
+    text = re.sub(" +", " ", markdown.render(run, entries))
+    assert "| msp | toynet | 1 of 2 | n/a<sup>1</sup> |" in text and "<sup>1</sup> 1 of 2 cells" in text
+    assert "| entropy | toynet | 2 of 2 | 90.00 (90.00–90.00) |" in text
+    assert "mean over weather" in Page(html.render(run, entries)).text
+
+
+def test_a_summary_that_lacks_a_field_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MissingData, match=r"^summaries.json: .* is not a summary of this program: 'protocol'$"):
+        leaderboard.summary_tables(run_of(tmp_path, []), [{"name": "mean"}])
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    results = [result(name, full(value)) for name, value in (("msp", 0.7), ("energy", 0.9), ("entropy", 0.8))]
+    first, second = run_of(tmp_path / "a", results), run_of(tmp_path / "b", results)
+    assert html.render(first, []) == html.render(second, [])
+    assert markdown.render(first, []) == markdown.render(second, [])
