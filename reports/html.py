@@ -344,7 +344,7 @@ def _cell(result: Result, shared: Mapping[str, str]) -> CellView:
     fields += [(name, text) for name, text in _flat(result.provenance) if name not in shared]
     fields += [(f"{axis} {entry['name']}", json.dumps(entry["params"])) for axis, entry in axes.items()]
     fields += [(f"{name} pixels", _count(count)) for name, count in result.pixels.items()]
-    fields += [(f"digest of {name}", str(digest)) for name, digest in result.depends.items()]
+    fields += [(f"depends on {name}", str(digest)) for name, digest in result.depends.items()]
     return CellView(result, leaderboard.pair(result), f"cells/{quote(result.key, safe='')}.json", fields)
 
 

@@ -145,8 +145,10 @@ def _definitions(tables: Sequence[Table]) -> Iterator[str]:
     for table in tables:
         if (table.protocol, table.version) not in seen:
             seen.add((table.protocol, table.version))
-            version = f" {escape(table.version)}" if table.version else ""
-            lines = [f"**{escape(table.title)}** ({escape(table.protocol)}{version}). {escape(table.source)}".rstrip()]
+            known = [escape(table.protocol)] * (table.protocol != table.title)
+            known += [f"version {escape(table.version)}"] * bool(table.version)
+            named = f"**{escape(table.title)}**" + (f" ({', '.join(known)})" if known else "")
+            lines = [f"{named}. {escape(table.source)}".rstrip()]
             lines += [
                 f"- {escape(metric.title)} ({escape(name)}): {escape(metric.definition)}"
                 for name, metric in table.metrics.items()

@@ -274,7 +274,7 @@ def test_resamples_without_a_figure_are_left_out_of_the_difference(tmp_path: Pat
 def test_two_versions_of_a_protocol_never_share_a_table(tmp_path: Path) -> None:
     old = result("msp", full(0.8))
     newer = result("energy", full(0.9))
-    newer = replace(newer, about=newer.about | {"protocol": {"source": "", "version": 2}})
+    newer = replace(newer, about={**newer.about, "protocol": {"source": "", "version": 2}})
     assert len(leaderboard.tables(run_of(tmp_path, [old, newer]))) == 2
 
 
@@ -326,17 +326,17 @@ def test_a_run_without_any_result_is_a_page_that_says_so(tmp_path: Path) -> None
 def hostile(path: Path) -> tuple[Run, list[dict[str, Any]]]:
     """Write a run in which everything that a suite or a file may put into words tries to be markup."""
     metric = Metric(HOSTILE, HOSTILE)
-    cell = {
+    cell: dict[str, Any] = {
         "protocol": HOSTILE, "model": HOSTILE, "dataset": HOSTILE, "definitions": {HOSTILE: metric, "b": metric},
         "fitted": {"key": HOSTILE, "scalars": {HOSTILE: 1.5}}, "pixels": {HOSTILE: 5}, "depends": {HOSTILE: HOSTILE},
         "provenance": {"created": HOSTILE, "command": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}}, "seconds": {HOSTILE: 1.0},
     }  # fmt: skip
-    figures = {HOSTILE: 0.5, "b": Undefined(HOSTILE)}
+    figures: dict[str, float | Value | Undefined] = {HOSTILE: 0.5, "b": Undefined(HOSTILE)}
     results = [
         result(HOSTILE, figures, **cell),
         result(f"n/a {HOSTILE}", dict.fromkeys(figures, Undefined("x")), not_applicable=HOSTILE, **cell),
     ]
-    summary = {"name": HOSTILE, "protocol": HOSTILE, "model": HOSTILE, "method": HOSTILE, "metric": HOSTILE}
+    summary: dict[str, Any] = dict.fromkeys(("name", "protocol", "model", "method", "metric"), HOSTILE)
     summary |= {"value": None, "lo": None, "hi": None, "cells": 1, "of": 2, "reason": HOSTILE}
     return run_of(path, results, missing=[HOSTILE], note=HOSTILE, title=HOSTILE), [summary]
 
