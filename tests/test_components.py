@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from bench.api import Undefined
-from bench.metrics.components import TAUS, figures, find, pooled, read
+from bench.metrics.components import NOTHING, TAUS, figures, find, pooled, read
 
 
 def found(predicted, truth, min_predicted=1, min_truth=1):
@@ -91,8 +91,10 @@ def test_an_siou_on_a_grid_value_is_found_at_it():
 
 
 def test_no_object_and_no_prediction_have_no_value_and_say_so():
-    assert read([]) == dict.fromkeys(("siou", "ppv", "mean_f1"), Undefined("no object large enough"))
-    assert read([found([[1, 0]], [[0, 0]])])["siou"] == Undefined("no object large enough")
+    assert read([]) == NOTHING
+    false_alarm = read([found([[1, 0]], [[0, 0]])])
+    assert false_alarm["siou"] == Undefined("no object large enough")
+    assert (false_alarm["ppv"].value, false_alarm["mean_f1"].value) == (0, 0)
     nothing = read([found([[0, 0]], [[1, 0]])])
     assert (nothing["siou"].value, nothing["mean_f1"].value) == (0, 0)
     assert nothing["ppv"] == Undefined("nothing large enough is predicted")

@@ -8,13 +8,13 @@ set gives the exact figure, which leaves the ends wrong by a few thousandths of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Rows, Value
-from bench.metrics.ranking import RESAMPLED, binned_ranking
+from bench.metrics.ranking import binned_ranking
 
 Floats = NDArray[np.float64]
 
@@ -58,23 +58,28 @@ def interval(
 
 
 def replicate_ranking(
-    weights: Floats, rows: Rows, positives: Sequence[int], negatives: Sequence[int]
+    weights: Floats,
+    rows: Rows,
+    positives: Sequence[int],
+    negatives: Sequence[int],
+    also: Callable[[Floats, Floats, Mapping[str, Floats]], dict[str, Floats]] | None = None,
 ) -> dict[str, Floats]:
     """``binned_ranking`` of every resample, [R] each, from the rows' ``bins`` and ``bin_counts``.
+
+    ``also`` adds figures, from the counts [r, bins] of both sides and the figures [r] there are.
 
     Memory is bounded by ``CELLS``, whatever the number of images and resamples.
     """
     images = [(row["bins"], row["bin_counts"].astype(np.float64)) for row in rows.values()]
     used = np.unique(np.concatenate([bins for bins, _ in images] or [np.empty(0, np.uint16)]))
     chunk = max(1, CELLS // max(1, used.size))
-    parts = [
-        binned_ranking(*_resampled(weights[start : start + chunk], images, used, (positives, negatives)))
-        for start in range(0, len(weights), chunk)
-        if used.size
-    ]
-    if not parts:
-        return {name: np.full(len(weights), np.nan) for name in RESAMPLED}
-    return {name: np.concatenate([part[name] for part in parts]) for name in RESAMPLED}
+    used = used if used.size else np.zeros(1, np.uint16)
+    parts: list[dict[str, Floats]] = []
+    for start in range(0, len(weights), chunk):
+        above, below = _resampled(weights[start : start + chunk], images, used, (positives, negatives))
+        found = binned_ranking(above, below)
+        parts.append({**found, **(also(above, below, found) if also else {})})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _resampled(

@@ -13,7 +13,7 @@ mean_f1  mean over tau in linspace(0.25, 0.75, 11) of 2 TP / (2 TP + FN + FP): T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Any
 
@@ -43,11 +43,11 @@ def find(predicted: NDArray[np.bool_], truth: Labels, *, min_predicted: int, min
     small[0] = True
     if small[1:].any():
         predictions[small[predictions]] = 0
-    return _overlap(objects[counted], predictions[counted])
+    return overlap(objects[counted], predictions[counted])
 
 
-def _overlap(objects: NDArray[np.int32], predictions: NDArray[np.int32]) -> Row:
-    """Labels [n] of the pixels that count, 0 for none."""
+def overlap(objects: NDArray[np.int32], predictions: NDArray[np.int32]) -> Row:
+    """``find`` of labels [n], 0 for none, of the pixels that count."""
     marked = (objects > 0) | (predictions > 0)
     columns = int(predictions.max(initial=0)) + 1
     codes, counts = np.unique(objects[marked].astype(np.int64) * columns + predictions[marked], return_counts=True)
@@ -107,18 +107,24 @@ def figures(counts: Floats) -> dict[str, Floats]:
     return {
         "siou": np.divide(siou, objects, out=np.full(siou.shape, np.nan), where=objects > 0),
         "ppv": np.divide(ppv, predictions, out=np.full(ppv.shape, np.nan), where=predictions > 0),
-        "mean_f1": np.where(objects > 0, f1.mean(axis=-1), np.nan),
+        "mean_f1": f1.mean(axis=-1),
     }
+
+
+NOTHING: Mapping[str, Undefined] = {
+    "siou": Undefined("no object large enough"),
+    "ppv": Undefined("nothing large enough is predicted"),
+    "mean_f1": Undefined("no object and no prediction large enough"),
+}
+
+
+def total(rows: Sequence[Row]) -> Floats:
+    """``pooled`` of all images; the same in whatever order they come."""
+    table = np.array([pooled(row) for row in rows]).reshape(-1, 37)
+    return np.array([fsum(column) for column in table.T])
 
 
 def read(rows: Sequence[Row]) -> dict[str, Value | Undefined]:
     """siou, ppv, mean_f1 over all images."""
-    table = np.array([pooled(row) for row in rows])
-    whole = np.array([fsum(column) for column in table.T]) if len(table) else np.zeros(37)
-    if not whole[1]:
-        return dict.fromkeys(("siou", "ppv", "mean_f1"), Undefined("no object large enough"))
-    found = {name: float(value) for name, value in figures(whole).items()}
-    return {
-        name: Undefined("nothing large enough is predicted") if np.isnan(value) else Value(value)
-        for name, value in found.items()
-    }
+    found = {name: float(value) for name, value in figures(total(rows)).items()}
+    return {name: NOTHING[name] if np.isnan(value) else Value(value) for name, value in found.items()}

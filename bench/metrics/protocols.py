@@ -9,9 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
-from bench.errors import BadPlugin
-from bench.metrics import bootstrap, components, ranking
+from bench.metrics import components, ranking
+from bench.metrics.calibration import Calibration
+from bench.metrics.entropy_max import EntropyMax
+from bench.metrics.fed import FedAnomaly, Idm, IdmOodCdd, OpenMeanIoU
+from bench.metrics.fishyscapes import Fishyscapes
+from bench.metrics.pooled import Anomaly, Misclassification, PooledRanking
+from bench.metrics.smiyc import SmiycAnomaly, SmiycObstacle
+from bench.metrics.streethazards import StreetHazards
 from bench.metrics.tally import Tally
+from bench.metrics.truths import anomaly_of, classes_of, labels_of, tally_of
+
+__all__ = [
+    "Anomaly",
+    "Calibration",
+    "Components",
+    "EntropyMax",
+    "FedAnomaly",
+    "Fishyscapes",
+    "Idm",
+    "IdmOodCdd",
+    "MeanIoU",
+    "Misclassification",
+    "OpenMeanIoU",
+    "PooledRanking",
+    "SmiycAnomaly",
+    "SmiycObstacle",
+    "StreetHazards",
+]
 
 SEGMENTATION: Mapping[str, Metric] = {
     "miou": Metric(
@@ -27,82 +52,6 @@ COMPONENTS: Mapping[str, Metric] = {
     ),
     "threshold": Metric("threshold", "score >= threshold is predicted: the best F1 of the pixels", "neither"),
 }
-
-
-def anomaly_of(sample: Sample) -> Labels:
-    """uint8 [H, W]: 0 usual, 1 anomaly, 255 ignored."""
-    if sample.anomaly is None:
-        raise BadPlugin(f"{sample.id} has no anomaly mask")
-    return sample.anomaly
-
-
-def labels_of(sample: Sample) -> Labels:
-    """uint8 [H, W]: train ids, 255 ignored."""
-    if sample.labels is None:
-        raise BadPlugin(f"{sample.id} has no labels")
-    return sample.labels
-
-
-def classes_of(sample: Sample, predicted: Labels | None) -> Labels:
-    """uint8 [H, W]: the class map."""
-    if predicted is None:
-        raise BadPlugin(f"{sample.id} has no class map")
-    return predicted
-
-
-def wrong_pixels(labels: Labels, predicted: Labels) -> Labels:
-    """uint8 [H, W]: 0 where the class map is right, 1 where it is wrong, 255 where there is no label."""
-    return np.where(labels == IGNORE, np.uint8(IGNORE), (labels != predicted).astype(np.uint8))
-
-
-def tally_of(tally: Tally | None) -> Tally:
-    if tally is None:
-        raise BadPlugin("the protocol reads a tally, but none was made")
-    return tally
-
-
-@dataclass(frozen=True)
-class PooledRanking(Protocol):
-    """Category 1 is to rank above category 0; every pixel of the set weighs the same."""
-
-    metrics = ranking.METRICS
-
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        return ranking.ranking(tally_of(tally).counts(), [1], [0])
-
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        return bootstrap.replicate_ranking(weights, rows, [1], [0])
-
-
-@dataclass(frozen=True)
-class Anomaly(PooledRanking):
-    """The pixels of anomalous objects should score above all others."""
-
-    name = "anomaly"
-    source = (
-        "the pooled figures of Blum et al., The Fishyscapes Benchmark, IJCV 2021, section 4; see bench.metrics.ranking"
-    )
-    version = 1
-    needs = frozenset({"anomaly"})
-    category_names = ("normal", "anomaly")
-
-    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
-        return anomaly_of(sample)
-
-
-@dataclass(frozen=True)
-class Misclassification(PooledRanking):
-    """The pixels that the network gets wrong should score above those it gets right; unlabelled ones count nowhere."""
-
-    name = "misclassification"
-    source = "Hendrycks and Gimpel, arXiv:1610.02136, section 2, by pixel; see bench.metrics.ranking"
-    version = 1
-    needs = frozenset({"labels"})
-    needs_prediction = True
-    category_names = ("correct", "wrong")
-
-    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
-        return wrong_pixels(labels_of(sample), classes_of(sample, predicted))
 
 
 @dataclass(frozen=True)
@@ -123,7 +72,7 @@ class MeanIoU(Protocol):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return np.where(labels_of(sample) == IGNORE, np.uint8(IGNORE), np.uint8(0))
 
-    def row(self, sample: Sample, predicted: Labels | None) -> Row:
+    def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         from bench.metrics import segmentation
 
         return {"confusion": segmentation.confusion(labels_of(sample), classes_of(sample, predicted), self.classes)}

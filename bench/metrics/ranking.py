@@ -76,15 +76,28 @@ def ranking(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) 
     return _exact(found, counts) if counts.bits == 32 else _certified(found, counts)
 
 
+def area(found: Steps) -> float:
+    """AUROC; ties count one half."""
+    below = found.total_negatives - found.above - found.negatives
+    won = (found.positives * (below + found.negatives / 2)).sum()
+    return float(won / found.total_positives / found.total_negatives)
+
+
+def average_precision(found: Steps) -> float:
+    """The step sum."""
+    true = np.cumsum(found.positives)
+    precision = true / (true + found.above + found.negatives)
+    return float((found.positives * precision).sum() / found.total_positives)
+
+
 def _exact(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
     total_p, total_n = found.total_positives, found.total_negatives
     true, false = np.cumsum(found.positives), found.above + found.negatives
-    below = total_n - false
     f1 = 2 * true / (true + false + total_p)
     best = int(np.argmax(f1))
     return {
-        "auroc": Value(float((found.positives * (below + found.negatives / 2)).sum() / total_p / total_n)),
-        "ap": Value(float((found.positives * (true / (true + false))).sum() / total_p)),
+        "auroc": Value(area(found)),
+        "ap": Value(average_precision(found)),
         "fpr95": Value(float(false[_first_95(true, total_p)] / total_n)),
         "best_f1": Value(float(f1[best])),
         "best_f1_threshold": _threshold(counts.lowest(found.keys[best])),
@@ -111,17 +124,17 @@ def _certified(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
     best = int(np.argmax(f1))
     rivals = found.keys[most >= f1[best]]  # one of them holds the best threshold
     return {
-        "auroc": _held(area + tied / 2, area, area + tied),
-        "ap": _held(float(even.sum()) / total_p, float(last.sum()) / total_p, float(tops.sum()) / total_p),
-        "fpr95": _held((above[first] + n[first] / 2) / total_n, above[first] / total_n, false[first] / total_n),
-        "best_f1": _held(float(f1[best]), float(f1[best]), float(most.max())),
+        "auroc": held(area + tied / 2, area, area + tied),
+        "ap": held(float(even.sum()) / total_p, float(last.sum()) / total_p, float(tops.sum()) / total_p),
+        "fpr95": held((above[first] + n[first] / 2) / total_n, above[first] / total_n, false[first] / total_n),
+        "best_f1": held(float(f1[best]), float(f1[best]), float(most.max())),
         "best_f1_threshold": _threshold(
             counts.lowest(found.keys[best]), counts.lowest(rivals[-1]), counts.highest(rivals[0])
         ),
     }
 
 
-def harmonic(start: Floats, terms: NDArray[np.int64]) -> Floats:
+def harmonic(start: NDArray[Any], terms: NDArray[Any]) -> Floats:
     """Sum of 1 / (start + i) for i = 0 .. terms - 1; start > 0 need not be whole.
 
     digamma(start + terms) - digamma(start) loses its digits where start is 1e9 and terms is 1. Here the logarithm of
@@ -164,7 +177,7 @@ def _first_95(true: NDArray[np.int64], total: int) -> int:
     return int(np.argmax(20 * true >= 19 * total))
 
 
-def _held(value: float, low: float, high: float) -> Value:
+def held(value: float, low: float, high: float) -> Value:
     value = min(max(value, low), high)
     return Value(float(value), float(max(value - low, high - value)) + ROUNDING)
 
