@@ -123,7 +123,7 @@ def test_consecutive_frames_are_one_drive_under_one_sky() -> None:
 
 
 def test_weather_changes_the_image_and_nothing_else() -> None:
-    frames = [Toytown(split="anomaly", condition=condition).load(8) for condition in CONDITIONS]
+    frames = [Toytown(split="anomaly", condition=condition).load(8) for condition in CONDITIONS]  # type: ignore[arg-type]
     for frame in frames[1:]:
         np.testing.assert_array_equal(frame.labels, frames[0].labels)
         np.testing.assert_array_equal(frame.anomaly, frames[0].anomaly)
