@@ -81,6 +81,19 @@ def test_the_bounds_of_the_trapezoid_hold_however_keys_are_shared(seed):
     assert abs(bound.value - exact) <= bound.err
 
 
+def test_pieces_of_any_size_give_the_same_risk(monkeypatch):
+    generator = np.random.default_rng(5)
+    score, wrong = generator.integers(0, 40, 500), (generator.random(500) < 0.3).astype(np.uint8)
+    for budget in (2**30, 0):
+        whole = selective.read(counted(score, wrong, budget), [1], [0])
+        with monkeypatch.context() as patch:
+            patch.setattr(selective, "PIECE", 7)
+            pieces = selective.read(counted(score, wrong, budget), [1], [0])
+        for name, figure in whole.items():
+            assert pieces[name].value == pytest.approx(figure.value, abs=1e-13)
+            assert pieces[name].err == pytest.approx(figure.err, abs=1e-13)
+
+
 def test_one_kind_of_pixel_alone_has_no_risk_and_says_so():
     assert set(selective.read(counted([1, 2], [0, 0]), [1], [0]).values()) == {Undefined("no positive pixels")}
 

@@ -34,15 +34,14 @@ def find(predicted: NDArray[np.bool_], truth: Labels, *, min_predicted: int, min
     it becomes ignored, and still counts. As in the source, where fewer than ``min_truth`` pixels are no object, all of
     those are ignored.
     """
-    objects, predictions = _label(truth == 1), _label(predicted & (truth != 255))
-    sizes = np.bincount(objects.reshape(-1))
-    counted = truth != 255
-    if (sizes < min_truth).any():
-        counted &= (sizes >= min_truth)[objects]
-    small = np.bincount(predictions.reshape(-1)) < min_predicted
-    small[0] = True
-    if small[1:].any():
-        predictions[small[predictions]] = 0
+    object_mask, predicted_mask = truth == 1, predicted & (truth != 255)
+    marked = np.flatnonzero(object_mask | predicted_mask)
+    objects, predictions = (_label(mask).reshape(-1)[marked] for mask in (object_mask, predicted_mask))
+    sizes = np.bincount(objects, minlength=1)
+    sizes[0] = truth.size - sizes[1:].sum()
+    small = np.bincount(predictions, minlength=1) < min_predicted
+    predictions[small[predictions]] = 0
+    counted = (sizes >= min_truth)[objects]
     return overlap(objects[counted], predictions[counted])
 
 

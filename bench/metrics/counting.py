@@ -46,17 +46,16 @@ def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_catego
     return np.bincount(places, minlength=n_categories << 16).astype(np.uint32).reshape(n_categories, -1)
 
 
-def split_keys(
-    bits: NDArray[np.uint32], categories: NDArray[np.uint8], totals: NDArray[np.int64]
-) -> list[NDArray[np.uint32]]:
-    """The keys of each category, in the order of the pixels. ``totals`` [K]: how many there are."""
+def split_keys(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> list[NDArray[np.uint32]]:
+    """The keys of each category, in the order of the pixels."""
     if kernels is not None:
+        totals = count_labels(categories)[:n_categories]
         starts = np.concatenate([[0], np.cumsum(totals)])
         out = np.empty(int(starts[-1]), np.uint32)
         kernels.split_keys(bits, categories, starts[:-1].copy(), out)
         return [out[a:b].copy() for a, b in pairwise(starts)]
     keys = _keys(bits)
-    return [keys[categories == category] for category in range(len(totals))]
+    return [keys[categories == category] for category in range(n_categories)]
 
 
 def count_pages(
@@ -71,6 +70,9 @@ def count_pages(
     directory int32 [K, 4096]: the page of pool [pages, 4096] for a key's leading 12 bits, -1 for none.
     """
     if kernels is not None:
+        if used == directory.size:  # every page is there, in order
+            kernels.count_dense(bits, categories, pool)
+            return pool, used
         index = 0
         while True:
             index, used = kernels.count_pages(bits, categories, directory, pool, used, index)
@@ -98,10 +100,7 @@ def add_keys(
     used += wanted.size
     pool = grown(pool, used)
     places = flat[pages].astype(np.int64) << 12 | keys & np.uint32(0xFFF)
-    if counts is None:
-        pool[:used] += np.bincount(places, minlength=used << 12).reshape(used, -1).astype(pool.dtype)
-    else:
-        np.add.at(pool.reshape(-1), places, counts.astype(pool.dtype))
+    np.add.at(pool.reshape(-1), places, pool.dtype.type(1) if counts is None else counts.astype(pool.dtype))
     return pool, used
 
 

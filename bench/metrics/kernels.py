@@ -47,11 +47,12 @@ def compiled(function: F) -> F:
 
 
 @compiled
-def _key(bits: int) -> int:
-    """``tally.order_key`` of one value."""
-    if bits == 0x80000000:  # -0.0 equals 0.0
-        return 0x80000000
-    return bits ^ (0xFFFFFFFF if bits >> 31 else 0x80000000)
+def _key(bits: Any) -> Any:
+    """``tally.order_key`` of one value, uint32 throughout: NumPy's rules would make it int64."""
+    if bits == np.uint32(0x80000000):  # -0.0 equals 0.0
+        return bits
+    sign = np.uint32(np.int32(bits) >> np.int32(31))
+    return np.uint32(bits ^ (sign | np.uint32(0x80000000)))
 
 
 @compiled
@@ -68,20 +69,32 @@ def count_pages(
     bits [n], categories [n]; directory [K, 4096]: the page of pool [pages, 4096] for the leading 12 bits, -1 for none.
     Returns the pixel to go on with and the pages used.
     """
+    places, counts = directory.reshape(-1), pool.reshape(-1)
     for index in range(start, bits.size):
         category = categories[index]
         if category == 255:
             continue
         key = _key(bits[index])
-        page = directory[category, key >> 20]
+        place = (np.uint32(category) << np.uint32(12)) | (key >> np.uint32(20))
+        page = places[place]
         if page < 0:
             if used == pool.shape[0]:
                 return index, used
-            page = used
-            directory[category, key >> 20] = used
+            page = np.int32(used)
+            places[place] = page
             used += 1
-        pool[page, (key >> 8) & 0xFFF] += 1
+        counts[(np.int64(page) << 12) | np.int64((key >> np.uint32(8)) & np.uint32(0xFFF))] += 1
     return bits.size, used
+
+
+@compiled
+def count_dense(bits: NDArray[np.uint32], categories: NDArray[np.uint8], pool: NDArray[Any]) -> None:
+    """Add the leading 24 bits to pool [K * 4096, 4096] that holds every page in order."""
+    counts = pool.reshape(-1)
+    for index in range(bits.size):
+        category = categories[index]
+        if category != 255:
+            counts[(np.uint32(category) << np.uint32(24)) | (_key(bits[index]) >> np.uint32(8))] += 1
 
 
 @compiled
@@ -90,7 +103,7 @@ def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], table: N
     for index in range(bits.size):
         category = categories[index]
         if category != 255:
-            table[category, _key(bits[index]) >> 16] += 1
+            table[category, _key(bits[index]) >> np.uint32(16)] += 1
 
 
 @compiled

@@ -10,7 +10,8 @@ prr     how much of the way from random to perfect rejection: 2 AUROC - 1 for pi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 from bench.api import Metric, Undefined, Value
 from bench.metrics import ranking
 from bench.metrics.ranking import harmonic, held
-from bench.metrics.tally import Counts
+from bench.metrics.tally import Column, Counts
 
 Floats = NDArray[np.float64]
+
+PIECE = 1 << 20
 
 METRICS: Mapping[str, Metric] = {
     "aurc": Metric("AURC", "mean over coverages of the share of wrong pixels among the accepted ones", "lower"),
@@ -38,18 +41,12 @@ def read(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> 
     found = ranking.ranking(counts, positives, negatives)["auroc"]
     if isinstance(found, Undefined):
         return dict.fromkeys(METRICS, found)
-    wrong_column, right_column = counts.column(positives), counts.column(negatives)
-    keys = np.unique(np.concatenate([wrong_column.keys, right_column.keys]))
-    wrong, right = (column.ranks(keys)[1] for column in (wrong_column, right_column))
-    errors, total = int(wrong.sum()), int(wrong.sum() + right.sum())
-    wrong_before, before = np.cumsum(wrong) - wrong, np.cumsum(wrong + right) - wrong - right
-    tied = _risks(wrong_before, before, wrong, wrong + right) / total
+    wrong, right = counts.column(positives), counts.column(negatives)
+    errors, total = wrong.total, wrong.total + right.total
+    risks = [value / total for value in _risks(wrong, right)]
     best = float(perfect(np.array([errors]), np.array([total]))[0])
     share = errors / total
-    if counts.bits == 32:
-        aurc = Value(tied)
-    else:
-        aurc = held(tied, *(value / total for value in _extremes(wrong_before, before, wrong, right)))
+    aurc = Value(risks[0]) if counts.bits == 32 else held(*risks)
     spread = share * (1 - share)
     return {
         "aurc": aurc,
@@ -59,23 +56,36 @@ def read(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> 
     }
 
 
-def _risks(
-    wrong_before: NDArray[np.int64], before: NDArray[np.int64], wrong: NDArray[np.int64], pixels: NDArray[np.int64]
-) -> float:
-    """Sum over the accepted of their risk, wrong pixels evenly among those of their key."""
-    rate = np.asarray(wrong / pixels, np.float64)
-    return float((wrong + (wrong_before - before * rate) * harmonic(before + 1.0, pixels)).sum())
+def _risks(wrong: Column, right: Column) -> tuple[float, float, float]:
+    """Sum over the accepted of their risk: wrong pixels evenly among those of their key, and last and first of it."""
+    sums, wrong_before, before = np.zeros(3), 0, 0
+    for some_wrong, some_right in _pieces(wrong, right):
+        keys = np.unique(np.concatenate([some_wrong.keys, some_right.keys]))
+        bad, good = (column.ranks(keys)[1] for column in (some_wrong, some_right))
+        pixels = bad + good
+        bad_before, all_before = wrong_before + np.cumsum(bad) - bad, before + np.cumsum(pixels) - pixels
+        rate = bad / pixels
+        even = bad + (bad_before - all_before * rate) * harmonic(all_before + 1.0, pixels)
+        last = bad_before * harmonic(all_before + 1.0, good) + bad
+        last = last + (bad_before - all_before - good) * harmonic(all_before + good + 1.0, bad)
+        first = bad + (bad_before - all_before) * harmonic(all_before + 1.0, bad)
+        first = first + (bad_before + bad) * harmonic(all_before + bad + 1.0, good)
+        sums += even.sum(), last.sum(), first.sum()
+        wrong_before, before = wrong_before + int(bad.sum()), before + int(pixels.sum())
+    return float(sums[0]), float(sums[1]), float(sums[2])
 
 
-def _extremes(
-    wrong_before: NDArray[np.int64], before: NDArray[np.int64], wrong: NDArray[np.int64], right: NDArray[np.int64]
-) -> tuple[float, float]:
-    """``_risks`` with the wrong pixels of every key accepted last, and first."""
-    low = wrong_before * harmonic(before + 1.0, right) + wrong
-    low = low + (wrong_before - before - right) * harmonic(before + right + 1.0, wrong)
-    high = wrong + (wrong_before - before) * harmonic(before + 1.0, wrong)
-    high = high + (wrong_before + wrong) * harmonic(before + wrong + 1.0, right)
-    return float(low.sum()), float(high.sum())
+def _pieces(wrong: Column, right: Column) -> Iterator[tuple[Column, Column]]:
+    """Both columns between the same keys, ascending, some ``PIECE`` keys at a time: an exact tally has 2^28."""
+    edges = np.unique(np.concatenate([wrong.keys[PIECE::PIECE], right.keys[PIECE::PIECE]]))
+    cuts = [np.concatenate([[0], np.searchsorted(column.keys, edges), [column.keys.size]]) for column in (wrong, right)]
+    for bounds in zip(*(pairwise(cut) for cut in cuts), strict=True):
+        first, second = (
+            Column(column.keys[start:end], None if column.counts is None else column.counts[start:end])
+            for column, (start, end) in zip((wrong, right), bounds, strict=True)
+        )
+        if first.keys.size or second.keys.size:
+            yield first, second
 
 
 def perfect(errors: NDArray[Any], total: NDArray[Any]) -> Floats:

@@ -17,6 +17,7 @@ from bench.api import IGNORE, Labels, Scores
 
 BUDGET = 2**30  # bytes
 WIDEST = 2**32  # pixels that a table of uint32 surely holds
+DENSE = 4  # categories
 
 Keys = NDArray[np.uint32]
 
@@ -111,46 +112,39 @@ class Counts:
 class Keyed:
     """The pixels of one image, ready to be counted."""
 
-    def __init__(self, bits: NDArray[np.uint32], categories: NDArray[np.uint8], totals: NDArray[np.int64]) -> None:
+    def __init__(self, bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> None:
         self.bits = bits  # uint32 [n]: float32 scores as they lie in memory
         self.categories = categories  # uint8 [n]
-        self.totals = totals  # int64 [K]
-
-    @property
-    def pixels(self) -> int:
-        """How many are not ignored."""
-        return int(self.totals.sum())
+        self.n_categories = n_categories
+        self.pixels = int(np.count_nonzero(categories != IGNORE))  # that are not ignored
 
     def split(self) -> list[Keys]:
         """The keys of 32 bits by category, unsorted."""
         from bench.metrics import counting
 
-        return counting.split_keys(self.bits, self.categories, self.totals)
+        return counting.split_keys(self.bits, self.categories, self.n_categories)
 
     def bins(self) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
         """The leading 16 bits that occur, ascending [n], and their counts [n, K]: what the bootstrap resamples."""
         from bench.metrics import counting
 
-        table = counting.count_bins(self.bits, self.categories, len(self.totals))
+        table = counting.count_bins(self.bits, self.categories, self.n_categories)
         bins = np.flatnonzero(table.any(axis=0))
         return bins.astype(np.uint16), np.ascontiguousarray(table[:, bins].T)
 
 
 def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
     """Score float32 [H, W], categories uint8 [H, W] below K, 255 ignored; nothing contiguous is copied."""
-    from bench.metrics import counting
-
     if score.shape != categories.shape or score.dtype != np.float32 or categories.dtype != np.uint8:
         raise ValueError(
             f"score is {score.dtype} {score.shape}, categories {categories.dtype} {categories.shape}; "
             "wanted float32 and uint8 of one shape"
         )
     flat = np.ascontiguousarray(categories).reshape(-1)
-    totals = counting.count_labels(flat)
-    beyond = np.flatnonzero(totals[n_categories:IGNORE])
-    if beyond.size:
-        raise ValueError(f"a pixel of category {n_categories + beyond[0]}; there are {n_categories}")
-    return Keyed(np.ascontiguousarray(score).reshape(-1).view(np.uint32), flat, totals[:n_categories])
+    largest = int((flat + np.uint8(1)).max(initial=0))  # 255, ignored, becomes 0
+    if largest > n_categories:
+        raise ValueError(f"a pixel of category {largest - 1}; there are {n_categories}")
+    return Keyed(np.ascontiguousarray(score).reshape(-1).view(np.uint32), flat, n_categories)
 
 
 def image_bins(score: Scores, categories: Labels, n_categories: int) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
@@ -173,7 +167,7 @@ class Tally:
         self.budget = budget  # bytes
         self.pixels = 0  # valid ones
         self._runs: list[list[Keys]] | None = [[] for _ in range(categories)]  # None once folded
-        self._directory = np.empty((0, 0), np.int32)
+        self._directory: NDArray[np.int32] = np.empty((0, 0), np.int32)
         self._pool: NDArray[Any] = np.empty((0, 0), np.uint32)
         self._used = 0
 
@@ -190,8 +184,8 @@ class Tally:
         """Count one image."""
         from bench.metrics import counting
 
-        if len(pixels.totals) != self.categories:
-            raise ValueError(f"pixels of {len(pixels.totals)} categories for a tally of {self.categories}")
+        if pixels.n_categories != self.categories:
+            raise ValueError(f"pixels of {pixels.n_categories} categories for a tally of {self.categories}")
         self._make_room(pixels.pixels)
         if self._runs is not None:
             for runs, keys in zip(self._runs, pixels.split(), strict=True):
@@ -221,8 +215,12 @@ class Tally:
             return
         columns = self._columns()
         self._runs = None
-        self._directory = np.full((self.categories, 1 << 12), -1, np.int32)
-        self._pool = np.zeros((64, 1 << 12), np.uint32 if self.pixels < WIDEST else np.uint64)
+        # Few categories have all their pages, of which what is never counted is never touched; many share a pool.
+        every = self.categories << 12
+        self._used = every if self.categories <= DENSE else 0
+        places = np.arange(every, dtype=np.int32) if self._used else np.full(every, -1, np.int32)
+        self._directory = places.reshape(self.categories, 1 << 12)
+        self._pool = np.zeros((self._used or 64, 1 << 12), np.uint32 if self.pixels < WIDEST else np.uint64)
         for category, column in enumerate(columns):
             self._add_column(category, _folded(column))
 
@@ -279,7 +277,10 @@ class Tally:
         return [Column(runs[0] if runs else np.empty(0, np.uint32), None) for runs in self._runs]
 
     def _paged(self, category: int) -> Column:
-        leading = np.flatnonzero(self._directory[category] >= 0)
+        if self.categories <= DENSE:
+            leading = np.flatnonzero(self._pool[category << 12 : (category + 1) << 12].max(axis=1))
+        else:
+            leading = np.flatnonzero(self._directory[category] >= 0)
         pages = self._pool[self._directory[category, leading]]
         row, offset = np.nonzero(pages)
         keys = leading[row].astype(np.uint32) << np.uint32(12) | offset.astype(np.uint32)
