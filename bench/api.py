@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NewType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NewType, TypeVar
 
 import numpy as np
 from annotated_types import Gt
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.metrics.tally import Tally
+
+T = TypeVar("T")
 
 IGNORE = 255  # label value of a pixel that counts nowhere
 
@@ -205,21 +207,18 @@ class Prediction:
     def _top(self) -> tuple[Tensor, Tensor]:
         from bench.scoring import dense
 
-        made: tuple[Tensor, Tensor] = self._once("top", lambda: dense.top(self.logits))
-        return made
+        return self._once("top", lambda: dense.top(self.logits))
 
     def _others(self, temperature: float) -> tuple[Tensor, Tensor]:
         from bench.scoring import dense
 
-        made: tuple[Tensor, Tensor] = self._once(
-            ("others", temperature), lambda: dense.others(self.logits, *self._top(), temperature)
-        )
-        return made
+        return self._once(("others", temperature), lambda: dense.others(self.logits, *self._top(), temperature))
 
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def _once(self, key: Any, make: Callable[[], T]) -> T:
         if key not in self._made:
             self._made[key] = make()
-        return self._made[key]
+        made: T = self._made[key]
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -366,10 +365,12 @@ class Protocol(PlugIn, ABC):
     depend on the multiset of pixels and on the rows alone, never on the order in which they came.
     """
 
+    title: ClassVar[str] = ""  # for pages; the name where there is none
     version: ClassVar[int]  # of the definition: raised with every change that moves a number
     metrics: ClassVar[Mapping[str, Metric]]  # in the order of a table's columns; the first one ranks
     needs: ClassVar[frozenset[str]]  # of a sample: ``labels``, ``anomaly``
     scored: ClassVar[bool] = True  # False: reads the class map alone, once per model and not per method
+    reads: ClassVar[Literal["score", "confidence"]] = "score"  # or the method's probability of being right, n/a without one
     needs_prediction: ClassVar[bool] = False  # whether it reads the class map
     category_names: ClassVar[tuple[str, ...]]  # at most 64
     second_phase: ClassVar[bool] = False
@@ -379,8 +380,11 @@ class Protocol(PlugIn, ABC):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         """uint8 [H, W]: an index into ``category_names``, 255 ignored. ``predicted`` is the class map, uint8 [H, W]."""
 
-    def row(self, sample: Sample, predicted: Labels | None) -> Row:
-        """Figures of one image that are not counts of scores. The engine adds ``bins`` and ``bin_counts`` itself."""
+    def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
+        """Figures of one image that the tally cannot hold. The engine adds ``bins`` and ``bin_counts`` itself.
+
+        Every image must have the same fields; ``score`` is what the tally counts, None where ``scored`` is False.
+        """
         return {}
 
     @abstractmethod

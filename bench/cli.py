@@ -178,7 +178,7 @@ def list_(kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.
 def _about(entry: Any) -> str:
     if hasattr(entry, "reason"):
         return f"cannot be used: {entry.reason}"
-    return str(entry.__doc__ or "").strip().splitlines()[0]
+    return next(iter(str(entry.__doc__ or "").strip().splitlines()), "says nothing of itself")
 
 
 def _first_comment(path: Path) -> str:
@@ -235,7 +235,8 @@ def _table(folder: Path) -> str:
     from bench import store
     from bench.reports import terminal
 
-    return terminal.render(store.read_run(folder))
+    table: str = terminal.render(store.read_run(folder))
+    return table
 
 
 @app.command()

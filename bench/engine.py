@@ -125,6 +125,8 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
     offers = inference.offered(model, merged=method.merge == "merged")
     if lacking := method.needs - offers:
         return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {', '.join(sorted(offers))}"
+    if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
+        return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
     if method.must_fit and cell.method.fit is None:
         raise NotFitted(
             f"{cell.method.label} means nothing unfitted; say in the suite on what: "
@@ -435,7 +437,7 @@ def _result(job: Job, options: Options, how: Numerics) -> Result:
     about: dict[str, dict[str, Any]] = {
         axis: {"source": registry.plugin(ref.kind, ref.name, where=ref.label).source} for axis, ref in refs.items()
     }
-    about["protocol"]["version"] = job.protocol.version
+    about["protocol"] |= {"version": job.protocol.version, "title": job.protocol.title or job.cell.protocol.label}
     if job.cell.method:
         about["method"]["uses_outliers"] = registry.plugin("method", job.cell.method.name, where="").uses_outliers
     return Result(

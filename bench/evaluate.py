@@ -56,22 +56,20 @@ def evaluate(
     infinite: list[str] = []
     for pair in pairs:
         sample, predicted = _sample(pair, protocol), _prediction(pair)
-        row: dict[str, Any] = dict(protocol.row(sample, predicted))
-        if tally is not None:
-            score = read_map(cast(Path, pair.score), sample.size)
+        score = read_map(pair.score, sample.size) if pair.score else None
+        row: dict[str, Any] = dict(protocol.row(sample, predicted, score))
+        if tally is not None and score is not None:
             if np.isinf(score).any():
                 infinite.append(pair.id)
             keyed = key_pixels(score, protocol.categories(sample, predicted), len(protocol.category_names))
             tally.add(keyed)
             row["bins"], row["bin_counts"] = keyed.bins()
         rows[pair.id] = row
-    figures = protocol.read(tally, rows)
     if protocol.second_phase and tally is not None:
         found = protocol.parameters(tally, rows)
         if not isinstance(found, Undefined):
             rows = {pair.id: {**rows[pair.id], **_second(pair, protocol, found)} for pair in pairs}
-            figures = protocol.read(tally, rows)
-    figures, _ = intervals(protocol, figures, rows, seed, resamples)
+    figures, _ = intervals(protocol, protocol.read(tally, rows), rows, seed, resamples)
     columns = tally.counts() if tally is not None else None
     pixels = {name: columns.column([i]).total for i, name in enumerate(protocol.category_names)} if columns else {}
     notes = tuple(_notes(infinite))

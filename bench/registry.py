@@ -18,7 +18,7 @@ import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
@@ -57,9 +57,8 @@ def found(kind: Kind) -> Entries:
             module = load()
         # A plug-in is somebody's code: whatever its import raises is the reason why it cannot be used.
         except Exception as error:
-            entries.setdefault(
-                label.rpartition(".")[2], Unavailable(f"{label} does not import: {type(error).__name__}: {error}")
-            )
+            name = Path(label).stem if label.endswith(".py") else label.rpartition(".")[2]
+            entries.setdefault(name, Unavailable(f"{label} does not import: {type(error).__name__}: {error}"))
             continue
         for cls in _classes(module, FOLDERS[kind][1]):
             if entries.get(cls.name, cls) is not cls:
@@ -163,8 +162,8 @@ def _refusal(
 
 
 def _wanted(cls: type[api.PlugIn], path: list[str]) -> str:
-    declared = {f.name: f.type for f in fields(cls)}.get(path[0], "another value")
-    return declared if isinstance(declared, str) else getattr(declared, "__name__", str(declared))
+    declared = get_type_hints(cls).get(path[0], "another value")
+    return declared.__name__ if isinstance(declared, type) else str(declared).replace("typing.", "")
 
 
 def _nested_fields(cls: type[api.PlugIn], name: str) -> list[str]:
@@ -172,7 +171,6 @@ def _nested_fields(cls: type[api.PlugIn], name: str) -> list[str]:
     return [f.name for f in fields(hint)] if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") else []
 
 
-@lru_cache(maxsize=None)
 def file_fields(cls: type[api.PlugIn]) -> frozenset[str]:
     """Names of the parameters that are paths."""
     hints = get_type_hints(cls)
@@ -191,11 +189,12 @@ def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
     """What each parameter is when a suite does not say."""
     from pydantic import TypeAdapter
 
-    known = {
-        f.name: f.default if f.default is not MISSING else f.default_factory()
-        for f in fields(cls)
-        if f.default is not MISSING or f.default_factory is not MISSING
-    }
+    known: dict[str, Any] = {}
+    for entry in fields(cls):
+        if entry.default is not MISSING:
+            known[entry.name] = entry.default
+        elif entry.default_factory is not MISSING:
+            known[entry.name] = entry.default_factory()
     return {name: TypeAdapter(Any).dump_python(value, mode="json") for name, value in known.items()}
 
 

@@ -251,16 +251,20 @@ def _feed(
 ) -> None:
     """Score once for all cells of one method, then count in each."""
     ref, fitted = scorer
-    score, labels = None, predicted
+    given: dict[str, Scores] = {}  # what a protocol may read, by name
+    labels, who = predicted, ""
     if ref is not None:
         with lanes[0].clock("score"):
             who = f"method {ref.label} on {task.dataset.label}/{sample.id}"
-            score, own = _scored(worker.method(ref), worker.state(fitted), seen, merged, who)
-            check_scores(score, sample.size, who)
+            given["score"], own = _scored(worker.method(ref), worker.state(fitted), seen, merged, who)
+            check_scores(given["score"], sample.size, who)
             labels = own if own is not None else predicted
+            if any(lane.protocol.reads == "confidence" for lane in lanes):
+                given["confidence"] = _confidence(worker.method(ref), given["score"], who)
     for lane in lanes:
+        score = given.get(lane.protocol.reads)
         with lane.clock("count"):
-            row = dict(lane.protocol.row(sample, labels))
+            row = dict(lane.protocol.row(sample, labels, score))
             categories = lane.protocol.categories(sample, labels)
             if score is not None and lane.tally is not None:
                 keyed = key_pixels(score, categories, len(lane.protocol.category_names))
@@ -287,6 +291,13 @@ def _scored(
         whole = _as_scored(method.score(merged, state), who)
         score, labels = whole.score, whole.labels
     return inference.score_map(score, merged.size), None if labels is None else labels.cpu().numpy()
+
+
+def _confidence(method: Method, score: Scores, who: str) -> Scores:
+    confidence = method.confidence(score)
+    if confidence is None or confidence.shape != score.shape or not ((confidence >= 0) & (confidence <= 1)).all():
+        raise BadPlugin(f"{who}: its confidence must be a probability for every pixel")
+    return confidence.astype(np.float32, copy=False)
 
 
 def _as_scored(returned: Any, who: str) -> Scored:

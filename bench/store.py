@@ -108,13 +108,21 @@ def read_result(path: Path) -> Result:
     try:
         raw["metrics"] = {name: _figure(value) for name, value in raw["metrics"].items()}
         raw["definitions"] = {name: Metric(**entry) for name, entry in raw["definitions"].items()}
-        return Result(**raw)
-    except (TypeError, KeyError, AttributeError) as error:
+        result = Result(**raw)
+        if result.key != path.stem:  # the key leads to further files: it must not lead out of the run
+            raise ValueError(f"it has the key {result.key!r}")
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise MissingData(f"{path} is not a result of this program: {error}") from None
+    return result
 
 
 def _figure(raw: Mapping[str, Any]) -> Value | Undefined:
-    return Undefined(**raw) if "reason" in raw else Value(**raw)
+    if "reason" in raw:
+        return Undefined(str(raw["reason"]))
+    numbers = {name: None if number is None else float(number) for name, number in raw.items()}
+    if numbers["value"] is None or numbers["err"] is None:
+        raise ValueError("a figure without a value gives no reason")
+    return Value(numbers["value"], numbers["err"], numbers["lo"], numbers["hi"])
 
 
 def write_plan(run: Path, plan: Plan, suite_text: str) -> None:

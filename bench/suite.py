@@ -71,6 +71,7 @@ class Ref:
     label: str = field(compare=False)  # for people: the name and the parameters that are not the default
     given: str = field(compare=False)  # JSON of every parameter, files by absolute path
     fit: Ref | None = None  # the data set that a method is fitted on
+    protocols: tuple[str, ...] = field(default=(), compare=False)  # those that a data set is for; empty is all
 
     def build(self) -> Any:
         """A fresh instance."""
@@ -198,9 +199,8 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
     file = _parse(raw | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
     axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), path)) for axis in AXES}
     cells = tuple(_cells(axes, file, path))
-    text = {"title": file.title, "note": file.note} | {
-        f"{axis}s": [_entry(ref) for ref in refs] for axis, refs in axes.items()
-    }
+    text: dict[str, Any] = {"title": file.title, "note": file.note}
+    text |= {f"{axis}s": [_entry(ref) for ref in refs] for axis, refs in axes.items()}
     text |= file.model_dump(include={"seed", "budget", "bootstrap", "numerics", "summaries"})
     return Suite(
         path.stem, cells, file.title, file.note, file.numerics, tuple(file.summaries), yaml.safe_dump(text, sort_keys=False)
@@ -211,10 +211,12 @@ def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
     try:
         return SuiteFile.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A mistyped key is also a missing one: the typo is the better news.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         place = [str(part) for part in first["loc"]]
         if first["type"] == "extra_forbidden":
-            owner = {"numerics": NumericsRule, "summaries": SummaryRule}.get(place[0], SuiteFile)
+            parts: dict[str, type[Section]] = {"numerics": NumericsRule, "summaries": SummaryRule}
+            owner = parts.get(place[0], SuiteFile)
             raise UnknownName("key", place[-1], owner.model_fields, str(path)) from None
         if first["type"] == "missing":
             raise BadSuite(f"{path}: missing {'.'.join(place)}") from None
@@ -229,6 +231,8 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
     if any(scored.values()) and not axes["method"]:
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
     for protocol, model, dataset in itertools.product(axes["protocol"], axes["model"], axes["dataset"]):
+        if dataset.protocols and protocol.name not in dataset.protocols:
+            continue
         for method in axes["method"] if scored[protocol] else [None]:
             cell = Cell(protocol, model, dataset, method, file.seed, file.budget, file.bootstrap)
             if cell in seen:
@@ -266,6 +270,7 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path) -> Ref
     """Resolve one entry; relative paths in it are relative to the folder of the suite file."""
     given = dict(given)
     label, fit = given.pop("label", None), given.pop("fit", None)
+    protocols = _protocols_for(given, name, path) if kind == "dataset" else ()
     cls = registry.plugin(kind, name, where=str(path))
     for key in registry.file_fields(cls) & given.keys():
         if isinstance(given[key], str):
@@ -285,7 +290,18 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path) -> Ref
         label or (f"{name}[{','.join(inner)}]" if inner else name),
         json.dumps(params, sort_keys=True),
         data,
+        protocols,
     )
+
+
+def _protocols_for(given: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
+    """The ``protocols`` of a data set's entry: a choice of cells, no parameter of the data."""
+    chosen = given.pop("protocols", [])
+    if not isinstance(chosen, list):
+        raise BadSuite(f"{path}: protocols of {name!r} is {chosen!r}, wanted a list of names")
+    for one in chosen:
+        registry.plugin("protocol", str(one), where=str(path))
+    return tuple(map(str, chosen))
 
 
 def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path) -> Ref:
@@ -306,7 +322,8 @@ def _short(value: Any) -> str:
 
 def _entry(ref: Ref) -> dict[str, Any]:
     fit = {"fit": {"data": _entry(ref.fit)}} if ref.fit else {}
-    return {ref.name: json.loads(ref.given) | fit | {"label": ref.label}}
+    chosen = {"protocols": list(ref.protocols)} if ref.protocols else {}
+    return {ref.name: json.loads(ref.given) | fit | chosen | {"label": ref.label}}
 
 
 def protocol_of(ref: Ref) -> Protocol:

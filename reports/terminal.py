@@ -15,15 +15,13 @@ from bench.reports import leaderboard
 from bench.reports.leaderboard import Figure, Line, Table
 from bench.store import Run
 
-WIDE = 110  # characters from which on intervals fit beside the figures
-
 
 def render(run: Run, width: int | None = None) -> str:
     """One table per protocol and data set; figures of rates in percent, intervals where there is room."""
     columns = width or shutil.get_terminal_size((120, 40)).columns
     console = Console(file=io.StringIO(), width=columns, force_terminal=False, highlight=False)
     for table in leaderboard.tables(run):
-        _print(console, table, intervals=columns >= WIDE)
+        _print(console, table)
     if run.missing:
         console.print(f"{len(run.results)} of {len(run.plan.keys)} cells are finished; the same 'bench run' goes on.")
     if run.plan.note:
@@ -32,24 +30,32 @@ def render(run: Run, width: int | None = None) -> str:
     return console.file.getvalue().rstrip("\n")
 
 
-def _print(console: Console, table: Table, *, intervals: bool) -> None:
-    console.print(Text(f"{table.protocol} on {table.dataset}" + (f", {table.model}" if table.model else "")))
+def _print(console: Console, table: Table) -> None:
+    console.print(Text(f"{table.title} on {table.dataset}" + (f", {table.model}" if table.model else "")))
     if table.lines:
-        grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
-        grid.add_column("#", justify="right")
-        grid.add_column("method" if table.scored else "model", overflow="fold")
-        for metric in table.metrics.values():
-            grid.add_column(metric.title, justify="right")
-        for group in table.groups:
-            for line in group.lines:
-                figures = [_figure(figure, intervals=intervals) for figure in line.figures]
-                grid.add_row("" if line.rank is None else str(line.rank), Text(_name(line, table, group.outliers)), *figures)
-        console.print(grid)
+        full = _grid(table, intervals=True)
+        fits = console.measure(full).maximum <= console.width
+        console.print(full if fits else _grid(table, intervals=False))
     for number, note in enumerate(table.notes, 1):
         console.print(Text(f"[{number}] {note}"))
     for absence in table.absences:
-        console.print(Text(f"n/a: {absence.reason} ({', '.join(absence.pairs)})"))
+        # Where no row is left, the reason is the data set's and the pairs add nothing.
+        console.print(Text(f"n/a: {absence.reason}" + (f" ({', '.join(absence.pairs)})" if table.lines else "")))
     console.print()
+
+
+def _grid(table: Table, *, intervals: bool) -> Grid:
+    grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("#", justify="right")
+    grid.add_column("method" if table.scored else "model", overflow="fold")
+    for metric in table.metrics.values():
+        grid.add_column(metric.title, justify="right", overflow="fold")
+    for group in table.groups:
+        for line in group.lines:
+            figures = [_figure(figure, intervals=intervals) for figure in line.figures]
+            rank = "" if line.rank is None else str(line.rank)
+            grid.add_row(rank, Text(_name(line, table, group.outliers)), *figures)
+    return grid
 
 
 def _name(line: Line, table: Table, outliers: bool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing.util import Finalize
 
 from bench import shards
 from bench.errors import WorkerDied
@@ -34,7 +35,7 @@ class Local:
 
     def _spread(self, tasks: Sequence[Task], advance: Callable[[int], None]) -> Iterator[Task]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.processes, spawning(), initializer=die_with_parent)
+            self._pool = ProcessPoolExecutor(self.processes, spawning(), initializer=_begin)
         waiting = list(reversed(tasks))
         flying: dict[Future[None], Task] = {}
         try:
@@ -62,6 +63,12 @@ class Local:
 
 
 _worker = Worker()  # of a pool's process: the network stays loaded between shards
+
+
+def _begin() -> None:
+    """Set a pool's process up. Its readers must be gone before multiprocessing waits for them at the exit."""
+    die_with_parent()
+    Finalize(_worker, _worker.close, exitpriority=100)
 
 
 def _run_here(task: Task) -> None:

@@ -1,0 +1,61 @@
+"""What every test gets: a home of its own, and a suite small enough for seconds."""
+
+from pathlib import Path
+
+import pytest
+
+NETWORK = '''
+import torch
+from torch import nn
+
+
+def build():
+    """Four strided filters and a classifier, seeded: wrong, but never the same twice in one image."""
+    torch.manual_seed(7)
+    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, stride=4), nn.ReLU(), nn.Conv2d(16, 19, 1))
+'''
+
+SUITE = """
+title: Tiny
+protocols: [anomaly, misclassification, miou, {components: {min_predicted: 6, min_truth: 4}}]
+models:
+  - python: {factory: "net.py:build", label: tiny}
+datasets:
+  - toytown: {split: anomaly, images: 10, height: 32, width: 64}
+methods: [msp, maxlogit, {energy: {temperature: 2}}, entropy]
+bootstrap: 50
+summaries:
+  - {name: all, protocol: misclassification}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Fitted things and settings of the user stay out of the tests."""
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("BENCH_PLUGINS", raising=False)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    return tmp_path / "home"
+
+
+def write_suite(folder):
+    """A suite file beside its network."""
+    (folder / "net.py").write_text(NETWORK)
+    (folder / "tiny.yaml").write_text(SUITE)
+    return folder / "tiny.yaml"
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    return write_suite(folder)
+
+
+@pytest.fixture
+def shared():
+    """The data beside the project, where there are some; tests that need them skip and say why."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("../shared/data is not here: it holds the real frame and the real weights")
+    return folder

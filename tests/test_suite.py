@@ -1,0 +1,147 @@
+"""Suite files: what they expand to, what is part of a cell's key, and the exact words of the refusals."""
+
+import pytest
+
+from bench import suite as suites
+from bench.cli import main
+from bench.errors import BadSuite, UnknownName
+
+GOOD = """
+protocols: [anomaly]
+models: [toynet]
+datasets: [toytown]
+methods: [energy]
+"""
+
+
+def write(folder, text, name="x.yaml"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def only_cell(folder, text):
+    (cell,) = suites.load(write(folder, text)).cells
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("energy", "enrgy", "unknown method 'enrgy'; did you mean 'energy'?"),
+        ("energy", "{energy: {temp: 2}}", "unknown parameter of method 'energy': 'temp'; did you mean 'temperature'?"),
+        (
+            "energy",
+            "{energy: {temperature: yes}}",
+            "temperature of method 'energy' is True, wanted float; Input should be a valid number",
+        ),
+        (
+            "energy",
+            "{energy: {temperature: 0}}",
+            "temperature of method 'energy' is 0, wanted float; Input should be greater than 0",
+        ),
+        ("models: [toynet]\n", "", "missing models"),
+        ("[toynet]", "toynet", "models: 'toynet' must be a list, even of one"),
+        ("datasets:", "dataset:", "unknown key 'dataset'; did you mean 'datasets'?"),
+        ("anomaly", "ood", "unknown protocol 'ood'; "),
+        ("[energy]", "[energy, energy]", "anomaly / toynet / toytown / energy stands there twice"),
+        ("[energy]", "[]", "missing methods, which 'anomaly' ranks"),
+        ("energy", "{maxlogit: {fit: {data: toytown}}}", "'maxlogit' has nothing to fit"),
+        ("energy", "{energy: {fit: toytown}}", "fit of 'energy' is 'toytown', wanted {data: a data set}"),
+        ("[toytown]", "[{toytown: {split: tset}}]", "split of dataset 'toytown' is 'tset', wanted "),
+        ("[toynet]", "[{toynet: {inference: {scale: 1}}}]", "unknown parameter of model 'toynet': 'scale'; did you mean"),
+        ("[energy]", "[energy]\nseed: one", "seed is 'one': input should be a valid integer"),
+        ("[energy]", "[energy]\nnumerics: {thread: 2}", "unknown key 'thread'; did you mean 'threads'?"),
+    ],
+)
+def test_a_wrong_suite_is_refused_in_one_line_with_the_file(tmp_path, capsys, old, new, words):
+    path = write(tmp_path, GOOD.replace(old, new))
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"bench: {path}: {words}") and said.count("\n") == 1
+
+
+def test_what_is_not_yaml_is_refused_with_its_line(tmp_path):
+    with pytest.raises(BadSuite, match=r"x\.yaml:3: not YAML"):
+        suites.load(write(tmp_path, "protocols: [anomaly]\nmodels: [toynet\ndatasets: x\n"))
+
+
+def test_only_what_stands_under_sweep_multiplies(tmp_path):
+    text = GOOD.replace("energy", "{energy: {sweep: {temperature: [1, 2, 4]}}}")
+    labels = [cell.method.label for cell in suites.load(write(tmp_path, text)).cells]
+    assert labels == ["energy", "energy[temperature=2]", "energy[temperature=4]"]
+
+
+@pytest.mark.parametrize("same", ["{energy: {temperature: 1}}", "{energy: {temperature: 1.0}}", "{energy: {label: E}}"])
+def test_two_ways_to_write_one_thing_have_one_key(tmp_path, same):
+    assert only_cell(tmp_path, GOOD).key == only_cell(tmp_path, GOOD.replace("energy", same)).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        GOOD.replace("energy", "{energy: {temperature: 2}}"),
+        GOOD.replace("energy", "{energy: {fit: {data: toytown}}}"),
+        GOOD.replace("[toytown]", "[{toytown: {seed: 1}}]"),
+        GOOD.replace("[toynet]", "[{toynet: {inference: {scales: [0.5, 1]}}}]"),
+        GOOD + "seed: 1\n",
+        GOOD + "budget: 65536\n",
+    ],
+)
+def test_what_changes_a_number_changes_the_key(tmp_path, other):
+    assert only_cell(tmp_path, GOOD).key != only_cell(tmp_path, other).key
+
+
+def test_where_a_file_lies_is_no_part_of_the_key(tmp_path):
+    keys = set()
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        text = GOOD.replace("[toynet]", "[{python: {factory: 'net.py:build', weights: w.pth}}]")
+        cell = only_cell(folder, text)
+        keys.add(cell.key)
+        assert str(folder / "net.py") in cell.model.given
+    assert len(keys) == 1
+
+
+def test_a_protocol_without_scores_has_one_cell_per_network(tmp_path):
+    text = GOOD.replace("[anomaly]", "[anomaly, miou]").replace("energy", "energy, msp")
+    assert [str(cell.method and cell.method.label) for cell in suites.load(write(tmp_path, text)).cells] == [
+        "energy",
+        "msp",
+        "None",
+    ]
+
+
+def test_the_text_of_a_suite_gives_the_same_cells_from_any_folder(tmp_path, tiny):
+    suite = suites.load(tiny)
+    again = suites.load(write(tmp_path, suite.text, "again.yaml"))
+    assert [cell.key for cell in again.cells] == [cell.key for cell in suite.cells]
+    assert [cell.labels() for cell in again.cells] == [cell.labels() for cell in suite.cells]
+
+
+def test_only_keeps_what_matches_and_refuses_what_matches_nothing(tiny):
+    suite = suites.load(tiny)
+    assert len(suite.only({"method": "energy*", "protocol": "anomaly"}).cells) == 1
+    assert len(suite.only({"cell": suite.cells[3].key}).cells) == 1
+    with pytest.raises(BadSuite, match="no cell matches --only method=nosuch"):
+        suite.only({"method": "nosuch", "protocol": "anomaly"})
+    with pytest.raises(UnknownName, match="did you mean 'method'"):
+        suite.only({"methods": "msp"})
+
+
+def test_shipped_suites_load_by_name_and_by_path():
+    known = suites.shipped()
+    assert "demo" in known
+    for name in known:
+        assert suites.load(suites.locate(name)).cells == suites.load(suites.locate(f"suites/{name}.yaml")).cells
+
+
+def test_an_unknown_suite_is_named_with_its_nearest():
+    with pytest.raises(UnknownName, match="unknown suite 'dmo'; did you mean 'demo'"):
+        suites.locate("dmo")
+    with pytest.raises(BadSuite, match=r"absent/x\.yaml: no such file; shipped suites: "):
+        suites.locate("absent/x.yaml")
+
+
+def test_methods_of_the_command_line_replace_those_of_the_suite(tiny):
+    suite = suites.load(tiny, {"methods": [{"energy": {"temperature": 3}}]})
+    assert {cell.method.label for cell in suite.cells if cell.method} == {"energy[temperature=3]"}
