@@ -230,9 +230,19 @@ def test_many_resamples_at_once_are_each_alone():
     assert all(values.shape == (3, 4) for values in whole.values())
     for place in np.ndindex(3, 4):
         alone = binned_ranking(positives[place], negatives[place])
-        for name in RESAMPLED:
+        for name in whole:
             assert np.array_equal(whole[name][place], alone[name], equal_nan=True)
     assert all(np.isnan(values[1, 2]) for values in whole.values())
+
+
+def test_resamples_are_the_same_without_numba(monkeypatch):
+    generator = np.random.default_rng(3)
+    sides = generator.integers(0, 3, (2, 40, 70)).astype(np.float64) * generator.integers(0, 2, (2, 40, 70))
+    sides[0, 7] = 0
+    compiled = binned_ranking(*sides)
+    monkeypatch.setattr(counting, "kernels", None)
+    for name, values in binned_ranking(*sides).items():
+        assert np.array_equal(values, compiled[name], equal_nan=True), name
 
 
 def test_bins_that_are_scores_give_the_exact_figures():

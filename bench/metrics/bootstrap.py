@@ -8,18 +8,18 @@ set gives the exact figure, which leaves the ends wrong by a few thousandths of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Rows, Value
-from bench.metrics.ranking import binned_ranking
+from bench.metrics.ranking import RESAMPLED, binned_ranking
 
 Floats = NDArray[np.float64]
 
 FEWEST = 0.9  # share of the resamples that must have a figure for an interval to be given
-CELLS = 1 << 22  # numbers of one array of resampled counts held at a time
+CELLS = 1 << 20  # numbers of one array of resampled counts held at a time
 
 
 def weights(seed: int, ids: Sequence[str], replicates: int, groups: Sequence[str] | None = None) -> Floats:
@@ -70,32 +70,43 @@ def replicate_ranking(
 
     Memory is bounded by ``CELLS``, whatever the number of images and resamples.
     """
-    images = [(row["bins"], row["bin_counts"].astype(np.float64)) for row in rows.values()]
-    used = np.unique(np.concatenate([bins for bins, _ in images] or [np.empty(0, np.uint16)]))
-    chunk = max(1, CELLS // max(1, used.size))
-    used = used if used.size else np.zeros(1, np.uint16)
+    images = [(row["bins"], row["bin_counts"]) for row in rows.values()]
+    used = np.unique(np.concatenate([np.zeros(1, np.uint16), *(bins for bins, _ in images)]))
+    chunk = max(1, CELLS // used.size)
+    sides = [_Blocks(images, used, side) for side in (positives, negatives)]
     parts: list[dict[str, Floats]] = []
     for start in range(0, len(weights), chunk):
-        above, below = _resampled(weights[start : start + chunk], images, used, (positives, negatives))
+        above, below = (side.resampled(weights[start : start + chunk]) for side in sides)
         found = binned_ranking(above, below)
-        parts.append({**found, **(also(above, below, found) if also else {})})
+        figures = {name: found[name] for name in RESAMPLED}
+        parts.append({**figures, **(also(above, below, found) if also else {})})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _resampled(
-    weights: Floats,
-    images: Sequence[tuple[NDArray[np.uint16], Floats]],
-    used: NDArray[np.uint16],
-    sides: Sequence[Sequence[int]],
-) -> list[Floats]:
-    """Counts [R, bins] of each side. Whole numbers below 2^53: the products are exact in any order."""
-    totals = [np.zeros((len(weights), used.size)) for _ in sides]
-    block = max(1, CELLS // used.size)
-    for start in range(0, len(images), block):
-        chosen = images[start : start + block]
-        for total, side in zip(totals, sides, strict=True):
-            dense = np.zeros((len(chosen), used.size))
+class _Blocks:
+    """Counts [images, bins] of one side, some images at a time: kept if they are few, made again for each use if not."""
+
+    def __init__(
+        self,
+        images: Sequence[tuple[NDArray[np.uint16], NDArray[np.uint32]]],
+        used: NDArray[np.uint16],
+        side: Sequence[int],
+    ) -> None:
+        self._images, self._used, self._side = images, used, list(side)
+        self._kept = list(self._made()) if len(images) * used.size <= 4 * CELLS else None
+
+    def resampled(self, weights: Floats) -> Floats:
+        """Counts [R, bins]. Whole numbers below 2^53: the products are exact in any order."""
+        total = np.zeros((len(weights), self._used.size))
+        for some, dense in self._made() if self._kept is None else self._kept:
+            total += weights[:, some] @ dense
+        return total
+
+    def _made(self) -> Iterator[tuple[slice, Floats]]:
+        size = max(1, CELLS // self._used.size)
+        for start in range(0, len(self._images), size):
+            chosen = self._images[start : start + size]
+            dense = np.zeros((len(chosen), self._used.size))
             for row, (bins, counts) in zip(dense, chosen, strict=True):
-                row[np.searchsorted(used, bins)] = counts[:, list(side)].sum(axis=1)
-            total += weights[:, start : start + block] @ dense
-    return totals
+                row[np.searchsorted(self._used, bins)] = counts[:, self._side].sum(axis=1)
+            yield slice(start, start + size), dense

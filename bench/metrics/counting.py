@@ -123,6 +123,34 @@ def ranks_among(keys: NDArray[np.uint32], among: NDArray[np.uint32]) -> tuple[ND
     return below, np.searchsorted(among, keys, "right") - below
 
 
+def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[R, 5]: AUROC, AP, FPR95, best F1 and AURC of whole counts [R, bins] in ascending order of the scores.
+
+    A bin is one tie, but for FPR95, which is interpolated in its bin, and AURC, where it has the risk of its end. NaN
+    where a side has no pixel.
+    """
+    if kernels is not None:
+        out = np.empty((len(positives), 5))
+        kernels.rank_bins(np.ascontiguousarray(positives), np.ascontiguousarray(negatives), out)
+        return out
+    p, n = positives[:, ::-1], negatives[:, ::-1]
+    true, false = np.cumsum(p, axis=1), np.cumsum(n, axis=1)
+    total_p, total_n = true[:, -1:], false[:, -1:]
+    seen = true + false
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left = total_p + total_n - (true - p) - (false - n)
+        # cumsum adds in order, as a loop does; sum does not
+        area = np.cumsum(p * (total_n - false + n / 2), axis=1)[:, -1:] / (total_p * total_n)
+        precise = np.cumsum(p * (true / np.where(seen > 0, seen, 1)), axis=1)[:, -1:] / total_p
+        risk = (total_p - (true - p)) / np.where(left > 0, left, 1) * (p + n)
+        best = (2 * true / (seen + total_p)).max(axis=1, keepdims=True)
+        first = np.argmax((20 * true >= 19 * total_p) & (p > 0), axis=1)[:, None]
+        q, m, hits, alarms = (np.take_along_axis(values, first, 1) for values in (p, n, true, false))
+        alarms = (alarms - m * (1 - np.minimum((0.95 * total_p - hits + q) / q, 1))) / total_n
+        figures = [area, precise, alarms, best, np.cumsum(risk, axis=1)[:, -1:] / (total_p + total_n)]
+    return np.where((total_p == 0) | (total_n == 0), np.nan, np.concatenate(figures, axis=1))
+
+
 def _keys(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
     from bench.metrics.tally import order_key
 

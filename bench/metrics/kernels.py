@@ -155,3 +155,34 @@ def ranks_among(
         while position < among.size and among[position] == key:
             position += 1
         at[index] = position - below[index]
+
+
+@compiled
+def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Write to out [R, 5] ``counting.rank_bins`` of counts [R, bins]: the same operations in the same order."""
+    for index in range(positives.shape[0]):
+        total_p, total_n = positives[index].sum(), negatives[index].sum()
+        area, precise, best, alarms, risk = 0.0, 0.0, 0.0, -1.0, 0.0
+        true, false = 0.0, 0.0
+        for place in range(positives.shape[1] - 1, -1, -1):
+            q, m = positives[index, place], negatives[index, place]
+            if q + m == 0:
+                continue
+            risk += (total_p - true) / (total_p + total_n - true - false) * (q + m)
+            true += q
+            false += m
+            if q == 0:
+                continue
+            area += q * (total_n - false + m / 2)
+            precise += q * (true / (true + false))
+            best = max(best, 2 * true / (true + false + total_p))
+            if alarms < 0 and 20 * true >= 19 * total_p:
+                alarms = false - m * (1 - min((0.95 * total_p - true + q) / q, 1.0))
+        if total_p == 0 or total_n == 0:
+            out[index] = np.nan
+        else:
+            out[index, 0] = area / (total_p * total_n)
+            out[index, 1] = precise / total_p
+            out[index, 2] = alarms / total_n
+            out[index, 3] = best
+            out[index, 4] = risk / (total_p + total_n)

@@ -151,26 +151,15 @@ def harmonic(start: NDArray[Any], terms: NDArray[Any]) -> Floats:
 
 
 def binned_ranking(positives: Floats, negatives: Floats) -> dict[str, Floats]:
-    """The figures of ``RESAMPLED`` for [..., bins] counts in ascending order of the scores; [...], NaN where undefined.
+    """The figures of ``RESAMPLED``, and ``aurc``, for counts [..., bins] in ascending order of the scores; [...] each.
 
-    A bin counts as one tie, but for FPR95, which is interpolated in its bin. Good for differences between resamples,
-    not for figures.
+    NaN where undefined. Good for differences between resamples, not for figures: see ``counting.rank_bins``.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p, n = positives[..., ::-1], negatives[..., ::-1]
-        true, false = np.cumsum(p, axis=-1), np.cumsum(n, axis=-1)
-        total_p, total_n = true[..., -1:], false[..., -1:]
-        none = ((total_p == 0) | (total_n == 0))[..., 0]
-        area = (p * (total_n - false + n / 2)).sum(axis=-1) / (total_p * total_n)[..., 0]
-        seen = true + false
-        precise = (p * (true / np.where(seen > 0, seen, 1))).sum(axis=-1) / total_p[..., 0]
-        best = (2 * true / (seen + total_p)).max(axis=-1)
-        first = np.argmax(20 * true >= 19 * total_p, axis=-1)[..., None]
-        q, m = np.take_along_axis(p, first, -1), np.take_along_axis(n, first, -1)
-        share = np.clip((0.95 * total_p - np.take_along_axis(true, first, -1) + q) / q, 0, 1)
-        alarms = (np.take_along_axis(false, first, -1) - m * (1 - share)) / total_n
-    figures = {"auroc": area, "ap": precise, "fpr95": alarms[..., 0], "best_f1": best}
-    return {name: np.where(none, np.nan, values) for name, values in figures.items()}
+    from bench.metrics import counting
+
+    shape = positives.shape
+    found = counting.rank_bins(positives.reshape(-1, shape[-1]), negatives.reshape(-1, shape[-1]))
+    return {name: found[:, place].reshape(shape[:-1]) for place, name in enumerate((*RESAMPLED, "aurc"))}
 
 
 def _first_95(true: NDArray[np.int64], total: int) -> int:

@@ -95,18 +95,15 @@ def perfect(errors: NDArray[Any], total: NDArray[Any]) -> Floats:
 
 
 def binned(positives: Floats, negatives: Floats, figures: Mapping[str, Floats]) -> dict[str, Floats]:
-    """The figures of ``METRICS`` [...] for [..., bins] counts in ascending order; a bin has the risk of its end."""
-    wrong, seen = np.cumsum(positives, axis=-1), np.cumsum(positives + negatives, axis=-1)
-    errors, total = wrong[..., -1], seen[..., -1]
+    """The figures of ``METRICS`` [...] for counts [..., bins], from those of ``ranking.binned_ranking``."""
+    errors = positives.sum(axis=-1)
+    total = errors + negatives.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        risk = np.divide(wrong, seen, out=np.zeros(wrong.shape), where=seen > 0)
-        aurc = (risk * (positives + negatives)).sum(axis=-1) / total
         share = errors / total
         best = perfect(errors, total)
-    aurc = np.where(np.isnan(figures["auroc"]), np.nan, aurc)
     return {
-        "aurc": aurc,
-        "e_aurc": aurc - best,
+        "aurc": figures["aurc"],
+        "e_aurc": figures["aurc"] - best,
         "augrc": (1 - figures["auroc"]) * share * (1 - share) + share**2 / 2,
         "prr": 2 * figures["auroc"] - 1,
     }
