@@ -96,6 +96,19 @@ def test_a_true_positive_rate_of_exactly_95_percent_is_enough():
     assert values([*range(2, 20), 1, 0, 0], [1] * 18 + [0, 1, 1])["fpr95"] == 1
 
 
+def test_pieces_of_any_size_give_the_same_figures(monkeypatch):
+    from bench.metrics import ranking as module
+
+    for seed in range(5):
+        score, truth = random_case(seed, levels=50)
+        whole = figures(score, truth)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "PIECE", 7)
+            pieces = figures(score, truth)
+        for name, figure in whole.items():
+            assert pieces[name].value == pytest.approx(figure.value, abs=1e-14)
+
+
 def test_ignored_pixels_change_nothing():
     score, truth = random_case(3)
     more = np.concatenate([score, np.float32([np.inf, -np.inf, 0])])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.metrics import counting, tally
+from bench.metrics import counting, runs, tally
 from bench.metrics.tally import Tally, key_pixels, key_value, order_key
 
 FLOATS = st.floats(width=32, allow_nan=False)
@@ -174,6 +174,39 @@ def test_merging_leaves_the_other_alone():
     left.add(key_pixels(*maps(2, 1)[0], 2))
     left.counts()
     assert all(np.array_equal(before[name], values) for name, values in right.arrays().items())
+
+
+@pytest.mark.parametrize("room", [0, 200, 1000])
+def test_keys_beyond_their_room_wait_in_a_file(monkeypatch, room):
+    pairs, more = maps(6, 5), maps(7, 2)
+    whole, later = tallied(pairs), tallied([*pairs, *more])
+    monkeypatch.setattr(runs, "SPILL", room)
+    monkeypatch.setattr(runs, "PIECE", 13)
+    spilled = tallied(pairs)
+    assert spilled._runs._file is not None
+    merged = Tally(2)
+    merged.merge(spilled)
+    folded = spilled.folded_arrays()
+    assert same(whole, merged)
+    assert same(whole, spilled)
+    for pair in more:
+        spilled.add(key_pixels(*pair, 2))
+    assert same(later, spilled)
+    assert all(np.array_equal(values, folded[name]) for name, values in whole.folded_arrays().items())
+    spilled.fold()
+    later.fold()
+    assert same(later, spilled)
+
+
+def test_where_no_file_can_be_written_keys_stay_in_memory(monkeypatch):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    pairs = maps(6, 5)
+    whole = tallied(pairs)
+    monkeypatch.setattr(runs, "SPILL", 100)
+    monkeypatch.setattr(runs.tempfile, "TemporaryFile", full)
+    assert same(whole, tallied(pairs))
 
 
 def test_counts_beyond_32_bits_do_not_wrap(monkeypatch):

@@ -84,7 +84,7 @@ def replicate_ranking(
 
 
 class _Blocks:
-    """Counts [images, bins] of one side, some images at a time: kept if they are few, made again for each use if not."""
+    """Counts [images, bins] of one side, some images at a time: kept if few, made again for each use if not."""
 
     def __init__(
         self,

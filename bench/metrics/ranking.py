@@ -9,7 +9,7 @@ best_f1_threshold   the largest score with that F1; score >= threshold is positi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Undefined, Value
-from bench.metrics.tally import Counts, Keys
+from bench.metrics.runs import Keys
+from bench.metrics.tally import Column, Counts
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +26,7 @@ NO_PIXELS = Undefined("no pixels")
 NO_POSITIVES = Undefined("no positive pixels")
 NO_NEGATIVES = Undefined("no negative pixels")
 
+PIECE = 1 << 20
 ROUNDING = 1e-12  # added to every certified half-width: what float64 sums can be off by
 
 METRICS: Mapping[str, Metric] = {
@@ -51,10 +53,13 @@ class Steps:
 
 def steps(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> Steps:
     """``positives`` and ``negatives`` name categories; the others are left out."""
-    column = counts.column(negatives)
-    keys, at = counts.column(positives).distinct()
-    below, equal = column.ranks(keys)
-    total = column.total
+    return _steps(counts.column(positives), counts.column(negatives))
+
+
+def _steps(positives: Column, negatives: Column) -> Steps:
+    keys, at = positives.distinct()
+    below, equal = negatives.ranks(keys)
+    total = negatives.total
     return Steps(keys[::-1], at[::-1], equal[::-1], (total - below - equal)[::-1], int(at.sum()), total)
 
 
@@ -70,10 +75,10 @@ def ranking(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) 
 
     The bounds hold for every order of the pixels that share a key, and for every way in which they may be tied.
     """
-    found = steps(counts, positives, negatives)
-    if reason := undefined(found.total_positives, found.total_negatives):
+    above, below = counts.column(positives), counts.column(negatives)
+    if reason := undefined(above.total, below.total):
         return dict.fromkeys(METRICS, reason)
-    return _exact(found, counts) if counts.bits == 32 else _certified(found, counts)
+    return _exact(above, below, counts) if counts.bits == 32 else _certified(_steps(above, below), counts)
 
 
 def area(found: Steps) -> float:
@@ -90,18 +95,37 @@ def average_precision(found: Steps) -> float:
     return float((found.positives * precision).sum() / found.total_positives)
 
 
-def _exact(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
-    total_p, total_n = found.total_positives, found.total_negatives
-    true, false = np.cumsum(found.positives), found.above + found.negatives
-    f1 = 2 * true / (true + false + total_p)
-    best = int(np.argmax(f1))
+def _exact(positives: Column, negatives: Column, counts: Counts) -> dict[str, Value | Undefined]:
+    """From the top down, some keys at a time: an exact tally has up to 2^28 of them."""
+    total_p, total_n = positives.total, negatives.total
+    before, won, precision, fpr95 = 0, 0.0, 0.0, -1.0
+    best, key = -1.0, positives.keys[:1]
+    for piece in _from_the_top(positives):
+        found = _steps(piece, negatives)
+        true, false = before + np.cumsum(found.positives), found.above + found.negatives
+        won += float((found.positives * (total_n - false + found.negatives / 2)).sum())
+        precision += float((found.positives * (true / (true + false))).sum())
+        if fpr95 < 0 and 20 * true[-1] >= 19 * total_p:
+            fpr95 = float(false[_first_95(true, total_p)] / total_n)
+        f1 = 2 * true / (true + false + total_p)
+        top = int(np.argmax(f1))
+        if f1[top] > best:
+            best, key = float(f1[top]), found.keys[top : top + 1]
+        before = int(true[-1])
     return {
-        "auroc": Value(area(found)),
-        "ap": Value(average_precision(found)),
-        "fpr95": Value(float(false[_first_95(true, total_p)] / total_n)),
-        "best_f1": Value(float(f1[best])),
-        "best_f1_threshold": _threshold(counts.lowest(found.keys[best])),
+        "auroc": Value(won / total_p / total_n),
+        "ap": Value(precision / total_p),
+        "fpr95": Value(fpr95),
+        "best_f1": Value(best),
+        "best_f1_threshold": _threshold(counts.lowest(key)[0]),
     }
+
+
+def _from_the_top(column: Column) -> Iterator[Column]:
+    """An exact column in pieces of about ``PIECE`` pixels, largest keys first; equal keys stay together."""
+    starts = np.unique(np.searchsorted(column.keys, column.keys[::PIECE], "left"))
+    for start, end in zip(starts[::-1], [column.keys.size, *starts[:0:-1]], strict=True):
+        yield Column(column.keys[start:end], None)
 
 
 def _certified(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Scores
+from bench.metrics.runs import Keys, Runs
 
 BUDGET = 2**30  # bytes
 WIDEST = 2**32  # pixels that a table of uint32 surely holds
 DENSE = 4  # categories
-
-Keys = NDArray[np.uint32]
 
 
 def order_key(score: NDArray[np.float32]) -> Keys:
@@ -56,7 +55,10 @@ class Column(NamedTuple):
         from bench.metrics import counting
 
         if self.counts is None:
-            return counting.ranks_among(keys, self.keys)
+            first, last = np.searchsorted(self.keys, keys[:1], "left"), np.searchsorted(self.keys, keys[-1:], "right")
+            start, end = (int(place[0]) if place.size else 0 for place in (first, last))
+            below, at = counting.ranks_among(keys, self.keys[start:end])
+            return below + start, at
         up_to = np.concatenate([[0], np.cumsum(self.counts)])
         below, at = counting.ranks_among(keys, self.keys)
         return up_to[below], up_to[below + at] - up_to[below]
@@ -166,7 +168,7 @@ class Tally:
         self.categories = categories
         self.budget = budget  # bytes
         self.pixels = 0  # valid ones
-        self._runs: list[list[Keys]] | None = [[] for _ in range(categories)]  # None once folded
+        self._runs: Runs | None = Runs(categories)  # None once folded
         self._directory: NDArray[np.int32] = np.empty((0, 0), np.int32)
         self._pool: NDArray[Any] = np.empty((0, 0), np.uint32)
         self._used = 0
@@ -188,9 +190,8 @@ class Tally:
             raise ValueError(f"pixels of {pixels.n_categories} categories for a tally of {self.categories}")
         self._make_room(pixels.pixels)
         if self._runs is not None:
-            for runs, keys in zip(self._runs, pixels.split(), strict=True):
-                if keys.size:
-                    runs.append(keys)
+            for category, keys in enumerate(pixels.split()):
+                self._runs.append(category, keys)
         else:
             self._pool, self._used = counting.count_pages(
                 pixels.bits, pixels.categories, self._directory, self._pool, self._used
@@ -203,26 +204,30 @@ class Tally:
         self._make_room(other.pixels)
         if other._runs is None:
             self.fold()
-        for category, column in enumerate(other._columns()):
-            if self._runs is None:
-                self._add_column(category, _folded(column) if other.exact else column)
-            elif column.keys.size:
-                self._runs[category].append(column.keys.copy())
+        for category in range(self.categories):
+            if other._runs is None:
+                self._add_column(category, other._paged(category))
+                continue
+            for piece in other._runs.pieces(category):
+                if self._runs is None:
+                    self._add_column(category, _folded(piece))
+                else:
+                    self._runs.append(category, piece.copy())
 
     def fold(self) -> None:
         """Keep the leading 24 bits only, whatever the budget allows."""
         if self._runs is None:
             return
-        columns = self._columns()
-        self._runs = None
+        runs, self._runs = self._runs, None
         # Few categories have all their pages, of which what is never counted is never touched; many share a pool.
         every = self.categories << 12
         self._used = every if self.categories <= DENSE else 0
         places = np.arange(every, dtype=np.int32) if self._used else np.full(every, -1, np.int32)
         self._directory = places.reshape(self.categories, 1 << 12)
         self._pool = np.zeros((self._used or 64, 1 << 12), np.uint32 if self.pixels < WIDEST else np.uint64)
-        for category, column in enumerate(columns):
-            self._add_column(category, _folded(column))
+        for category in range(self.categories):
+            for piece in runs.pieces(category):
+                self._add_column(category, _folded(piece))
 
     def counts(self) -> Counts:
         """What has been counted. The arrays are the tally's own: read only, and until the next ``add``."""
@@ -234,8 +239,10 @@ class Tally:
 
     def folded_arrays(self) -> dict[str, NDArray[Any]]:
         """``arrays`` of the tally folded to 24 bits; the tally stays as it is."""
-        columns = [_folded(column) for column in self._columns()] if self.exact else self._columns()
-        return _arrays(columns, self.categories, self.budget, 24, self.pixels)
+        folded = Tally(self.categories, self.budget)
+        folded.fold()
+        folded.merge(self)
+        return folded.arrays()
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Tally:
@@ -250,8 +257,8 @@ class Tally:
             keys = arrays["keys"][start:end]
             if tally._runs is None:
                 tally._add_column(category, Column(keys, arrays["counts"][start:end].astype(np.int64)))
-            elif keys.size:
-                tally._runs[category].append(keys)
+            else:
+                tally._runs.append(category, keys)
         return tally
 
     def _make_room(self, pixels: int) -> None:
@@ -272,9 +279,7 @@ class Tally:
     def _columns(self) -> list[Column]:
         if self._runs is None:
             return [self._paged(category) for category in range(self.categories)]
-        for runs in self._runs:
-            _sort_runs(runs)
-        return [Column(runs[0] if runs else np.empty(0, np.uint32), None) for runs in self._runs]
+        return [Column(self._runs.whole(category), None) for category in range(self.categories)]
 
     def _paged(self, category: int) -> Column:
         if self.categories <= DENSE:
@@ -287,23 +292,8 @@ class Tally:
         return Column(keys, pages[row, offset].astype(np.int64))
 
 
-def _sort_runs(runs: list[Keys]) -> None:
-    """Make one ascending run of many, releasing each as it is copied, so that memory does not double."""
-    if len(runs) > 1:
-        whole, end = np.empty(sum(run.size for run in runs), np.uint32), 0
-        while runs:
-            run = runs.pop()
-            whole[end : end + run.size] = run
-            end += run.size
-        runs.append(whole)
-    if runs and not (runs[0][:-1] <= runs[0][1:]).all():
-        runs[0] = runs[0] if runs[0].flags.writeable and runs[0].flags.owndata else runs[0].copy()
-        runs[0].sort()
-
-
-def _folded(column: Column) -> Column:
-    keys, counts = Column(column.keys >> np.uint32(8), None).distinct()
-    return Column(keys, counts)
+def _folded(keys: Keys) -> Column:
+    return Column(*Column(np.sort(keys >> np.uint32(8)), None).distinct())
 
 
 def _arrays(columns: Sequence[Column], categories: int, budget: int, bits: int, pixels: int) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,85 @@
+"""The keys that an exact tally remembers: in memory, and in a file that vanishes with them where they are many."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint32]
+
+SPILL = 1 << 27  # bytes of new keys that are held in memory; several tallies grow side by side
+PIECE = 1 << 22  # keys read back at a time
+
+
+class Runs:
+    """Any number of keys of several categories. Where the file cannot be written, they stay in memory."""
+
+    def __init__(self, categories: int) -> None:
+        self._memory: list[list[Keys]] = [[] for _ in range(categories)]
+        self._sorted = [True] * categories
+        self._file: IO[bytes] | None = None
+        self._segments: list[list[tuple[int, int]]] = [[] for _ in range(categories)]  # first byte, keys
+        self._fresh = 0  # bytes in memory that were never whole
+        self._spills = True
+
+    def append(self, category: int, keys: Keys) -> None:
+        """Take the keys, in any order; the array is the tally's from now on."""
+        if not keys.size:
+            return
+        self._memory[category].append(keys)
+        self._sorted[category] = False
+        self._fresh += keys.nbytes
+        if self._fresh > SPILL and self._spills:
+            self._spill()
+
+    def pieces(self, category: int) -> Iterator[Keys]:
+        """All keys of a category, in no order, a bounded number at a time; not to be written to."""
+        for start, count in self._segments[category]:
+            for first in range(0, count, PIECE):
+                yield self._read(start + 4 * first, min(PIECE, count - first))
+        for run in self._memory[category]:
+            for first in range(0, run.size, PIECE):
+                yield run[first : first + PIECE]
+
+    def whole(self, category: int) -> Keys:
+        """All keys of a category, ascending. Each part is released as it is copied, so that memory does not double."""
+        runs, segments = self._memory[category], self._segments[category]
+        if not self._sorted[category]:
+            whole = np.empty(sum(run.size for run in runs) + sum(count for _, count in segments), np.uint32)
+            end = 0
+            while runs:
+                run = runs.pop()
+                whole[end : end + run.size] = run
+                end += run.size
+            for piece in self.pieces(category):
+                whole[end : end + piece.size] = piece
+                end += piece.size
+            whole.sort()
+            segments.clear()
+            runs.append(whole)
+            self._sorted[category] = True
+            self._fresh = 0
+        return runs[0] if runs else np.empty(0, np.uint32)
+
+    def _spill(self) -> None:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="bench-keys-")  # noqa: SIM115 - closed with the tally
+            for runs, segments in zip(self._memory, self._segments, strict=True):
+                while runs:
+                    start = self._file.seek(0, 2)
+                    self._file.write(runs[-1].data)
+                    self._file.flush()
+                    segments.append((start, runs.pop().size))
+        except OSError:  # a full disk: nothing is lost, and nothing more is written
+            self._spills = False
+        self._fresh = 0
+
+    def _read(self, start: int, count: int) -> Keys:
+        assert self._file is not None  # noqa: S101 - a segment is in a file
+        self._file.seek(start)
+        return np.frombuffer(self._file.read(4 * count), np.uint32)
