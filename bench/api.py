@@ -1,8 +1,8 @@
 """The contract: the only module that methods, datasets, models, trainers and protocols must import.
 
-Every array is one image, never a batch. H and W are the pixels of the label image: a model that works at another size has
-its outputs resized, labels never are. Readers and protocols see NumPy only; torch is imported when a network or a method
-runs, not before, so that data workers and ``bench score`` start without it.
+Every array is one image, never a batch. H and W are the pixels of the label image: a model that works at another size
+has its outputs resized, labels never are. Readers and protocols see NumPy only; torch is imported when a network or a
+method runs, not before, so that data workers and ``bench score`` start without it.
 """
 
 from __future__ import annotations
@@ -102,11 +102,12 @@ class View:
 class Inference:
     """How an image becomes views and views become one prediction. Part of the key of a cell.
 
-    Windows average logits; scales and mirror images average probabilities or logits; the class map is the argmax of that.
-    The image is resized by bilinear interpolation with half-pixel centres, without antialiasing, rounded to uint8.
+    Windows average logits; scales and mirror images average probabilities or logits; the class map is the argmax of
+    that. The image is resized by bilinear interpolation with half-pixel centres, without antialiasing, rounded to
+    uint8.
     """
 
-    __pydantic_config__ = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 
     size: tuple[int, int] | None = None  # (h, w) at scale 1; None is the image's own
     window: tuple[int, int] | None = None  # (h, w); None is the whole image
@@ -128,10 +129,10 @@ class Inference:
 class Prediction:
     """What one network says about one view, or, merged, about one whole image.
 
-    Attributes are at label size, made on demand and shared by every method: ``prediction.logits`` is float32 [C, H, W],
-    ``prediction.features`` float32 [D, H, W]. ``prediction.raw[name]`` is an output at the network's own resolution, for
-    methods with ``raw`` in their ``needs``. Ask for the primitives (``max_logit``, ``other_mass`` ...) rather than for
-    the logits wherever they suffice: they are computed once for all methods.
+    Attributes are at label size, made on demand and shared by every method: ``prediction.logits`` is float32 [C, H,
+    W], ``prediction.features`` float32 [D, H, W]. ``prediction.raw[name]`` is an output at the network's own
+    resolution, for methods with ``raw`` in their ``needs``. Ask for the primitives (``max_logit``, ``other_mass``
+    ...) rather than for the logits wherever they suffice: they are computed once for all methods.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Prediction:
         again: Callable[[Tensor], Prediction] | None = None,
         classify: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        """``outputs``: float32 [C, h, w] or [h, w] each; ``size``: (H, W); ``labels``: uint8 [H, W] if not the argmax."""
+        """``outputs``: float32 [C, h, w] or [h, w]; ``size``: (H, W); ``labels``: uint8 [H, W] if not the argmax."""
         self.raw: Mapping[str, Tensor] = outputs
         self.size = size
         self.image = image  # uint8 [3, h, w], RGB, as the network saw it
@@ -233,7 +234,7 @@ class Scored:
 class PlugIn:
     """Parameters of a plug-in are fields of a frozen dataclass: typed, checked, printable, part of a cell's key."""
 
-    __pydantic_config__ = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
 
     name: ClassVar[str]
     source: ClassVar[str]  # the paper, and where in it; or the page that defines it
@@ -260,7 +261,7 @@ class Dataset(PlugIn, ABC):
     @property
     @abstractmethod
     def count(self) -> int:
-        """How many samples there must be. ``bench run`` refuses any other number: a half-unpacked archive is no benchmark."""
+        """How many samples there must be; any other number is refused: a half-unpacked archive is no benchmark."""
 
     @abstractmethod
     def ids(self) -> Sequence[str]:
@@ -287,7 +288,7 @@ class SegModel(PlugIn, ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes in the order of the logits; a pair of network and data set with different ones is not applicable."""
+        """The classes in the order of the logits; data sets with other ones are not applicable to this network."""
         return CITYSCAPES
 
     @property
@@ -370,7 +371,9 @@ class Protocol(PlugIn, ABC):
     metrics: ClassVar[Mapping[str, Metric]]  # in the order of a table's columns; the first one ranks
     needs: ClassVar[frozenset[str]]  # of a sample: ``labels``, ``anomaly``
     scored: ClassVar[bool] = True  # False: reads the class map alone, once per model and not per method
-    reads: ClassVar[Literal["score", "confidence"]] = "score"  # or the method's probability of being right, n/a without one
+    reads: ClassVar[Literal["score", "confidence"]] = (
+        "score"  # or the method's probability of being right, n/a without one
+    )
     needs_prediction: ClassVar[bool] = False  # whether it reads the class map
     category_names: ClassVar[tuple[str, ...]]  # at most 64
     second_phase: ClassVar[bool] = False
@@ -402,8 +405,6 @@ class Protocol(PlugIn, ABC):
         """What the second phase takes from the first, such as a threshold."""
         raise NotImplementedError
 
-    def frame(
-        self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
-    ) -> Row:
+    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
         """Second phase: figures of one image from its spooled map. They join the row of the first phase."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bench import __version__
-from bench.errors import BadSuite, CannotWrite, MissingData, UnknownName, UserError
+from bench.errors import BadSuite, UnknownName, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,24 +33,27 @@ data = typer.Typer(help="Write data sets to disk.", no_args_is_help=True)
 app.add_typer(new, name="new")
 app.add_typer(data, name="data")
 
+INTERRUPTED = 130  # what typer returns for a Ctrl-C that it caught itself
 KINDS = ("methods", "models", "datasets", "protocols", "trainers", "suites")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 our bug, 2 the user can fix it, 130 interrupted with everything finished so far on disk."""
+    """Exit status: 0 done, 1 our bug, 2 the user can fix it, 130 interrupted with all that was finished on disk."""
     try:
         returned = app(list(sys.argv[1:] if argv is None else argv), prog_name="bench", standalone_mode=False)
     except UserError as error:
         _say(f"bench: {error}")
         return 2
     except typer.TyperException as error:
-        message = getattr(error, "format_message", lambda: str(error))()
+        formatted = getattr(error, "format_message", None)
+        message = formatted() if formatted else str(error)
         if message:  # empty where the help was all there was to say
             _say(f"bench: {message} Try 'bench --help'.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        returned = INTERRUPTED
+    if returned == INTERRUPTED:
         _say("bench: interrupted; what was finished is on disk, the same command goes on from there")
-        return 130
     return int(returned or 0)
 
 
@@ -66,17 +69,21 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
+    ] = False,
 ) -> None:
     pass
 
 
 Suites = Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")]
 Only = Annotated[
-    str | None, typer.Option(metavar="AXIS=GLOB,...", help="Keep these cells; axes: protocol, model, dataset, method, cell.")
+    str | None,
+    typer.Option(metavar="AXIS=GLOB,...", help="Keep these cells; axes: protocol, model, dataset, method, cell."),
 ]
 Methods = Annotated[
-    list[str] | None, typer.Option("--method", metavar="NAME[:k=v,...]", help="Replace the suite's methods. Repeatable.")
+    list[str] | None,
+    typer.Option("--method", metavar="NAME[:k=v,...]", help="Replace the suite's methods. Repeatable."),
 ]
 Models = Annotated[
     list[str] | None, typer.Option("--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.")
@@ -94,7 +101,9 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="First N images only; marks results partial.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes that each hold the network.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead of each of those.")] = 1,
-    shard: Annotated[int | None, typer.Option(min=1, help="Images per shard, the unit of resume. Default: by size.")] = None,
+    shard: Annotated[
+        int | None, typer.Option(min=1, help="Images per shard, the unit of resume. Default: by size.")
+    ] = None,
     keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Keep the score maps in RUN/spool.")] = False,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
@@ -137,7 +146,9 @@ def _progress_line(console: Console, result: Any) -> None:
     from bench.api import Value
 
     name, figure = next(iter(result.metrics.items()))
-    shown = f"{name} {figure.value:.4f}" if isinstance(figure, Value) else f"n/a: {result.not_applicable or figure.reason}"
+    shown = (
+        f"{name} {figure.value:.4f}" if isinstance(figure, Value) else f"n/a: {result.not_applicable or figure.reason}"
+    )
     label = " / ".join(result.labels.values())
     console.print(f"{label}: {shown}", highlight=False, markup=False, soft_wrap=True)
 
@@ -153,8 +164,12 @@ def check(suites: Suites, only: Only = None, method: Methods = None, model: Mode
         for cell in suite.cells:
             reason = checked.refused.get(cell.key)
             typer.echo(f"{cell.key}  {cell}" + (f"  n/a: {reason}" if reason else ""))
-        images = sum(data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values())
-        typer.echo(f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run")
+        images = sum(
+            data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values()
+        )
+        typer.echo(
+            f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run"
+        )
 
 
 @app.command("list")
@@ -241,10 +256,16 @@ def _table(folder: Path) -> str:
 
 @app.command()
 def score(
-    protocol: Annotated[str, typer.Option(metavar="NAME[:k=v,...]", help="The definition; see 'bench list protocols'.")],
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME[:k=v,...]", help="The definition; see 'bench list protocols'.")
+    ],
     labels: Annotated[Path, typer.Option(help="Folder of PNG labels: 0, 1, 255, or train ids.")],
-    scores: Annotated[Path | None, typer.Option(help="Folder of .npy or .npz maps, or a spool; higher is suspicious.")] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Folder of class maps, where the protocol needs them.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Folder of .npy or .npz maps, or a spool; higher is suspicious.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Folder of class maps, where the protocol needs them.")
+    ] = None,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples; 0 for no interval.")] = 1000,
@@ -260,9 +281,16 @@ def score(
     if format_ == "json":
         figures = {name: asdict(figure) for name, figure in found.figures.items()}
         text = {"schema": 1, "protocol": found.protocol, "evaluator": f"{found.protocol} {found.version}"}
-        typer.echo(json.dumps({**text, "images": found.images, "pixels": found.pixels, "metrics": figures, "notes": found.notes}, indent=1))
+        typer.echo(
+            json.dumps(
+                {**text, "images": found.images, "pixels": found.pixels, "metrics": figures, "notes": found.notes},
+                indent=1,
+            )
+        )
         return
-    typer.echo(f"{found.protocol}, {found.images} images, " + ", ".join(f"{n} {c} pixels" for c, n in found.pixels.items()))
+    typer.echo(
+        f"{found.protocol}, {found.images} images, " + ", ".join(f"{n} {c} pixels" for c, n in found.pixels.items())
+    )
     for metric, figure in found.figures.items():
         if isinstance(figure, Undefined):
             typer.echo(f"  {metric:<18} n/a  {figure.reason}")
@@ -277,7 +305,9 @@ def score(
 @new.command("method")
 def new_method(
     name: Annotated[str, typer.Argument(help="Lower case, such as my_score.")],
-    folder: Annotated[Path | None, typer.Option(help="Where to write it. Default: methods/ of a clone, else $BENCH_PLUGINS.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write it. Default: methods/ of a clone, else $BENCH_PLUGINS.")
+    ] = None,
 ) -> None:
     """Write methods/NAME.py, a method that runs, to change into yours."""
     from bench import scaffold

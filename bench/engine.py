@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol as Interface
+from typing import Any
+from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
 
 import bench
 from bench import fitting, inference, metrics, numerics, registry, scoring, shards, store, summary
-from bench.api import Dataset, Method, Protocol, Row, SegModel, Undefined, Value
+from bench.api import Dataset, Method, Protocol, Row, SegModel, Undefined
 from bench.errors import MissingData, NotFitted
 from bench.executors.local import Local
 from bench.intervals import intervals
@@ -124,7 +125,8 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
     method: Method = cell.method.build()
     offers = inference.offered(model, merged=method.merge == "merged")
     if lacking := method.needs - offers:
-        return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {', '.join(sorted(offers))}"
+        given = ", ".join(sorted(offers))
+        return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
     if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
         return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
     if method.must_fit and cell.method.fit is None:
@@ -136,7 +138,7 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
 
 
 def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> Iterator[Result]:
-    """Yield the result of each cell that has no fresh one yet, writing it first. The directory is this process's own."""
+    """Yield the result of each cell that has no fresh one yet, writing it first. Owns the directory meanwhile."""
     with store.owned(run_dir):
         checked = check(suite)
         how = numerics.resolve(suite.numerics)
@@ -393,7 +395,9 @@ def _merged(
     for start, stop in ranges:
         shard = shards.read(shards.path_of(run_dir, job.key, start, stop, phase))
         if twice := rows.keys() & shard.rows.keys():
-            raise MissingData(f"{job.cell}: sample {min(twice)} was counted twice; delete {run_dir / 'work'} and run again")
+            raise MissingData(
+                f"{job.cell}: sample {min(twice)} was counted twice; delete {run_dir / 'work'} and run again"
+            )
         if tally is not None and shard.tally is not None:
             tally.merge(shard.tally)
         rows |= shard.rows

@@ -43,7 +43,14 @@ class Pair:
 
 
 def evaluate(
-    protocol: Protocol, scores: Path | None, labels: Path, predictions: Path | None, *, seed: int, resamples: int, budget: int
+    protocol: Protocol,
+    scores: Path | None,
+    labels: Path,
+    predictions: Path | None,
+    *,
+    seed: int,
+    resamples: int,
+    budget: int,
 ) -> Evaluation:
     """Pair by stem, count image by image, read off the figures. Memory holds one image and the tally."""
     if protocol.scored and scores is None:
@@ -96,7 +103,9 @@ def _pairs(scores: Path | None, labels: Path, predictions: Path | None) -> list[
     found = {what: _by_stem(folder, suffixes, what) for what, (folder, suffixes) in folders.items() if folder}
     for what, entries in found.items():
         lone = [f"{path.name} has no labels in {labels}" for stem, path in entries.items() if stem not in wanted]
-        lone += [f"{path.name} has no {what} in {folders[what][0]}" for stem, path in wanted.items() if stem not in entries]
+        lone += [
+            f"{path.name} has no {what} in {folders[what][0]}" for stem, path in wanted.items() if stem not in entries
+        ]
         if lone:
             more = f"; and {len(lone) - 3} more" if len(lone) > 3 else ""
             raise BadScores(f"{'; '.join(lone[:3])}{more}")
@@ -117,7 +126,9 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Pa
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes:
             if path.stem in entries:
-                raise BadScores(f"{path.name} and {entries[path.stem].name} in {folder} are both the {what} of {path.stem}")
+                raise BadScores(
+                    f"{path.name} and {entries[path.stem].name} in {folder} are both the {what} of {path.stem}"
+                )
             entries[path.stem] = path
     if not entries:
         raise MissingData(f"{folder} holds no {what}; wanted files ending in {' or '.join(suffixes)}")

@@ -26,7 +26,7 @@ REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
 def home() -> Path:
-    """Where fitted things and the user's own settings are kept: $BENCH_HOME, or the platform's place for application data."""
+    """Where fitted things and settings are kept: $BENCH_HOME, or the platform's place for application data."""
     if given := os.environ.get("BENCH_HOME"):
         return Path(given)
     import platformdirs
@@ -35,7 +35,7 @@ def home() -> Path:
 
 
 def data(folder: str) -> Path:
-    """The folder of one data set: what ``data.yaml`` in ``home()`` says, or its place under $BENCH_DATA (default ./data)."""
+    """The folder of one data set: as ``data.yaml`` in ``home()`` says, or under $BENCH_DATA (default ./data)."""
     listing = home() / "data.yaml"
     if listing.is_file():
         import yaml
@@ -92,7 +92,7 @@ def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         draft = Path(name)
-        with open(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -112,7 +112,9 @@ def cannot_write(path: Path, error: OSError) -> Exception:
     """The UserError for a failed write, or the error itself if it is neither a full disk nor a refusal."""
     # NumPy reports a short write in words and without a number.
     if error.errno in FULL or (error.errno is None and "requested and" in str(error)):
-        return CannotWrite(f"{path}: no room left ({error.strerror or error}); free some space and run the same command again")
+        return CannotWrite(
+            f"{path}: no room left ({error.strerror or error}); free some space and run the same command again"
+        )
     if error.errno in REFUSED:
         return CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another place with --out")
     return error

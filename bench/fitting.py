@@ -34,7 +34,9 @@ class Fitted:
         return {"key": self.key, "origin": self.origin, "scalars": scalars}
 
 
-def origin(method: Ref, model: Ref, model_digest: str, data_digest: str, seed: int, numerics: Numerics) -> dict[str, Any]:
+def origin(
+    method: Ref, model: Ref, model_digest: str, data_digest: str, seed: int, numerics: Numerics
+) -> dict[str, Any]:
     """Everything that decides what a fit gives; its digest is the key."""
     assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
     cls: type[Method] = registry.plugin("method", method.name, where=method.label)

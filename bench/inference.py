@@ -85,17 +85,16 @@ def windows(size: tuple[int, int], how: Inference) -> list[tuple[int, int, int, 
 def merge(seen: Sequence[tuple[View, Prediction]], how: Inference) -> Prediction:
     """One prediction of the whole image at label size.
 
-    A single view that covers the image keeps everything it gave. Windows average their outputs in the scaled image; scales
-    and mirror images then average probabilities or logits at label size, and the class map is the argmax of the average.
+    A single view that covers the image keeps everything it gave. Windows average their outputs in the scaled image;
+    scales and mirror images then average probabilities or logits at label size, and the class map is the argmax of
+    the average.
     """
     size = seen[0][0].image_size
     whole = [_whole(group) for group in _by_scale(seen)]
     if len(whole) == 1:
         only = whole[0]
         labels = None if only._labels is None else _resize_labels(only._labels, size)
-        return Prediction(
-            only.raw, size, labels=labels, image=only.image, again=only.again, classify=only.classify
-        )
+        return Prediction(only.raw, size, labels=labels, image=only.image, again=only.again, classify=only.classify)
     outputs = {}
     for name in whole[0].raw:
         maps = [dense.resize(prediction.raw[name], size) for prediction in whole]

@@ -1,7 +1,8 @@
 """Samples read ahead of the network by worker processes that import neither torch nor numba.
 
-Processes are spawned, never forked: a forked child hangs in the first convolution after its parent ran one. What arrives
-does not depend on the number of workers: each sample is a function of its index, and they are handed out in order.
+Processes are spawned, never forked: a forked child hangs in the first convolution after its parent ran one. What
+arrives does not depend on the number of workers: each sample is a function of its index, and they are handed out in
+order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What must be equal for numbers to be equal to the last bit.
 
-Chosen once when a run is planned and handed to every process. On a CPU torch gets a fixed number of threads: its sums come
-out differently with another number (measured: 80 % of the logits of a small network, by up to 5e-7).
+Chosen once when a run is planned and handed to every process. On a CPU torch gets a fixed number of threads: its sums
+come out differently with another number (measured: 80 % of the logits of a small network, by up to 5e-7).
 """
 
 from __future__ import annotations

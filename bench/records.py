@@ -1,4 +1,4 @@
-"""Results as flat records: the public interface of ``bench show --format json``. docs/results.md describes each field."""
+"""Results as flat records, the public interface of ``bench show --format json`` (docs/results.md)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ SCHEMA = 1  # raised when a field changes its meaning or goes; a new field may b
 
 def records(results: Iterable[Result]) -> list[dict[str, Any]]:
     """One record per cell and metric, in order."""
-    return [
-        _record(result, name, figure) for result in results for name, figure in result.metrics.items()
-    ]
+    return [_record(result, name, figure) for result in results for name, figure in result.metrics.items()]
 
 
 def _record(result: Result, name: str, figure: Any) -> dict[str, Any]:

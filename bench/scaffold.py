@@ -49,4 +49,6 @@ def _home() -> Path:
         return root / "methods"
     if places := os.environ.get("BENCH_PLUGINS"):
         return Path(places.split(os.pathsep)[0]) / "methods"
-    raise BadPlugin("where to? set $BENCH_PLUGINS to a folder of your own (methods go into methods/ in it), or say --folder")
+    raise BadPlugin(
+        "where to? set $BENCH_PLUGINS to a folder of your own (methods go into methods/ in it), or say --folder"
+    )

@@ -1,7 +1,7 @@
 """The work of one process on one range of samples: what every executor runs.
 
-A shard goes through the network once for all its cells and leaves one file per cell, by rename: counts, rows by sample id,
-seconds. Nothing in it depends on other shards, so they may run anywhere and in any order.
+A shard goes through the network once for all its cells and leaves one file per cell, by rename: counts, rows by
+sample id, seconds. Nothing in it depends on other shards, so they may run anywhere and in any order.
 """
 
 from __future__ import annotations
@@ -109,7 +109,11 @@ def _packed(rows: Mapping[str, Row]) -> dict[str, NDArray[Any]]:
         scalar = parts[0].ndim == 0
         parts = [part.reshape(1) for part in parts] if scalar else parts
         ends = np.cumsum([len(part) for part in parts])
-        packed |= {f"row.{name}": np.concatenate(parts), f"row.{name}.ends": ends, f"row.{name}.scalar": np.array(scalar)}
+        packed |= {
+            f"row.{name}": np.concatenate(parts),
+            f"row.{name}.ends": ends,
+            f"row.{name}.scalar": np.array(scalar),
+        }
     return packed
 
 
@@ -210,7 +214,9 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
     read_before = loader.cpu_seconds
     for sample in loader.samples(range(task.start, task.stop), range(*task.ahead)):
         with clock("predict"):
-            seen = [(view, model.predict(view)) for view in inference.views(sample, model.inference, task.numerics.device)]
+            seen = [
+                (view, model.predict(view)) for view in inference.views(sample, model.inference, task.numerics.device)
+            ]
             merged = inference.merge(seen, model.inference)
             _check_outputs(task, sample, merged)
             predicted = _predicted(merged, sample)
@@ -325,7 +331,9 @@ def _check_outputs(task: Task, sample: Sample, merged: Prediction) -> None:
 
     for name, output in merged.raw.items():
         if not torch.isfinite(output).all():
-            raise BadPlugin(f"model {task.model.label} on {task.dataset.label}/{sample.id}: {name} is not finite everywhere")
+            raise BadPlugin(
+                f"model {task.model.label} on {task.dataset.label}/{sample.id}: {name} is not finite everywhere"
+            )
 
 
 def _predicted(merged: Prediction, sample: Sample) -> Labels | None:
@@ -337,9 +345,7 @@ def _predicted(merged: Prediction, sample: Sample) -> Labels | None:
     return predicted
 
 
-def _spool(
-    folder: Path, sample: str, score: Scores, labels: Labels | None, protocol: Protocol, who: str
-) -> None:
+def _spool(folder: Path, sample: str, score: Scores, labels: Labels | None, protocol: Protocol, who: str) -> None:
     kept = score.astype(protocol.spool)
     if not np.isfinite(kept).all():
         raise BadPlugin(f"{who}: scores beyond 65504 do not fit float16; rescale them")

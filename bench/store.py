@@ -8,7 +8,8 @@
     RUN/spool/...             score maps, while a second phase needs them or with --keep-maps
     RUN/work/KEY/...          shards of unfinished cells
 
-Everything is written whole, by rename. A result once published stays readable: ``tests/frozen`` holds a file of each schema.
+Everything is written whole, by rename. A result once published stays readable: ``tests/frozen`` holds a file of each
+schema.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Run:
     def replicates(self, result: Result) -> dict[str, NDArray[np.float64]]:
         """The bootstrap's values by metric."""
         with load_arrays(counts_path(self.path, result.key)) as arrays:
-            return {name.removeprefix("replicates."): arrays[name] for name in arrays.files if name[:11] == "replicates."}
+            return {
+                name.removeprefix("replicates."): arrays[name] for name in arrays.files if name[:11] == "replicates."
+            }
 
 
 def result_path(run: Path, key: str) -> Path:
@@ -205,7 +208,9 @@ def owned(run: Path) -> Iterator[None]:
         lock = FileLock(run / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise RunInUse(f"{run} is in use by another bench run; wait for it, or choose another place with --out") from None
+        raise RunInUse(
+            f"{run} is in use by another bench run; wait for it, or choose another place with --out"
+        ) from None
     except OSError as error:
         raise files.cannot_write(run, error) from error
     try:

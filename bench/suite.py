@@ -55,7 +55,9 @@ class SuiteFile(Section):
     datasets: list[Entry] = Field(min_length=1)
     methods: list[Entry] = []
     seed: int = 0
-    budget: int = Field(default=2**30, ge=2**16)  # bytes of exact keys that a cell may hold before it is certified instead
+    budget: int = Field(
+        default=2**30, ge=2**16
+    )  # bytes of exact keys that a cell may hold before it is certified instead
     bootstrap: int = Field(default=1000, ge=0)  # resamples
     numerics: NumericsRule = NumericsRule()
     summaries: list[SummaryRule] = []
@@ -146,7 +148,9 @@ class Suite:
         def kept(cell: Cell) -> bool:
             refs = cell.refs()
             return all(
-                fnmatchcase(cell.key, pattern) if axis == "cell" else (ref := refs[axis]) is None or _matches(ref, pattern)
+                fnmatchcase(cell.key, pattern)
+                if axis == "cell"
+                else (ref := refs[axis]) is None or _matches(ref, pattern)
                 for axis, pattern in patterns.items()
             )
 
@@ -203,7 +207,13 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
     text |= {f"{axis}s": [_entry(ref) for ref in refs] for axis, refs in axes.items()}
     text |= file.model_dump(include={"seed", "budget", "bootstrap", "numerics", "summaries"})
     return Suite(
-        path.stem, cells, file.title, file.note, file.numerics, tuple(file.summaries), yaml.safe_dump(text, sort_keys=False)
+        path.stem,
+        cells,
+        file.title,
+        file.note,
+        file.numerics,
+        tuple(file.summaries),
+        yaml.safe_dump(text, sort_keys=False),
     )
 
 

@@ -21,14 +21,21 @@ def _rule(run: Run, rule: Mapping[str, str]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str | None], list[Result]] = {}
     for result in run.results:
         labels = result.labels
-        if labels["protocol"] == rule["protocol"] and fnmatchcase(labels["dataset"], rule["dataset"]):
+        named = {labels["protocol"], result.cell["protocol"]["name"]}
+        if rule["protocol"] in named and fnmatchcase(labels["dataset"], rule["dataset"]):
             groups.setdefault((labels["model"], labels.get("method")), []).append(result)
     entries = []
     for (model, method), group in groups.items():
         for metric, definition in group[0].definitions.items():
             if definition.better == "neither":
                 continue
-            base = {"name": rule["name"], "protocol": rule["protocol"], "model": model, "method": method, "metric": metric}
+            base = {
+                "name": rule["name"],
+                "protocol": rule["protocol"],
+                "model": model,
+                "method": method,
+                "metric": metric,
+            }
             entries.append(base | _mean(run, group, metric, _asked(run, group[0], rule)))
     return entries
 
@@ -37,7 +44,8 @@ def _asked(run: Run, like: Result, rule: Mapping[str, str]) -> int:
     """How many cells the plan has for this mean, those without a result included."""
     mine = {axis: label for axis, label in like.labels.items() if axis != "dataset"}
     return sum(
-        fnmatchcase(cell["dataset"], rule["dataset"]) and mine == {axis: cell[axis] for axis in cell if axis != "dataset"}
+        fnmatchcase(cell["dataset"], rule["dataset"])
+        and mine == {axis: cell[axis] for axis in cell if axis != "dataset"}
         for cell in run.plan.cells
     )
 
@@ -45,7 +53,11 @@ def _asked(run: Run, like: Result, rule: Mapping[str, str]) -> int:
 def _mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> dict[str, Any]:
     figures = [result.metrics[metric] for result in group]
     known = [figure for figure in figures if isinstance(figure, Value)]
-    usable = [result for result, figure in zip(group, figures, strict=True) if isinstance(figure, Value) and not result.partial]
+    usable = [
+        result
+        for result, figure in zip(group, figures, strict=True)
+        if isinstance(figure, Value) and not result.partial
+    ]
     counts = {"cells": len(usable), "of": asked}
     empty = {"value": None, "lo": None, "hi": None}
     if len(usable) < asked:
@@ -57,5 +69,7 @@ def _mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> dict[st
     if all(one is not None for one in spread) and len({len(one) for one in spread if one is not None}) == 1:
         # Weights are a function of the seed and the ids: the same images are resampled together, different ones apart.
         mean = np.mean([one for one in spread if one is not None], axis=0)
-        lo, hi = (float(end) for end in np.nanpercentile(mean, [2.5, 97.5])) if np.isfinite(mean).any() else (None, None)
+        lo, hi = (
+            (float(end) for end in np.nanpercentile(mean, [2.5, 97.5])) if np.isfinite(mean).any() else (None, None)
+        )
     return {"value": value, "lo": lo, "hi": hi} | counts | {"reason": None}

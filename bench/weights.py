@@ -51,10 +51,16 @@ def load_strictly(module: torch.nn.Module, path: Path) -> torch.nn.Module:
     wanted = module.state_dict()
     missing, surplus = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or surplus:
-        parts = [f"{len(names)} {what} (first: {names[0]})" for what, names in (("missing", missing), ("surplus", surplus)) if names]
+        parts = [
+            f"{len(names)} {what} (first: {names[0]})"
+            for what, names in (("missing", missing), ("surplus", surplus))
+            if names
+        ]
         raise MissingData(f"weights {path} do not fit the network: {', '.join(parts)}")
     for name, tensor in state.items():
         if tensor.shape != wanted[name].shape:
-            raise MissingData(f"weights {path}: {name} is {list(tensor.shape)}, the network wants {list(wanted[name].shape)}")
+            raise MissingData(
+                f"weights {path}: {name} is {list(tensor.shape)}, the network wants {list(wanted[name].shape)}"
+            )
     module.load_state_dict(state)
     return module

@@ -29,7 +29,7 @@ def build(weights: Path) -> nn.Module:
 
 
 class Named(nn.Module):
-    """Tell the output for unlabelled pixels from the classes: it is no class of Cityscapes and must not join the softmax."""
+    """Tell the output for unlabelled pixels from the classes: it is none of them and must not join the softmax."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

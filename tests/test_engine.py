@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import write_suite
 
 from bench import engine, shards, store
@@ -81,7 +80,9 @@ def test_processes_readers_and_shards_change_no_digit(tiny, whole, tmp_path, how
     for path in (whole / "cells").glob("*.npz"):
         with np.load(path) as one, np.load(tmp_path / "other" / "cells" / path.name) as other:
             assert one.files == other.files
-            assert all(np.array_equal(one[name], other[name], equal_nan=one[name].dtype.kind == "f") for name in one.files)
+            assert all(
+                np.array_equal(one[name], other[name], equal_nan=one[name].dtype.kind == "f") for name in one.files
+            )
 
 
 def test_a_tally_beyond_its_budget_is_certified_and_still_the_same_in_every_sharding(tiny, tmp_path):
@@ -101,10 +102,7 @@ def test_a_killed_run_goes_on_and_ends_the_same_byte_for_byte(tiny, whole, tmp_p
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "bench", "run", str(tiny), "--out", str(out), "--shard", "1"]
     for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=clone())
-        until(lambda: len(list(out.glob("work/*/phase*.npz"))) > 12 or process.poll() is not None)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill_in_the_middle(command, out)
     left = {path.name for path in out.glob("work/*/phase1-*.npz")}
     assert left, "the kill came too late to show anything"
     before = {path: path.stat().st_mtime_ns for path in out.glob("work/*/phase1-*.npz")}
@@ -119,6 +117,13 @@ def test_a_killed_run_goes_on_and_ends_the_same_byte_for_byte(tiny, whole, tmp_p
     assert not set(written) & before.keys(), "a finished shard was computed again"
     assert metrics(out) == metrics(whole)
     assert not list(out.rglob("*.part"))
+
+
+def kill_in_the_middle(command, out):
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=clone())
+    until(lambda: len(list(out.glob("work/*/phase*.npz"))) > 12 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def clone():
@@ -215,7 +220,9 @@ def test_a_method_that_lies_about_its_map_is_named_with_the_image(tiny, tmp_path
     registry.found.cache_clear()
     tiny.write_text(tiny.read_text().replace("maxlogit", "liar"))
     try:
-        with pytest.raises(BadPlugin, match=r"method liar on toytown\[.*toytown_anomaly_000000 returned 2048 scores that"):
+        with pytest.raises(
+            BadPlugin, match=r"method liar on toytown\[.*toytown_anomaly_000000 returned 2048 scores that"
+        ):
             run(tiny, tmp_path / "run", only={"method": "liar"})
     finally:
         monkeypatch.delenv("BENCH_PLUGINS")

@@ -63,7 +63,9 @@ def test_methods_of_installed_packages_are_found_through_the_entry_point_group(m
     vars(module)["Foo"].__module__ = module.__name__
     monkeypatch.setitem(sys.modules, module.__name__, module)
     point = types.SimpleNamespace(name="guest", value=module.__name__, module=module.__name__)
-    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [point] if group == registry.GROUP else [])
+    monkeypatch.setattr(
+        registry.importlib.metadata, "entry_points", lambda group: [point] if group == registry.GROUP else []
+    )
     registry.found.cache_clear()
     try:
         assert "guest" in registry.found("method") and "msp" in registry.found("method")

@@ -48,7 +48,11 @@ def only_cell(folder, text):
         ("energy", "{maxlogit: {fit: {data: toytown}}}", "'maxlogit' has nothing to fit"),
         ("energy", "{energy: {fit: toytown}}", "fit of 'energy' is 'toytown', wanted {data: a data set}"),
         ("[toytown]", "[{toytown: {split: tset}}]", "split of dataset 'toytown' is 'tset', wanted "),
-        ("[toynet]", "[{toynet: {inference: {scale: 1}}}]", "unknown parameter of model 'toynet': 'scale'; did you mean"),
+        (
+            "[toynet]",
+            "[{toynet: {inference: {scale: 1}}}]",
+            "unknown parameter of model 'toynet': 'scale'; did you mean",
+        ),
         ("[energy]", "[energy]\nseed: one", "seed is 'one': input should be a valid integer"),
         ("[energy]", "[energy]\nnumerics: {thread: 2}", "unknown key 'thread'; did you mean 'threads'?"),
     ],

@@ -18,8 +18,9 @@ GRID = np.geomspace(0.1, 10.0, 17)
 class Temperature(Trainer):
     """T that minimises the mean negative log-likelihood of softmax(z / T) over all labelled pixels.
 
-    One pass: the slope of the likelihood and its derivative are summed at 17 values of 1 / T, and the root is read off a
-    cubic through the two neighbours of the sign change (within 1e-3 of the optimum for any network between T 0.1 and 10).
+    One pass: the slope of the likelihood and its derivative are summed at 17 values of 1 / T, and the root is read
+    off a cubic through the two neighbours of the sign change (within 1e-3 of the optimum for any network between T
+    0.1 and 10).
     """
 
     name = "temperature"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class PythonModel(SegModel):
     """``factory`` names a file and a function in it, which is called with the path of ``weights``, if there are any.
 
-    What it returns maps float32 [1, 3, h, w] to logits [1, C, h', w'], or to a mapping of named outputs with ``logits`` among
-    them. Pixels are (x / scale - mean) / std in the given order of channels.
+    What it returns maps float32 [1, 3, h, w] to logits [1, C, h', w'], or to a mapping of named outputs with
+    ``logits`` among them. Pixels are (x / scale - mean) / std in the given order of channels.
     """
 
     name = "python"
@@ -53,7 +53,9 @@ class PythonModel(SegModel):
         if not function:
             raise BadPlugin(f"model python: factory {self.factory} names no function; wanted path/to/file.py:function")
         if self.weights and not Path(self.weights).is_file():
-            raise MissingData(f"model python: weights {self.weights} do not exist; paths are relative to the suite file")
+            raise MissingData(
+                f"model python: weights {self.weights} do not exist; paths are relative to the suite file"
+            )
 
     def digest(self) -> str:
         parts = [files.digest(self._place()[0]), *([files.digest(Path(self.weights))] if self.weights else [])]
@@ -98,7 +100,9 @@ class PythonModel(SegModel):
         named = dict(given) if isinstance(given, Mapping) else {"logits": given}
         if missing := [name for name in self.outputs if name not in named]:
             found = ", ".join(sorted(named))
-            raise BadPlugin(f"model python: {self.factory} gives {found}, the suite's outputs name {', '.join(missing)} too")
+            raise BadPlugin(
+                f"model python: {self.factory} gives {found}, the suite's outputs name {', '.join(missing)} too"
+            )
         outputs = {name: named[name][0].float() for name in self.outputs}
         logits = outputs.get("logits")
         if logits is not None and (logits.ndim != 3 or len(logits) != len(self.classes)):

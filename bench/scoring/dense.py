@@ -10,7 +10,7 @@ ROWS = 32  # a block of 19 x 32 x 2048 floats is 5 MB
 
 
 def resize(output: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear with half-pixel centres and no antialiasing, [C, h, w] or [h, w] to the given (H, W); a no-op at that size."""
+    """Bilinear, half-pixel centres, no antialiasing: [C, h, w] or [h, w] to the given (H, W); a no-op at that size."""
     if tuple(output.shape[-2:]) == size:
         return output
     planes = output.reshape(1, -1, *output.shape[-2:])

@@ -1,0 +1,98 @@
+"""Who may import whom, read from the files themselves."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEAVES = {"bench", "bench.errors", "bench.api"}
+READERS = LEAVES | {"bench.files"}
+ABOVE = {  # module: what it may import of ours
+    "bench.errors": set(),
+    "bench.api": {"bench.scoring", "bench.metrics.tally"},  # late, and for types
+    "bench.scoring": set(),
+    "bench.files": {"bench.errors"},
+    "bench.metrics": LEAVES,
+    "bench.methods": {"bench.api"},
+    "bench.datasets": READERS,
+    "bench.models": READERS | {"bench.weights", "bench.registry"},
+    "bench.fit": READERS | {"bench.registry", "bench.models", "bench.datasets"},
+    "bench.weights": {"bench.errors"},
+    "bench.registry": LEAVES,
+    "bench.suite": LEAVES | {"bench.registry"},
+    "bench.numerics": {"bench.errors", "bench.suite"},
+    "bench.inference": LEAVES | {"bench.scoring"},
+    "bench.intervals": LEAVES | {"bench.metrics"},
+    "bench.loading": LEAVES | {"bench.registry"},
+    "bench.store": READERS,
+    "bench.records": {"bench.api", "bench.store"},
+    "bench.summary": {"bench.api", "bench.store"},
+    "bench.evaluate": READERS | {"bench.intervals", "bench.metrics", "bench.registry"},
+    "bench.fitting": READERS | {"bench.inference", "bench.loading", "bench.numerics", "bench.registry", "bench.suite"},
+    "bench.shards": READERS
+    | {
+        "bench.fitting",
+        "bench.inference",
+        "bench.loading",
+        "bench.metrics",
+        "bench.numerics",
+        "bench.store",
+        "bench.suite",
+    },
+    "bench.executors": {"bench.errors", "bench.loading", "bench.shards"},
+    "bench.progress": set(),
+    "bench.scaffold": READERS | {"bench.registry"},
+    "bench.reports": LEAVES | {"bench.store"},
+    "bench.submissions": READERS | {"bench.store"},
+    "bench.suites": set(),
+}
+FOLDERS = {"bench": "bench", "methods": "bench.methods", "reports": "bench.reports", "submissions": "bench.submissions"}
+
+
+def module_of(path):
+    top, *rest = path.relative_to(ROOT).with_suffix("").parts
+    name = ".".join([FOLDERS[top], *rest])
+    return name.removesuffix(".__init__")
+
+
+FILES = {module_of(path): path for top in FOLDERS for path in sorted((ROOT / top).rglob("*.py"))}
+FREE = {"bench", "bench.cli", "bench.__main__", "bench.engine"}  # the two that put everything together
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (
+                full if (full := f"{node.module}.{alias.name}") in FILES or full in ABOVE else node.module
+                for alias in node.names
+            )
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def home(module):
+    return max((known for known in ABOVE if f"{module}.".startswith(f"{known}.")), key=len, default=None)
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if module not in FREE])
+def test_imports_point_one_way(module):
+    mine = home(module)
+    assert mine is not None, f"{module} has no place in the table: who may it import?"
+    for name in imported(FILES[module]):
+        if name == "bench" or name.startswith("bench."):
+            allowed = any(f"{name}.".startswith(f"{known}.") for known in ABOVE[mine] - {"bench"} | {mine})
+            assert allowed or (name == "bench" and "bench" in ABOVE[mine]), f"{module} imports {name}"
+
+
+def test_nobody_imports_the_command_line_or_the_engine_from_below():
+    for module, path in FILES.items():
+        if module not in FREE:
+            assert not {"bench.cli", "bench.engine"} & set(imported(path)), module
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in FILES if m.startswith(("bench.datasets", "bench.metrics", "bench.store"))]
+)
+def test_what_runs_in_data_workers_and_in_bench_score_imports_no_torch(module):
+    assert not any(name == "torch" or name.startswith("torch.") for name in imported(FILES[module]))

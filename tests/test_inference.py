@@ -1,0 +1,105 @@
+"""Images into views, views into one prediction: grids, averages and their order."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench import inference
+from bench.api import Inference, Prediction, Sample
+
+IMAGE = np.random.RandomState(0).randint(0, 256, (12, 20, 3)).astype(np.uint8)
+SAMPLE = Sample("one", (12, 20), lambda: IMAGE)
+
+
+class Pointwise:
+    """Logits that depend on each pixel alone: cutting and merging must not change them."""
+
+    def __call__(self, view):
+        mixed = torch.arange(12.0).reshape(4, 3) @ (view.pixels.float().flatten(1) / 255)
+        return Prediction({"logits": mixed.reshape(4, *view.input_size)}, view.input_size)
+
+
+def seen(how, network=None):
+    network = network or Pointwise()
+    return [(view, network(view)) for view in inference.views(SAMPLE, how, "cpu")]
+
+
+def test_the_whole_image_is_one_view_that_keeps_what_it_gave():
+    parts = seen(Inference())
+    merged = inference.merge(parts, Inference())
+    assert len(parts) == 1 and merged.raw is parts[0][1].raw and merged.size == (12, 20)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "lefts"),
+    [
+        ((1024, 2048), (1024, 1024), (768, 768), [0, 768, 1024]),  # specification of FED, 0.3
+        ((512, 1024), (1024, 1024), (768, 768), [0]),
+        ((1536, 3072), (1024, 1024), (768, 768), [0, 768, 1536, 2048]),
+        ((10, 10), (10, 4), None, [0, 4, 6]),
+        ((10, 3), (10, 4), None, [0]),
+    ],
+)
+def test_the_last_window_moves_inwards_to_the_far_edge(size, window, stride, lefts):
+    grid = inference.windows(size, Inference(window=window, stride=stride))
+    assert sorted({left for _, left, _, _ in grid}) == lefts
+    assert max(right for *_, right in grid) == size[1] and max(bottom for _, _, bottom, _ in grid) == size[0]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Inference(window=(8, 8), stride=(4, 6)),
+        Inference(window=(12, 20)),
+        Inference(flip=True, average="logits"),
+        Inference(window=(7, 9), flip=True, average="logits"),
+    ],
+    ids=str,
+)
+def test_what_depends_on_each_pixel_alone_survives_cutting_and_mirroring(how):
+    plain = inference.merge(seen(Inference()), Inference())
+    merged = inference.merge(seen(how), how)
+    torch.testing.assert_close(merged.logits, plain.logits, rtol=1e-5, atol=1e-5)
+    assert torch.equal(merged.labels, plain.labels)
+
+
+def test_scales_average_probabilities_and_then_there_are_no_logits():
+    how = Inference(scales=(1.0, 0.5))
+    merged = inference.merge(seen(how), how)
+    one, half = (prediction.raw["logits"] for _, prediction in seen(how))
+    up = torch.nn.functional.interpolate(half[None], size=(12, 20), mode="bilinear", align_corners=False)[0]
+    expected = (one.softmax(0) + up.softmax(0)) / 2
+    torch.testing.assert_close(merged.probabilities, expected)
+    assert torch.equal(merged.labels, expected.argmax(0).to(torch.uint8))
+    with pytest.raises(AttributeError, match="this network gives probabilities, not 'logits'"):
+        merged.logits  # noqa: B018 - the access is the test
+
+
+def test_overlapping_windows_average_their_scores():
+    how = Inference(window=(12, 12), stride=(12, 8))
+    parts = [view for view, _ in seen(how)]
+    assert [view.window[1] for view in parts] == [0, 8]
+    merged = inference.merge_scores(parts, [torch.full((12, 12), 1.0), torch.full((12, 12), 3.0)])
+    assert merged[0].tolist() == [1.0] * 8 + [2.0] * 4 + [3.0] * 8
+
+
+def test_an_image_at_its_own_size_is_not_touched_and_a_resized_one_is_rounded():
+    image = torch.from_numpy(IMAGE).permute(2, 0, 1)
+    assert inference.resize_image(image, (12, 20)) is image
+    half = inference.resize_image(image, (6, 10))
+    mean = image.float().reshape(3, 6, 2, 10, 2).mean(dim=(2, 4))
+    assert half.dtype == torch.uint8 and (half.float() - mean).abs().max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"stride": (1, 1)}, "a stride needs a window"),
+        ({"window": (4, 4), "stride": (5, 4)}, "leaves pixels unseen"),
+        ({"scales": ()}, "at least one scale"),
+        ({"size": (0, 4)}, "at least 1"),
+    ],
+)
+def test_an_inference_that_cannot_be_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        Inference(**given)
