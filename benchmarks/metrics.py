@@ -281,8 +281,8 @@ def page(arguments: argparse.Namespace) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Written by `benchmarks/metrics.py` on {today}: {arguments.images} maps of {SIZE[0]} x {SIZE[1]}, synthetic; each",
-        f"evaluator in a process of its own, median of {arguments.repeats} runs (scikit-learn: one run).",
+        f"Written by `benchmarks/metrics.py` on {today}: {arguments.images} maps of {SIZE[0]} x {SIZE[1]},",
+        f"synthetic; each evaluator in a process of its own, median of {arguments.repeats} runs (scikit-learn: one run).",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {', '.join(versions())}.",
         "",

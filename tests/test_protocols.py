@@ -19,6 +19,8 @@ NOT_RANK_ONLY = {
     "miou": "reads no score",
     "calibration": "reads probabilities",
     "entropy_max": "counts in 100 equal bins on [0, 1]",
+    "operating_point": "its threshold is a score",
+    "operating_point_misclassification": "its threshold is a score",
     "open_miou": "its threshold is a mean over images",
 }
 
@@ -132,7 +134,7 @@ def test_a_sample_of_weight_one_each_gives_the_figures(protocol):
             continue
         if protocol.name == "entropy_max" and not name.endswith("_exact"):
             continue  # shares the resamples of the exact figures, and its own are far from them
-        assert values[0] == pytest.approx(figures[name].value, abs=0.05 if name.startswith("open") else 0.02)
+        assert values[0] == pytest.approx(figures[name].value, abs=0.05 if protocol.name.startswith("op") else 0.02)
 
 
 def test_an_image_drawn_twice_counts_twice(protocol):
@@ -226,10 +228,29 @@ def coarse(levels):
         yield each, predicted, key.astype(np.uint32).view(np.float32)
 
 
+def test_a_threshold_from_elsewhere_counts_what_is_at_or_above_it():
+    # at or above 2: two of three anomalies, one of three others
+    each = sample(0, anomaly=np.uint8([[1, 1, 1, 0, 0, 0, 255]]))
+    score = np.float32([[3, 2, 1, 2, 1, 0, 9]])
+    for budget in (2**30, 0):
+        figures = evaluate(protocols.OperatingPoint(threshold=2.0), [(each, None, score)], budget=budget)
+        assert [figure.value for figure in figures.values()] == pytest.approx([2 / 3, 1 / 3, 2 / 3, 2 / 3, 2.0])
+        assert all(figure.err == 0 for figure in figures.values())  # 2.0 is where a key of 24 bits begins
+    between = evaluate(
+        protocols.OperatingPoint(threshold=float(np.nextafter(np.float32(2), np.float32(3)))), [(each, None, score)]
+    )
+    assert between["tpr"] == Value(1 / 3)
+    beyond = evaluate(protocols.OperatingPoint(threshold=99.0), [(each, None, score)])
+    assert beyond["precision"] == Undefined("no pixels at or above the threshold")
+    assert beyond["tpr"] == Value(0.0)
+
+
 @pytest.mark.parametrize("levels", [200, 700, 2000])
 def test_certified_figures_hold_the_exact_ones(protocol, levels):
     if protocol.name == "components":
         pytest.skip("its threshold is the lower end of a key, and its figures are of that threshold")
+    if "operating_point" in protocol.name:
+        protocol = type(protocol)(threshold=float(np.float32(1) + np.float32(2**-23) * 150))
     exact, certified = evaluate(protocol, coarse(levels)), evaluate(protocol, coarse(levels), budget=0)
     for metric, figure in exact.items():
         if isinstance(figure, Undefined):

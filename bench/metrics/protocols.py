@@ -14,6 +14,7 @@ from bench.metrics.calibration import Calibration
 from bench.metrics.entropy_max import EntropyMax
 from bench.metrics.fed import FedAnomaly, Idm, IdmOodCdd, OpenMeanIoU
 from bench.metrics.fishyscapes import Fishyscapes
+from bench.metrics.operating_point import MisclassificationPoint, OperatingPoint
 from bench.metrics.pooled import Anomaly, Misclassification, PooledRanking
 from bench.metrics.smiyc import SmiycAnomaly, SmiycObstacle
 from bench.metrics.streethazards import StreetHazards
@@ -31,7 +32,9 @@ __all__ = [
     "IdmOodCdd",
     "MeanIoU",
     "Misclassification",
+    "MisclassificationPoint",
     "OpenMeanIoU",
+    "OperatingPoint",
     "PooledRanking",
     "SmiycAnomaly",
     "SmiycObstacle",

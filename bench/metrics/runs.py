@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from io import FileIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class Runs:
     def __init__(self, categories: int) -> None:
         self._memory: list[list[Keys]] = [[] for _ in range(categories)]
         self._sorted = [True] * categories
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._segments: list[list[tuple[int, int]]] = [[] for _ in range(categories)]  # first byte, keys
         self._fresh = 0  # bytes in memory that were never whole
         self._spills = True
@@ -40,7 +40,7 @@ class Runs:
         """All keys of a category, in no order, a bounded number at a time; not to be written to."""
         for start, count in self._segments[category]:
             for first in range(0, count, PIECE):
-                yield self._read(start + 4 * first, min(PIECE, count - first))
+                yield self._read(start + 4 * first, np.empty(min(PIECE, count - first), np.uint32))
         for run in self._memory[category]:
             for first in range(0, run.size, PIECE):
                 yield run[first : first + PIECE]
@@ -55,9 +55,9 @@ class Runs:
                 run = runs.pop()
                 whole[end : end + run.size] = run
                 end += run.size
-            for piece in self.pieces(category):
-                whole[end : end + piece.size] = piece
-                end += piece.size
+            for start, count in segments:
+                self._read(start, whole[end : end + count])
+                end += count
             whole.sort()
             segments.clear()
             runs.append(whole)
@@ -68,18 +68,24 @@ class Runs:
     def _spill(self) -> None:
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="bench-keys-")  # noqa: SIM115 - closed with the tally
+                self._file = tempfile.TemporaryFile(prefix="bench-keys-", buffering=0)  # noqa: SIM115 - closed with the tally
             for runs, segments in zip(self._memory, self._segments, strict=True):
                 while runs:
-                    start = self._file.seek(0, 2)
-                    self._file.write(runs[-1].data)
-                    self._file.flush()
+                    start, rest = self._file.seek(0, 2), memoryview(runs[-1].view(np.uint8).data)
+                    while rest:
+                        rest = rest[self._file.write(rest) :]
                     segments.append((start, runs.pop().size))
         except OSError:  # a full disk: nothing is lost, and nothing more is written
             self._spills = False
         self._fresh = 0
 
-    def _read(self, start: int, count: int) -> Keys:
+    def _read(self, start: int, keys: Keys) -> Keys:
         assert self._file is not None  # noqa: S101 - a segment is in a file
         self._file.seek(start)
-        return np.frombuffer(self._file.read(4 * count), np.uint32)
+        rest = memoryview(keys.view(np.uint8).data)
+        while rest:
+            count = self._file.readinto(rest)
+            if not count:
+                raise EOFError("the file of a tally's keys is shorter than what was written to it")
+            rest = rest[count:]
+        return keys

@@ -1,0 +1,124 @@
+"""What a threshold that was chosen elsewhere does here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Labels, Metric, Protocol, Rows, Sample, Undefined, Value
+from bench.metrics import ranking
+from bench.metrics.ranking import held
+from bench.metrics.tally import Tally, order_key
+from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, tally_of, wrong_pixels
+
+Floats = NDArray[np.float64]
+
+METRICS: Mapping[str, Metric] = {
+    "tpr": Metric("TPR", "share of the positive pixels with score >= threshold"),
+    "fpr": Metric("FPR", "share of the negative pixels with score >= threshold", "lower"),
+    "precision": Metric("precision", "share of positives among the pixels with score >= threshold"),
+    "f1": Metric("F1", "2 TP / (2 TP + FP + FN) of the pixels with score >= threshold"),
+    "threshold": Metric("threshold", "score >= threshold is positive; chosen elsewhere", "neither"),
+}
+NOTHING = Undefined("no pixels at or above the threshold")
+
+
+@dataclass(frozen=True)
+class _AtThreshold(Protocol):
+    """Category 1 should be at or above the threshold, category 0 below; pixels pooled."""
+
+    version = 1
+    metrics = METRICS
+
+    threshold: float = 0.0
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        counts = tally_of(tally).counts()
+        columns = [counts.column([category]) for category in (1, 0)]
+        if reason := ranking.undefined(columns[0].total, columns[1].total):
+            return dict.fromkeys(METRICS, reason)
+        rounded = _rounded_up(self.threshold)
+        edge = int(order_key(np.array([rounded], np.float32))[0])
+        key = np.array([edge >> (32 - counts.bits)], np.uint32)
+        total_p, total_n = (column.total for column in columns)
+        below, at = zip(*(column.ranks(key) for column in columns), strict=True)
+        more_hits, more_alarms = total_p - int(below[0][0]), total_n - int(below[1][0])
+        hits, alarms = more_hits - int(at[0][0]), more_alarms - int(at[1][0])
+        if rounded == counts.lowest(key)[0]:  # the key begins at the threshold: every pixel of it is at or above
+            hits, alarms = more_hits, more_alarms
+        if not more_hits + more_alarms:
+            precision: Value | Undefined = NOTHING
+        else:
+            precision = _between(_share(hits, more_alarms), _share(more_hits, alarms))
+        return {
+            "tpr": _between(hits / total_p, more_hits / total_p),
+            "fpr": _between(alarms / total_n, more_alarms / total_n),
+            "precision": precision,
+            "f1": _between(_f1(hits, more_alarms, total_p), _f1(more_hits, alarms, total_p)),
+            "threshold": Value(self.threshold),
+        }
+
+    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+        """From the leading 16 bits of each image."""
+        edge = int(order_key(np.array([_rounded_up(self.threshold)], np.float32))[0]) >> 16
+        above = np.array([row["bin_counts"][row["bins"] >= edge].sum(axis=0) for row in rows.values()], np.float64)
+        whole = np.array([row["bin_counts"].sum(axis=0) for row in rows.values()], np.float64)
+        alarms, hits = (weights @ above.reshape(-1, 2)).T
+        total_n, total_p = (weights @ whole.reshape(-1, 2)).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = {
+                "tpr": hits / total_p,
+                "fpr": alarms / total_n,
+                "precision": hits / (hits + alarms),
+                "f1": 2 * hits / (hits + alarms + total_p),
+            }
+        undefined = (total_p == 0) | (total_n == 0)
+        return {name: np.where(undefined, np.nan, values) for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class OperatingPoint(_AtThreshold):
+    """Pooled anomalies at a threshold that is a parameter, chosen on another split than the one it is tried on."""
+
+    name = "operating_point"
+    source = "TPR, FPR, precision and F1 at a fixed threshold; definitions in bench.metrics.operating_point"
+    needs = frozenset({"anomaly"})
+    category_names = ("normal", "anomaly")
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return only_known(anomaly_of(sample))
+
+
+@dataclass(frozen=True)
+class MisclassificationPoint(_AtThreshold):
+    """Pooled misclassifications at a threshold that is a parameter, chosen on another split."""
+
+    name = "operating_point_misclassification"
+    source = "TPR, FPR, precision and F1 at a fixed threshold; definitions in bench.metrics.operating_point"
+    needs = frozenset({"labels"})
+    needs_prediction = True
+    category_names = ("correct", "wrong")
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return wrong_pixels(labels_of(sample), classes_of(sample, predicted))
+
+
+def _rounded_up(threshold: float) -> np.float32:
+    """The smallest float32 that is not below it: score >= threshold is score >= this."""
+    near = np.float32(threshold)
+    return near if float(near) >= threshold else np.nextafter(near, np.float32(np.inf))
+
+
+def _share(hits: int, alarms: int) -> float:
+    return hits / (hits + alarms) if hits + alarms else 0.0
+
+
+def _f1(hits: int, alarms: int, total: int) -> float:
+    return 2 * hits / (hits + alarms + total)
+
+
+def _between(low: float, high: float) -> Value:
+    return Value(low) if low == high else held((low + high) / 2, low, high)
