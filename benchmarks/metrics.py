@@ -282,7 +282,7 @@ def page(arguments: argparse.Namespace) -> str:
         "# Benchmarks",
         "",
         f"Written by `benchmarks/metrics.py` on {today}: {arguments.images} maps of {SIZE[0]} x {SIZE[1]},",
-        f"synthetic; each evaluator in a process of its own, median of {arguments.repeats} runs (scikit-learn: one run).",
+        f"synthetic; each evaluator in a process of its own, median of {arguments.repeats} runs (scikit-learn: one).",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {', '.join(versions())}.",
         "",

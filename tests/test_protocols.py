@@ -18,6 +18,7 @@ PROTOCOLS = [
 NOT_RANK_ONLY = {
     "miou": "reads no score",
     "calibration": "reads probabilities",
+    "bravo": "reads probabilities",
     "entropy_max": "counts in 100 equal bins on [0, 1]",
     "operating_point": "its threshold is a score",
     "operating_point_misclassification": "its threshold is a score",

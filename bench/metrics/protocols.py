@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
 from bench.metrics import components, ranking
+from bench.metrics.bravo import Bravo
 from bench.metrics.calibration import Calibration
 from bench.metrics.entropy_max import EntropyMax
 from bench.metrics.fed import FedAnomaly, Idm, IdmOodCdd, OpenMeanIoU
@@ -23,6 +24,7 @@ from bench.metrics.truths import anomaly_of, classes_of, labels_of, tally_of
 
 __all__ = [
     "Anomaly",
+    "Bravo",
     "Calibration",
     "Components",
     "EntropyMax",
