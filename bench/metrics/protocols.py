@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
-from bench.metrics import components, ranking
+from bench.metrics import components, ranking, segmentation
 from bench.metrics.bravo import Bravo
 from bench.metrics.calibration import Calibration
 from bench.metrics.entropy_max import EntropyMax
@@ -78,8 +78,6 @@ class MeanIoU(Protocol):
         return np.where(labels_of(sample) == IGNORE, np.uint8(IGNORE), np.uint8(0))
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        from bench.metrics import segmentation
-
         return {"confusion": segmentation.confusion(labels_of(sample), classes_of(sample, predicted), self.classes)}
 
     def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
@@ -90,8 +88,6 @@ class MeanIoU(Protocol):
         }
 
     def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        from bench.metrics import segmentation
-
         shape = (self.classes, self.classes + 1)
         counts = np.array([row["confusion"].reshape(-1) for row in rows.values()], np.float64)
         total = (weights @ counts.reshape(len(rows), -1)).reshape(len(weights), -1)

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels
-from bench.metrics import counting
 
 Floats = NDArray[np.float64]
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """int64 [C, C + 1]: labelled pixels by their class and the predicted one, the last column any other."""
+    from bench.metrics import counting
+
     if labels.shape != predicted.shape:
         raise ValueError(f"labels {labels.shape} and class map {predicted.shape} differ in size")
     pairs = counting.count_pairs(np.ascontiguousarray(labels).reshape(-1), np.ascontiguousarray(predicted).reshape(-1))
