@@ -38,7 +38,7 @@ KINDS = ("methods", "models", "datasets", "protocols", "trainers", "suites")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 our bug, 2 the user can fix it, 130 interrupted with all that was finished on disk."""
+    """Exit status: 0 done, 1 our bug, 2 the user can fix it, 3 --fail-if was met, 130 interrupted, the rest on disk."""
     try:
         returned = app(list(sys.argv[1:] if argv is None else argv), prog_name="bench", standalone_mode=False)
     except UserError as error:
@@ -204,17 +204,67 @@ def _first_comment(path: Path) -> str:
 def show(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     format_: Annotated[Literal["table", "json", "md"], typer.Option("--format", help="How to print it.")] = "table",
+    by: Annotated[str, typer.Option(metavar="AXIS,...", help="By slice: a tag of the images, class or size.")] = "",
+    per_image: Annotated[
+        Path | None, typer.Option(help="Write the figures of every image to this Parquet file.")
+    ] = None,
 ) -> None:
     """Print the results of a run. The JSON is a list of records; docs/results.md describes them."""
-    from bench import records, store
+    from bench import files, records, store
 
-    if format_ == "json":
-        found = store.read_run(folder)
+    found = store.read_run(folder)
+    if per_image:
+        with files.writing(per_image) as file:
+            records.per_image(found).to_parquet(file, index=False)
+        typer.echo(str(per_image))
+    elif by:
+        _show_slices(found.results, by.split(","), format_)
+    elif format_ == "json":
         typer.echo(json.dumps({"schema": records.SCHEMA, "records": records.records(found.results)}, indent=1))
     elif format_ == "md":
         typer.echo(_rendered(folder, "md"))
     else:
         typer.echo(_table(folder))
+
+
+def _show_slices(results: Sequence[Any], axes: Sequence[str], format_: str) -> None:
+    from bench import records
+    from bench.reports import terminal
+
+    known = sorted({axis for result in results for axis in result.slices})
+    for axis in axes:
+        if axis not in known:
+            raise UnknownName("slice", axis, known, "--by")
+    rows = records.slices(results, axes)
+    if format_ == "json":
+        typer.echo(json.dumps({"schema": records.SCHEMA, "records": [*rows]}, indent=1, default=asdict))
+    else:
+        typer.echo(terminal.slices(rows, markdown=format_ == "md"))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run directory, or RUN@AXIS=GLOB,... for some cells.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="What to compare with it.")],
+    fail_if: Annotated[
+        str, typer.Option(metavar="EXPR", help="Exit with 3 if B - A meets it: 'ap < -0.01 or auroc.hi < 0'.")
+    ] = "",
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """Differences B - A with paired 95 % intervals, cell by cell."""
+    from bench import compare as comparing
+    from bench.reports import terminal
+
+    found = comparing.compare(comparing.side(first), comparing.side(second))
+    if format_ == "json":
+        entries = [asdict(one) | {"clear": one.clear} for one in found]
+        typer.echo(json.dumps({"schema": 1, "differences": entries}, indent=1))
+    else:
+        typer.echo(terminal.differences(found))
+    if fail_if and (failed := comparing.failing(fail_if, found)):
+        for one in failed:
+            _say(f"bench: {one.cell}: {one.metric} differs by {one.difference:+.4g}, which meets {fail_if!r}")
+        raise typer.Exit(3)
 
 
 @app.command()

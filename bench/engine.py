@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bench
-from bench import fitting, inference, metrics, numerics, registry, scoring, shards, store, summary
+from bench import fitting, inference, metrics, numerics, registry, scoring, shards, slices, store, summary
 from bench.api import Dataset, Method, Protocol, Row, SegModel, Undefined
 from bench.errors import MissingData, NotFitted
 from bench.executors.local import Local
@@ -375,11 +375,15 @@ def _fold_shard(path: Path, shard: shards.Shard) -> None:
 
 
 @dataclass
-class _Cost:
+class _Gathered:
+    """What the shards say beside their counts."""
+
     seconds: dict[str, float] = field(default_factory=dict)
     memory_mb: float = 0.0
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, shard: shards.Shard) -> None:
+        self.about |= shard.about
         for stage, spent in shard.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
         self.memory_mb = max(self.memory_mb, shard.memory_mb)
@@ -387,11 +391,11 @@ class _Cost:
 
 def _merged(
     run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], phase: int
-) -> tuple[Tally | None, dict[str, Row], _Cost]:
+) -> tuple[Tally | None, dict[str, Row], _Gathered]:
     """All shards of a phase as one: counts add, rows unite, sorted by id; an id that comes twice is an error."""
     tally = Tally(len(job.protocol.category_names), job.cell.budget) if job.protocol.scored and phase == 1 else None
     rows: dict[str, Row] = {}
-    cost = _Cost()
+    cost = _Gathered()
     for start, stop in ranges:
         shard = shards.read(shards.path_of(run_dir, job.key, start, stop, phase))
         if twice := rows.keys() & shard.rows.keys():
@@ -416,9 +420,15 @@ def _finish(run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], how: Num
     with clock("read"):
         figures = dict(job.protocol.read(tally, rows))
     with clock("bootstrap"):
-        figures, replicates = intervals(job.protocol, figures, rows, job.cell.seed, job.cell.bootstrap)
+        groups = [cost.about[sample]["group"] for sample in rows] if job.cell.resample == "groups" else None
+        figures, replicates = intervals(job.protocol, figures, rows, job.cell.seed, job.cell.bootstrap, groups)
+    tags = {sample: cost.about[sample]["tags"] for sample in rows if cost.about[sample]["tags"]}
+    with clock("slices"):
+        parts = slices.by_tag(job.protocol, rows, tags)
+        images = slices.by_image(job.protocol, rows)
     pixels = {}
     arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}
+    arrays |= images
     if tally is not None:
         counts = tally.counts()
         pixels = {name: counts.column([index]).total for index, name in enumerate(job.protocol.category_names)}
@@ -430,6 +440,8 @@ def _finish(run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], how: Num
         pixels=pixels,
         seconds=cost.seconds | clock.seconds,
         memory_mb=round(max(cost.memory_mb, shards.peak_memory()), 1),
+        slices=parts,
+        tags=tags,
     )
     store.write_result(run_dir, result, arrays)
     store.drop_work(run_dir, job.key)

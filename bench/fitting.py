@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench import files, registry
 from bench.api import Dataset, Method, Prediction, Sample, SegModel, State
@@ -86,7 +87,8 @@ def fit(method_ref: Ref, model: SegModel, made_from: dict[str, Any], loader: Loa
     cls = type(method)
     own = cls.fit is not Method.fit
     fitter = method if own else registry.build("trainer", str(cls.trainer), {}, where=method_ref.label)
-    state = fitter.fit(_stream(model, loader, numerics), made_from["seed"])
+    with torch.no_grad():
+        state = fitter.fit(_stream(model, loader, numerics), made_from["seed"])
     if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
         raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
     return write(state, made_from)

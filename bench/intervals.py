@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +13,17 @@ from bench.metrics import bootstrap
 
 
 def intervals(
-    protocol: Protocol, figures: Mapping[str, Value | Undefined], rows: Mapping[str, Row], seed: int, resamples: int
+    protocol: Protocol,
+    figures: Mapping[str, Value | Undefined],
+    rows: Mapping[str, Row],
+    seed: int,
+    resamples: int,
+    groups: Sequence[str] | None = None,
 ) -> tuple[dict[str, Value | Undefined], dict[str, NDArray[np.float64]]]:
     """Add the bootstrap's interval to each figure that has one, and hand out its replicates."""
     if not resamples or len(rows) < 2:
         return dict(figures), {}
-    weights = bootstrap.weights(seed, list(rows), resamples)
+    weights = bootstrap.weights(seed, list(rows), resamples, groups)
     spread = protocol.replicate(weights, rows)
     # The binned counts of the bootstrap have a point estimate of their own; replicates are shifted by its distance.
     points = protocol.replicate(np.ones((1, len(rows))), rows)

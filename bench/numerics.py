@@ -51,4 +51,3 @@ def apply(numerics: Numerics) -> None:
     torch.backends.cudnn.allow_tf32 = numerics.tf32
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = numerics.deterministic
-    torch.set_grad_enabled(False)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from bench import fitting, inference, numerics, store
@@ -70,6 +71,7 @@ class Shard:
     rows: dict[str, Row]
     seconds: dict[str, float]
     memory_mb: float
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)  # group and tags by sample id
 
 
 def path_of(run: Path, key: str, start: int, stop: int, phase: int) -> Path:
@@ -78,6 +80,7 @@ def path_of(run: Path, key: str, start: int, stop: int, phase: int) -> Path:
 
 def write(path: Path, shard: Shard) -> None:
     header = {"stamp": shard.stamp, "seconds": shard.seconds, "memory_mb": shard.memory_mb, "ids": list(shard.rows)}
+    header["about"] = shard.about
     arrays = {"header": np.array(json.dumps(header)), **_packed(shard.rows)}
     if shard.tally is not None:
         arrays |= {f"tally.{name}": array for name, array in shard.tally.arrays().items()}
@@ -90,7 +93,7 @@ def read(path: Path) -> Shard:
         counted = {name.removeprefix("tally."): arrays[name] for name in arrays.files if name.startswith("tally.")}
         rows = _unpacked(header["ids"], {name: arrays[name] for name in arrays.files if name.startswith("row.")})
     tally = Tally.from_arrays(counted) if counted else None
-    return Shard(header["stamp"], tally, rows, header["seconds"], header["memory_mb"])
+    return Shard(header["stamp"], tally, rows, header["seconds"], header["memory_mb"], header["about"])
 
 
 def stamp_of(path: Path) -> tuple[str, list[str]]:
@@ -200,7 +203,8 @@ class Worker:
 def run(task: Task, worker: Worker, advance: Advance | None = None) -> None:
     """Do one task and write its shards. ``advance`` is told of every image."""
     if task.phase == 1:
-        _first_phase(task, worker, advance or (lambda _: None))
+        with torch.no_grad():  # a method that needs gradients turns them on for itself
+            _first_phase(task, worker, advance or (lambda _: None))
     else:
         _second_phase(task, worker, advance or (lambda _: None))
 
@@ -212,7 +216,9 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
         loader = worker.loader(task.dataset, task.workers, images=True)
         lanes = [_lane(cell) for cell in task.cells]
     read_before = loader.cpu_seconds
+    about: dict[str, dict[str, Any]] = {}
     for sample in loader.samples(range(task.start, task.stop), range(*task.ahead)):
+        about[sample.id] = {"group": sample.group, "tags": dict(sample.tags)}
         with clock("predict"):
             seen = [
                 (view, model.predict(view)) for view in inference.views(sample, model.inference, task.numerics.device)
@@ -226,7 +232,7 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
     clock.seconds["load"] = loader.cpu_seconds - read_before
     for lane in lanes:
         seconds = clock.seconds | lane.clock.seconds
-        shard = Shard(lane.task.stamp, lane.tally, lane.rows, seconds, peak_memory())
+        shard = Shard(lane.task.stamp, lane.tally, lane.rows, seconds, peak_memory(), about)
         write(path_of(task.run, lane.task.key, task.start, task.stop, 1), shard)
 
 
@@ -307,8 +313,6 @@ def _confidence(method: Method, score: Scores, who: str) -> Scores:
 
 
 def _as_scored(returned: Any, who: str) -> Scored:
-    import torch
-
     scored = returned if isinstance(returned, Scored) else Scored(returned)
     found = scored.score
     if not isinstance(found, torch.Tensor) or found.dtype != torch.float32 or found.ndim != 2:
@@ -327,8 +331,6 @@ def check_scores(score: Scores, size: tuple[int, int], who: str) -> None:
 
 
 def _check_outputs(task: Task, sample: Sample, merged: Prediction) -> None:
-    import torch
-
     for name, output in merged.raw.items():
         if not torch.isfinite(output).all():
             raise BadPlugin(

@@ -53,6 +53,8 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)  # CPU seconds per stage
     memory_mb: float = 0.0  # peak resident memory of the process that computed it
     fitted: Mapping[str, Any] | None = None  # key, data and scalars of what was fitted
+    slices: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)  # axis, value: images, metrics
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by sample id
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,21 @@ class Run:
         """How many cells have no result yet."""
         return len(self.plan.keys) - len(self.results)
 
+    def sample_ids(self, result: Result) -> list[str]:
+        """The ids of the images that the figures stand on, sorted."""
+        return [str(sample) for sample in self.arrays(result).get("ids", [])]
+
     def replicates(self, result: Result) -> dict[str, NDArray[np.float64]]:
         """The bootstrap's values by metric."""
+        prefix = "replicates."
+        return {
+            name.removeprefix(prefix): values for name, values in self.arrays(result).items() if name.startswith(prefix)
+        }
+
+    def arrays(self, result: Result) -> dict[str, NDArray[Any]]:
+        """Everything in the counts file of a cell."""
         with load_arrays(counts_path(self.path, result.key)) as arrays:
-            return {
-                name.removeprefix("replicates."): arrays[name] for name in arrays.files if name[:11] == "replicates."
-            }
+            return {name: arrays[name] for name in arrays.files}
 
 
 def result_path(run: Path, key: str) -> Path:
@@ -111,6 +122,9 @@ def read_result(path: Path) -> Result:
     try:
         raw["metrics"] = {name: _figure(value) for name, value in raw["metrics"].items()}
         raw["definitions"] = {name: Metric(**entry) for name, entry in raw["definitions"].items()}
+        for values in raw.get("slices", {}).values():
+            for one in values.values():
+                one["metrics"] = {name: _figure(value) for name, value in one["metrics"].items()}
         result = Result(**raw)
         if result.key != path.stem:  # the key leads to further files: it must not lead out of the run
             raise ValueError(f"it has the key {result.key!r}")

@@ -59,6 +59,7 @@ class SuiteFile(Section):
         default=2**30, ge=2**16
     )  # bytes of exact keys that a cell may hold before it is certified instead
     bootstrap: int = Field(default=1000, ge=0)  # resamples
+    resample: Literal["images", "groups"] = "images"  # groups: whole drives or sequences, whose images are alike
     numerics: NumericsRule = NumericsRule()
     summaries: list[SummaryRule] = []
 
@@ -102,11 +103,13 @@ class Cell:
     seed: int
     budget: int
     bootstrap: int
+    resample: str = "images"
 
     def spelled(self) -> dict[str, Any]:
         """Everything that the key is made of."""
         refs = {axis: ref.spelled() if ref else None for axis, ref in self.refs().items()}
-        return refs | {"seed": self.seed, "budget": self.budget, "bootstrap": self.bootstrap}
+        how = {"seed": self.seed, "budget": self.budget, "bootstrap": self.bootstrap, "resample": self.resample}
+        return refs | how
 
     def refs(self) -> dict[str, Ref | None]:
         """The coordinates by axis."""
@@ -205,7 +208,7 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
     cells = tuple(_cells(axes, file, path))
     text: dict[str, Any] = {"title": file.title, "note": file.note}
     text |= {f"{axis}s": [_entry(ref) for ref in refs] for axis, refs in axes.items()}
-    text |= file.model_dump(include={"seed", "budget", "bootstrap", "numerics", "summaries"})
+    text |= file.model_dump(include={"seed", "budget", "bootstrap", "resample", "numerics", "summaries"})
     return Suite(
         path.stem,
         cells,
@@ -244,7 +247,7 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
         if dataset.protocols and protocol.name not in dataset.protocols:
             continue
         for method in axes["method"] if scored[protocol] else [None]:
-            cell = Cell(protocol, model, dataset, method, file.seed, file.budget, file.bootstrap)
+            cell = Cell(protocol, model, dataset, method, file.seed, file.budget, file.bootstrap, file.resample)
             if cell in seen:
                 raise BadSuite(f"{path}: {cell} stands there twice")
             seen.add(cell)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
+from tabulate import tabulate
 
 from bench.api import Undefined
 from bench.reports import leaderboard
@@ -74,3 +77,44 @@ def _figure(figure: Figure, *, intervals: bool) -> Text:
     if intervals and (between := leaderboard.interval(value.lo, value.hi, metric)):
         text.append(f"\n{between}", style="dim")
     return text
+
+
+def slices(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
+    """A table per cell and axis, a part per line and a figure per column, of ``bench.records.slices``."""
+    tables: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in rows:
+        cell = " / ".join(str(row[axis]) for axis in ("protocol", "model", "dataset", "method") if row[axis])
+        line = tables.setdefault((cell, row["slice"]), {}).setdefault(row["part"], {"images": str(row["images"])})
+        line[row["metric"]] = _sliced(row)
+    style = "github" if markdown else "simple"
+    parts = [
+        f"{cell}\n\n" + tabulate([{axis: part, **line} for part, line in lines.items()], headers="keys", tablefmt=style)
+        for (cell, axis), lines in tables.items()
+    ]
+    return "\n\n".join(parts)
+
+
+def _sliced(row: Mapping[str, Any]) -> str:
+    if row["value"] is None:
+        return f"n/a ({row['reason']})"
+    return f"{row['value']:.4f}" + (f" ± {row['err']:.1g}" if row["err"] >= 5e-5 else "")
+
+
+def differences(found: Sequence[Any]) -> str:
+    """A line per pair of cells and metric, as ``bench.compare.compare`` has them. A star marks a clear difference."""
+    lines = []
+    for one in found:
+        between = None if one.lo is None or one.hi is None else f"[{one.lo:+.4f}, {one.hi:+.4f}]"
+        lines.append(
+            {
+                "cell": one.cell,
+                "metric": one.metric,
+                "A": "n/a" if one.one is None else f"{one.one:.4f}",
+                "B": "n/a" if one.other is None else f"{one.other:.4f}",
+                "B - A": "n/a" if one.difference is None else f"{one.difference:+.4f}",
+                "paired 95 %": between or one.reason,
+                "": "*" if one.clear else "",
+            }
+        )
+    names = "; ".join(dict.fromkeys(f"A: {one.first}, B: {one.second}" for one in found))
+    return f"{names}\n\n" + tabulate(lines, headers="keys", tablefmt="simple", disable_numparse=True)

@@ -28,6 +28,8 @@ ABOVE = {  # module: what it may import of ours
     "bench.store": READERS,
     "bench.records": {"bench.api", "bench.store"},
     "bench.summary": {"bench.api", "bench.store"},
+    "bench.slices": LEAVES | {"bench.metrics"},
+    "bench.compare": LEAVES | {"bench.store"},
     "bench.evaluate": READERS | {"bench.intervals", "bench.metrics", "bench.registry"},
     "bench.fitting": READERS | {"bench.inference", "bench.loading", "bench.numerics", "bench.registry", "bench.suite"},
     "bench.shards": READERS

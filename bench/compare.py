@@ -1,0 +1,165 @@
+"""Two sets of results side by side: differences with paired intervals, and conditions that may fail.
+
+Both sides resampled the same images with the same weights, so the n-th replicate of one minus the n-th of the other is
+a replicate of the difference: what is common to both, the easy and the hard images, cancels.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bench import store
+from bench.api import Undefined, Value
+from bench.errors import BadSuite, MissingData, UnknownName
+from bench.store import Result, Run
+
+AXES = ("protocol", "model", "dataset", "method")
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+CONDITION = re.compile(r"\s*(\w+)(?:\.(lo|hi))?\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A run, and which of its cells."""
+
+    run: Run
+    patterns: dict[str, str]
+
+    def cells(self) -> list[Result]:
+        return [result for result in self.run.results if self._kept(result)]
+
+    def _kept(self, result: Result) -> bool:
+        names = {axis: (result.cell.get(axis) or {}).get("name", "") for axis in AXES}
+        return all(
+            fnmatchcase(names[axis], pattern) or result.labels.get(axis, "") == pattern
+            for axis, pattern in self.patterns.items()
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second minus first, of one figure of one pair of cells."""
+
+    cell: str  # what the two have in common
+    first: str  # and what tells them apart
+    second: str
+    metric: str
+    better: str
+    one: float | None
+    other: float | None
+    difference: float | None
+    err: float  # certified half-width of the difference
+    lo: float | None
+    hi: float | None
+    reason: str | None  # why there is no difference, or no interval
+
+    @property
+    def clear(self) -> bool:
+        """Whether the paired interval lies on one side of 0, certified errors taken off."""
+        return self.lo is not None and self.hi is not None and (self.lo > self.err or self.hi < -self.err)
+
+
+def side(text: str) -> Side:
+    """``runs/demo`` or ``runs/demo@method=msp,dataset=toytown*``."""
+    place, _, chosen = text.partition("@")
+    patterns: dict[str, str] = {}
+    for part in filter(None, chosen.split(",")):
+        axis, equals, pattern = part.partition("=")
+        if not equals:
+            raise BadSuite(f"{text}: {part!r} must be AXIS=GLOB, such as method=msp")
+        if axis not in AXES:
+            raise UnknownName("axis", axis, AXES, text)
+        patterns[axis] = pattern
+    found = Side(store.read_run(Path(place)), patterns)
+    if not found.cells():
+        raise MissingData(f"{text}: no finished cell matches; 'bench show {place}' lists what is there")
+    return found
+
+
+def compare(first: Side, second: Side) -> list[Difference]:
+    """Every pair of cells that agree on all axes but those that were chosen on either side."""
+    free = [axis for axis in AXES if axis not in first.patterns and axis not in second.patterns]
+    others: dict[tuple[str, ...], list[Result]] = {}
+    for result in second.cells():
+        others.setdefault(_common(result, free), []).append(result)
+    found = [
+        difference
+        for one in first.cells()
+        for other in others.get(_common(one, free), [])
+        if one.cell["protocol"] == other.cell["protocol"]
+        for difference in _differences(first.run, second.run, one, other, free)
+    ]
+    if not found:
+        raise MissingData(
+            "the two have no cell in common; say which to pair, such as runs/a@method=msp runs/a@method=energy"
+        )
+    return found
+
+
+def _common(result: Result, free: Sequence[str]) -> tuple[str, ...]:
+    return tuple(result.labels.get(axis, "") for axis in free)
+
+
+def _differences(run: Run, other_run: Run, one: Result, other: Result, free: Sequence[str]) -> Iterator[Difference]:
+    cell = " / ".join(filter(None, _common(one, free)))
+    names = tuple(" / ".join(r.labels.get(axis, "") for axis in AXES if axis not in free) for r in (one, other))
+    first, second = (names[0] or str(run.path), names[1] or str(other_run.path))
+    for metric, definition in one.definitions.items():
+        a, b = one.metrics[metric], other.metrics.get(metric, Undefined("the other has no such figure"))
+        between = partial(Difference, cell, first, second, metric, definition.better)
+        if isinstance(a, Value) and isinstance(b, Value):
+            lo, hi, why = _interval(run, other_run, one, other, metric)
+            yield between(a.value, b.value, b.value - a.value, a.err + b.err, lo, hi, why)
+        else:
+            known = [figure.value if isinstance(figure, Value) else None for figure in (a, b)]
+            reason = next(figure.reason for figure in (a, b) if isinstance(figure, Undefined))
+            yield between(known[0], known[1], None, 0.0, None, None, reason)
+
+
+def _interval(
+    run: Run, other_run: Run, one: Result, other: Result, metric: str
+) -> tuple[float | None, float | None, str | None]:
+    if one.partial or other.partial:
+        return None, None, "one of them is partial"
+    if run.sample_ids(one) != other_run.sample_ids(other) or one.cell["seed"] != other.cell["seed"]:
+        return None, None, "they did not resample the same images with the same seed"
+    a, b = run.replicates(one).get(metric), other_run.replicates(other).get(metric)
+    if a is None or b is None or a.shape != b.shape:
+        return None, None, "no replicates to pair"
+    spread = b - a
+    spread = spread[np.isfinite(spread)]
+    if not spread.size:
+        return None, None, "no resample has the figure on both sides"
+    lo, hi = np.percentile(spread, [2.5, 97.5])
+    return float(lo), float(hi), None
+
+
+def failing(expression: str, found: Sequence[Difference]) -> list[Difference]:
+    """Differences that meet ``ap < -0.01``, ``ap.hi < 0`` ..., several joined by ``or``.
+
+    The bare name is the difference, second minus first; ``.lo`` and ``.hi`` are the ends of its paired interval.
+    """
+    known = sorted({difference.metric for difference in found})
+    hits: dict[int, Difference] = {}
+    for text in re.split(r"\bor\b", expression):
+        parsed = CONDITION.fullmatch(text)
+        if parsed is None:
+            raise BadSuite(f"--fail-if: {text.strip()!r} must be METRIC[.lo|.hi] < NUMBER, such as 'ap.hi < 0'")
+        metric, end, sign, number = parsed.groups()
+        if metric not in known:
+            raise UnknownName("metric", metric, known, "--fail-if")
+        for place, difference in enumerate(found):
+            value = getattr(difference, end or "difference")
+            if difference.metric == metric and value is not None and OPERATORS[sign](value, float(number)):
+                hits[place] = difference
+    return [hits[place] for place in sorted(hits)]

@@ -1,0 +1,146 @@
+"""Differences with paired intervals, conditions that fail, figures by slice and by image."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bench import compare, registry, slices, store
+from bench.cli import main
+from bench.errors import BadSuite, MissingData, UnknownName
+from bench.metrics.tally import key_pixels
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The tiny suite, two methods, both rankings and mIoU."""
+    from conftest import write_suite
+
+    folder = tmp_path_factory.mktemp("compare")
+    suite = write_suite(folder)
+    suite.write_text(suite.read_text().replace("bootstrap: 50", "bootstrap: 200"))
+    only = "method=[me]*"  # msp, maxlogit, energy and entropy; a glob with brackets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_HOME", str(folder / "home"))
+        assert main(["run", str(suite), "--out", str(folder / "run"), "--workers", "0", "--only", only]) == 0
+    return folder / "run"
+
+
+def found(run, first="method=msp", second="method=energy"):
+    return compare.compare(compare.side(f"{run}@{first}"), compare.side(f"{run}@{second}"))
+
+
+def test_a_method_compared_with_itself_differs_nowhere(run):
+    for one in found(run, "method=msp", "method=msp"):
+        if one.difference is not None:
+            assert one.difference == 0 and not one.clear
+            assert (one.lo, one.hi) == (0, 0) or one.reason
+
+
+def test_the_difference_is_second_minus_first_and_swapping_turns_it_round(run):
+    for one, other in zip(found(run), found(run, "method=energy", "method=msp"), strict=True):
+        assert (one.metric, one.one, one.other) == (other.metric, other.other, other.one)
+        assert one.difference == pytest.approx(-other.difference)
+        if one.lo is not None:
+            assert (one.lo, one.hi) == pytest.approx((-other.hi, -other.lo))
+
+
+def test_the_interval_is_that_of_the_replicates_differences(run):
+    opened = store.read_run(run)
+    by_method = {r.cell["method"]["name"]: r for r in opened.results if r.labels["protocol"] == "anomaly"}
+    a, b = (opened.replicates(by_method[name])["auroc"] for name in ("msp", "energy"))
+    lo, hi = np.nanpercentile(b - a, [2.5, 97.5])
+    (auroc,) = [one for one in found(run) if one.metric == "auroc" and one.cell.startswith("anomaly")]
+    assert (auroc.lo, auroc.hi) == pytest.approx((lo, hi))
+
+
+def test_a_condition_that_is_met_ends_with_status_3(run, capsys):
+    pair = [f"{run}@method=msp", f"{run}@method=energy"]
+    assert main(["compare", *pair]) == 0
+    assert "B - A" in capsys.readouterr().out
+    assert main(["compare", *pair, "--fail-if", "auroc < 1"]) == 3
+    assert "auroc differs by" in capsys.readouterr().err
+    assert main(["compare", *pair, "--fail-if", "auroc < -1 or ap.hi < -1", "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["schema"] == 1 and {"lo", "hi", "difference", "clear"} <= shown["differences"][0].keys()
+
+
+def test_a_condition_nobody_can_read_is_refused(run):
+    with pytest.raises(BadSuite, match="'auroc gets worse' must be METRIC"):
+        compare.failing("auroc gets worse", found(run))
+    with pytest.raises(UnknownName, match="did you mean 'auroc'"):
+        compare.failing("auroq < 0", found(run))
+
+
+def test_what_cannot_be_paired_is_refused(run):
+    with pytest.raises(MissingData, match="no finished cell matches"):
+        compare.side(f"{run}@method=nosuch")
+    with pytest.raises(UnknownName, match="did you mean 'method'"):
+        compare.side(f"{run}@methods=msp")
+    with pytest.raises(MissingData, match="the two have no cell in common"):
+        found(run, "protocol=anomaly", "protocol=miou")
+
+
+def test_slices_of_a_tag_hold_their_own_images_only(run):
+    opened = store.read_run(run)
+    (result,) = [
+        r for r in opened.results if r.labels["protocol"] == "misclassification" and r.labels["method"] == "msp"
+    ]
+    parts = result.slices["condition"]
+    assert sum(part["images"] for part in parts.values()) == 10
+    protocol = registry.build("protocol", "misclassification", {}, where="")
+    tags = {tag["condition"] for tag in result.tags.values()}
+    assert parts.keys() == tags and len(tags) > 1
+    assert all(part["metrics"].keys() == protocol.metrics.keys() for part in parts.values())
+
+
+def test_a_slice_holds_the_exact_figure_within_its_error():
+    rng = np.random.RandomState(0)
+    protocol = registry.build("protocol", "anomaly", {}, where="")
+    rows, tags, everything = {}, {}, {"a": [], "b": []}
+    for index in range(8):
+        truth = (rng.random_sample((20, 30)) < 0.2).astype(np.uint8)
+        score = (rng.random_sample((20, 30)) + 0.3 * truth).astype(np.float32)
+        bins, counts = key_pixels(score, truth, 2).bins()
+        rows[f"s{index}"] = {"bins": bins, "bin_counts": counts}
+        tags[f"s{index}"] = {"half": "ab"[index % 2]}
+        everything["ab"[index % 2]].append((score, truth))
+    metrics = pytest.importorskip("sklearn.metrics")
+    for value, part in slices.by_tag(protocol, rows, tags)["half"].items():
+        scores = np.concatenate([score.ravel() for score, _ in everything[value]])
+        truth = np.concatenate([truth.ravel() for _, truth in everything[value]])
+        for name, exact in (
+            ("auroc", metrics.roc_auc_score(truth, scores)),
+            ("ap", metrics.average_precision_score(truth, scores)),
+        ):
+            figure = part["metrics"][name]
+            assert 0 < figure.err < 0.02 and abs(figure.value - exact) <= figure.err
+
+
+def test_show_prints_slices_and_refuses_unknown_ones(run, capsys):
+    assert main(["show", str(run), "--by", "condition"]) == 0
+    assert "night" in capsys.readouterr().out
+    assert main(["show", str(run), "--by", "condition", "--format", "json"]) == 0
+    records = json.loads(capsys.readouterr().out)["records"]
+    assert {"slice", "part", "value", "err"} <= records[0].keys()
+    assert main(["show", str(run), "--by", "weather"]) == 2
+    assert "unknown slice 'weather'; known: " in capsys.readouterr().err
+
+
+def test_figures_by_image_are_written_as_parquet(run, tmp_path, capsys):
+    pandas = pytest.importorskip("pandas")
+    out = tmp_path / "images.parquet"
+    assert main(["show", str(run), "--per-image", str(out)]) == 0
+    table = pandas.read_parquet(out)
+    mine = table[(table.protocol == "misclassification") & (table.method == "msp")]
+    assert len(mine) == 10 and mine["tag.condition"].notna().all()
+    assert (mine["pixels.correct"] + mine["pixels.wrong"] <= 32 * 64).all() and mine.auroc.between(0, 1).all()
+
+
+def test_resampling_whole_groups_widens_the_interval_and_changes_the_key(tiny, tmp_path):
+    from bench import suite as suites
+
+    images = suites.load(tiny)
+    tiny.write_text(tiny.read_text() + "resample: groups\n")
+    groups = suites.load(tiny)
+    assert {cell.key for cell in images.cells}.isdisjoint(cell.key for cell in groups.cells)
