@@ -244,8 +244,7 @@ def _fit(
             reporter.stage(f"fitting {method.label}")
             model = executor.worker.model(job.cell.model, how)
             with Loader(data, (method.fit.name, method.fit.given), options.workers) as loader:
-                fitting.fit(method, model, _origin(job.cell, checked, how), loader, how)
-            reporter.advance(data.count)
+                fitting.fit(method, model, _origin(job.cell, checked, how), loader, how, reporter.advance)
         job.fitted = fitting.load(key)
 
 

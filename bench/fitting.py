@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,14 +81,21 @@ def load(key: str) -> Fitted:
         raise MissingData(f"{path} cannot be read: {error}; delete it and it will be fitted again") from None
 
 
-def fit(method_ref: Ref, model: SegModel, made_from: dict[str, Any], loader: Loader, numerics: Numerics) -> Fitted:
+def fit(
+    method_ref: Ref,
+    model: SegModel,
+    made_from: dict[str, Any],
+    loader: Loader,
+    numerics: Numerics,
+    advance: Callable[[int], None],
+) -> Fitted:
     """Estimate, and keep on disk. ``model`` is loaded; the seed is the one in ``made_from``."""
     method: Method = method_ref.build()
     cls = type(method)
     own = cls.fit is not Method.fit
     fitter = method if own else registry.build("trainer", str(cls.trainer), {}, where=method_ref.label)
     with torch.no_grad():
-        state = fitter.fit(_stream(model, loader, numerics), made_from["seed"])
+        state = fitter.fit(_stream(model, loader, numerics, advance), made_from["seed"])
     if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
         raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
     return write(state, made_from)
@@ -105,10 +112,13 @@ def write(state: State, made_from: dict[str, Any]) -> Fitted:
     return Fitted(key, state, made_from)
 
 
-def _stream(model: SegModel, loader: Loader, numerics: Numerics) -> Iterator[tuple[Prediction, Sample]]:
+def _stream(
+    model: SegModel, loader: Loader, numerics: Numerics, advance: Callable[[int], None]
+) -> Iterator[tuple[Prediction, Sample]]:
     for sample in loader.samples(range(len(loader.dataset.ids()))):
         parts = [(view, model.predict(view)) for view in views(sample, model.inference, numerics.device)]
         yield merge(parts, model.inference), sample
+        advance(1)
 
 
 def data_of(method: Ref) -> Dataset:

@@ -36,9 +36,10 @@ def render(run: Run, width: int | None = None) -> str:
 def _print(console: Console, table: Table) -> None:
     console.print(Text(f"{table.title} on {table.dataset}" + (f", {table.model}" if table.model else "")))
     if table.lines:
-        full = _grid(table, intervals=True)
-        fits = console.measure(full).maximum <= console.width
-        console.print(full if fits else _grid(table, intervals=False))
+        grid, left_out = _fitting(table, console.width)
+        console.print(grid)
+        if left_out:
+            console.print(Text(f"not shown for want of room: {', '.join(left_out)}"))
     for number, note in enumerate(table.notes, 1):
         console.print(Text(f"[{number}] {note}"))
     for absence in table.absences:
@@ -47,15 +48,26 @@ def _print(console: Console, table: Table) -> None:
     console.print()
 
 
-def _grid(table: Table, *, intervals: bool) -> Grid:
+def _fitting(table: Table, width: int) -> tuple[Grid, list[str]]:
+    """The fullest grid that fits: first the intervals go, then columns from the right; and the titles of those."""
+    titles = [metric.title for metric in table.metrics.values()]
+    endless = Console(width=10_000)
+    for shown, intervals in [(len(titles), True), *((count, False) for count in range(len(titles), 0, -1))]:
+        grid = _grid(table, shown, intervals=intervals)
+        if endless.measure(grid).maximum <= width:
+            break
+    return grid, titles[shown:]
+
+
+def _grid(table: Table, shown: int, *, intervals: bool) -> Grid:
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False)
     grid.add_column("#", justify="right")
     grid.add_column("method" if table.scored else "model", overflow="fold")
-    for metric in table.metrics.values():
+    for metric in list(table.metrics.values())[:shown]:
         grid.add_column(metric.title, justify="right", overflow="fold")
     for group in table.groups:
         for line in group.lines:
-            figures = [_figure(figure, intervals=intervals) for figure in line.figures]
+            figures = [_figure(figure, intervals=intervals) for figure in line.figures[:shown]]
             rank = "" if line.rank is None else str(line.rank)
             grid.add_row(rank, Text(_name(line, table, group.outliers)), *figures)
     return grid
