@@ -51,7 +51,7 @@ def split_keys(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_catego
     if kernels is not None:
         totals = count_labels(categories)[:n_categories]
         starts = np.concatenate([[0], np.cumsum(totals)])
-        out = np.empty(int(starts[-1]), np.uint32)
+        out = np.empty(int(starts[-1]) + 1, np.uint32)
         kernels.split_keys(bits, categories, starts[:-1].copy(), out)
         return [out[a:b] for a, b in pairwise(starts)]
     keys = _keys(bits)

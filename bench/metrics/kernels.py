@@ -110,7 +110,18 @@ def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], table: N
 def split_keys(
     bits: NDArray[np.uint32], categories: NDArray[np.uint8], ends: NDArray[np.int64], out: NDArray[np.uint32]
 ) -> None:
-    """Write the keys of category c to out[ends[c]:], moving ends[c] along."""
+    """Write the keys of category c to out[ends[c]:], moving ends[c] along; ``out`` has one place to spare.
+
+    Few categories take a pass each without a branch: what a pass writes beyond its end, the next one overwrites.
+    """
+    if ends.size <= 4:
+        for wanted in range(ends.size):
+            end = ends[wanted]
+            for index in range(bits.size):
+                out[end] = _key(bits[index])
+                end += categories[index] == wanted
+            ends[wanted] = end
+        return
     for index in range(bits.size):
         category = categories[index]
         if category != 255:
