@@ -383,8 +383,12 @@ class Protocol(PlugIn, ABC):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         """uint8 [H, W]: an index into ``category_names``, 255 ignored. ``predicted`` is the class map, uint8 [H, W]."""
 
+    def seen(self, score: Scores) -> Scores:
+        """The score as this protocol takes it, float32 [H, W]: rounded to float16 where a board stores that."""
+        return score
+
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        """Figures of one image that the tally cannot hold. The engine adds ``bins`` and ``bin_counts`` itself.
+        """Figures of one image that the tally cannot hold. What the bootstrap needs is added by the engine itself.
 
         Every image must have the same fields; ``score`` is what the tally counts, None where ``scored`` is False.
         """

@@ -276,12 +276,13 @@ def _feed(
     for lane in lanes:
         score = given.get(lane.protocol.reads)
         with lane.clock("count"):
+            score = None if score is None else lane.protocol.seen(score)
             row = dict(lane.protocol.row(sample, labels, score))
             categories = lane.protocol.categories(sample, labels)
             if score is not None and lane.tally is not None:
                 keyed = key_pixels(score, categories, len(lane.protocol.category_names))
                 lane.tally.add(keyed)
-                row["bins"], row["bin_counts"] = keyed.bins()
+                row |= keyed.bins()
             if sample.id in lane.rows:
                 raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
             lane.rows[sample.id] = row

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Protocol, Rows, Undefined, Value
-from bench.metrics.tally import Column, Counts
+from bench.metrics.tally import Column, Counts, common_bins
 
 if TYPE_CHECKING:
     from bench.metrics.tally import Tally
@@ -24,17 +24,17 @@ Slices = dict[str, dict[str, dict[str, Any]]]  # axis -> value -> {"images": n, 
 
 
 class Binned:
-    """What ``Protocol.read`` needs of a tally, from the 16 bits that each image kept."""
+    """What ``Protocol.read`` needs of a tally, from the leading bits that each image kept."""
 
-    bits = 16
     exact = False
 
     def __init__(self, rows: Rows, categories: int) -> None:
-        used = np.unique(np.concatenate([row["bins"] for row in rows.values()] or [np.empty(0, np.uint16)]))
+        self.bits, images = common_bins(rows)
+        used = np.unique(np.concatenate([keys for keys, _ in images] or [np.empty(0, np.uint32)]))
         table = np.zeros((used.size, categories), np.int64)
-        for row in rows.values():
-            table[np.searchsorted(used, row["bins"])] += row["bin_counts"]
-        self.table, self.keys = table, used.astype(np.uint32)
+        for keys, counts in images:
+            table[np.searchsorted(used, keys)] += counts
+        self.table, self.keys = table, used >> np.uint32(32 - self.bits)
         self.pixels = int(table.sum())
 
     def counts(self) -> Counts:

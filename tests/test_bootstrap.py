@@ -22,8 +22,7 @@ def images(count, seed=0, size=400):
 def rows_of(pairs):
     rows = {}
     for index, (score, truth) in enumerate(pairs):
-        bins, counts = key_pixels(score, truth, 2).bins()
-        rows[f"image{index}"] = {"bins": bins, "bin_counts": counts}
+        rows[f"image{index}"] = key_pixels(score, truth, 2).bins()
     return rows
 
 

@@ -75,7 +75,7 @@ def evaluate(protocol, data, *, budget=2**30, replicates=None):
         if tally is not None:
             pixels = key_pixels(score, protocol.categories(sample, predicted), count)
             tally.add(pixels)
-            row["bins"], row["bin_counts"] = pixels.bins()
+            row |= pixels.bins()
         rows[sample.id] = row
     rows = {image: rows[image] for image in sorted(rows)}
     if protocol.second_phase:

@@ -82,10 +82,9 @@ def test_both_paths_count_alike(monkeypatch, budget):
     bins = [key_pixels(*pair, 5).bins() for pair in pairs]
     monkeypatch.setattr(counting, "kernels", None)
     assert same(compiled, tallied(pairs, 5, budget=budget))
-    for pair, (keys, counts) in zip(pairs, bins, strict=True):
-        again, counted = key_pixels(*pair, 5).bins()
-        assert np.array_equal(keys, again)
-        assert np.array_equal(counts, counted)
+    for pair, row in zip(pairs, bins, strict=True):
+        again = key_pixels(*pair, 5).bins()
+        assert all(np.array_equal(row[name], again[name]) for name in ("bins", "bin_counts", "bin_bits"))
 
 
 def test_ranks_are_the_same_on_both_paths(monkeypatch):
@@ -229,13 +228,30 @@ def test_sixty_four_categories_fit_in_little_memory():
 
 
 @given(arrays(np.float32, 30, elements=FLOATS), arrays(np.uint8, 30, elements=st.sampled_from([0, 1, 255])))
-def test_bins_are_the_leading_16_bits(score, truth):
-    bins, counts = tally.image_bins(score, truth, 2)
-    keys = order_key(score) >> np.uint32(16)
-    assert (bins.dtype, counts.dtype) == (np.uint16, np.uint32)
-    assert bins.tolist() == sorted(set(keys[truth != 255].tolist()))
-    for key, row in zip(bins, counts, strict=True):
-        assert row.tolist() == [((keys == key) & (truth == category)).sum() for category in (0, 1)]
+def test_bins_are_the_leading_bits(score, truth):
+    row = key_pixels(score, truth, 2).bins()
+    bits = int(row["bin_bits"])
+    keys = order_key(score) >> np.uint32(32 - bits) << np.uint32(32 - bits)
+    assert bits in (16, 24) and (row["bins"].dtype, row["bin_counts"].dtype) == (np.uint32, np.uint32)
+    assert row["bins"].tolist() == sorted(set(keys[truth != 255].tolist()))
+    for key, counts in zip(row["bins"], row["bin_counts"], strict=True):
+        assert counts.tolist() == [((keys == key) & (truth == category)).sum() for category in (0, 1)]
+
+
+def test_scores_that_crowd_get_more_bits_and_fold_to_those_of_their_neighbours():
+    generator = np.random.default_rng(0)
+    wide = generator.normal(size=(40, 50)).astype(np.float32)
+    narrow = (1 - 1e-3 * generator.random((40, 50))).astype(np.float32)
+    truth = np.zeros((40, 50), np.uint8)
+    rows = {"wide": key_pixels(wide, truth, 1).bins(), "narrow": key_pixels(narrow, truth, 1).bins()}
+    assert (int(rows["wide"]["bin_bits"]), int(rows["narrow"]["bin_bits"])) == (16, 24)
+    bits, folded = tally.common_bins(rows)
+    assert bits == 16
+    for score, (keys, counts) in zip((wide, narrow), folded, strict=True):
+        expected, times = np.unique(order_key(score) >> np.uint32(16), return_counts=True)
+        assert (keys >> np.uint32(16)).tolist() == expected.tolist()
+        assert counts[:, 0].tolist() == times.tolist()
+    assert tally.common_bins({"narrow": rows["narrow"]})[0] == 24
 
 
 @given(FLOATS)

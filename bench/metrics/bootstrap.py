@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.api import Rows, Value
 from bench.metrics.ranking import RESAMPLED, binned_ranking
+from bench.metrics.tally import common_bins
 
 Floats = NDArray[np.float64]
 
@@ -70,8 +71,8 @@ def replicate_ranking(
 
     Memory is bounded by ``CELLS``, whatever the number of images and resamples.
     """
-    images = [(row["bins"], row["bin_counts"]) for row in rows.values()]
-    used = np.unique(np.concatenate([np.zeros(1, np.uint16), *(bins for bins, _ in images)]))
+    images = common_bins(rows)[1]
+    used = np.unique(np.concatenate([np.zeros(1, np.uint32), *(keys for keys, _ in images)]))
     chunk = max(1, CELLS // used.size)
     sides = [_Blocks(images, used, side) for side in (positives, negatives)]
     parts: list[dict[str, Floats]] = []
@@ -88,8 +89,8 @@ class _Blocks:
 
     def __init__(
         self,
-        images: Sequence[tuple[NDArray[np.uint16], NDArray[np.uint32]]],
-        used: NDArray[np.uint16],
+        images: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32]]],
+        used: NDArray[np.uint32],
         side: Sequence[int],
     ) -> None:
         self._images, self._used, self._side = images, used, list(side)

@@ -265,7 +265,7 @@ class OpenMeanIoU(Protocol):
         threshold = self._threshold(rows)
         if isinstance(threshold, Undefined) or not rows:
             return {name: np.full(len(weights), np.nan) for name in names}
-        edge = int(order_key(np.array([threshold], np.float32))[0]) >> 16
+        edge = order_key(np.array([threshold], np.float32))[0]
         kept = np.array([row["bin_counts"][row["bins"] <= edge].sum(axis=0) for row in rows.values()])
         whole = np.array([row["bin_counts"].sum(axis=0) for row in rows.values()])
         return dict(zip(names, _open_figures(weights @ kept, weights @ whole), strict=True))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.api import Labels, Metric, Protocol, Rows, Sample, Undefined, Value
 from bench.metrics import ranking
 from bench.metrics.ranking import held
-from bench.metrics.tally import Tally, order_key
+from bench.metrics.tally import Tally, common_bins, order_key
 from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, tally_of, wrong_pixels
 
 Floats = NDArray[np.float64]
@@ -63,8 +63,10 @@ class _AtThreshold(Protocol):
 
     def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """From the leading 16 bits of each image."""
-        edge = int(order_key(np.array([_rounded_up(self.threshold)], np.float32))[0]) >> 16
-        above = np.array([row["bin_counts"][row["bins"] >= edge].sum(axis=0) for row in rows.values()], np.float64)
+        edge = int(order_key(np.array([_rounded_up(self.threshold)], np.float32))[0])
+        bits, images = common_bins(rows)
+        begin = edge >> (32 - bits) << (32 - bits)  # of the key that holds the threshold
+        above = np.array([counts[keys >= begin].sum(axis=0) for keys, counts in images], np.float64)
         whole = np.array([row["bin_counts"].sum(axis=0) for row in rows.values()], np.float64)
         alarms, hits = (weights @ above.reshape(-1, 2)).T
         total_n, total_p = (weights @ whole.reshape(-1, 2)).T

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels, Scores
+from bench.api import IGNORE, Labels, Rows, Scores
 from bench.metrics.runs import Keys, Runs
 
 BUDGET = 2**30  # bytes
+CROWDED = 128  # keys of one image below which 16 bits tell too little of its ranking
 WIDEST = 2**32  # pixels that a table of uint32 surely holds
 DENSE = 4  # categories
 
@@ -126,13 +127,28 @@ class Keyed:
 
         return counting.split_keys(self.bits, self.categories, self.n_categories)
 
-    def bins(self) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
-        """The leading 16 bits that occur, ascending [n], and their counts [n, K]: what the bootstrap resamples."""
+    def bins(self) -> dict[str, NDArray[Any]]:
+        """What the bootstrap resamples: fields of a row.
+
+        ``bins`` uint32 [n], ascending: the keys that occur, all but the leading bits 0; ``bin_counts`` uint32 [n, K];
+        ``bin_bits`` uint8 []: 16, unless the scores of the image crowd into fewer than ``CROWDED`` of such keys, as
+        those just below 1 do: then 20 or 24.
+        """
         from bench.metrics import counting
 
         table = counting.count_bins(self.bits, self.categories, self.n_categories)
-        bins = np.flatnonzero(table.any(axis=0))
-        return bins.astype(np.uint16), np.ascontiguousarray(table[:, bins].T)
+        found = np.flatnonzero(table.any(axis=0))
+        if found.size >= CROWDED or not found.size:
+            return _bins(found.astype(np.uint32) << np.uint32(16), table[:, found].T, 16)
+        columns = self.split()
+        for bits in (20, 24):
+            shift = np.uint32(32 - bits)
+            keys, places = np.unique(np.concatenate(columns) >> shift, return_inverse=True)
+            if keys.size >= CROWDED:
+                break
+        owners = np.repeat(np.arange(len(columns)), [column.size for column in columns])
+        joint = np.bincount(places * len(columns) + owners, minlength=keys.size * len(columns))
+        return _bins(keys << shift, joint.reshape(keys.size, -1), bits)
 
 
 def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
@@ -149,9 +165,26 @@ def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
     return Keyed(np.ascontiguousarray(score).reshape(-1).view(np.uint32), flat, n_categories)
 
 
-def image_bins(score: Scores, categories: Labels, n_categories: int) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
-    """``Keyed.bins`` of one image."""
-    return key_pixels(score, categories, n_categories).bins()
+def _bins(keys: Keys, counts: NDArray[Any], bits: int) -> dict[str, NDArray[Any]]:
+    return {
+        "bins": keys.astype(np.uint32),
+        "bin_counts": np.ascontiguousarray(counts, np.uint32),
+        "bin_bits": np.array(bits, np.uint8),
+    }
+
+
+def common_bins(rows: Rows) -> tuple[int, list[tuple[Keys, NDArray[np.uint32]]]]:
+    """The bits that every image has, and the keys and counts of each image folded to them, low bits 0."""
+    bits = min((int(row["bin_bits"]) for row in rows.values() if row["bins"].size), default=16)
+    mask = np.uint32(0xFFFFFFFF << (32 - bits) & 0xFFFFFFFF)
+    folded = []
+    for row in rows.values():
+        keys, counts = row["bins"] & mask, row["bin_counts"]
+        first = np.flatnonzero(np.concatenate([[keys.size > 0], keys[1:] != keys[:-1]]))
+        if first.size < keys.size:
+            keys, counts = keys[first], np.add.reduceat(counts, first, axis=0, dtype=np.uint32)
+        folded.append((keys, counts))
+    return bits, folded
 
 
 class Tally:
