@@ -375,9 +375,13 @@ class Protocol(PlugIn, ABC):
         "score"  # or the method's probability of being right, n/a without one
     )
     needs_prediction: ClassVar[bool] = False  # whether it reads the class map
-    category_names: ClassVar[tuple[str, ...]]  # at most 64
     second_phase: ClassVar[bool] = False
     spool: ClassVar[Literal["float16", "float32"]] = "float16"
+
+    @property
+    @abstractmethod
+    def category_names(self) -> tuple[str, ...]:
+        """What each category is, at most 64; a class attribute where no parameter changes it."""
 
     @abstractmethod
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -397,6 +401,10 @@ class Protocol(PlugIn, ABC):
     @abstractmethod
     def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
         """The figures, in the order of ``metrics``. ``tally`` is None where ``scored`` is False."""
+
+    def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
+        """Figures of parts of the truth that are counted apart, by axis and part, such as ``class`` and ``road``."""
+        return {}
 
     @abstractmethod
     def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:

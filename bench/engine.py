@@ -423,7 +423,7 @@ def _finish(run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], how: Num
         figures, replicates = intervals(job.protocol, figures, rows, job.cell.seed, job.cell.bootstrap, groups)
     tags = {sample: cost.about[sample]["tags"] for sample in rows if cost.about[sample]["tags"]}
     with clock("slices"):
-        parts = slices.by_tag(job.protocol, rows, tags)
+        parts = slices.by_truth(job.protocol, tally, rows) | slices.by_tag(job.protocol, rows, tags)
         images = slices.by_image(job.protocol, rows)
     pixels = {}
     arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}

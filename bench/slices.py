@@ -45,6 +45,15 @@ class Binned:
         return Counts(self.bits, columns)
 
 
+def by_truth(protocol: Protocol, tally: Tally | None, rows: Rows) -> Slices:
+    """Figures of the parts of the truth that the protocol counted apart, as exact as those of the whole."""
+    found = protocol.parts(tally, rows) if tally is not None else {}
+    return {
+        axis: {part: {"images": len(rows), "metrics": figures} for part, figures in parts.items()}
+        for axis, parts in found.items()
+    }
+
+
 def by_tag(protocol: Protocol, rows: Rows, tags: Mapping[str, Mapping[str, str]]) -> Slices:
     """Every figure for the images that share a value of a tag."""
     axes = sorted({axis for sample in rows for axis in tags.get(sample, {})})
