@@ -1,218 +1,237 @@
 """The figures of the BRAVO challenge 2024 for one subset of its images.
 
-Source: Vu et al., arXiv:2409.15107; valeoai/bravo_challenge@d54005d. One confidence per pixel, in 65,536 levels, is to
-say where the class map is right and, being low, where the image shows something invalid: an unknown object, or what a
-flare or a drop hides. At most 100,000 labelled pixels of each image count, at places that the labels alone decide; the
-class map is judged on all of them. Not reproduced: predictions of 19 that count as another class, errors that end the
-source's evaluation where a figure is undefined.
+Source: Vu et al., arXiv:2409.15107; valeoai/bravo_challenge@d54005d, the server's toolkit. One confidence per pixel is
+to say where the class map is right and, being low, where the image shows something invalid: an unknown object, or what
+a flare or a drop hides. At most 100,000 pixels of each image are ranked, at places that the labels alone decide; the
+class map is judged on all of them.
+
+How we differ: where the source ends with an error because a figure has no value (nothing wrong, nothing invalid, an
+image without labels), that figure is undefined and the others stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
-from bench.metrics import ranking, segmentation
-from bench.metrics.ranking import Steps
-from bench.metrics.tally import Tally
-from bench.metrics.truths import classes_of, labels_of, score_of
+from bench.errors import BadPlugin, BadScores, MissingData
+from bench.metrics import bravo_index, bravo_levels, counting, ranking, segmentation
+from bench.metrics.bravo_index import NOT_JUDGED, Judged
+from bench.metrics.bravo_levels import Floats, Ints
+from bench.metrics.tally import Column, Tally
+from bench.metrics.truths import classes_of, labels_of, score_of, tally_of, wrong_pixels
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-LEVELS = 1 << 16
-ECE_BINS = 15
-LIMITS: Ints = np.round(np.arange(ECE_BINS + 1) * LEVELS / ECE_BINS).astype(np.int64)
 CLASSES = 19
+WRONG, INVALID = 1, 2  # categories
+IMAGES = 256  # that are resampled at a time
 
 METRICS: Mapping[str, Metric] = {
-    "hmean": Metric("harmonic mean", "of all figures of the subset that are defined, with 1 - ECE and 1 - FPR95"),
-    "miou": Metric("mIoU", "over the valid pixels"),
-    "ece": Metric("ECE", "15 bins of 65,536 levels, valid sampled pixels", "lower"),
-    "auroc": Metric("AUROC", "right against wrong valid sampled pixels, by confidence"),
-    "auprc_success": Metric("AUPR success", "step-sum AP of right pixels, by confidence"),
+    "hmean": Metric("harmonic mean", "of all figures of the subset, with 1 - ECE and 1 - FPR95"),
+    "miou": Metric("mIoU", "over all valid pixels; classes that are nowhere left out"),
+    "ece": Metric("ECE", "15 bins of 65,536 levels of confidence, valid sampled pixels", "lower"),
+    "auroc": Metric("AUROC", "right against wrong valid sampled pixels, by level of confidence"),
+    "auprc_success": Metric("AUPR success", "step-sum AP of right pixels, by level of confidence"),
     "auprc_error": Metric("AUPR error", "step-sum AP of wrong pixels, by lack of confidence"),
-    "fpr95": Metric("FPR95", "share of wrong pixels above the confidence that 95 % of the right ones reach", "lower"),
+    "fpr95": Metric("FPR95", "share of wrong pixels at or above the level that 95 % of the right ones reach", "lower"),
     "auroc_ood": Metric("AUROC OOD", "invalid against valid sampled pixels, by lack of confidence"),
     "auprc_ood": Metric("AUPR OOD", "step-sum AP of invalid pixels, by lack of confidence"),
     "fpr95_ood": Metric(
-        "FPR95 OOD", "share of valid pixels that 95 % of the invalid ones are not less doubted than", "lower"
+        "FPR95 OOD", "share of valid pixels at or below the level that 95 % of the invalid ones do not pass", "lower"
     ),
 }
-SEMANTIC = ("miou", "ece", "auroc", "auprc_success", "auprc_error", "fpr95")
-OOD = ("auroc_ood", "auprc_ood", "fpr95_ood")
-REVERSED = ("ece", "fpr95", "fpr95_ood")
 
 
-def sampled(labels: Labels, samples: int, seed: int) -> Ints:
-    """Flat indices, ascending, of the labelled pixels that count; the generator starts anew for every image."""
+@lru_cache(maxsize=8)
+def _drawn(pixels: int, samples: int, seed: int) -> Ints:
+    """Places [samples], ascending, in a list of ``pixels``; the generator starts anew for every image."""
+    drawn = np.sort(np.random.RandomState(seed).permutation(pixels)[:samples])
+    drawn.flags.writeable = False
+    return drawn
+
+
+def sampled(labels: Labels, samples: int = 100_000, seed: int = 1) -> Ints:
+    """int64 [n]: flat row-major indices, ascending, of the pixels that are ranked; labels uint8 [H, W], 255 is void."""
     places = np.flatnonzero(labels.reshape(-1) != IGNORE)
-    if places.size <= samples:
-        return places
-    return np.sort(places[np.random.RandomState(seed).permutation(places.size)[:samples]])
+    return places if places.size <= samples else places[_drawn(places.size, samples, seed)]
 
 
-def levels(confidence: Scores) -> Ints:
-    """floor(65536 c), at most 65535; a level stands for (q + 0.5) / 65536."""
-    return np.minimum((confidence * np.float32(LEVELS)).astype(np.int64), LEVELS - 1)
+def confusion(labels: Labels, predicted: Labels, who: str) -> Ints:
+    """int64 [19, 20]: pixels by class and predicted class, 255 ignored; the last column stays empty.
 
-
-def ranked(positives: Ints, negatives: Ints) -> dict[str, float]:
-    """auroc, auprc, fpr95 of counts [65536] by ascending level; both sides must be there."""
-    found = _steps(positives, negatives)
-    true = np.cumsum(found.positives)
-    first = int(np.argmax(20 * true >= 19 * found.total_positives))
-    return {
-        "auroc": ranking.area(found),
-        "auprc": ranking.average_precision(found),
-        "fpr95": float((found.above + found.negatives)[first] / found.total_negatives),
-    }
-
-
-def _steps(positives: Ints, negatives: Ints) -> Steps:
-    keys = np.flatnonzero(positives)
-    below = np.cumsum(negatives) - negatives
-    total = int(negatives.sum())
-    at = negatives[keys]
-    above = total - below[keys] - at
-    return Steps(
-        keys[::-1].astype(np.uint32), positives[keys][::-1], at[::-1], above[::-1], int(positives.sum()), total
-    )
-
-
-def ece(right: Ints, wrong: Ints) -> float:
-    """Of counts [65536]. The weights of the bins are float32, as the source's are under NumPy 1."""
-    pixels = right + wrong
-    sums = [
-        np.add.reduceat(values, LIMITS[:-1])
-        for values in (pixels, right, pixels * ((np.arange(LEVELS) + 0.5) / LEVELS))
-    ]
-    count, good, confidence = (values[sums[0] > 0] for values in sums)
-    weights = (count.astype(np.float32) / np.float32(count.sum())).astype(np.float64)
-    return float((weights * abs(confidence / count - good / count)).sum() / weights.sum())
-
-
-def harmonic_mean(values: Iterable[float]) -> float:
-    """0 if one is 0; NaN if there is none."""
-    listed = list(values)
-    if not listed:
-        return float("nan")
-    return 0.0 if min(listed) == 0 else len(listed) / sum(1 / value for value in listed)
-
-
-def index(subsets: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """semantic_hmean, ood_hmean and bravo_index from the figures of the subsets, as a run of all nine has them."""
-
-    def mean(names: tuple[str, ...]) -> float:
-        listed = [(name, figures[name]) for figures in subsets.values() for name in names if name in figures]
-        return harmonic_mean(1 - value if name in REVERSED else value for name, value in listed)
-
-    semantic, ood = mean(SEMANTIC), mean(OOD)
-    whole = float("nan") if np.isnan([semantic, ood]).any() else harmonic_mean([semantic, ood])
-    return {"semantic_hmean": semantic, "ood_hmean": ood, "bravo_index": whole}
-
-
-def figures(
-    right: Ints, wrong: Ints, invalid: Ints, confusion: NDArray[np.int64] | Floats, judged: Iterable[str] = METRICS
-) -> dict[str, float]:
-    """``METRICS`` of counts [65536] and confusion [C, C + 1]; what is undefined or not ``judged`` is left out."""
-    found: dict[str, float] = {}
-    mean = float(segmentation.miou(confusion))
-    if not np.isnan(mean):
-        found["miou"] = mean
-    if right.any() or wrong.any():
-        found["ece"] = ece(right, wrong)
-    if right.any() and wrong.any():
-        success = ranked(right, wrong)
-        found.update({"auroc": success["auroc"], "fpr95": success["fpr95"], "auprc_success": success["auprc"]})
-        found["auprc_error"] = ranked(wrong[::-1], right[::-1])["auprc"]
-    valid = right + wrong
-    if invalid.any() and valid.any():
-        found.update({f"{name}_ood": value for name, value in ranked(invalid[::-1], valid[::-1]).items()})
-    found = {name: value for name, value in found.items() if name in judged}
-    if found:
-        found["hmean"] = harmonic_mean(1 - value if name in REVERSED else value for name, value in found.items())
-    return found
+    The source counts at the flat index 19 * label + prediction and lets a prediction of 19 pass: it becomes the next
+    class, predicted as 0. That is reproduced, and what the source refuses is refused; ``who`` is blamed.
+    """
+    pairs = counting.count_pairs(np.ascontiguousarray(labels).reshape(-1), np.ascontiguousarray(predicted).reshape(-1))
+    pairs = pairs[:IGNORE]
+    if pairs[CLASSES:].any():
+        found = CLASSES + int(np.argmax(pairs[CLASSES:].any(axis=1)))
+        raise MissingData(f"{who}: a label of {found}, wanted 0 to 18, or 255")
+    pairs = pairs[:CLASSES]
+    if pairs[:, CLASSES + 1 :].any() or pairs[CLASSES - 1, CLASSES]:
+        found = int(np.flatnonzero(pairs.any(axis=0))[-1])
+        raise BadScores(f"{who}: its class map holds {found} where a class is judged, wanted 0 to 18")
+    counts = np.zeros((CLASSES, CLASSES + 1), np.int64)
+    counts[:, :CLASSES] = pairs[:, :CLASSES]
+    counts[1:, 0] += pairs[:-1, CLASSES]
+    return counts
 
 
 @dataclass(frozen=True)
 class Bravo(Protocol):
-    """One subset: labels 0 to 18 (255 is void), and what is invalid as the anomaly mask, if the samples carry one."""
+    """One subset: labels 0 to 18, and as the anomaly mask what is invalid (1), if the samples carry one.
+
+    Pixels that either of them ignores (255) are void. Reads confidences in [0, 1], not scores. Rows hold the confusion
+    of the classes, the reliability of 15 bins (pixels, right ones, sum of levels) and counts by ``bravo_levels.BINS``.
+    """
 
     name = "bravo"
     source = "Vu et al., arXiv:2409.15107; valeoai/bravo_challenge@d54005d"
-    version = 1
+    version = 2  # 2: a harmonic mean needs all its figures, and 255 in the anomaly mask is void
     reads = "confidence"
     metrics = METRICS
     needs = frozenset({"labels"})
     needs_prediction = True
     category_names = ("right", "wrong", "invalid")
 
-    judged: Literal["semantic", "ood", "both"] = "both"  # SMIYC: ood; synobjs: both; the other seven subsets: semantic
+    judged: Judged = "both"  # as ``bravo_index.SUBSETS`` has it: SMIYC ood, synobjs both, the other seven semantic
     samples: int = 100_000  # pixels of one image that are ranked
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.seed < 0:
+            raise ValueError("samples must be at least 1 and the seed at least 0")
+
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         """Of the sampled pixels; all others are ignored."""
-        labels, classes = labels_of(sample), classes_of(sample, predicted)
-        found = np.full(labels.size, IGNORE, np.uint8)
-        places = sampled(labels, self.samples, self.seed)
-        found[places] = (labels.reshape(-1)[places] != classes.reshape(-1)[places]).astype(np.uint8)
-        if sample.anomaly is not None:
-            found[places[sample.anomaly.reshape(-1)[places] != 0]] = 2
-        return found.reshape(labels.shape)
+        every = _truth(sample, predicted).reshape(-1)
+        found = np.full(every.size, IGNORE, np.uint8)
+        places = sampled(every, self.samples, self.seed)
+        found[places] = every[places]
+        return found.reshape(sample.size)
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        labels, classes = labels_of(sample), classes_of(sample, predicted)
         categories = self.categories(sample, predicted).reshape(-1)
-        counted = np.flatnonzero(categories != IGNORE)
-        place = levels(score_of(sample, score).reshape(-1)[counted]) * 3 + categories[counted]
-        table = np.bincount(place, minlength=3 * LEVELS).reshape(LEVELS, 3)
+        places = np.flatnonzero(categories != IGNORE)
+        confidence, kind = score_of(sample, score).reshape(-1)[places], categories[places].astype(np.int64)
+        if not ((confidence >= 0) & (confidence <= 1)).all():
+            raise BadPlugin(f"{sample.id}: a confidence outside [0, 1]")
+        level = bravo_levels.levels(confidence)
+        table = np.bincount(bravo_levels.BINS[level].astype(np.int64) * 3 + kind, minlength=3 << 16).reshape(-1, 3)
         used = np.flatnonzero(table.any(axis=1))
-        if sample.anomaly is not None:
-            labels = np.where(sample.anomaly != 0, np.uint8(IGNORE), labels)
-        return {
-            "levels": used.astype(np.uint16),
+        found: dict[str, NDArray[np.generic]] = {
+            "level_bins": used.astype(np.uint16),
             "level_counts": table[used].astype(np.uint32),
-            "confusion": segmentation.confusion(labels, classes, CLASSES),
         }
+        if self.judged != "ood":
+            valid = kind != INVALID
+            found["reliability"] = bravo_levels.reliability(level[valid], kind[valid] == WRONG)
+            found["confusion"] = _confusion(sample, predicted)
+        return found
 
     def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        table, confusion = self._added(rows, np.ones(len(rows), np.int64))
-        right, wrong, invalid = table.T
-        judged = {"semantic": SEMANTIC, "ood": OOD, "both": (*SEMANTIC, *OOD)}[self.judged]
-        found = figures(right, wrong, invalid, confusion, judged)
-        return {name: Value(found[name]) if name in found else self._reason(name, judged, table) for name in METRICS}
+        """Rankings come from the tally if its keys decide the level, and are bounded from the rows' bins if not."""
+        counts = tally_of(tally).counts()
+        exact = counts.bits >= 24
+        columns = bravo_levels.at_levels(counts) if exact else _binned(rows)
+        ones = np.ones((1, len(rows)))
+        found: dict[str, Value | Undefined] = dict.fromkeys(METRICS, NOT_JUDGED)
+        if self.judged != "ood":
+            found |= _semantic(columns, exact)
+            found |= {name: _defined(value) for name, value in self._sums(ones, rows).items()}
+        if self.judged != "semantic":
+            found |= _ood(columns, exact)
+        return found | {"hmean": bravo_index.hmean({name: found[name] for name in bravo_index.FIGURES[self.judged]})}
 
     def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
-        """Of mIoU; the other figures have no interval."""
-        if not rows:
-            return {"miou": np.full(len(weights), np.nan)}
-        shape = (CLASSES, CLASSES + 1)
-        counts = np.array([row["confusion"].reshape(-1) for row in rows.values()], np.float64)
-        return {"miou": segmentation.miou((weights @ counts).reshape(-1, *shape))}
+        right, wrong, invalid = _resampled(weights, rows)
+        found: dict[str, Floats] = {}
+        if self.judged != "ood":
+            found |= self._sums(weights, rows)
+            success = ranking.binned_ranking(right, wrong)
+            error = ranking.binned_ranking(wrong[:, ::-1], right[:, ::-1])
+            found |= {"auroc": success["auroc"], "auprc_success": success["ap"], "auprc_error": error["ap"]}
+            found["fpr95"] = bravo_levels.fpr95(right, wrong)
+        if self.judged != "semantic":
+            unsure = invalid[:, ::-1], (right + wrong)[:, ::-1]
+            ranks = ranking.binned_ranking(*unsure)
+            found |= {"auroc_ood": ranks["auroc"], "auprc_ood": ranks["ap"], "fpr95_ood": bravo_levels.fpr95(*unsure)}
+        return {"hmean": bravo_index.mean_of(found), **found}
 
-    def _added(self, rows: Rows, times: Ints) -> tuple[Ints, Ints]:
-        table, confusion = np.zeros((LEVELS, 3), np.int64), np.zeros((CLASSES, CLASSES + 1), np.int64)
-        for row, count in zip(rows.values(), times, strict=True):
-            table[row["levels"]] += count * row["level_counts"].astype(np.int64)
-            confusion += count * row["confusion"]
-        return table, confusion
+    def _sums(self, weights: Floats, rows: Rows) -> dict[str, Floats]:
+        """What is a function of sums over images: mIoU and ECE [R]."""
+        shapes = {"confusion": (CLASSES, CLASSES + 1), "reliability": (bravo_levels.ECE_BINS, 3)}
+        sums = {}
+        for name, shape in shapes.items():
+            each = np.array([row[name].reshape(-1) for row in rows.values()], np.float64)
+            sums[name] = (weights @ each.reshape(len(rows), shape[0] * shape[1])).reshape(-1, *shape)
+        return {"miou": segmentation.miou(sums["confusion"]), "ece": bravo_levels.ece(sums["reliability"])}
 
-    @staticmethod
-    def _reason(name: str, judged: Sequence[str], table: Ints) -> Undefined:
-        right, wrong, invalid = table.sum(axis=0)
-        if name not in judged and name != "hmean":
-            return Undefined("no part of this subset")
-        if not right + wrong + invalid:
-            return ranking.NO_PIXELS
-        if name in OOD and not invalid:
-            return Undefined("no invalid pixels")
-        if not right + wrong:
-            return Undefined("no valid pixels")
-        return Undefined("no wrong pixels" if right else "no right pixels")
+
+def _truth(sample: Sample, predicted: Labels | None) -> Labels:
+    """uint8 [H, W]: right, wrong or invalid; 255 is void."""
+    found = wrong_pixels(labels_of(sample), classes_of(sample, predicted))
+    if sample.anomaly is not None:
+        found[(sample.anomaly == 1) & (found != IGNORE)] = INVALID
+        found[sample.anomaly > 1] = IGNORE
+    return found
+
+
+def _confusion(sample: Sample, predicted: Labels | None) -> Ints:
+    labels, classes = labels_of(sample), classes_of(sample, predicted)
+    if sample.anomaly is not None:
+        labels = np.where(sample.anomaly != 0, np.uint8(IGNORE), labels)
+    return confusion(labels, classes, sample.id)
+
+
+def _semantic(columns: list[Column], exact: bool) -> dict[str, Value | Undefined]:
+    right, wrong, _ = columns
+    names = ("auroc", "auprc_success", "auprc_error", "fpr95")
+    if reason := bravo_levels.undefined(right, wrong, lacking=("right", "wrong")):
+        return dict.fromkeys(names, reason)
+    success = bravo_levels.ranked(right, wrong, exact=exact)
+    error = bravo_levels.ranked(*bravo_levels.doubt([wrong, right]), exact=exact)
+    figures = (success["auroc"], success["auprc"], error["auprc"], success["fpr95"])
+    return dict(zip(names, figures, strict=True))
+
+
+def _ood(columns: list[Column], exact: bool) -> dict[str, Value | Undefined]:
+    right, wrong, invalid = columns
+    keys, place = np.unique(np.concatenate([right.keys, wrong.keys]), return_inverse=True)
+    counts = np.concatenate([right.distinct()[1], wrong.distinct()[1]])
+    valid = Column(keys, np.bincount(place, counts, keys.size).astype(np.int64))
+    if reason := bravo_levels.undefined(invalid, valid, lacking=("invalid", "valid")):
+        return dict.fromkeys(bravo_index.OOD, reason)
+    found = bravo_levels.ranked(*bravo_levels.doubt([invalid, valid]), exact=exact)
+    return {f"{name}_ood": figure for name, figure in found.items()}
+
+
+def _defined(value: Floats) -> Value | Undefined:
+    return ranking.NO_PIXELS if np.isnan(value[0]) else Value(float(value[0]))
+
+
+def _binned(rows: Rows) -> list[Column]:
+    """One column per category, keyed by ``BINS``, of all images together."""
+    table = np.zeros((1 << 16, 3), np.int64)
+    for row in rows.values():
+        table[row["level_bins"]] += row["level_counts"]
+    used = [np.flatnonzero(column) for column in table.T]
+    return [Column(keys.astype(np.uint32), column[keys]) for keys, column in zip(used, table.T, strict=True)]
+
+
+def _resampled(weights: Floats, rows: Rows) -> Floats:
+    """Counts [3, R, bins] of every resample by category, bins ascending; some images at a time."""
+    images = list(rows.values())
+    used = np.unique(np.concatenate([np.zeros(1, np.uint16), *(row["level_bins"] for row in images)]))
+    total = np.zeros((3, len(weights), used.size))
+    for start in range(0, len(images), IMAGES):
+        some = images[start : start + IMAGES]
+        dense = np.zeros((3, len(some), used.size))
+        for place, row in enumerate(some):
+            dense[:, place, np.searchsorted(used, row["level_bins"])] = row["level_counts"].T
+        total += weights[:, start : start + IMAGES] @ dense  # whole numbers below 2^53: exact in any order
+    return total
