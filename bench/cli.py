@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bench import __version__
-from bench.errors import BadSuite, UnknownName, UserError
+from bench.errors import BadScores, BadSuite, UnknownName, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -307,49 +307,64 @@ def _table(folder: Path) -> str:
 @app.command()
 def score(
     protocol: Annotated[
-        str, typer.Option(metavar="NAME[:k=v,...]", help="The definition; see 'bench list protocols'.")
+        list[str],
+        typer.Option(metavar="NAME[:k=v,...]", help="The definitions; see 'bench list protocols'. Repeatable, or a,b."),
     ],
-    labels: Annotated[Path, typer.Option(help="Folder of PNG labels: 0, 1, 255, or train ids.")],
+    labels: Annotated[Path | None, typer.Option(help="Folder of PNG labels: 0, 1, 255, or train ids.")] = None,
+    pair: Annotated[str, typer.Option(metavar="PATTERN", help="How its files are named.")] = "{id}.png",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:k=v,...]", help="Instead of --labels: frames of a data set. Repeatable, or a,b."),
+    ] = None,
     scores: Annotated[
-        Path | None, typer.Option(help="Folder of .npy or .npz maps, or a spool; higher is suspicious.")
+        Path | None, typer.Option(help="Folder or .zip of maps, in any layout of docs/score.md; higher is suspicious.")
     ] = None,
-    predictions: Annotated[
-        Path | None, typer.Option(help="Folder of class maps, where the protocol needs them.")
-    ] = None,
+    predictions: Annotated[Path | None, typer.Option(help="The same of class maps, if a protocol needs them.")] = None,
+    resize: Annotated[bool, typer.Option("--resize", help="Upsample smaller maps bilinearly (loads torch).")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Evaluate the frames with a map.")] = False,
+    definitions: Annotated[
+        bool, typer.Option("--definitions", help="Add every definition of FPR95 and AP in use, side by side.")
+    ] = False,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples; 0 for no interval.")] = 1000,
     budget: Annotated[int, typer.Option(min=2**16, help="Bytes of exact keys before counts are certified.")] = 2**30,
 ) -> None:
-    """Evaluate score maps made elsewhere, paired with their labels by file name."""
-    from bench import evaluate
-    from bench.api import Undefined
+    """Evaluate score maps made elsewhere, matched to labelled frames by file name."""
+    from bench import evaluate, score_text
+    from bench.labelled import Folder, Frames, Published
 
-    name, params = _named(protocol, "--protocol")
-    definition = evaluate.protocol_named(name, params)
-    found = evaluate.evaluate(definition, scores, labels, predictions, seed=seed, resamples=bootstrap, budget=budget)
-    if format_ == "json":
-        figures = {name: asdict(figure) for name, figure in found.figures.items()}
-        text = {"schema": 1, "protocol": found.protocol, "evaluator": f"{found.protocol} {found.version}"}
-        typer.echo(
-            json.dumps(
-                {**text, "images": found.images, "pixels": found.pixels, "metrics": figures, "notes": found.notes},
-                indent=1,
-            )
-        )
-        return
-    typer.echo(
-        f"{found.protocol}, {found.images} images, " + ", ".join(f"{n} {c} pixels" for c, n in found.pixels.items())
+    if (labels is None) == (not dataset):
+        raise BadScores("say what the maps are held against: either --labels FOLDER or --dataset NAME")
+    protocols = [evaluate.protocol_named(*named) for named in _several(protocol, "--protocol")]
+    sets: list[Frames] = [Published.named(*named) for named in _several(dataset or [], "--dataset")]
+    if labels is not None:
+        sets = [Folder(labels, pair)]
+    options = evaluate.Options(
+        seed=seed,
+        resamples=bootstrap,
+        budget=budget,
+        resize=resize,
+        allow_missing=allow_missing,
+        definitions=definitions,
     )
-    for metric, figure in found.figures.items():
-        if isinstance(figure, Undefined):
-            typer.echo(f"  {metric:<18} n/a  {figure.reason}")
-            continue
-        interval = f"  [{figure.lo:.6g}, {figure.hi:.6g}]" if figure.lo is not None and figure.hi is not None else ""
-        certified = f" ± {figure.err:.1e}" if figure.err else ""
-        typer.echo(f"  {metric:<18} {figure.value:.6g}{certified}{interval}")
-    for note in found.notes:
-        typer.echo(f"note: {note}")
+    found = evaluate.score(protocols, sets, scores, predictions, options)
+    if format_ == "json":
+        typer.echo(json.dumps(score_text.record(found), indent=1, allow_nan=False))
+    else:
+        typer.echo("\n".join(score_text.lines(found)))
+
+
+def _several(texts: Sequence[str], where: str) -> list[tuple[str, dict[str, Any]]]:
+    """``a,b:k=v,l=w`` given once or often; a part with '=' and without a name before it is a parameter of the last."""
+    named: list[str] = []
+    for part in (part for text in texts for part in _split(text)):
+        name, equals, _ = part.partition("=")
+        if named and equals and ":" not in name:
+            named[-1] += f",{part}"
+        else:
+            named.append(part.strip())
+    return [_named(text, where) for text in named]
 
 
 @new.command("method")

@@ -30,7 +30,21 @@ ABOVE = {  # module: what it may import of ours
     "bench.summary": {"bench.api", "bench.store"},
     "bench.slices": LEAVES | {"bench.metrics"},
     "bench.compare": LEAVES | {"bench.store"},
-    "bench.evaluate": READERS | {"bench.intervals", "bench.metrics", "bench.registry"},
+    "bench.score_files": LEAVES | {"bench.scoring"},  # late: only what is upsampled needs torch
+    "bench.labelled": READERS | {"bench.registry"},
+    "bench.lint": LEAVES,
+    "bench.definitions": LEAVES | {"bench.metrics"},
+    "bench.evaluate": LEAVES
+    | {
+        "bench.definitions",
+        "bench.intervals",
+        "bench.labelled",
+        "bench.lint",
+        "bench.metrics",
+        "bench.registry",
+        "bench.score_files",
+    },
+    "bench.score_text": LEAVES | {"bench.definitions", "bench.evaluate", "bench.registry"},
     "bench.fitting": READERS | {"bench.inference", "bench.loading", "bench.numerics", "bench.registry", "bench.suite"},
     "bench.shards": READERS
     | {

@@ -1,0 +1,226 @@
+"""Every definition of FPR95 and AP: by hand, against numbers from elsewhere, and inside certified bounds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import definitions, evaluate
+from bench.api import Sample, Undefined, Value
+from bench.cli import main
+from bench.definitions import POOLINGS, RANKED, RULES, Spread
+from bench.errors import BadScores
+from bench.labelled import Folder
+from bench.metrics import per_image, ranking
+from bench.metrics.protocols import Anomaly, Fishyscapes, MeanIoU, StreetHazards
+from bench.metrics.tally import Tally, key_pixels
+
+BOARDS = Path(__file__).parent / "fixtures" / "leaderboards"
+VARIANTS = json.loads((BOARDS / "metric_variants_not_official.json").read_text())["cases"]
+NAMES = {
+    "fpr95_first pooled": "fpr95_first_ge",
+    "fpr95_interpolated pooled": "fpr95_linear_interp",
+    "fpr95_closest pooled": "fpr95_closest_recall",
+    "ap_step pooled": "ap_step",
+    "ap_trapezoid pooled": "auprc_trapezoid",
+    "ap_step images": "mean_over_images_ap_step",
+    "fpr95_closest images": "mean_over_images_fpr95_closest_recall",
+}
+
+
+def sample(index, truth):
+    return Sample(f"f{index}", truth.shape, lambda: np.zeros((1, 1, 3), np.uint8), anomaly=truth)
+
+
+def read(frames, *, by_image=False, fold=False):
+    """What ``bench score --definitions`` computes, from (score, truth) of each frame."""
+    protocol = Spread(Fishyscapes(), by_image=by_image)
+    tally, rows = Tally(3), {}
+    if fold:
+        tally.fold()
+    for index, (score, truth) in enumerate(frames):
+        each = sample(index, truth)
+        rows[each.id] = protocol.row(each, None, score)
+        tally.add(key_pixels(protocol.seen(score), protocol.categories(each, None), 3))
+    return protocol.read(tally, rows)
+
+
+def load(name):
+    with np.load(BOARDS / "fishyscapes" / f"{name}.npz") as file:
+        count = sum(key.startswith("scores") for key in file)
+        return [
+            (np.squeeze(file[f"scores_{i:03d}"]).astype(np.float32), np.squeeze(file[f"labels_{i:03d}"]))
+            for i in range(count)
+        ]
+
+
+def ranked(score, truth):
+    return per_image.steps(np.float32([score]), np.uint8([truth]))
+
+
+@pytest.mark.parametrize("case", [name for name in VARIANTS if (BOARDS / "fishyscapes" / f"{name}.npz").is_file()])
+def test_variants_of_the_fixtures_to_nine_digits(case):
+    found = read(load(case))
+    for ours, theirs in NAMES.items():
+        assert found[ours].value == pytest.approx(VARIANTS[case][theirs], abs=1e-9), ours
+
+
+def test_the_printed_table_of_the_fixtures():
+    """first, interpolated, closest, step, trapezoid, to four digits."""
+    for name, wanted in (
+        ("fs01_random", (0.5971, 0.5971, 0.6686, 0.3862, 0.3840)),
+        ("fs02_ties", (0.9208, 0.6805, 0.6004, 0.2766, 0.3635)),
+        ("fs03_constant", (1.0, 0.95, 1.0, 0.1214, 0.5607)),
+        ("fs04_one_frame_without_anomaly", (0.5288, 0.5129, 0.5288, 0.2809, 0.2800)),
+    ):
+        found = read(load(name))
+        rules = ("fpr95_first", "fpr95_interpolated", "fpr95_closest", "ap_step", "ap_trapezoid")
+        assert tuple(round(found[f"{rule} pooled"].value, 4) for rule in rules) == wanted
+
+
+def test_exactly_95_percent_tells_the_rules_apart():
+    # 20 positives, 19 of them on top, then 6 of 10 negatives, the last positive, 4 negatives: TPR is .95 from FPR 0 to
+    # FPR .6, where it becomes 1. ">= .95" takes the first of these points, "closest" the last, "> .95" the one after;
+    # interpolation takes the last one too.
+    truth = [1] * 19 + [0] * 6 + [1] + [0] * 4
+    found = ranked(list(range(30, 0, -1)), truth)
+    assert definitions.first(found) == Value(0.0)
+    assert definitions.strict(found) == Value(0.6)
+    assert definitions.closest(found) == Value(0.6)
+    figures = definitions.of_image(found)
+    assert figures["fpr95_interpolated"] == pytest.approx(0.6)
+    assert figures["auroc"] == pytest.approx((19 * 10 + 4) / 200)
+
+
+def test_closest_may_lie_below_95_percent():
+    # 10 positives: TPR .9 at FPR 0 and 1 at FPR 1. Both are .05 away in exact numbers; in floating point .9 is nearer.
+    assert abs(0.9 - 0.95) < abs(1.0 - 0.95)
+    found = ranked([*range(20, 11, -1), 5, 4, 3], [1] * 9 + [0, 0, 1])
+    assert definitions.first(found) == Value(1.0) and definitions.closest(found) == Value(1.0)
+    assert definitions.closest(ranked([*range(20, 0, -1)], [1] * 18 + [0, 1])).value == 1.0  # 18/19 = .947
+    # 19 positives, 18 of them first: the second negative comes after TPR 1 and is no alarm any more.
+    assert definitions.closest(ranked([*range(21, 0, -1)], [1] * 18 + [0, 1, 0])).value == 0.5
+
+
+def test_clean_frames_add_negatives_alone():
+    ramp = np.float32([[0, 1, 2, 3]])
+    frames = [(ramp, np.uint8([[0, 0, 0, 1]])), (ramp + 1, np.uint8([[0, 0, 0, 0]]))]
+    found = read(frames)
+    # With the clean frame the positive of score 3 has one negative (4) above it and one (3) beside it, of seven.
+    assert found["fpr95_first pooled"] == Value(2 / 7) and found["fpr95_first no_clean"] == Value(0.0)
+    assert found["ap_step pooled"] == Value(1 / 3) and found["ap_step no_clean"] == Value(1.0)
+    assert found["ap_step images"] == Value(1.0), "the clean frame has no figure of its own"
+
+
+def test_scaling_by_image_moves_images_against_each_other():
+    frames = [
+        (np.float32([[0, 1, 2, 10]]), np.uint8([[0, 0, 0, 1]])),
+        (np.float32([[0, 0.1, 0.2, 0.3]]), np.uint8([[0, 0, 0, 0]])),
+    ]
+    assert read(frames)["fpr95_first pooled"] == Value(0.0)
+    assert read(frames, by_image=True)["fpr95_first scaled"] == Value(1 / 7)  # .3 became 1, as 10 did
+
+
+def test_scaled_is_zero_to_one_and_keeps_the_order():
+    score = np.float32([[3, -np.inf, 5], [4, np.inf, 3]])
+    assert np.array_equal(definitions.scaled(score), np.float32([[0, -np.inf, 1], [0.5, np.inf, 0]]))
+    assert np.array_equal(definitions.scaled(np.full((2, 2), 7, np.float32)), np.zeros((2, 2), np.float32))
+    assert np.array_equal(definitions.scaled(np.full((1, 2), np.inf, np.float32)), np.full((1, 2), np.inf, np.float32))
+
+
+def test_the_histogram_wants_scores_from_0_to_1():
+    rng = np.random.RandomState(0)
+    truth = (rng.random_sample((30, 30)) < 0.2).astype(np.uint8)
+    score = (rng.random_sample((30, 30)) / 2 + truth / 3).astype(np.float32)
+    inside, outside = read([(score, truth)]), read([(score + 7, truth)])
+    assert abs(inside["fpr95_histogram pooled"].value - inside["fpr95_closest pooled"].value) < 0.05
+    assert outside["fpr95_histogram pooled"] == Undefined("no score of one side lies in [0, 1]")
+    assert isinstance(read([(score + 7, truth)], by_image=True)["fpr95_histogram scaled"], Value)
+
+
+def test_the_mean_over_images_is_that_of_streethazards():
+    rng = np.random.RandomState(3)
+    frames = []
+    for _ in range(5):
+        truth = (rng.random_sample((20, 20)) < 0.1).astype(np.uint8)
+        frames.append((np.round(rng.random_sample((20, 20)) * 40 + 9 * truth).astype(np.float32), truth))
+    theirs = StreetHazards()
+    rows = {f"f{i}": theirs.row(sample(i, truth), None, score) for i, (score, truth) in enumerate(frames)}
+    wanted, found = theirs.read(None, rows), read(frames)
+    for ours, name in (("auroc", "auroc"), ("ap_step", "ap"), ("fpr95_closest", "fpr95")):
+        assert found[f"{ours} images"] == wanted[name]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("positives", [19, 20, 21, 400])
+def test_certified_figures_hold_the_exact_ones(seed, positives):
+    rng = np.random.RandomState(seed)
+    truth = np.zeros(2000, np.uint8)
+    truth[rng.permutation(2000)[:positives]] = 1
+    # Scores that share their leading 24 bits and differ in the last 8.
+    score = (np.round(rng.random_sample(2000) * 6 + truth) + 8 + rng.randint(0, 250, 2000) * 2.0**-20).astype(
+        np.float32
+    )
+    frames = [(score.reshape(40, 50), truth.reshape(40, 50))]
+    exact, certified = read(frames), read(frames, fold=True)
+    for name in (f"{rule} {pooling}" for rule in RANKED for pooling in ("pooled", "no_clean")):
+        assert exact[name].err == 0
+        assert abs(exact[name].value - certified[name].value) <= certified[name].err, name
+
+
+def test_one_side_alone_has_no_figure():
+    found = read([(np.zeros((2, 2), np.float32), np.zeros((2, 2), np.uint8))])
+    assert {figure.reason for name, figure in found.items() if name.split()[0] in RANKED} == {
+        "no positive pixels", "no pixels", "no image with pixels of both sides",
+    }  # fmt: skip
+
+
+def test_the_metrics_are_what_is_read():
+    frames = load("fs01_random")
+    assert set(Spread.metrics) == {*read(frames), *read(frames, by_image=True)}
+    assert {name.split()[1] for name in Spread.metrics} == set(POOLINGS)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("scores", "labels"):
+        (tmp_path / name).mkdir()
+    for index, (score, truth) in enumerate(load("fs04_one_frame_without_anomaly")):
+        np.save(tmp_path / "scores" / f"{index}.npy", score)
+        Image.fromarray(truth.astype(np.uint8)).save(tmp_path / "labels" / f"{index}.png")
+    return tmp_path
+
+
+def test_the_report_stands_with_its_evaluation(folder, capsys):
+    argv = ["score", "--protocol", "anomaly", "--scores", str(folder / "scores"), "--labels", str(folder / "labels")]
+    assert main([*argv, "--definitions", "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["evaluations"]
+    by = {(entry["rule"], entry["pooling"]): entry for entry in found["definitions"]}
+    assert len(by) == len(Spread.metrics)
+    assert by["fpr95_first", "pooled"]["value"] == found["metrics"]["fpr95"]["value"]
+    assert by["fpr95_strict", "pooled"]["used_by"] == "RbA, DenseHybrid"
+    assert by["fpr95_interpolated", "pooled"]["value"] == pytest.approx(0.5129490392648286, abs=1e-9)
+    assert by["ap_trapezoid", "pooled"]["value"] == pytest.approx(0.2799969049768246, abs=1e-9)
+    assert main([*argv, "--definitions"]) == 0
+    said = capsys.readouterr().out
+    (row,) = (line for line in said.splitlines() if line.startswith("    FPR95, point with the TPR closest to 0.95  "))
+    assert row.split()[-4:][0] == "52.88" and row.split()[-1] == "47.17"
+    assert "FPR95 of these maps: " in said and "RbA, DenseHybrid" in said
+
+
+def test_the_report_of_a_run_is_that_of_the_pure_functions(folder):
+    options = evaluate.Options(resamples=0, definitions=True)
+    report = evaluate.score([Anomaly()], [Folder(folder / "labels")], folder / "scores", None, options)
+    frames = load("fs04_one_frame_without_anomaly")
+    wanted = {**read(frames), **read(frames, by_image=True)}
+    assert {f"{one.rule} {one.pooling}": one.figure for one in report.evaluations[0].definitions} == wanted
+    with pytest.raises(BadScores, match="--definitions needs a protocol that ranks two sides"):
+        evaluate.score([MeanIoU()], [Folder(folder / "labels")], None, folder / "labels", options)
+
+
+def test_every_rule_says_who_uses_it():
+    for rule in RULES.values():
+        assert rule.used_by and set(rule.used_by) <= set(POOLINGS)
+    assert set(RANKED) <= set(RULES) and "fpr95" in ranking.METRICS
