@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         formatted = getattr(error, "format_message", None)
         message = formatted() if formatted else str(error)
-        if message:  # empty where the help was all there was to say
+        if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help itself
+            _say(message)
+        else:
             _say(f"bench: {message} Try 'bench --help'.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
@@ -179,7 +181,7 @@ def list_(kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.
     from bench.suite import shipped
 
     if kind not in KINDS:
-        raise UnknownName("list", kind, KINDS, "bench list")
+        raise UnknownName("kind", kind, KINDS, "bench list")
     if kind == "suites":
         rows = [(name, _first_comment(path)) for name, path in shipped().items()]
     else:
@@ -288,12 +290,12 @@ def _write_report(folder: Path, format_: str, out: Path | None = None) -> Path:
 
 
 def _rendered(folder: Path, format_: str) -> str:
-    from bench import store, summary
+    from bench import operating, store, summary
     from bench.reports import html, markdown
 
     found = store.read_run(folder)
     render: Callable[..., str] = html.render if format_ == "html" else markdown.render
-    return render(found, summary.compute(found))
+    return render(found, summary.compute(found) + operating.compute(found))
 
 
 def _table(folder: Path) -> str:

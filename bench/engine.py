@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bench
-from bench import fitting, inference, metrics, numerics, registry, scoring, shards, slices, store, summary
+from bench import fitting, inference, metrics, numerics, operating, registry, scoring, shards, slices, store, summary
 from bench.api import Dataset, Method, Protocol, Row, SegModel, Undefined
 from bench.errors import MissingData, NotFitted
 from bench.executors.local import Local
@@ -150,13 +150,14 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
         finally:
             executor.close()
         finished = store.read_run(run_dir)
-        store.write_json(run_dir / "summaries.json", summary.compute(finished))
+        store.write_json(run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
 
 
 def plan_of(suite: Suite) -> Plan:
     rules = tuple(rule.model_dump() for rule in suite.summaries)
-    keys, cells = tuple(cell.key for cell in suite.cells), tuple(cell.labels() for cell in suite.cells)
-    return Plan(suite.name, suite.title, suite.note, keys, rules, cells)
+    keys, cells = tuple(cell.key for cell in suite.planned), tuple(cell.labels() for cell in suite.planned)
+    points = tuple(rule.model_dump() for rule in suite.operating_points)
+    return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points)
 
 
 def _run(
@@ -164,8 +165,8 @@ def _run(
 ) -> Iterator[Result]:
     groups: dict[tuple[Ref, Ref], list[Job]] = {}
     for cell in suite.cells:
-        job = _job(cell, checked, how, options)
-        if _fresh(run_dir, job, checked.refused.get(job.key)):
+        job = _job(cell, checked, how, options, run_dir)
+        if _fresh(run_dir, job, checked.refused.get(job.key)) and not _lacks_maps(run_dir, job, checked, options):
             continue
         if reason := checked.refused.get(job.key):
             result = _not_applicable(job, reason, options, how)
@@ -180,7 +181,7 @@ def _run(
         yield from _pass(run_dir, model, dataset, jobs, how, options, executor, reporter)
 
 
-def _job(cell: Cell, checked: Checked, how: Numerics, options: Options) -> Job:
+def _job(cell: Cell, checked: Checked, how: Numerics, options: Options, run_dir: Path) -> Job:
     count = checked.datasets[cell.dataset].count
     images = min(options.limit or count, count)
     protocol: Protocol = cell.protocol.build()
@@ -196,7 +197,20 @@ def _job(cell: Cell, checked: Checked, how: Numerics, options: Options) -> Job:
         depends["method"] = registry.digest("method", cell.method.name)
         if cell.method.fit:
             depends["fitted"] = fitting.key_of(_origin(cell, checked, how))
-    return Job(cell, cell.key, protocol, depends, images, images < count)
+    job = Job(cell, cell.key, protocol, depends, images, images < count)
+    if cell.method and (protocol.second_phase or options.keep_maps):
+        refs = (cell.model, cell.dataset, cell.method)
+        folder = store.spool_folder(run_dir, [(ref.label, str(ref.spelled())) for ref in refs], protocol.spool)
+        job.spool = str(folder.relative_to(run_dir))
+    return job
+
+
+def _lacks_maps(run_dir: Path, job: Job, checked: Checked, options: Options) -> bool:
+    """Whether maps are asked for that a finished cell did not leave behind."""
+    if not options.keep_maps or not job.spool or job.key in checked.refused:
+        return False
+    ids = checked.datasets[job.cell.dataset].ids()[: job.images]
+    return not all((run_dir / job.spool / "scores" / f"{sample}.npy").is_file() for sample in ids)
 
 
 def _origin(cell: Cell, checked: Checked, how: Numerics) -> dict[str, Any]:
@@ -259,10 +273,6 @@ def _pass(
     reporter: Reporter,
 ) -> Iterator[Result]:
     """Go over one data set with one network, for all cells that want it."""
-    for job in jobs:
-        if (job.protocol.second_phase or options.keep_maps) and job.cell.method:
-            labels = (model.label, dataset.label, job.cell.method.label, job.protocol.spool)
-            job.spool = str(store.spool_folder(run_dir, labels).relative_to(run_dir))
     ranges = _ranges(jobs[0].images, options.shard or _shard_size(dataset))
     reporter.stage(f"{model.label} on {dataset.label}")
     _phase(1, run_dir, model, dataset, jobs, ranges, how, options, executor, reporter)
@@ -427,6 +437,9 @@ def _finish(run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], how: Num
         images = slices.by_image(job.protocol, rows)
     pixels = {}
     arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}
+    bins = ("bins", "bin_counts", "bin_bits")
+    if tally is not None:  # what a threshold from elsewhere is judged by, and how surely
+        arrays |= store.pack_rows({sample: {name: row[name] for name in bins} for sample, row in rows.items()})
     arrays |= images
     if tally is not None:
         counts = tally.counts()

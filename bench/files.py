@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from bench.errors import CannotWrite, MissingData
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
 def home() -> Path:
@@ -87,6 +87,8 @@ def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
     A full disk or a folder without write permission is a CannotWrite, and the draft is removed.
     """
+    if path.exists() and not path.is_file():  # a rename would put a file in the place of a device or a folder
+        raise CannotWrite(f"{path} is no regular file; choose another place with --out")
     draft = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

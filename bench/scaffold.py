@@ -18,7 +18,7 @@ from bench.api import Method, Prediction, State
 
 
 class {cls}(Method):
-    """Score = 1 - margin between the two largest logits, squashed; higher is more suspicious. Say your formula here."""
+    """Score = sigmoid(second largest - largest logit): 1/2 where the two are equal, towards 0 as one leads."""
 
     name = "{name}"
     source = "the paper, its arXiv number and the section with the formula"

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bench import fitting, inference, numerics, store
 from bench.api import Dataset, Labels, Method, Prediction, Protocol, Row, Sample, Scored, Scores, SegModel, State, View
@@ -81,7 +80,7 @@ def path_of(run: Path, key: str, start: int, stop: int, phase: int) -> Path:
 def write(path: Path, shard: Shard) -> None:
     header = {"stamp": shard.stamp, "seconds": shard.seconds, "memory_mb": shard.memory_mb, "ids": list(shard.rows)}
     header["about"] = shard.about
-    arrays = {"header": np.array(json.dumps(header)), **_packed(shard.rows)}
+    arrays = {"header": np.array(json.dumps(header)), **store.pack_rows(shard.rows)}
     if shard.tally is not None:
         arrays |= {f"tally.{name}": array for name, array in shard.tally.arrays().items()}
     store.write_arrays(path, arrays)
@@ -91,7 +90,9 @@ def read(path: Path) -> Shard:
     with store.load_arrays(path) as arrays:
         header = json.loads(str(arrays["header"]))
         counted = {name.removeprefix("tally."): arrays[name] for name in arrays.files if name.startswith("tally.")}
-        rows = _unpacked(header["ids"], {name: arrays[name] for name in arrays.files if name.startswith("row.")})
+        rows = store.unpack_rows(
+            header["ids"], {name: arrays[name] for name in arrays.files if name.startswith("row.")}
+        )
     tally = Tally.from_arrays(counted) if counted else None
     return Shard(header["stamp"], tally, rows, header["seconds"], header["memory_mb"], header["about"])
 
@@ -101,32 +102,6 @@ def stamp_of(path: Path) -> tuple[str, list[str]]:
     with store.load_arrays(path) as arrays:
         header = json.loads(str(arrays["header"]))
         return header["stamp"], header["ids"]
-
-
-def _packed(rows: Mapping[str, Row]) -> dict[str, NDArray[Any]]:
-    """Rows as few arrays: a field of every image one after the other, and where each begins."""
-    packed: dict[str, NDArray[Any]] = {}
-    names = next(iter(rows.values())).keys() if rows else ()
-    for name in names:
-        parts = [np.asarray(row[name]) for row in rows.values()]
-        scalar = parts[0].ndim == 0
-        parts = [part.reshape(1) for part in parts] if scalar else parts
-        ends = np.cumsum([len(part) for part in parts])
-        packed |= {
-            f"row.{name}": np.concatenate(parts),
-            f"row.{name}.ends": ends,
-            f"row.{name}.scalar": np.array(scalar),
-        }
-    return packed
-
-
-def _unpacked(ids: Sequence[str], packed: Mapping[str, NDArray[Any]]) -> dict[str, Row]:
-    rows: dict[str, dict[str, NDArray[Any]]] = {sample: {} for sample in ids}
-    for name in [name for name in packed if f"{name}.ends" in packed]:
-        parts = np.split(packed[name], packed[f"{name}.ends"][:-1])
-        for sample, part in zip(ids, parts, strict=True):
-            rows[sample][name.removeprefix("row.")] = part.reshape(()) if packed[f"{name}.scalar"] else part
-    return dict(rows)
 
 
 class Clock:

@@ -15,6 +15,7 @@ schema.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import files
-from bench.api import Metric, Undefined, Value
+from bench.api import Metric, Row, Undefined, Value
 from bench.errors import MissingData, RunInUse
 
 SCHEMA = 1  # of a result; raised with every change of shape
@@ -67,6 +68,7 @@ class Plan:
     keys: tuple[str, ...]
     summaries: tuple[Mapping[str, str], ...] = ()
     cells: tuple[Mapping[str, str], ...] = ()  # labels by axis, in the same order
+    operating_points: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def counts_path(run: Path, key: str) -> Path:
 
 def write_result(run: Path, result: Result, arrays: Arrays) -> None:
     """Counts first: a cell is finished when its JSON is there."""
-    write_arrays(counts_path(run, result.key), arrays)
+    with files.writing(counts_path(run, result.key)) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     write_json(result_path(run, result.key), {"schema": SCHEMA} | asdict(result))
 
 
@@ -155,7 +158,13 @@ def read_run(path: Path) -> Run:
     raw = read_json(path / "run.json")
     try:
         plan = Plan(
-            raw["name"], raw["title"], raw["note"], tuple(raw["keys"]), tuple(raw["summaries"]), tuple(raw["cells"])
+            raw["name"],
+            raw["title"],
+            raw["note"],
+            tuple(raw["keys"]),
+            tuple(raw["summaries"]),
+            tuple(raw["cells"]),
+            tuple(raw.get("operating_points", ())),
         )
     except (KeyError, TypeError) as error:
         raise MissingData(f"{path / 'run.json'} is not a plan of this program: {error}") from None
@@ -193,14 +202,48 @@ def load_arrays(path: Path) -> Any:
         raise MissingData(f"{path} cannot be read: {error}; delete it and run the suite again") from None
 
 
+def pack_rows(rows: Mapping[str, Row]) -> dict[str, NDArray[Any]]:
+    """Rows as few arrays: a field of every image one after the other, and where each begins."""
+    packed: dict[str, NDArray[Any]] = {}
+    names = next(iter(rows.values())).keys() if rows else ()
+    for name in names:
+        parts = [np.asarray(row[name]) for row in rows.values()]
+        scalar = parts[0].ndim == 0
+        parts = [part.reshape(1) for part in parts] if scalar else parts
+        ends = np.cumsum([len(part) for part in parts])
+        packed |= {
+            f"row.{name}": np.concatenate(parts),
+            f"row.{name}.ends": ends,
+            f"row.{name}.scalar": np.array(scalar),
+        }
+    return packed
+
+
+def unpack_rows(ids: Sequence[str], packed: Mapping[str, NDArray[Any]]) -> dict[str, Row]:
+    rows: dict[str, dict[str, NDArray[Any]]] = {sample: {} for sample in ids}
+    for name in [name for name in packed if f"{name}.ends" in packed]:
+        parts = np.split(packed[name], packed[f"{name}.ends"][:-1])
+        for sample, part in zip(ids, parts, strict=True):
+            rows[sample][name.removeprefix("row.")] = part.reshape(()) if packed[f"{name}.scalar"] else part
+    return dict(rows)
+
+
 def write_map(path: Path, array: NDArray[Any]) -> None:
     with files.writing(path) as file:
         np.save(file, array, allow_pickle=False)
 
 
-def spool_folder(run: Path, labels: Sequence[str]) -> Path:
-    """The folder of one model, data set and method; ``labels`` are made safe for a file system."""
-    return run.joinpath("spool", *("".join(c if c.isalnum() or c in "-_.=" else "+" for c in part) for part in labels))
+def spool_folder(run: Path, names: Sequence[tuple[str, str]], dtype: str) -> Path:
+    """The folder of one model, data set and method, each given by its label and its full identity.
+
+    What a file system may not like is replaced, and then a digest of the identity keeps different things apart.
+    """
+    return run.joinpath("spool", *(_safe(label, identity) for label, identity in names), dtype)
+
+
+def _safe(label: str, identity: str) -> str:
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in label).strip(".")
+    return plain if plain == label else f"{plain}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def drop_work(run: Path, key: str) -> None:

@@ -38,6 +38,15 @@ class SummaryRule(Section):
     dataset: str = "*"
 
 
+class PointRule(Section):
+    """A threshold chosen on one data set of the suite and carried to the others, per model and method."""
+
+    name: str
+    protocol: Literal["anomaly", "misclassification"]
+    calibrate: str  # name or label of a data set; never judged itself
+    rule: Literal["tpr95", "fpr05", "best_f1"] = "tpr95"
+
+
 class NumericsRule(Section):
     """How the arithmetic is done. ``auto`` takes the GPU where there is one."""
 
@@ -48,6 +57,7 @@ class NumericsRule(Section):
 class SuiteFile(Section):
     """The grammar of a suite."""
 
+    name: str = ""  # of the run; the file's own without it
     title: str = ""
     note: str = ""
     protocols: list[Entry] = Field(min_length=1)
@@ -62,6 +72,7 @@ class SuiteFile(Section):
     resample: Literal["images", "groups"] = "images"  # groups: whole drives or sequences, whose images are alike
     numerics: NumericsRule = NumericsRule()
     summaries: list[SummaryRule] = []
+    operating_points: list[PointRule] = []
 
 
 @dataclass(frozen=True)
@@ -133,11 +144,13 @@ class Suite:
     """A name, the cells it expands to, and what is said about all of them."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Cell, ...]  # to run now
+    planned: tuple[Cell, ...]  # all of the suite
     title: str
     note: str
     numerics: NumericsRule
     summaries: tuple[SummaryRule, ...]
+    operating_points: tuple[PointRule, ...]
     text: str  # a suite file that gives the same cells from any folder
 
     def only(self, patterns: Mapping[str, str]) -> Suite:
@@ -158,8 +171,10 @@ class Suite:
             )
 
         cells = tuple(cell for cell in self.cells if kept(cell))
-        if not cells:
-            wanted = ", ".join(f"{axis}={pattern}" for axis, pattern in patterns.items())
+        # A cell without a method stays whatever is asked of methods, but a pattern that matches nothing is a typo.
+        idle = [a for a in patterns if a != "cell" and not any(ref for cell in cells if (ref := cell.refs()[a]))]
+        if not cells or idle:
+            wanted = ", ".join(f"{axis}={patterns[axis]}" for axis in idle or patterns)
             raise BadSuite(f"{self.name}: no cell matches --only {wanted}")
         return replace(self, cells=cells)
 
@@ -185,7 +200,7 @@ def locate(name: str) -> Path:
         return known[path.stem]
     if path.suffix or len(path.parts) > 1:
         raise BadSuite(f"{name}: no such file; shipped suites: {', '.join(known)}")
-    raise UnknownName("suite", name, known, "bench")
+    raise UnknownName("suite", name, known, "bench run")
 
 
 def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> Suite:
@@ -205,17 +220,23 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
         raise BadSuite(f"{path}: wanted a mapping with the keys {', '.join(SuiteFile.model_fields)}")
     file = _parse(raw | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
     axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), path)) for axis in AXES}
+    _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
-    text: dict[str, Any] = {"title": file.title, "note": file.note}
+    name = file.name or path.stem
+    text: dict[str, Any] = {"name": name, "title": file.title, "note": file.note}
     text |= {f"{axis}s": [_entry(ref) for ref in refs] for axis, refs in axes.items()}
-    text |= file.model_dump(include={"seed", "budget", "bootstrap", "resample", "numerics", "summaries"})
+    text |= file.model_dump(
+        include={"seed", "budget", "bootstrap", "resample", "numerics", "summaries", "operating_points"}
+    )
     return Suite(
-        path.stem,
+        name,
+        cells,
         cells,
         file.title,
         file.note,
         file.numerics,
         tuple(file.summaries),
+        tuple(file.operating_points),
         yaml.safe_dump(text, sort_keys=False),
     )
 
@@ -228,7 +249,11 @@ def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         place = [str(part) for part in first["loc"]]
         if first["type"] == "extra_forbidden":
-            parts: dict[str, type[Section]] = {"numerics": NumericsRule, "summaries": SummaryRule}
+            parts: dict[str, type[Section]] = {
+                "numerics": NumericsRule,
+                "summaries": SummaryRule,
+                "operating_points": PointRule,
+            }
             owner = parts.get(place[0], SuiteFile)
             raise UnknownName("key", place[-1], owner.model_fields, str(path)) from None
         if first["type"] == "missing":
@@ -236,6 +261,19 @@ def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
         if first["type"] == "list_type":
             raise BadSuite(f"{path}: {place[0]}: {first['input']!r} must be a list, even of one") from None
         raise BadSuite(f"{path}: {'.'.join(place)} is {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
+    """Two things of one label could not be told apart, on a page or in a spool."""
+    for axis, refs in axes.items():
+        seen: dict[str, Ref] = {}
+        for ref in refs:
+            if seen.setdefault(ref.label, ref) != ref:
+                raise BadSuite(f"{path}: two {axis}s have the label {ref.label!r}; give each its own")
+    protocols = {ref.name for ref in axes["protocol"]}
+    for ref in axes["dataset"]:
+        if ref.protocols and protocols.isdisjoint(ref.protocols):
+            raise BadSuite(f"{path}: {ref.label} is for {', '.join(ref.protocols)}, which the suite does not list")
 
 
 def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Iterator[Cell]:

@@ -125,6 +125,7 @@ class Summary:
     cells: int
     of: int
     reason: str | None
+    defined: Metric  # by the entry itself, where no protocol of the run has such a figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ class SummaryTable:
     metrics: Mapping[str, Metric]
     lines: tuple[SummaryLine, ...]
     notes: tuple[str, ...]  # why figures are undefined
+    own: tuple[Metric, ...]  # those that no protocol of the run defines
 
     def note(self, summary: Summary | None) -> int | None:
         """Find the number of a figure's footnote, from 1."""
@@ -334,10 +336,10 @@ def pair(result: Result) -> str:
 
 def _summary(entry: Mapping[str, Any]) -> Summary:
     try:
-        return Summary(
-            **{field.name: entry[field.name] for field in fields(Summary) if field.name != "method"}
-            | {"method": entry.get("method")}
-        )
+        given = {field.name: entry[field.name] for field in fields(Summary) if field.name not in {"method", "defined"}}
+        definition = str(entry.get("definition") or "no result defines it yet")
+        defined = Metric(str(entry.get("title") or entry["metric"]), definition, entry.get("better", "higher"))
+        return Summary(**given, method=entry.get("method"), defined=defined)
     except (KeyError, TypeError) as error:
         raise MissingData(f"summaries.json: {entry!r} is not a summary of this program: {error}") from None
 
@@ -353,7 +355,8 @@ def _summary_table(run: Run, name: str, protocol: str, summaries: Sequence[Summa
     asked = {summary.metric for summary in summaries}
     metrics = {metric: known[metric] for metric in known if metric in asked}
     for summary in summaries:
-        metrics.setdefault(summary.metric, Metric(summary.metric, "no result defines it yet"))
+        metrics.setdefault(summary.metric, summary.defined)
+    own = tuple(metrics[metric] for metric in metrics if metric not in known)
     rows: dict[tuple[str, str | None], dict[str, Summary]] = {}
     for summary in summaries:
         rows.setdefault((summary.model, summary.method), {})[summary.metric] = summary
@@ -364,7 +367,7 @@ def _summary_table(run: Run, name: str, protocol: str, summaries: Sequence[Summa
     ranking = next(iter(metrics.values()))
     lines.sort(key=lambda line: _worth(line, ranking))
     reasons = dict.fromkeys(reason for line in lines for reason in map(_reason, line.summaries) if reason is not None)
-    return SummaryTable(name, protocol, metrics, tuple(lines), tuple(reasons))
+    return SummaryTable(name, protocol, metrics, tuple(lines), tuple(reasons), own)
 
 
 def _worth(line: SummaryLine, ranking: Metric) -> tuple[bool, float]:

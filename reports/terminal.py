@@ -115,11 +115,14 @@ def _sliced(row: Mapping[str, Any]) -> str:
 def differences(found: Sequence[Any]) -> str:
     """A line per pair of cells and metric, as ``bench.compare.compare`` has them. A star marks a clear difference."""
     lines = []
+    several = len({(one.first, one.second) for one in found}) > 1
     for one in found:
         between = None if one.lo is None or one.hi is None else f"[{one.lo:+.4f}, {one.hi:+.4f}]"
+        pair = {"which": f"{one.first} / {one.second}"} if several else {}
         lines.append(
             {
                 "cell": one.cell,
+                **pair,
                 "metric": one.metric,
                 "A": "n/a" if one.one is None else f"{one.one:.4f}",
                 "B": "n/a" if one.other is None else f"{one.other:.4f}",

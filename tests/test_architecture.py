@@ -29,6 +29,7 @@ ABOVE = {  # module: what it may import of ours
     "bench.records": {"bench.api", "bench.store"},
     "bench.summary": {"bench.api", "bench.store"},
     "bench.slices": LEAVES | {"bench.metrics"},
+    "bench.operating": LEAVES | {"bench.intervals", "bench.metrics", "bench.registry", "bench.store"},
     "bench.compare": LEAVES | {"bench.store"},
     "bench.score_files": LEAVES | {"bench.scoring"},  # late: only what is upsampled needs torch
     "bench.labelled": READERS | {"bench.registry"},

@@ -32,7 +32,7 @@ def bench(*argv, **how):
 def test_an_unknown_command_or_option_is_one_line(capsys):
     assert refused(capsys, "rnu") == "bench: No such command 'rnu'. Did you mean 'run'? Try 'bench --help'."
     assert "No such option: --ouut" in refused(capsys, "run", "demo", "--ouut", "x")
-    assert "unknown list 'method'; did you mean 'methods'?" in refused(capsys, "list", "method")
+    assert "bench list: unknown kind 'method'; did you mean 'methods'?" in refused(capsys, "list", "method")
 
 
 def test_missing_weights_are_named_before_anything_is_computed(tiny, tmp_path, capsys):
@@ -189,3 +189,17 @@ def test_help_and_score_import_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=CLONE, check=True)
     assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_a_device_is_not_replaced_by_a_file(tiny, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    main(["run", str(tiny), "--out", out, "--only", "method=msp,protocol=anomaly", "--workers", "0"])
+    capsys.readouterr()
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe is no regular file; choose another place" in refused(capsys, "report", out, "--out", tmp_path / "pipe")
+    assert not (tmp_path / "pipe").is_file()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nothing can be made")
+def test_a_place_where_no_folder_can_be_made_is_one_line(tiny, capsys):
+    assert refused(capsys, "run", tiny, "--out", "/proc/run").startswith("bench: /proc/run: cannot be written (")

@@ -257,5 +257,34 @@ def test_summaries_say_how_many_cells_they_stand_on(tiny, tmp_path):
     run(tiny, tmp_path / "run", limit=10, only={"method": "msp"})
     run(tiny, tmp_path / "run", only={"method": "msp"})
     found = json.loads((tmp_path / "run" / "summaries.json").read_text())
-    assert {(entry["cells"], entry["of"]) for entry in found} == {(2, 2)}
-    assert all(entry["lo"] <= entry["value"] <= entry["hi"] for entry in found if entry["metric"] == "auroc")
+    assert {(e["method"], e["cells"], e["of"]) for e in found if e["method"] in {"msp", "entropy"}} == {
+        ("msp", 2, 2),
+        ("entropy", 1, 2),
+    }
+    for entry in (entry for entry in found if entry["metric"] == "auroc"):
+        if entry["method"] == "msp":
+            assert entry["lo"] <= entry["value"] <= entry["hi"]
+        else:
+            assert entry["value"] is None and entry["reason"] == "1 of 2 cells are finished and complete"
+
+
+def test_a_narrowed_run_leaves_the_plan_of_the_whole(tiny, tmp_path):
+    run(tiny, tmp_path / "run", only={"method": "msp", "protocol": "anomaly"})
+    opened = store.read_run(tmp_path / "run")
+    assert len(opened.plan.keys) == 13 and opened.missing == 12 and opened.plan.name == "tiny"
+    again = suites.load(tmp_path / "run" / "suite.yaml")
+    assert again.name == "tiny" and [cell.key for cell in again.cells] == list(opened.plan.keys)
+
+
+def test_maps_asked_for_later_are_made_later(tiny, tmp_path):
+    only = {"method": "msp", "protocol": "anomaly"}
+    run(tiny, tmp_path / "run", only=only)
+    assert not (tmp_path / "run" / "spool").exists()
+    assert len(run(tiny, tmp_path / "run", only=only, keep_maps=True)) == 1
+    assert len(list((tmp_path / "run" / "spool").rglob("scores/*.npy"))) == 10
+    assert run(tiny, tmp_path / "run", only=only, keep_maps=True) == []
+
+
+def test_labels_that_a_file_system_makes_alike_keep_their_maps_apart(tmp_path):
+    folders = {store.spool_folder(tmp_path, [(label, label)], "float16") for label in ("a[b]", "a(b)", "a/b", "../b")}
+    assert len(folders) == 4 and all(folder.parent.parent == tmp_path / "spool" for folder in folders)

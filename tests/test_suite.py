@@ -149,3 +149,24 @@ def test_an_unknown_suite_is_named_with_its_nearest():
 def test_methods_of_the_command_line_replace_those_of_the_suite(tiny):
     suite = suites.load(tiny, {"methods": [{"energy": {"temperature": 3}}]})
     assert {cell.method.label for cell in suite.cells if cell.method} == {"energy[temperature=3]"}
+
+
+def test_two_things_of_one_label_are_refused(tmp_path):
+    for methods in (
+        "[{msp: {label: x}}, {maxlogit: {label: x}}]",
+        "[{energy: {label: e, sweep: {temperature: [1, 2]}}}]",
+    ):
+        with pytest.raises(BadSuite, match=r"two methods have the label '.'; give each its own"):
+            suites.load(write(tmp_path, GOOD.replace("[energy]", methods)))
+
+
+def test_a_data_set_for_no_protocol_of_the_suite_is_refused(tmp_path):
+    text = GOOD.replace("[toytown]", "[{toytown: {protocols: [miou]}}]")
+    with pytest.raises(BadSuite, match="toytown is for miou, which the suite does not list"):
+        suites.load(write(tmp_path, text))
+
+
+def test_a_pattern_that_no_method_matches_is_refused_although_cells_without_a_method_stay(tiny):
+    with pytest.raises(BadSuite, match="no cell matches --only method=nix"):
+        suites.load(tiny).only({"method": "nix"})
+    assert any(cell.method is None for cell in suites.load(tiny).only({"method": "msp"}).cells)

@@ -1,0 +1,115 @@
+"""Thresholds chosen on one data set and carried to another."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bench import operating
+from bench.api import Undefined
+from bench.cli import main
+from bench.metrics.tally import Tally, key_pixels
+
+RULES = """
+operating_points:
+  - {name: tpr95, protocol: misclassification, calibrate: val}
+  - {name: f1, protocol: misclassification, calibrate: val, rule: best_f1}
+"""
+
+
+def counts(pairs, *, fold=False):
+    tally = Tally(2)
+    for score, truth in pairs:
+        tally.add(key_pixels(score, truth, 2))
+    if fold:
+        tally.fold()
+    return tally.counts()
+
+
+def pixels(seed=0):
+    rng = np.random.RandomState(seed)
+    truth = (rng.random_sample((40, 50)) < 0.1).astype(np.uint8)
+    return (np.round(8 * (rng.random_sample(truth.shape) + 0.4 * truth)) / 8).astype(np.float32), truth
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_the_rules_choose_what_they_say(fold):
+    score, truth = pixels()
+    found = counts([(score, truth)], fold=fold)  # eighths survive the fold
+    levels = np.unique(score)
+    tpr = [(score[truth == 1] >= level).mean() for level in levels]
+    fpr = [(score[truth == 0] >= level).mean() for level in levels]
+    assert operating.threshold(found, "tpr95") == max(
+        level for level, rate in zip(levels, tpr, strict=True) if rate >= 0.95
+    )
+    assert operating.threshold(found, "fpr05") == min(
+        level for level, rate in zip(levels, fpr, strict=True) if rate <= 0.05
+    )
+    hits = [((score >= level) & (truth == 1)).sum() for level in levels]
+    f1 = [2 * hit / ((score >= level).sum() + truth.sum()) for hit, level in zip(hits, levels, strict=True)]
+    assert operating.threshold(found, "best_f1") == levels[len(f1) - 1 - int(np.argmax(f1[::-1]))]
+
+
+def test_no_threshold_without_both_kinds_of_pixels():
+    score, truth = pixels()
+    assert operating.threshold(counts([(score, 0 * truth)]), "tpr95") == Undefined("no positive pixels")
+
+
+def test_a_constant_score_has_no_threshold_of_low_fpr():
+    _, truth = pixels()
+    found = operating.threshold(counts([(np.ones(truth.shape, np.float32), truth)]), "fpr05")
+    assert found == Undefined("no threshold keeps the FPR at 0.05 or below")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    from conftest import write_suite
+
+    folder = tmp_path_factory.mktemp("operating")
+    suite = write_suite(folder)
+    text = suite.read_text().replace(
+        "datasets:\n",
+        "datasets:\n"
+        "  - toytown: {split: val, images: 6, height: 32, width: 64, label: val, protocols: [misclassification]}\n",
+    )
+    suite.write_text(text.replace("protocols: [anomaly,", "protocols: [", 1) + RULES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_HOME", str(folder / "home"))
+        only = "protocol=misclassification,method=m*"
+        assert main(["run", str(suite), "--out", str(folder / "run"), "--workers", "0", "--only", only]) == 0
+    return folder / "run"
+
+
+def entries(run):
+    return [entry for entry in json.loads((run / "summaries.json").read_text()) if "definition" in entry]
+
+
+def test_a_threshold_is_carried_to_every_other_data_set_with_an_interval(run):
+    found = entries(run)
+    assert {entry["method"] for entry in found} == {"msp", "maxlogit"}
+    assert {entry["name"].partition(", on ")[0] for entry in found} == {"tpr95", "f1"}
+    assert not any(entry["name"].endswith(", on val") for entry in found), "a data set judged at its own threshold"
+    for entry in found:
+        if entry["metric"] != "threshold":
+            assert 0 <= entry["lo"] <= entry["value"] <= entry["hi"] <= 1
+
+
+def test_the_rates_are_those_of_the_pixels(run):
+    from bench import store
+
+    opened = store.read_run(run)
+    by = {(r.labels["dataset"], r.labels["method"]): r for r in opened.results}
+    (target,) = [r for (dataset, method), r in by.items() if dataset != "val" and method == "maxlogit"]
+    rates = {e["metric"]: e for e in entries(run) if e["method"] == "maxlogit" and e["name"].startswith("tpr95")}
+    arrays = opened.arrays(target)
+    kept = {name.removeprefix("counts."): values for name, values in arrays.items() if name.startswith("counts.")}
+    tallied = Tally.from_arrays(kept).counts()
+    at_or_above = tallied.lowest(tallied.keys) >= np.float32(rates["threshold"]["value"])
+    hits, alarms = tallied.counts[at_or_above, 1].sum(), tallied.counts[at_or_above, 0].sum()
+    assert rates["tpr"]["value"] == pytest.approx(hits / target.pixels["wrong"], abs=rates["tpr"]["err"] + 1e-12)
+    assert rates["fpr"]["value"] == pytest.approx(alarms / target.pixels["correct"], abs=rates["fpr"]["err"] + 1e-12)
+
+
+def test_the_report_shows_them_with_their_definitions(run):
+    page = (run / "report.html").read_text()
+    assert "tpr95, on " in page and "share of the positive pixels with score" in page
