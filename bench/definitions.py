@@ -207,7 +207,7 @@ class Spread(Protocol):
         return sides if (sides == 1).any() else np.where(sides == 0, np.uint8(2), sides)
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        sides, given = self.inner.categories(sample, predicted), self.seen(score_of(sample, score))
+        sides, given = self.inner.categories(sample, predicted), score_of(sample, score)
         histogram = entropy_max.histogram(given, sides)
         if self.by_image:
             return histogram

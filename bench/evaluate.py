@@ -6,7 +6,7 @@ score that they see or in the pixels that they count. Imports no torch unless a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -245,7 +245,7 @@ class _Set:
 
     def _first_phase(self, sample: Sample, predicted: Labels | None, seen: _Seen | None) -> None:
         for lane in self.every:
-            given = seen.score(lane.protocol) if seen is not None and lane.protocol.scored else None
+            given = seen.by(lane.protocol) if seen is not None and lane.protocol.scored else None
             lane.rows[sample.id] = lane.protocol.row(sample, predicted, given)
         if seen is None:
             return
@@ -272,7 +272,7 @@ class _Set:
         for sample, predicted, seen in self._read(files) if parameters else ():
             for lane, found in parameters:
                 if seen is not None:
-                    row = lane.protocol.frame(seen.score(lane.protocol), sample, predicted, found)
+                    row = lane.protocol.frame(seen.by(lane.protocol), sample, predicted, found)
                     lane.rows[sample.id] = {**lane.rows[sample.id], **row}
 
     def _tally(self, lane: _Lane) -> Tally | None:
@@ -328,33 +328,26 @@ class _Set:
 
 
 class _Seen:
-    """One map as protocols see it: at label size, and as their tallies count it."""
+    """One map as protocols see it, at label size."""
 
     def __init__(self, file: MapFile, stored: Map, size: tuple[int, int], options: Options) -> None:
         self.file, self.stored, self.size = file, stored, size
         self._resize = options.resize
         self._made: list[Scores] = [stored.values]
 
-    def score(self, protocol: Protocol) -> Scores:
-        """float32 [H, W]."""
+    def by(self, protocol: Protocol) -> Scores:
+        """float32 [H, W]; the same object for protocols that see the same."""
         values = self.stored.values
         if values.shape == self.size:
-            return values
-        if getattr(protocol, "resizes", False):  # stored as the protocol stores it, then upsampled
-            return self._once(score_files.upsampled(_as_seen(protocol, values), self.size))
+            return self._once(protocol.seen(values))
+        if getattr(protocol, "resizes", False):  # stored as its board stores it, then upsampled
+            return self._once(score_files.upsampled(protocol.seen(values), self.size))
         if not self._resize:
             raise BadScores(
                 f"{self.file} is {list(values.shape)}, its labels are {list(self.size)}; write maps at label size, or"
                 " let --resize upsample them"
             )
-        return self._once(score_files.upsampled(values, self.size))
-
-    def counted(self, protocol: Protocol) -> Scores:
-        """float32 [H, W]; the same object for protocols that count the same."""
-        whole = self.score(protocol)
-        if self.stored.values.shape != self.size and getattr(protocol, "resizes", False):
-            return whole
-        return self._once(_as_seen(protocol, whole))
+        return self._once(protocol.seen(self._once(score_files.upsampled(values, self.size))))
 
     def _once(self, score: Scores) -> Scores:
         for known in self._made:
@@ -362,11 +355,6 @@ class _Seen:
                 return known
         self._made.append(score)
         return score
-
-
-def _as_seen(protocol: Protocol, score: Scores) -> Scores:
-    seen: Callable[[Scores], Scores] | None = getattr(protocol, "seen", None)
-    return score if seen is None else seen(score)
 
 
 class _Part(NamedTuple):
@@ -380,7 +368,7 @@ class _Part(NamedTuple):
 def _alike(lanes: Sequence[_Lane], sample: Sample, predicted: Labels | None, seen: _Seen) -> Iterator[_Part]:
     parts: list[_Part] = []
     for lane in lanes:
-        counted, categories = seen.counted(lane.protocol), lane.protocol.categories(sample, predicted)
+        counted, categories = seen.by(lane.protocol), lane.protocol.categories(sample, predicted)
         for part in parts:
             if part.score is counted and np.array_equal(part.categories, categories):
                 part.lanes.append(lane)
