@@ -163,13 +163,15 @@ def of_counts(counts: Counts, positives: Sequence[int], negatives: Sequence[int]
     }
 
 
-def of_histograms(rows: Iterable[Row]) -> Value | Undefined:
+def of_histograms(rows: Iterable[Row], pixels: int) -> Value | Undefined:
     """``fpr95_histogram``; the source samples 100,000 pixels of each side, here all of them are weighed so."""
     normal, anomalous = np.zeros((2, entropy_max.BINS), np.int64)
     for row in rows:
         normal, anomalous = normal + row["normal"], anomalous + row["anomalous"]
-    if not normal.any() or not anomalous.any():
-        return Undefined("no score of one side lies in [0, 1]")
+    if outside := pixels - int(normal.sum() + anomalous.sum()):
+        return Undefined(f"{outside} scores lie outside [0, 1]")
+    if reason := ranking.undefined(int(anomalous.sum()), int(normal.sum())):
+        return reason
     return Value(entropy_max.figures(normal, anomalous)["fpr95"])
 
 
@@ -219,7 +221,8 @@ class Spread(Protocol):
     def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
         """The figures by rule and pooling, as ``rule pooling``."""
         counts = tally_of(tally).counts()
-        pooled = {**of_counts(counts, [1], [0, 2]), "fpr95_histogram": of_histograms(rows.values())}
+        histogram = of_histograms(rows.values(), tally_of(tally).pixels)
+        pooled = {**of_counts(counts, [1], [0, 2]), "fpr95_histogram": histogram}
         if self.by_image:
             return {f"{name} scaled": pooled[name] for name in RULES}
         without = of_counts(counts, [1], [0])

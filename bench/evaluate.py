@@ -77,6 +77,8 @@ class _Group:
 class _Lane:
     protocol: Protocol
     rows: dict[str, Row] = field(default_factory=dict)
+    figures: Mapping[str, Value | Undefined] = field(default_factory=dict)
+    pixels: Mapping[str, int] = field(default_factory=dict)
 
 
 def score(
@@ -167,6 +169,7 @@ class _Set:
         for sample, predicted, seen in self._read(files):
             self._first_phase(sample, predicted, seen)
         self._second_phase(files)
+        self._read_off()
         evaluations = [self._evaluation(place, lane) for place, lane in enumerate(self.lanes)]
         found = [*self.look.findings(), *lacking, *self._inverted(evaluations)]
         return Report(
@@ -278,18 +281,31 @@ class _Set:
     def _tally(self, lane: _Lane) -> Tally | None:
         return next((group.tally for group in self.groups if lane in group.lanes), None)
 
+    def _read_off(self) -> None:
+        """The figures, one tally after the other: each takes its keys into memory and is forgotten then."""
+        for lane in self.every:
+            if not lane.protocol.scored:
+                self._figures(lane, None)
+        while self.groups:
+            tally, lanes = self.groups[0].tally, self.groups[0].lanes
+            del self.groups[0]
+            for lane in lanes:
+                self._figures(lane, tally)
+
+    def _figures(self, lane: _Lane, tally: Tally | None) -> None:
+        figures = lane.protocol.read(tally, lane.rows)
+        lane.figures, _ = intervals(lane.protocol, figures, lane.rows, self.options.seed, self.options.resamples)
+        if tally is not None:
+            counts = tally.counts()
+            names = lane.protocol.category_names
+            lane.pixels = {name: counts.column([index]).total for index, name in enumerate(names)}
+
     def _evaluation(self, place: int, lane: _Lane) -> Evaluation:
-        tally, options, names = self._tally(lane), self.options, lane.protocol.category_names
-        figures, _ = intervals(
-            lane.protocol, lane.protocol.read(tally, lane.rows), lane.rows, options.seed, options.resamples
-        )
-        columns = tally.counts() if tally is not None else None
-        pixels = {name: columns.column([index]).total for index, name in enumerate(names)} if columns else {}
         spread: dict[str, Value | Undefined] = {}
         for other in self.spread.get(place, ()):
-            spread.update(other.protocol.read(self._tally(other), other.rows))
+            spread.update(other.figures)
         entries = tuple(definitions.entries(spread))
-        return Evaluation(lane.protocol, self.frames, len(lane.rows), figures, pixels, entries)
+        return Evaluation(lane.protocol, self.frames, len(lane.rows), lane.figures, lane.pixels, entries)
 
     def _look_at(self, seen: _Seen) -> None:
         name, stored = str(seen.file), seen.stored
