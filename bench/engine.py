@@ -352,8 +352,8 @@ def _shard_there(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids
     path = shards.path_of(run_dir, job.key, start, stop, phase)
     if not path.is_file():
         return False
-    stamp, found = shards.stamp_of(path)
-    if stamp != job.stamp or found != list(ids):
+    header = shards.header_of(path)
+    if header["stamp"] != job.stamp or header["ids"] != list(ids):
         path.unlink()
         return False
     if phase == 1 and job.spool:
@@ -366,18 +366,17 @@ def _account(run_dir: Path, job: Job, start: int, stop: int, phase: int) -> None
     if phase != 1 or not job.protocol.scored:
         return
     path = shards.path_of(run_dir, job.key, start, stop, phase)
-    shard = shards.read(path)
-    assert shard.tally is not None  # noqa: S101 - the protocol is scored
-    job.pixels += shard.tally.pixels
+    job.pixels += shards.header_of(path)["pixels"]
     if job.folded:
-        _fold_shard(path, shard)
+        _fold_shard(path)
     elif job.pixels * 4 > job.cell.budget:
         job.folded = True
         for other in sorted(path.parent.glob("phase1-*.npz")):
-            _fold_shard(other, shards.read(other))
+            _fold_shard(other)
 
 
-def _fold_shard(path: Path, shard: shards.Shard) -> None:
+def _fold_shard(path: Path) -> None:
+    shard = shards.read(path)
     if shard.tally is not None and shard.tally.exact:
         shard.tally.fold()
         shards.write(path, shard)

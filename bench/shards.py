@@ -79,7 +79,7 @@ def path_of(run: Path, key: str, start: int, stop: int, phase: int) -> Path:
 
 def write(path: Path, shard: Shard) -> None:
     header = {"stamp": shard.stamp, "seconds": shard.seconds, "memory_mb": shard.memory_mb, "ids": list(shard.rows)}
-    header["about"] = shard.about
+    header |= {"about": shard.about, "pixels": shard.tally.pixels if shard.tally else 0}
     arrays = {"header": np.array(json.dumps(header)), **store.pack_rows(shard.rows)}
     if shard.tally is not None:
         arrays |= {f"tally.{name}": array for name, array in shard.tally.arrays().items()}
@@ -97,11 +97,11 @@ def read(path: Path) -> Shard:
     return Shard(header["stamp"], tally, rows, header["seconds"], header["memory_mb"], header["about"])
 
 
-def stamp_of(path: Path) -> tuple[str, list[str]]:
-    """The stamp and the sample ids of a shard file, without its counts."""
+def header_of(path: Path) -> dict[str, Any]:
+    """Stamp, sample ids and number of counted pixels of a shard file, without its counts."""
     with store.load_arrays(path) as arrays:
-        header = json.loads(str(arrays["header"]))
-        return header["stamp"], header["ids"]
+        header: dict[str, Any] = json.loads(str(arrays["header"]))
+        return header
 
 
 class Clock:
