@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
 from bench.errors import BadPlugin, BadScores, MissingData
-from bench.metrics import bravo_index, bravo_levels, counting, ranking, segmentation
+from bench.metrics import bravo_index, bravo_levels, ranking, segmentation
 from bench.metrics.bravo_index import NOT_JUDGED, Judged
 from bench.metrics.bravo_levels import Floats, Ints
 from bench.metrics.tally import Column, Tally
@@ -66,6 +66,8 @@ def confusion(labels: Labels, predicted: Labels, who: str) -> Ints:
     The source counts at the flat index 19 * label + prediction and lets a prediction of 19 pass: it becomes the next
     class, predicted as 0. That is reproduced, and what the source refuses is refused; ``who`` is blamed.
     """
+    from bench.metrics import counting  # late: it compiles
+
     pairs = counting.count_pairs(np.ascontiguousarray(labels).reshape(-1), np.ascontiguousarray(predicted).reshape(-1))
     pairs = pairs[:IGNORE]
     if pairs[CLASSES:].any():
