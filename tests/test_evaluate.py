@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import evaluate, lint, score_files
+from bench import definitions, evaluate, lint, score_files
 from bench.api import Value
 from bench.cli import main
 from bench.errors import BadScores
@@ -595,3 +596,40 @@ def test_people_read_lint_and_notes_below_the_figures(maps, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("anomaly, 6 images, ") and said[1].split()[0] == "auroc"
     assert [line.split(":")[0] for line in said[-3:]] == ["lint", "lint", "note"]
+
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "score.md").read_text(encoding="utf-8")
+
+
+def listed(section, head):
+    """First cells of the table under a heading, code marks removed."""
+    text = PAGE.split(f"## {section}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \|", text.split(head)[1].split("\n\n")[0], re.M)
+    return [name.strip("`") for row in rows if not row.startswith(":") for name in row.split("`, `")]
+
+
+def test_the_page_lists_every_code_format_rule_and_field(maps, capsys):
+    codes = re.findall(r'Finding\(\s*"(\w+)"', (ROOT / "bench" / "lint.py").read_text())
+    assert sorted(listed("Lint", "| code |")) == sorted(codes)
+    assert sorted(listed("Formats", "| ending |")) == sorted(score_files.READERS)
+    assert re.findall(r"^\| \w+ \| `(\w+)`:", PAGE, re.M) == list(definitions.RULES)
+    argv = ["--scores", maps / "scores", "--labels", maps / "anomaly", "--definitions"]
+    found = run(capsys, "--protocol", "anomaly", *argv)
+    assert list(found) == listed("The JSON", "| field |")
+    each = found["evaluations"][0]
+    assert list(each) == listed("The JSON", "Each evaluation:\n\n| field |")
+    main(["score", "--help"])
+    said = capsys.readouterr().out
+    for name in {*re.findall(r"--[a-z][a-z-]+", PAGE)} - {"--keep-maps"}:
+        assert name in said, name
+
+
+def test_the_first_commands_of_the_page_run(maps, capsys, monkeypatch):
+    monkeypatch.chdir(maps)
+    (maps / "scores").rename(maps / "maps")
+    (maps / "anomaly").rename(maps / "labels")
+    first, *_, last = re.findall(r"^bench (score .+)", PAGE, re.M)
+    for line in (first, last):
+        assert main(line.split()) == 0
+    assert "definitions, in percent" in capsys.readouterr().out
