@@ -1,5 +1,6 @@
 """Cells to results: the same numbers however the work is cut, interrupted and resumed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -227,6 +228,27 @@ def test_a_method_that_lies_about_its_map_is_named_with_the_image(tiny, tmp_path
     finally:
         monkeypatch.delenv("BENCH_PLUGINS")
         registry.found.cache_clear()
+
+
+def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tmp_path):
+    """Whatever is on disk, up to all of it: nothing left to compute is no error."""
+    suite = suites.load(tiny)
+    finished = []
+    real = engine._finish
+
+    def killed_at_the_third(*args):
+        if len(finished) == 3:
+            raise KeyboardInterrupt
+        finished.append(args[1].key)
+        return real(*args)
+
+    for _ in range(5):  # every attempt gets three cells further, the last of them into the second phase
+        finished.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "_finish", killed_at_the_third)
+            with contextlib.suppress(KeyboardInterrupt):
+                list(engine.run(suite, tmp_path / "run", Options(shard=4), Silent()))
+    assert metrics(tmp_path / "run") == metrics(whole)
 
 
 def test_a_shard_file_of_other_numerics_is_not_merged(tiny, tmp_path, monkeypatch):

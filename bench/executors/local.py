@@ -24,8 +24,9 @@ class Local:
 
     def run(self, tasks: Sequence[Task], advance: Callable[[int], None]) -> Iterator[Task]:
         """Tasks in any order. What was finished when an error comes stays on disk."""
-        if self.processes == 1 or len(tasks) == 1:
-            for task, following in zip(tasks, [*tasks[1:], None], strict=True):
+        if self.processes == 1 or len(tasks) <= 1:
+            for place, task in enumerate(tasks):
+                following = tasks[place + 1] if place + 1 < len(tasks) else None
                 same = following is not None and following.dataset == task.dataset and following.phase == task.phase
                 ahead = (following.start, following.stop) if following is not None and same else (0, 0)
                 shards.run(replace(task, ahead=ahead), self.worker, advance)
