@@ -377,6 +377,7 @@ class Protocol(PlugIn, ABC):
     needs_prediction: ClassVar[bool] = False  # whether it reads the class map
     second_phase: ClassVar[bool] = False
     spool: ClassVar[Literal["float16", "float32"]] = "float16"
+    resizes: ClassVar[bool] = False  # whether ``bench score`` upsamples maps smaller than their labels unasked
 
     @property
     @abstractmethod

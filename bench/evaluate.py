@@ -356,7 +356,7 @@ class _Seen:
         values = self.stored.values
         if values.shape == self.size:
             return self._once(protocol.seen(values))
-        if getattr(protocol, "resizes", False):  # stored as its board stores it, then upsampled
+        if protocol.resizes:  # stored as its board stores it, then upsampled
             return self._once(score_files.upsampled(protocol.seen(values), self.size))
         if not self._resize:
             raise BadScores(

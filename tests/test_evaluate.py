@@ -18,7 +18,7 @@ from bench.cli import main
 from bench.errors import BadScores
 from bench.labelled import Folder
 from bench.metrics import smiyc
-from bench.metrics.protocols import Anomaly, Fishyscapes, Misclassification, OpenMeanIoU, SmiycAnomaly
+from bench.metrics.protocols import Anomaly, Fishyscapes, Misclassification, OpenMeanIoU
 
 
 @pytest.fixture
@@ -398,7 +398,25 @@ def test_protocols_that_need_different_labels_or_maps_are_named(maps, capsys):
     assert "calibration reads a confidence and misclassification reads a score: the same maps cannot be both" in line
 
 
-def test_a_small_map_is_upsampled_where_asked_or_where_the_protocol_does(maps, capsys, monkeypatch):
+def test_a_small_map_gets_the_official_figures_of_smiyc(tmp_path, capsys):
+    """px18: the evaluator upsamples the float16 that was saved; its curve is read from the float32 that this gives."""
+    case = Path(__file__).parent / "fixtures" / "leaderboards" / "smiyc_pixel" / "px18_lowres_heatmap"
+    wanted = json.loads(case.with_suffix(".json").read_text())["expected"]["PixBinaryClass"]
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "anomaly").mkdir()
+    with np.load(case.with_suffix(".npz")) as arrays:
+        for name in arrays.files:
+            kind, _, index = name.partition("_")
+            if kind == "scores":
+                np.save(tmp_path / "scores" / f"frame{index}.npy", arrays[name])
+            else:
+                Image.fromarray(arrays[name].astype(np.uint8)).save(tmp_path / "anomaly" / f"frame{index}.png")
+    found = score(capsys, tmp_path, "smiyc_obstacle")
+    for ours, theirs in {"ap": "area_PRC", "auroc": "area_ROC", "fpr95": "tpr95_fpr", "best_f1": "best_f1"}.items():
+        assert found["metrics"][ours]["value"] == pytest.approx(wanted[theirs], abs=1e-9)
+
+
+def test_a_small_map_is_upsampled_where_asked_or_where_the_protocol_does(maps, capsys):
     for path in (maps / "scores").glob("*.npy"):
         np.save(path, np.load(path)[::2, ::2])
     assert score(capsys, maps).endswith(
@@ -406,7 +424,6 @@ def test_a_small_map_is_upsampled_where_asked_or_where_the_protocol_does(maps, c
     )
     found = score(capsys, maps, "anomaly", "anomaly", "--resize")
     assert "6 maps are smaller than their labels" in found["notes"][0]
-    monkeypatch.setattr(SmiycAnomaly, "resizes", True, raising=False)
     assert "upsampled bilinearly" in score(capsys, maps, "smiyc_anomaly")["notes"][0]
 
 

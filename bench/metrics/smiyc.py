@@ -56,6 +56,13 @@ def halved(score: Scores) -> Scores:
         return score.astype(np.float16).astype(np.float32)
 
 
+def _stored(score: Scores) -> NDArray[np.float16] | Scores:
+    """The map as the evaluator holds it: float16 as it was saved, or float32 where a smaller one was upsampled."""
+    with np.errstate(over="ignore"):
+        half = score.astype(np.float16)
+    return half if np.array_equal(half, score) or not np.isfinite(half).all() else score
+
+
 def upsampled(score: Scores, size: tuple[int, int]) -> Scores:
     """Scores [H, W] from a smaller map [h, w]: bilinear, half-pixel centres, as the parallel evaluator's OpenCV."""
     lines, columns = (_between(*sides) for sides in zip(score.shape, size, strict=True))
@@ -179,6 +186,7 @@ class _Smiyc(Protocol):
     category_names = ("normal", "anomaly")
     second_phase = True
     spool = "float16"
+    resizes = True
     min_predicted: ClassVar[int]  # pixels
     min_truth: ClassVar[int]
 
@@ -190,13 +198,12 @@ class _Smiyc(Protocol):
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         truth = self.categories(sample, predicted)
-        with np.errstate(over="ignore"):
-            half = score_of(sample, score).astype(np.float16)
-        if not np.isfinite(half[truth != IGNORE]).all():
+        stored = _stored(score_of(sample, score))
+        if not np.isfinite(stored[truth != IGNORE]).all():
             raise BadScores(
                 f"{sample.id}: scores beyond the 65504 that float16 can hold, as SMIYC stores them; rescale"
             )
-        return sketch(half, truth)
+        return sketch(stored, truth)
 
     def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float] | Undefined:
         threshold = read_curve(curve(rows))["best_f1_threshold"]
@@ -204,7 +211,8 @@ class _Smiyc(Protocol):
 
     def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
         # The threshold is rounded as NumPy 1 does, under which the leaderboard's figures were made.
-        above = score.astype(np.float16) > np.float16(parameters["threshold"])
+        stored = _stored(score)
+        above = stored > stored.dtype.type(parameters["threshold"])
         truth = self.categories(sample, predicted)
         return components.find(above, truth, min_predicted=self.min_predicted, min_truth=self.min_truth)
 
