@@ -65,6 +65,7 @@ class Metric:
     title: str
     definition: str
     better: Literal["higher", "lower", "neither"] = "higher"
+    unit: Literal["rate", "number"] = "rate"  # a rate lies in [0, 1] and is shown in percent
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -158,11 +158,11 @@ def _progress_line(console: Console, result: Any) -> None:
 @app.command()
 def check(suites: Suites, only: Only = None, method: Methods = None, model: Models = None) -> None:
     """Do all that 'bench run' does before it computes: names, parameters, files, labels, impossible pairs."""
-    from bench import engine
+    from bench import preflight
 
     for name in suites:
         suite = _suite(name, only, method, model)
-        checked = engine.check(suite)
+        checked = preflight.check(suite)
         for cell in suite.cells:
             reason = checked.refused.get(cell.key)
             typer.echo(f"{cell.key}  {cell}" + (f"  n/a: {reason}" if reason else ""))

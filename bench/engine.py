@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
-import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
@@ -18,10 +14,22 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-import bench
-from bench import fitting, inference, metrics, numerics, operating, registry, scoring, shards, slices, store, summary
-from bench.api import Dataset, Method, Protocol, Row, SegModel, Undefined
-from bench.errors import MissingData, NotFitted
+from bench import (
+    fitting,
+    metrics,
+    numerics,
+    operating,
+    preflight,
+    provenance,
+    registry,
+    scoring,
+    shards,
+    slices,
+    store,
+    summary,
+)
+from bench.api import Protocol, Row, Undefined
+from bench.errors import MissingData
 from bench.executors.local import Local
 from bench.intervals import intervals
 from bench.loading import Loader
@@ -56,17 +64,6 @@ class Options:
 
 
 @dataclass
-class Checked:
-    """What was found to be there, and its digests."""
-
-    models: dict[Ref, SegModel] = field(default_factory=dict)
-    datasets: dict[Ref, Dataset] = field(default_factory=dict)
-    model_digests: dict[Ref, str] = field(default_factory=dict)
-    data_digests: dict[Ref, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # cell key: why the pair is not applicable
-
-
-@dataclass
 class Job:
     """A cell under way."""
 
@@ -88,59 +85,10 @@ class Job:
         return hashlib.sha256(json.dumps(self.depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check(suite: Suite) -> Checked:
-    """Find every missing file, short data set and impossible pair before anything is computed."""
-    checked = Checked()
-    for cell in suite.cells:
-        for ref in filter(None, [cell.dataset, cell.method and cell.method.fit]):
-            if ref not in checked.datasets:
-                data: Dataset = ref.build()
-                data.check()
-                if len(data.ids()) != data.count:
-                    raise MissingData(f"dataset {ref.label} has {len(data.ids())} images, its card says {data.count}")
-                checked.datasets[ref] = data
-        if cell.model not in checked.models:
-            model: SegModel = cell.model.build()
-            model.check()
-            checked.models[cell.model] = model
-        if reason := _refusal(cell, checked):
-            checked.refused[cell.key] = reason
-    checked.model_digests = {ref: model.digest() for ref, model in checked.models.items()}
-    checked.data_digests = {ref: data.digest() for ref, data in checked.datasets.items()}
-    return checked
-
-
-def _refusal(cell: Cell, checked: Checked) -> str | None:
-    """Why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
-    model, data = checked.models[cell.model], checked.datasets[cell.dataset]
-    protocol: Protocol = cell.protocol.build()
-    if lacking := protocol.needs - data.gives:
-        return f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
-    if "labels" in protocol.needs and model.class_names != data.class_names:
-        return f"{cell.model.label} and {cell.dataset.label} name different classes"
-    if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels"} & model.gives:
-        return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
-    if cell.method is None:
-        return None
-    method: Method = cell.method.build()
-    offers = inference.offered(model, merged=method.merge == "merged")
-    if lacking := method.needs - offers:
-        given = ", ".join(sorted(offers))
-        return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
-    if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
-        return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
-    if method.must_fit and cell.method.fit is None:
-        raise NotFitted(
-            f"{cell.method.label} means nothing unfitted; say in the suite on what: "
-            f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
-        )
-    return None
-
-
 def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> Iterator[Result]:
     """Yield the result of each cell that has no fresh one yet, writing it first. Owns the directory meanwhile."""
     with store.owned(run_dir):
-        checked = check(suite)
+        checked = preflight.check(suite)
         how = numerics.resolve(suite.numerics)
         numerics.apply(how)
         store.write_plan(run_dir, plan_of(suite), suite.text)
@@ -161,7 +109,13 @@ def plan_of(suite: Suite) -> Plan:
 
 
 def _run(
-    suite: Suite, run_dir: Path, options: Options, reporter: Reporter, checked: Checked, how: Numerics, executor: Local
+    suite: Suite,
+    run_dir: Path,
+    options: Options,
+    reporter: Reporter,
+    checked: preflight.Checked,
+    how: Numerics,
+    executor: Local,
 ) -> Iterator[Result]:
     groups: dict[tuple[Ref, Ref], list[Job]] = {}
     for cell in suite.cells:
@@ -181,7 +135,7 @@ def _run(
         yield from _pass(run_dir, model, dataset, jobs, how, options, executor, reporter)
 
 
-def _job(cell: Cell, checked: Checked, how: Numerics, options: Options, run_dir: Path) -> Job:
+def _job(cell: Cell, checked: preflight.Checked, how: Numerics, options: Options, run_dir: Path) -> Job:
     count = checked.datasets[cell.dataset].count
     images = min(options.limit or count, count)
     protocol: Protocol = cell.protocol.build()
@@ -205,7 +159,7 @@ def _job(cell: Cell, checked: Checked, how: Numerics, options: Options, run_dir:
     return job
 
 
-def _lacks_maps(run_dir: Path, job: Job, checked: Checked, options: Options) -> bool:
+def _lacks_maps(run_dir: Path, job: Job, checked: preflight.Checked, options: Options) -> bool:
     """Whether maps are asked for that a finished cell did not leave behind."""
     if not options.keep_maps or not job.spool or job.key in checked.refused:
         return False
@@ -213,7 +167,7 @@ def _lacks_maps(run_dir: Path, job: Job, checked: Checked, options: Options) -> 
     return not all((run_dir / job.spool / "scores" / f"{sample}.npy").is_file() for sample in ids)
 
 
-def _origin(cell: Cell, checked: Checked, how: Numerics) -> dict[str, Any]:
+def _origin(cell: Cell, checked: preflight.Checked, how: Numerics) -> dict[str, Any]:
     assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - callers looked
     digests = checked.model_digests[cell.model], checked.data_digests[cell.method.fit]
     return fitting.origin(cell.method, cell.model, *digests, cell.seed, how)
@@ -246,7 +200,12 @@ def _images(groups: Mapping[tuple[Ref, Ref], list[Job]], run_dir: Path) -> int:
 
 
 def _fit(
-    jobs: Sequence[Job], checked: Checked, how: Numerics, options: Options, executor: Local, reporter: Reporter
+    jobs: Sequence[Job],
+    checked: preflight.Checked,
+    how: Numerics,
+    options: Options,
+    executor: Local,
+    reporter: Reporter,
 ) -> None:
     """Load what was fitted before, and fit what a suite declares and nobody has."""
     for job in jobs:
@@ -477,7 +436,7 @@ def _result(job: Job, options: Options, how: Numerics) -> Result:
         images=job.images,
         partial=job.partial,
         depends=job.depends,
-        provenance=_provenance(options, how, job.key),
+        provenance=provenance.of(how, f"{options.command} --only cell={job.key}".strip()),
         fitted=job.fitted.shown() if job.fitted else None,
     )
 
@@ -485,38 +444,6 @@ def _result(job: Job, options: Options, how: Numerics) -> Result:
 def _not_applicable(job: Job, reason: str, options: Options, how: Numerics) -> Result:
     figures = {name: Undefined(reason) for name in job.protocol.metrics}
     return replace(_result(job, options, how), metrics=figures, images=0, partial=False, not_applicable=reason)
-
-
-def _provenance(options: Options, how: Numerics, key: str) -> dict[str, Any]:
-    return {
-        "ood_seg_bench": bench.__version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        **{name: _version(name) for name in ("torch", "numpy", "numba", "scipy")},
-        "numerics": asdict(how),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": f"{options.command} --only cell={key}".strip(),
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
-
-
-def _commit() -> str:
-    """The commit of the clone that this runs from; empty in an installed wheel."""
-    root = Path(bench.__file__).parents[1]
-    git = shutil.which("git")
-    if git is None or not (root / ".git").exists():
-        return ""
-    said = subprocess.run(  # noqa: S603 - a fixed command on our own folder
-        [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return said.stdout.strip()
 
 
 def _drop_spool(run_dir: Path, jobs: Sequence[Job], options: Options) -> None:

@@ -31,7 +31,8 @@ def intervals(
     for name, values in spread.items():
         figure = figures[name]
         if isinstance(figure, Value):
-            lo, hi, shifted = bootstrap.interval(figure, values, float(points[name][0]))
+            limits = (0.0, 1.0) if protocol.metrics[name].unit == "rate" else (-np.inf, np.inf)
+            lo, hi, shifted = bootstrap.interval(figure, values, float(points[name][0]), limits)
             with_interval[name] = replace(figure, lo=lo, hi=hi)
             kept[name] = shifted
     return with_interval, kept

@@ -89,7 +89,7 @@ def _figures(
     if isinstance(found, Undefined):
         return found
     counts, rows = _sides(run, target)
-    point = operating_point.OperatingPoint(threshold=found)
+    point = operating_point.MisclassificationPoint(threshold=found)  # of any two sides: it reads counts alone
     figures = point.read(cast(Tally, _TwoSides(counts)), rows)
     return intervals.intervals(point, figures, rows, target.cell["seed"], target.cell["bootstrap"])[0]
 

@@ -44,7 +44,7 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _minus, "count": _count, "breakable": _breakable}
+    environment.filters |= {"figure": _minus, "count": _count, "breakable": _breakable, "percent": leaderboard.percent}
     environment.globals |= {"certified": leaderboard.certified, "interval": leaderboard.interval}
     environment.globals |= {"number": leaderboard.number}
     environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)

@@ -165,16 +165,21 @@ class SummaryTable:
         return None if reason is None else self.notes.index(reason) + 1
 
 
+def percent(metric: Metric) -> bool:
+    """Whether a figure is a rate with a direction; thresholds and counts are shown as they are."""
+    return metric.unit == "rate" and metric.better != "neither"
+
+
 def number(value: float, metric: Metric) -> str:
     """Print a rate in percent, anything else as it is."""
-    return f"{value:.4g}" if metric.better == "neither" else f"{100 * value:.2f}"
+    return f"{100 * value:.2f}" if percent(metric) else f"{value:.4g}"
 
 
 def interval(lo: float | None, hi: float | None, metric: Metric) -> str:
     """Print the 95 % interval; empty where none was made."""
     if lo is None or hi is None:
         return ""
-    between = " to " if metric.better == "neither" else "\N{EN DASH}"
+    between = "\N{EN DASH}" if percent(metric) else " to "
     return f"{number(lo, metric)}{between}{number(hi, metric)}"
 
 
@@ -182,7 +187,7 @@ def certified(err: float, metric: Metric) -> str:
     """Print how exactly the figure itself is known, never rounded to less than it is; empty if exactly."""
     if not err > 0:
         return ""
-    scaled = err if metric.better == "neither" else 100 * err
+    scaled = 100 * err if percent(metric) else err
     step = 10.0 ** np.floor(np.log10(scaled))
     return f"\N{PLUS-MINUS SIGN} {np.ceil(scaled / step - 1e-9) * step:.1g}"
 

@@ -13,7 +13,7 @@ from bench.reports import leaderboard
 from bench.reports.leaderboard import Figure, Group, Line, Summary, SummaryTable, Table
 from bench.store import Run
 
-ARROWS = {"higher": " % ↑", "lower": " % ↓", "neither": ""}
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 
 
 def render(run: Run, summaries: Sequence[Mapping[str, Any]]) -> str:
@@ -129,10 +129,14 @@ def _summary(table: SummaryTable, summary: Summary | None, metric: Metric) -> st
 
 
 def _grid(names: list[str], metrics: Mapping[str, Metric], rows: list[list[Any]]) -> str:
-    heads = [*names, *(escape(metric.title) + ARROWS[metric.better] for metric in metrics.values())]
+    heads = [*names, *map(_head, metrics.values())]
     sides = ["right" if name == "#" else "left" for name in names] + ["right"] * len(metrics)
     text: str = tabulate(rows, headers=heads, tablefmt="pipe", colalign=sides, disable_numparse=True)
     return text
+
+
+def _head(metric: Metric) -> str:
+    return escape(metric.title) + (" %" if leaderboard.percent(metric) else "") + ARROWS[metric.better]
 
 
 def _notes(reasons: Sequence[str]) -> Iterator[str]:

@@ -46,6 +46,8 @@ ABOVE = {  # module: what it may import of ours
         "bench.score_files",
     },
     "bench.score_text": LEAVES | {"bench.definitions", "bench.evaluate", "bench.registry"},
+    "bench.preflight": LEAVES | {"bench.inference", "bench.suite"},
+    "bench.provenance": {"bench", "bench.numerics"},
     "bench.fitting": READERS | {"bench.inference", "bench.loading", "bench.numerics", "bench.registry", "bench.suite"},
     "bench.shards": READERS
     | {

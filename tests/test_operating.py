@@ -113,3 +113,39 @@ def test_the_rates_are_those_of_the_pixels(run):
 def test_the_report_shows_them_with_their_definitions(run):
     page = (run / "report.html").read_text()
     assert "tpr95, on " in page and "share of the positive pixels with score" in page
+
+
+def test_alarms_by_hand():
+    """Two objects, an ignored column; at 0.5 one alarm hits, one is false, one too small, one on ignored pixels."""
+    from bench import registry
+    from bench.api import Sample, Value
+
+    truth = np.zeros((6, 12), np.uint8)
+    truth[1:3, 1:3] = truth[4, 9] = 1
+    truth[:, 5] = 255
+    score = np.zeros(truth.shape, np.float32)
+    score[2:4, 2:4] = 0.5  # corner on the first object
+    score[0:2, 8:10] = 0.9  # false
+    score[5, 0] = 0.9  # one pixel
+    score[3:6, 5] = 0.9  # ignored
+    protocol = registry.build("protocol", "operating_point", {"threshold": 0.5, "min_alarm": 2}, where="")
+    sample = Sample("one", truth.shape, lambda: None, anomaly=truth)
+    row = protocol.frame(score, sample, None, protocol.parameters(None, {}))
+    assert row["alarms"].tolist() == [1, 1, 2]
+    tally = Tally(2)
+    keyed = key_pixels(score, protocol.categories(sample, None), 2)
+    tally.add(keyed)
+    found = protocol.read(tally, {"one": {**keyed.bins(), **row}})
+    assert found["false_alarms"] == Value(1.0) and found["objects_found"] == Value(0.5)
+    assert found["tpr"] == Value(1 / 5)
+
+
+def test_alarms_are_counted_in_a_run_with_intervals_that_may_exceed_one(tiny, tmp_path):
+    text = tiny.read_text()
+    start, end = text.index("protocols:"), text.index("models:")
+    tiny.write_text(text[:start] + "protocols: [{operating_point: {threshold: 0.935}}]\n" + text[end:])
+    assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0", "--only", "method=msp"]) == 0
+    (path,) = (tmp_path / "run" / "cells").glob("*.json")
+    figure = json.loads(path.read_text())["metrics"]["false_alarms"]
+    assert figure["lo"] <= figure["value"] <= figure["hi"] and figure["hi"] > 1
+    assert "count" in (tmp_path / "run" / "report.html").read_text()

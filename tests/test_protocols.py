@@ -246,7 +246,9 @@ def test_a_threshold_from_elsewhere_counts_what_is_at_or_above_it():
     score = np.float32([[3, 2, 1, 2, 1, 0, 9]])
     for budget in (2**30, 0):
         figures = evaluate(protocols.OperatingPoint(threshold=2.0), [(each, None, score)], budget=budget)
-        assert [figure.value for figure in figures.values()] == pytest.approx([2 / 3, 1 / 3, 2 / 3, 2 / 3, 2.0])
+        assert [figure.value for figure in figures.values()] == pytest.approx(
+            [*[2 / 3, 1 / 3, 2 / 3, 2 / 3, 2.0], 1, 1]
+        )
         assert all(figure.err == 0 for figure in figures.values())  # 2.0 is where a key of 24 bits begins
     between = evaluate(
         protocols.OperatingPoint(threshold=float(np.nextafter(np.float32(2), np.float32(3)))), [(each, None, score)]

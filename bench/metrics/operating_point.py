@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Labels, Metric, Protocol, Rows, Sample, Undefined, Value
+from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
 from bench.metrics import ranking
 from bench.metrics.ranking import held
 from bench.metrics.tally import Tally, common_bins, order_key
@@ -23,7 +23,13 @@ METRICS: Mapping[str, Metric] = {
     "f1": Metric("F1", "2 TP / (2 TP + FP + FN) of the pixels with score >= threshold"),
     "threshold": Metric("threshold", "score >= threshold is positive; chosen elsewhere", "neither"),
 }
+ALARMS: Mapping[str, Metric] = {
+    "false_alarms": Metric("false alarms", "alarms that touch no anomaly, per image", "lower", "number"),
+    "objects_found": Metric("objects found", "share of the anomalous objects that an alarm touches"),
+}
 NOTHING = Undefined("no pixels at or above the threshold")
+UNSEEN = Undefined("no maps were looked at; run the protocol operating_point with this threshold")
+EIGHT = np.ones((3, 3))  # connectivity
 
 
 @dataclass(frozen=True)
@@ -83,15 +89,60 @@ class _AtThreshold(Protocol):
 
 @dataclass(frozen=True)
 class OperatingPoint(_AtThreshold):
-    """Pooled anomalies at a threshold that is a parameter, chosen on another split than the one it is tried on."""
+    """Pooled anomalies at a threshold that is a parameter, chosen on another split than the one it is tried on.
+
+    An alarm is an 8-connected component of pixels at or above the threshold, of at least ``min_alarm`` pixels; a false
+    one touches no anomaly. Ignored pixels belong to none. ``objects_found`` counts an object that one alarm touches.
+    """
 
     name = "operating_point"
-    source = "TPR, FPR, precision and F1 at a fixed threshold; definitions in bench.metrics.operating_point"
+    source = "TPR, FPR, precision, F1 and alarms at a fixed threshold; definitions in bench.metrics.operating_point"
+    version = 2  # 2: alarms
+    metrics = {**METRICS, **ALARMS}  # noqa: RUF012 - read by all, written by none
     needs = frozenset({"anomaly"})
     category_names = ("normal", "anomaly")
+    second_phase = True
+    spool = "float32"
+
+    min_alarm: int = 1  # pixels
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return only_known(anomaly_of(sample))
+
+    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float]:
+        return {"threshold": float(_rounded_up(self.threshold))}
+
+    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
+        from scipy import ndimage
+
+        truth = self.categories(sample, predicted)
+        alarms, count = ndimage.label((score >= np.float32(parameters["threshold"])) & (truth != IGNORE), EIGHT)
+        objects, known = ndimage.label(truth == 1, EIGHT)
+        large = np.bincount(alarms.reshape(-1), minlength=count + 1) >= self.min_alarm
+        large[0] = False
+        overlap = (alarms > 0) & (objects > 0) & large[alarms]
+        true = np.unique(alarms[overlap]).size
+        figures = (int(large.sum()) - true, np.unique(objects[overlap]).size, known)
+        return {"alarms": np.array(figures, np.int64)}
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        found = dict(super().read(tally, rows))
+        if found["tpr"] == ranking.NO_PIXELS:
+            return found | dict.fromkeys(ALARMS, ranking.NO_PIXELS)
+        if not rows or not all("alarms" in row for row in rows.values()):
+            return found | dict.fromkeys(ALARMS, UNSEEN)
+        false, hit, known = np.sum([row["alarms"] for row in rows.values()], axis=0)
+        objects: Value | Undefined = Value(float(hit / known)) if known else Undefined("no objects")
+        return found | {"false_alarms": Value(float(false / len(rows))), "objects_found": objects}
+
+    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+        found = dict(super().replicate(weights, rows))
+        if rows and all("alarms" in row for row in rows.values()):
+            false, hit, known = (weights @ np.array([row["alarms"] for row in rows.values()], np.float64)).T
+            seen = weights @ np.array([row["bin_counts"].sum() for row in rows.values()], np.float64) > 0
+            found["false_alarms"] = np.where(seen, false / weights.sum(axis=1), np.nan)
+            found["objects_found"] = np.divide(hit, known, out=np.full(len(hit), np.nan), where=known > 0)
+        return found
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ METRICS: Mapping[str, Metric] = {
     "best_f1": Metric("best F1", "best_f1 of the official evaluator"),
     "best_f1_threshold": Metric("threshold", "best_f1_threshold of the official evaluator, for components", "neither"),
     **{f"f1_{at}": Metric(f"F1 at {at}", f"F1 of components at sIoU and PPV of {at} %") for at in AT},
-    **{f"fn_{at}": Metric(f"missed at {at}", f"objects with sIoU below {at} %", "lower") for at in AT},
-    **{f"fp_{at}": Metric(f"false at {at}", f"predictions with PPV below {at} %", "lower") for at in AT},
+    **{f"fn_{at}": Metric(f"missed at {at}", f"objects with sIoU below {at} %", "lower", "number") for at in AT},
+    **{f"fp_{at}": Metric(f"false at {at}", f"predictions with PPV below {at} %", "lower", "number") for at in AT},
     **{
         name: Metric(f"{metric.title} (exact)", f"{metric.definition}; scores rounded to float16", metric.better)
         for name, metric in EXACT.items()

@@ -1,0 +1,72 @@
+"""Everything that can be wrong with a suite, found before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench import inference
+from bench.api import Dataset, Method, Protocol, SegModel
+from bench.errors import MissingData, NotFitted
+from bench.suite import Cell, Ref, Suite
+
+
+@dataclass
+class Checked:
+    """What was found to be there, and its digests."""
+
+    models: dict[Ref, SegModel] = field(default_factory=dict)
+    datasets: dict[Ref, Dataset] = field(default_factory=dict)
+    model_digests: dict[Ref, str] = field(default_factory=dict)
+    data_digests: dict[Ref, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # cell key: why the pair is not applicable
+
+
+def check(suite: Suite) -> Checked:
+    """Find every missing file, short data set and impossible pair before anything is computed."""
+    checked = Checked()
+    for cell in suite.cells:
+        for ref in filter(None, [cell.dataset, cell.method and cell.method.fit]):
+            if ref not in checked.datasets:
+                data: Dataset = ref.build()
+                data.check()
+                if len(data.ids()) != data.count:
+                    raise MissingData(f"dataset {ref.label} has {len(data.ids())} images, its card says {data.count}")
+                checked.datasets[ref] = data
+        if cell.model not in checked.models:
+            model: SegModel = cell.model.build()
+            model.check()
+            checked.models[cell.model] = model
+        if reason := _refusal(cell, checked):
+            checked.refused[cell.key] = reason
+    checked.model_digests = {ref: model.digest() for ref, model in checked.models.items()}
+    checked.data_digests = {ref: data.digest() for ref, data in checked.datasets.items()}
+    return checked
+
+
+def _refusal(cell: Cell, checked: Checked) -> str | None:
+    """Why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
+    model, data = checked.models[cell.model], checked.datasets[cell.dataset]
+    protocol: Protocol = cell.protocol.build()
+    if lacking := protocol.needs - data.gives:
+        return f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
+    if "labels" in protocol.needs and model.class_names != data.class_names:
+        return f"{cell.model.label} and {cell.dataset.label} name different classes"
+    if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels"} & model.gives:
+        return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
+    if cell.method is None:
+        return None
+    method: Method = cell.method.build()
+    offers = inference.offered(model, merged=method.merge == "merged")
+    if lacking := method.needs - offers:
+        given = ", ".join(sorted(offers))
+        return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
+    if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
+        return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
+    if method.must_fit and cell.method.fit is None:
+        raise NotFitted(
+            f"{cell.method.label} means nothing unfitted; say in the suite on what: "
+            f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
+        )
+    return None
