@@ -181,7 +181,7 @@ def list_(kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.
     from bench.suite import shipped
 
     if kind not in KINDS:
-        raise UnknownName("kind", kind, KINDS, "bench list")
+        raise UnknownName("kind", kind, KINDS, "list")
     if kind == "suites":
         rows = [(name, _first_comment(path)) for name, path in shipped().items()]
     else:

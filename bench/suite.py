@@ -200,7 +200,7 @@ def locate(name: str) -> Path:
         return known[path.stem]
     if path.suffix or len(path.parts) > 1:
         raise BadSuite(f"{name}: no such file; shipped suites: {', '.join(known)}")
-    raise UnknownName("suite", name, known, "bench run")
+    raise UnknownName("suite", name, known, "run")
 
 
 def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> Suite:
@@ -219,7 +219,9 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
     if not isinstance(raw, dict):
         raise BadSuite(f"{path}: wanted a mapping with the keys {', '.join(SuiteFile.model_fields)}")
     file = _parse(raw | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
-    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), path)) for axis in AXES}
+    # What the command line names is blamed on its option, and its paths are relative to the current folder.
+    given = {f"{axis}s": Path(f"--{axis}") for axis in AXES if f"{axis}s" in (replacing or {})}
+    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), given.get(f"{axis}s", path))) for axis in AXES}
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
     name = file.name or path.stem

@@ -32,13 +32,13 @@ def bench(*argv, **how):
 def test_an_unknown_command_or_option_is_one_line(capsys):
     assert refused(capsys, "rnu") == "bench: No such command 'rnu'. Did you mean 'run'? Try 'bench --help'."
     assert "No such option: --ouut" in refused(capsys, "run", "demo", "--ouut", "x")
-    assert "bench list: unknown kind 'method'; did you mean 'methods'?" in refused(capsys, "list", "method")
+    assert "bench: list: unknown kind 'method'; did you mean 'methods'?" in refused(capsys, "list", "method")
 
 
 def test_missing_weights_are_named_before_anything_is_computed(tiny, tmp_path, capsys):
     tiny.write_text(tiny.read_text().replace('"net.py:build"', '"net.py:build", weights: absent.pth'))
     line = refused(capsys, "run", tiny, "--out", tmp_path / "run")
-    assert f"weights {tiny.parent / 'absent.pth'} do not exist; paths are relative to the suite file" in line
+    assert f"weights {tiny.parent / 'absent.pth'} do not exist; paths in a suite are relative to its file" in line
     assert not (tmp_path / "run" / "run.json").exists()
 
 

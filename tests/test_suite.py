@@ -151,6 +151,14 @@ def test_methods_of_the_command_line_replace_those_of_the_suite(tiny):
     assert {cell.method.label for cell in suite.cells if cell.method} == {"energy[temperature=3]"}
 
 
+def test_paths_on_the_command_line_are_relative_to_the_current_folder(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    suite = suites.load(tiny, {"models": [{"python": {"factory": "mine/net.py:build"}}]})
+    assert str(tmp_path / "mine" / "net.py") in suite.cells[0].model.given
+    with pytest.raises(UnknownName, match="^--method: unknown method 'enrgy'; did you mean 'energy'"):
+        suites.load(tiny, {"methods": ["enrgy"]})
+
+
 def test_two_things_of_one_label_are_refused(tmp_path):
     for methods in (
         "[{msp: {label: x}}, {maxlogit: {label: x}}]",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Keys = NDArray[np.uint32]
 
-SPILL = 1 << 27  # bytes of new keys that are held in memory; several tallies grow side by side
+SPILL = 1 << 28  # bytes of new keys that are held in memory; several tallies may grow side by side
 PIECE = 1 << 22  # keys read back at a time
 
 

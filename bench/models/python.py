@@ -49,12 +49,12 @@ class PythonModel(SegModel):
     def check(self) -> None:
         path, function = self._place()
         if not path.is_file():
-            raise MissingData(f"model python: factory {path} does not exist; paths are relative to the suite file")
+            raise MissingData(f"model python: factory {path} does not exist; paths in a suite are relative to its file")
         if not function:
             raise BadPlugin(f"model python: factory {self.factory} names no function; wanted path/to/file.py:function")
         if self.weights and not Path(self.weights).is_file():
             raise MissingData(
-                f"model python: weights {self.weights} do not exist; paths are relative to the suite file"
+                f"model python: weights {self.weights} do not exist; paths in a suite are relative to its file"
             )
 
     def digest(self) -> str:
