@@ -395,10 +395,8 @@ def _finish(run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], how: Num
         images = slices.by_image(job.protocol, rows)
     pixels = {}
     arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}
-    bins = ("bins", "bin_counts", "bin_bits")
-    if tally is not None:  # what a threshold from elsewhere is judged by, and how surely
-        arrays |= store.pack_rows({sample: {name: row[name] for name in bins} for sample, row in rows.items()})
-    arrays |= images
+    # What every image left behind: reliability bins, components, counts that a threshold from elsewhere is judged by.
+    arrays |= store.pack_rows(rows) | images
     if tally is not None:
         counts = tally.counts()
         pixels = {name: counts.column([index]).total for index, name in enumerate(job.protocol.category_names)}
