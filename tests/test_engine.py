@@ -310,3 +310,14 @@ def test_maps_asked_for_later_are_made_later(tiny, tmp_path):
 def test_labels_that_a_file_system_makes_alike_keep_their_maps_apart(tmp_path):
     folders = {store.spool_folder(tmp_path, [(label, label)], "float16") for label in ("a[b]", "a(b)", "a/b", "../b")}
     assert len(folders) == 4 and all(folder.parent.parent == tmp_path / "spool" for folder in folders)
+
+
+def test_the_reliability_diagram_of_every_image_is_kept(tiny, tmp_path):
+    text = tiny.read_text()
+    start, end = text.index("protocols:"), text.index("models:")
+    tiny.write_text(text[:start] + "protocols: [calibration]\n" + text[end:])
+    found = {result.labels["method"]: result for result in run(tiny, tmp_path / "run", workers=0)}
+    assert "gives no confidence, which calibration needs" in found["maxlogit"].not_applicable
+    arrays = store.read_run(tmp_path / "run").arrays(found["msp"])
+    pixels, right = arrays["row.pixels"].reshape(10, -1), arrays["row.right"].reshape(10, -1)
+    assert pixels.sum() == sum(found["msp"].pixels.values()) and right.sum() == found["msp"].pixels["correct"]
