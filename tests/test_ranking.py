@@ -155,7 +155,8 @@ def test_the_threshold_predicts_what_the_best_f1_counted():
         predicted = (score >= np.float32(found["best_f1_threshold"].value)) & (truth != 255)
         hit = (predicted & (truth == 1)).sum()
         f1 = 2 * hit / (predicted.sum() + (truth == 1).sum())
-        assert found["best_f1"].value == f1
+        assert abs(found["best_f1"].value - f1) <= found["best_f1"].err
+        assert budget == 0 or found["best_f1"].value == f1
 
 
 def holds(certified, exact):
@@ -194,7 +195,7 @@ def test_the_bounds_are_met_where_a_key_is_in_its_worst_order(worst):
     assert holds(certified, exact)
     assert certified["auroc"].err == pytest.approx(0.5)
     assert abs(certified["auroc"].value - exact["auroc"].value) == pytest.approx(0.5)
-    assert certified["ap"].err == pytest.approx(0.5)
+    assert abs(certified["ap"].value - exact["ap"].value) == pytest.approx(certified["ap"].err)
 
 
 def test_a_certified_value_is_close_where_scores_look_like_scores():

@@ -73,7 +73,8 @@ def undefined(positives: int, negatives: int) -> Undefined | None:
 def ranking(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> dict[str, Value | Undefined]:
     """The figures of ``METRICS``: exact for 32 bits; for 24, ``value`` +- ``err`` holds the exact one for certain.
 
-    The bounds hold for every order of the pixels that share a key, and for every way in which they may be tied.
+    A certified value is the middle of its bounds. They hold for every order of the pixels that share a key, and for
+    every way in which they may be tied.
     """
     above, below = counts.column(positives), counts.column(negatives)
     if reason := undefined(above.total, below.total):
@@ -136,9 +137,6 @@ def _certified(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
     area = float((q * (total_n - false)).sum()) / total_p / total_n
     tied = float((q * n).sum()) / total_p / total_n
 
-    every = 1 + n / q  # pixels of the key per positive of it, if they are evenly interleaved
-    start = (earlier + above) / every
-    even = (q + (earlier - start) * harmonic(start + 1, q)) / every
     last = q - false * harmonic(earlier + false + 1.0, q)  # every negative of the key before its positives, none tied
     tops = q * (true / (true + above))  # its positives first, all tied
 
@@ -148,10 +146,10 @@ def _certified(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
     best = int(np.argmax(f1))
     rivals = found.keys[most >= f1[best]]  # one of them holds the best threshold
     return {
-        "auroc": held(area + tied / 2, area, area + tied),
-        "ap": held(float(even.sum()) / total_p, float(last.sum()) / total_p, float(tops.sum()) / total_p),
-        "fpr95": held((above[first] + n[first] / 2) / total_n, above[first] / total_n, false[first] / total_n),
-        "best_f1": held(float(f1[best]), float(f1[best]), float(most.max())),
+        "auroc": between(area, area + tied),
+        "ap": between(float(last.sum()) / total_p, float(tops.sum()) / total_p),
+        "fpr95": between(above[first] / total_n, false[first] / total_n),
+        "best_f1": between(float(f1[best]), float(most.max())),
         "best_f1_threshold": _threshold(
             counts.lowest(found.keys[best]), counts.lowest(rivals[-1]), counts.highest(rivals[0])
         ),
@@ -188,6 +186,11 @@ def binned_ranking(positives: Floats, negatives: Floats) -> dict[str, Floats]:
 
 def _first_95(true: NDArray[np.int64], total: int) -> int:
     return int(np.argmax(20 * true >= 19 * total))
+
+
+def between(low: float, high: float) -> Value:
+    """The middle of a certified interval: no other value has a smaller half-width."""
+    return held((low + high) / 2, low, high)
 
 
 def held(value: float, low: float, high: float) -> Value:
