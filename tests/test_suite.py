@@ -155,7 +155,7 @@ def test_paths_on_the_command_line_are_relative_to_the_current_folder(tiny, tmp_
     monkeypatch.chdir(tmp_path)
     suite = suites.load(tiny, {"models": [{"python": {"factory": "mine/net.py:build"}}]})
     assert str(tmp_path / "mine" / "net.py") in suite.cells[0].model.given
-    with pytest.raises(UnknownName, match="^--method: unknown method 'enrgy'; did you mean 'energy'"):
+    with pytest.raises(UnknownName, match=r"^--method: unknown method 'enrgy'; did you mean 'energy'"):
         suites.load(tiny, {"methods": ["enrgy"]})
 
 
