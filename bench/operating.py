@@ -17,7 +17,7 @@ from bench import intervals, registry, store
 from bench.api import Rows, Undefined, Value
 from bench.metrics import operating_point, ranking
 from bench.metrics.pooled import PooledRanking
-from bench.metrics.tally import Counts, Tally
+from bench.metrics.tally import Counts, Tally, union
 from bench.store import Result, Run
 
 RULES: Mapping[str, str] = {
@@ -99,7 +99,7 @@ def threshold(counts: Counts, rule: str) -> float | Undefined:
     positive, negative = counts.column([1]), counts.column([0])
     if reason := ranking.undefined(positive.total, negative.total):
         return reason
-    keys = np.union1d(positive.distinct()[0], negative.distinct()[0])
+    keys = union([positive.distinct()[0], negative.distinct()[0]])
     hits = positive.total - positive.ranks(keys)[0]  # at or above each key
     alarms = negative.total - negative.ranks(keys)[0]
     if rule == "tpr95":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Protocol, Rows, Undefined, Value
-from bench.metrics.tally import Column, Counts, common_bins
+from bench.metrics.tally import Column, Counts, common_bins, union
 
 if TYPE_CHECKING:
     from bench.metrics.tally import Tally
@@ -30,7 +30,7 @@ class Binned:
 
     def __init__(self, rows: Rows, categories: int) -> None:
         self.bits, images = common_bins(rows)
-        used = np.unique(np.concatenate([keys for keys, _ in images] or [np.empty(0, np.uint32)]))
+        used = union([keys for keys, _ in images])
         table = np.zeros((used.size, categories), np.int64)
         for keys, counts in images:
             table[np.searchsorted(used, keys)] += counts

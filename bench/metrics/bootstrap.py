@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.api import Rows, Value
 from bench.metrics.ranking import RESAMPLED, binned_ranking
-from bench.metrics.tally import common_bins
+from bench.metrics.tally import common_bins, union
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def replicate_ranking(
     Memory is bounded by ``CELLS``, whatever the number of images and resamples.
     """
     images = common_bins(rows)[1]
-    used = np.unique(np.concatenate([np.zeros(1, np.uint32), *(keys for keys, _ in images)]))
+    used = union([np.zeros(1, np.uint32), *(keys for keys, _ in images)])
     chunk = max(1, CELLS // used.size)
     sides = [_Blocks(images, used, side) for side in (positives, negatives)]
     parts: list[dict[str, Floats]] = []

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.api import Metric, Undefined, Value
 from bench.metrics import ranking
 from bench.metrics.ranking import harmonic, held
-from bench.metrics.tally import Column, Counts
+from bench.metrics.tally import Column, Counts, union
 
 Floats = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def _risks(wrong: Column, right: Column) -> tuple[float, float, float]:
     """Sum over the accepted of their risk: wrong pixels evenly among those of their key, and last and first of it."""
     sums, wrong_before, before = np.zeros(3), 0, 0
     for some_wrong, some_right in _pieces(wrong, right):
-        keys = np.unique(np.concatenate([some_wrong.keys, some_right.keys]))
+        keys = union([some_wrong.keys, some_right.keys])
         bad, good = (column.ranks(keys)[1] for column in (some_wrong, some_right))
         pixels = bad + good
         bad_before, all_before = wrong_before + np.cumsum(bad) - bad, before + np.cumsum(pixels) - pixels

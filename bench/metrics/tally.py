@@ -34,6 +34,15 @@ def key_value(keys: Keys) -> NDArray[np.float32]:
     return (keys ^ (negative | np.uint32(0x80000000))).view(np.float32)
 
 
+def union(parts: Sequence[Keys]) -> Keys:
+    """Every key of the parts once, ascending. Sorting is several times faster here than the hashing of numpy.unique."""
+    joint = np.concatenate([*parts, np.empty(0, np.uint32)])
+    joint.sort()
+    first = np.ones(joint.size, bool)
+    np.not_equal(joint[1:], joint[:-1], out=first[1:])
+    return joint[first]
+
+
 class Column(NamedTuple):
     """The pixels of one category, by key."""
 
@@ -75,7 +84,7 @@ class Counts:
     @cached_property
     def keys(self) -> Keys:
         """uint32 [n], ascending: every key that occurs."""
-        return np.unique(np.concatenate([column.distinct()[0] for column in self.columns]))
+        return union([column.distinct()[0] for column in self.columns])
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
