@@ -90,7 +90,6 @@ Methods = Annotated[
 Models = Annotated[
     list[str] | None, typer.Option("--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.")
 ]
-Format = Annotated[str, typer.Option("--format", help="How to print it.")]
 
 
 @app.command()

@@ -131,7 +131,9 @@ def _interval(
 ) -> tuple[float | None, float | None, str | None]:
     if one.partial or other.partial:
         return None, None, "one of them is partial"
-    if run.sample_ids(one) != other_run.sample_ids(other) or one.cell["seed"] != other.cell["seed"]:
+    if run.sample_ids(one) != other_run.sample_ids(other) or any(
+        one.cell[how] != other.cell[how] for how in ("seed", "resample")
+    ):
         return None, None, "they did not resample the same images with the same seed"
     a, b = run.replicates(one).get(metric), other_run.replicates(other).get(metric)
     if a is None or b is None or a.shape != b.shape:

@@ -82,7 +82,16 @@ class Job:
     @property
     def stamp(self) -> str:
         """What a shard must have been made with to be merged."""
-        return hashlib.sha256(json.dumps(self.depends, sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(self.depends)
+
+    @property
+    def map_stamp(self) -> str:
+        """What a score map must have been made with to be used: protocols that share the map share this."""
+        return _digest({name: digest for name, digest in self.depends.items() if name not in {"protocol", "metrics"}})
+
+
+def _digest(depends: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> Iterator[Result]:
@@ -128,7 +137,7 @@ def _run(
             yield result
         else:
             groups.setdefault((cell.model, cell.dataset), []).append(job)
-    reporter.begin(_images(groups, run_dir))
+    reporter.begin(_images(groups))
     for (model, dataset), jobs in groups.items():
         reporter.stage(f"{model.label} on {dataset.label}")
         _fit(jobs, checked, how, options, executor, reporter)
@@ -164,7 +173,10 @@ def _lacks_maps(run_dir: Path, job: Job, checked: preflight.Checked, options: Op
     if not options.keep_maps or not job.spool or job.key in checked.refused:
         return False
     ids = checked.datasets[job.cell.dataset].ids()[: job.images]
-    return not all((run_dir / job.spool / "scores" / f"{sample}.npy").is_file() for sample in ids)
+    folder = run_dir / job.spool
+    if store.spool_stamp(folder) != job.map_stamp:
+        return True
+    return not all((folder / "scores" / f"{sample}.npy").is_file() for sample in ids)
 
 
 def _origin(cell: Cell, checked: preflight.Checked, how: Numerics) -> dict[str, Any]:
@@ -185,7 +197,7 @@ def _fresh(run_dir: Path, job: Job, refused: str | None) -> bool:
     return dict(old.depends) == job.depends and (not old.partial or (job.partial and old.images == job.images))
 
 
-def _images(groups: Mapping[tuple[Ref, Ref], list[Job]], run_dir: Path) -> int:
+def _images(groups: Mapping[tuple[Ref, Ref], list[Job]]) -> int:
     """How many images the run will look at, all phases and fits together."""
     total = 0
     fits: set[str] = set()
@@ -232,6 +244,9 @@ def _pass(
     reporter: Reporter,
 ) -> Iterator[Result]:
     """Go over one data set with one network, for all cells that want it."""
+    for job in jobs:
+        if job.spool:
+            store.open_spool(run_dir / job.spool, job.map_stamp)
     ranges = _ranges(jobs[0].images, options.shard or _shard_size(dataset))
     reporter.stage(f"{model.label} on {dataset.label}")
     _phase(1, run_dir, model, dataset, jobs, ranges, how, options, executor, reporter)
@@ -289,11 +304,16 @@ def _phase(
             else:
                 todo.append(job)
         if todo:
-            cells = tuple(_cell_task(job) for job in todo)
+            cells = tuple(map(_cell_task, todo))
             tasks.append(Task(run_dir, model, dataset, cells, start, stop, how, options.workers, phase))
         else:
             reporter.advance(stop - start)
-    for task in executor.run(tasks, reporter.advance):
+
+    def up_to_date(task: Task) -> Task:
+        """The task when its turn comes: cells that are beyond their budget by then fold at once."""
+        return replace(task, cells=tuple(_cell_task(mine[cell.key]) for cell in task.cells))
+
+    for task in executor.run(tasks, reporter.advance, up_to_date):
         for cell in task.cells:
             _account(run_dir, mine[cell.key], task.start, task.stop, phase)
 

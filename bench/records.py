@@ -32,7 +32,7 @@ def slices(results: Iterable[Result], axes: Iterable[str]) -> list[dict[str, Any
 
 
 def per_image(run: Run) -> pd.DataFrame:
-    """One row per cell and image: labels, id, tags, pixels by category, figures (of the leading 16 bits; NaN: none)."""
+    """One row per cell and image: labels, id, tags, pixels by category, figures (of the leading bits; NaN: none)."""
     import pandas as pd
 
     rows: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """The same figures by tag and by image, read off what every image left behind: no second pass, no forward pass.
 
-Slices count the leading 16 bits of each image's scores, so a ranking is known to within its ``err``; figures that are
+Slices count the leading bits of each image's scores, so a ranking is known to within its ``err``; figures that are
 sums over images, such as mIoU, are exact.
 """
 

@@ -241,6 +241,20 @@ def spool_folder(run: Path, names: Sequence[tuple[str, str]], dtype: str) -> Pat
     return run.joinpath("spool", *(_safe(label, identity) for label, identity in names), dtype)
 
 
+def spool_stamp(folder: Path) -> str:
+    """What the maps in a spool were made with; empty where there are none."""
+    path = folder / "stamp"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def open_spool(folder: Path, stamp: str) -> None:
+    """Make a spool ready for maps made with ``stamp``; those of another code, network or data set are thrown away."""
+    if spool_stamp(folder) != stamp:
+        shutil.rmtree(folder, ignore_errors=True)
+        with files.writing(folder / "stamp", "w") as file:
+            file.write(stamp)
+
+
 def _safe(label: str, identity: str) -> str:
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in label).strip(".")
     return plain if plain == label else f"{plain}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"

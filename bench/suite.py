@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench import registry
-from bench.api import Method, PlugIn, Protocol
+from bench.api import Method, PlugIn
 from bench.errors import BadSuite, UnknownName
 from bench.registry import Kind
 
@@ -377,10 +377,3 @@ def _entry(ref: Ref) -> dict[str, Any]:
     fit = {"fit": {"data": _entry(ref.fit)}} if ref.fit else {}
     chosen = {"protocols": list(ref.protocols)} if ref.protocols else {}
     return {ref.name: json.loads(ref.given) | fit | chosen | {"label": ref.label}}
-
-
-def protocol_of(ref: Ref) -> Protocol:
-    """A fresh protocol."""
-    built = ref.build()
-    assert isinstance(built, Protocol)  # noqa: S101 - the registry's folder for this kind holds nothing else
-    return built

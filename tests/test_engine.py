@@ -321,3 +321,28 @@ def test_the_reliability_diagram_of_every_image_is_kept(tiny, tmp_path):
     arrays = store.read_run(tmp_path / "run").arrays(found["msp"])
     pixels, right = arrays["row.pixels"].reshape(10, -1), arrays["row.right"].reshape(10, -1)
     assert pixels.sum() == sum(found["msp"].pixels.values()) and right.sum() == found["msp"].pixels["correct"]
+
+
+def test_kept_maps_of_another_version_are_made_again(tiny, tmp_path, monkeypatch):
+    """Between two runs that keep maps the method changed, and a run without them brought the figures up to date."""
+    only = {"method": "msp", "protocol": "anomaly"}
+    out = tmp_path / "run"
+    run(tiny, out, only=only, keep_maps=True)
+    maps = {path: path.stat().st_mtime_ns for path in (out / "spool").rglob("scores/*.npy")}
+    real = engine.registry.digest
+    monkeypatch.setattr(engine.registry, "digest", lambda kind, name: "edited" if name == "msp" else real(kind, name))
+    assert len(run(tiny, out, only=only)) == 1
+    assert len(run(tiny, out, only=only, keep_maps=True)) == 1
+    again = {path: path.stat().st_mtime_ns for path in (out / "spool").rglob("scores/*.npy")}
+    assert again.keys() == maps.keys() and all(again[path] != maps[path] for path in maps)
+    assert run(tiny, out, only=only, keep_maps=True) == []
+
+
+def test_shards_fold_at_once_when_the_cell_is_known_to_be_beyond_its_budget(tiny, tmp_path):
+    tiny.write_text(tiny.read_text() + "budget: 65536\n")
+    folds = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = shards.run
+        patch.setattr(shards, "run", lambda task, *rest: (folds.append(task.cells[0].fold), real(task, *rest))[1])
+        run(tiny, tmp_path / "run", only={"method": "msp", "protocol": "misclassification"}, shard=1)
+    assert folds == sorted(folds) and not folds[0] and folds[-1], "the hint never reached a shard, or went back"

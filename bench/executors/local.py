@@ -22,19 +22,23 @@ class Local:
         self.worker = Worker()  # of this process; fits use it too
         self._pool: ProcessPoolExecutor | None = None
 
-    def run(self, tasks: Sequence[Task], advance: Callable[[int], None]) -> Iterator[Task]:
-        """Tasks in any order. What was finished when an error comes stays on disk."""
+    def run(
+        self, tasks: Sequence[Task], advance: Callable[[int], None], up_to_date: Callable[[Task], Task]
+    ) -> Iterator[Task]:
+        """Tasks in any order, each as ``up_to_date`` has it when it begins. What is finished stays on disk."""
         if self.processes == 1 or len(tasks) <= 1:
             for place, task in enumerate(tasks):
                 following = tasks[place + 1] if place + 1 < len(tasks) else None
                 same = following is not None and following.dataset == task.dataset and following.phase == task.phase
                 ahead = (following.start, following.stop) if following is not None and same else (0, 0)
-                shards.run(replace(task, ahead=ahead), self.worker, advance)
+                shards.run(replace(up_to_date(task), ahead=ahead), self.worker, advance)
                 yield task
             return
-        yield from self._spread(tasks, advance)
+        yield from self._spread(tasks, advance, up_to_date)
 
-    def _spread(self, tasks: Sequence[Task], advance: Callable[[int], None]) -> Iterator[Task]:
+    def _spread(
+        self, tasks: Sequence[Task], advance: Callable[[int], None], up_to_date: Callable[[Task], Task]
+    ) -> Iterator[Task]:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.processes, spawning(), initializer=_begin)
         waiting = list(reversed(tasks))
@@ -42,7 +46,7 @@ class Local:
         try:
             while waiting or flying:
                 while waiting and len(flying) < 2 * self.processes:
-                    task = waiting.pop()
+                    task = up_to_date(waiting.pop())
                     flying[self._pool.submit(_run_here, task)] = task
                 done, _ = wait(flying, return_when=FIRST_COMPLETED)
                 for future in done:

@@ -129,7 +129,8 @@ class Misclassification(PooledRanking):
 
     def read(self, tally: Tally | None, rows: Rows) -> Figures:
         counts = tally_of(tally).counts()
-        return {**ranking.ranking(counts, *self.sides), **selective.read(counts, *self.sides)}
+        figures = ranking.ranking(counts, *self.sides)
+        return {**figures, **selective.read(counts, *self.sides, figures["auroc"])}
 
     def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
         if not self.by:
