@@ -246,7 +246,7 @@ def _pass(
     """Go over one data set with one network, for all cells that want it."""
     for job in jobs:
         if job.spool:
-            store.open_spool(run_dir / job.spool, job.map_stamp)
+            store.open_spool(run_dir / job.spool, job.map_stamp, keep=options.keep_maps)
     ranges = _ranges(jobs[0].images, options.shard or _shard_size(dataset))
     reporter.stage(f"{model.label} on {dataset.label}")
     _phase(1, run_dir, model, dataset, jobs, ranges, how, options, executor, reporter)
@@ -268,7 +268,7 @@ def _pass(
         _phase(2, run_dir, model, dataset, ready, ranges, how, options, executor, reporter)
     for job in ready:
         yield _finish(run_dir, job, ranges, how, options)
-    _drop_spool(run_dir, jobs, options)
+    _drop_spool(run_dir, jobs)
 
 
 def _ranges(images: int, size: int) -> list[tuple[int, int]]:
@@ -464,11 +464,11 @@ def _not_applicable(job: Job, reason: str, options: Options, how: Numerics) -> R
     return replace(_result(job, options, how), metrics=figures, images=0, partial=False, not_applicable=reason)
 
 
-def _drop_spool(run_dir: Path, jobs: Sequence[Job], options: Options) -> None:
-    if options.keep_maps:
-        return
-    for folder in {job.spool for job in jobs if job.spool}:
-        shutil.rmtree(run_dir / folder, ignore_errors=True)
+def _drop_spool(run_dir: Path, jobs: Sequence[Job]) -> None:
+    """Delete the maps that nobody asked to keep."""
+    for folder in {run_dir / job.spool for job in jobs if job.spool}:
+        if not (folder / "kept").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
     spool = run_dir / "spool"
     if spool.is_dir() and not any(path.is_file() for path in spool.rglob("*")):
         shutil.rmtree(spool)

@@ -334,7 +334,7 @@ def _spool(folder: Path, sample: str, score: Scores, labels: Labels | None, prot
 
 def _second_phase(task: Task, worker: Worker, advance: Advance) -> None:
     loader = worker.loader(task.dataset, task.workers, images=False)
-    lanes = [_lane(cell) for cell in task.cells]
+    lanes = [Lane(cell, cell.protocol.build(), None) for cell in task.cells]
     for sample in loader.samples(range(task.start, task.stop), range(*task.ahead)):
         for lane in lanes:
             with lane.clock("second"):

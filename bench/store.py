@@ -247,12 +247,18 @@ def spool_stamp(folder: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def open_spool(folder: Path, stamp: str) -> None:
-    """Make a spool ready for maps made with ``stamp``; those of another code, network or data set are thrown away."""
+def open_spool(folder: Path, stamp: str, *, keep: bool) -> None:
+    """Make a spool ready for maps made with ``stamp``; those of another code, network or data set are thrown away.
+
+    Maps that were once asked for stay, also when a later run needs them in passing.
+    """
     if spool_stamp(folder) != stamp:
         shutil.rmtree(folder, ignore_errors=True)
         with files.writing(folder / "stamp", "w") as file:
             file.write(stamp)
+    if keep:
+        with files.writing(folder / "kept"):
+            pass
 
 
 def _safe(label: str, identity: str) -> str:

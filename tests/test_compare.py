@@ -1,6 +1,7 @@
 """Differences with paired intervals, conditions that fail, figures by slice and by image."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def test_the_interval_is_that_of_the_replicates_differences(run):
     lo, hi = np.nanpercentile(b - a, [2.5, 97.5])
     (auroc,) = [one for one in found(run) if one.metric == "auroc" and one.cell.startswith("anomaly")]
     assert (auroc.lo, auroc.hi) == pytest.approx((lo, hi))
+
+
+@pytest.mark.parametrize("how", [{"seed": 1}, {"resample": "groups"}])
+def test_runs_that_resampled_differently_have_no_paired_interval(run, how):
+    one = compare.side(f"{run}@method=msp")
+    changed = tuple(replace(result, cell={**result.cell, **how}) for result in one.run.results)
+    other = compare.Side(replace(one.run, results=changed), one.patterns)
+    for difference in compare.compare(one, other):
+        assert difference.lo is None and not difference.clear
+        assert difference.difference is None or "did not resample the same images" in difference.reason
 
 
 def test_a_condition_that_is_met_ends_with_status_3(run, capsys):

@@ -346,3 +346,12 @@ def test_shards_fold_at_once_when_the_cell_is_known_to_be_beyond_its_budget(tiny
         patch.setattr(shards, "run", lambda task, *rest: (folds.append(task.cells[0].fold), real(task, *rest))[1])
         run(tiny, tmp_path / "run", only={"method": "msp", "protocol": "misclassification"}, shard=1)
     assert folds == sorted(folds) and not folds[0] and folds[-1], "the hint never reached a shard, or went back"
+
+
+def test_kept_maps_outlive_a_second_phase_that_needs_them_in_passing(tiny, tmp_path):
+    out = tmp_path / "run"
+    run(tiny, out, only={"method": "msp", "protocol": "components*"}, keep_maps=True)
+    maps = sorted((out / "spool").rglob("scores/*.npy"))
+    next((out / "cells").glob("*.json")).unlink()
+    assert len(run(tiny, out, only={"method": "msp", "protocol": "components*"})) == 1
+    assert sorted((out / "spool").rglob("scores/*.npy")) == maps and len(maps) == 10
