@@ -15,11 +15,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import store
 from bench.api import Undefined, Value
 from bench.errors import BadSuite, MissingData, UnknownName
 from bench.store import Result, Run
+
+Replicates = NDArray[np.float64]
 
 AXES = ("protocol", "model", "dataset", "method")
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -114,11 +117,13 @@ def _differences(run: Run, other_run: Run, one: Result, other: Result, free: Seq
     cell = " / ".join(filter(None, _common(one, free)))
     names = tuple(" / ".join(r.labels.get(axis, "") for axis in AXES if axis not in free) for r in (one, other))
     first, second = (names[0] or str(run.path), names[1] or str(other_run.path))
+    apart = _apart(run, other_run, one, other)
+    mine, theirs = ({}, {}) if apart else (run.replicates(one), other_run.replicates(other))
     for metric, definition in one.definitions.items():
         a, b = one.metrics[metric], other.metrics.get(metric, Undefined("the other has no such figure"))
         between = partial(Difference, cell, first, second, metric, definition.better)
         if isinstance(a, Value) and isinstance(b, Value):
-            lo, hi, why = _interval(run, other_run, one, other, metric)
+            lo, hi, why = (None, None, apart) if apart else _interval(mine.get(metric), theirs.get(metric))
             yield between(a.value, b.value, b.value - a.value, a.err + b.err, lo, hi, why)
         else:
             known = [figure.value if isinstance(figure, Value) else None for figure in (a, b)]
@@ -126,16 +131,17 @@ def _differences(run: Run, other_run: Run, one: Result, other: Result, free: Seq
             yield between(known[0], known[1], None, 0.0, None, None, reason)
 
 
-def _interval(
-    run: Run, other_run: Run, one: Result, other: Result, metric: str
-) -> tuple[float | None, float | None, str | None]:
+def _apart(run: Run, other_run: Run, one: Result, other: Result) -> str | None:
+    """Why the replicates of two cells cannot be subtracted."""
     if one.partial or other.partial:
-        return None, None, "one of them is partial"
-    if run.sample_ids(one) != other_run.sample_ids(other) or any(
-        one.cell[how] != other.cell[how] for how in ("seed", "resample")
-    ):
-        return None, None, "they did not resample the same images with the same seed"
-    a, b = run.replicates(one).get(metric), other_run.replicates(other).get(metric)
+        return "one of them is partial"
+    alike = all(one.cell[how] == other.cell[how] for how in ("seed", "resample"))
+    if not alike or run.sample_ids(one) != other_run.sample_ids(other):
+        return "they did not resample the same images with the same seed"
+    return None
+
+
+def _interval(a: Replicates | None, b: Replicates | None) -> tuple[float | None, float | None, str | None]:
     if a is None or b is None or a.shape != b.shape:
         return None, None, "no replicates to pair"
     spread = b - a
