@@ -1,0 +1,306 @@
+"""What readers of data on disk share: files found in one order, images paired with masks, masks checked to the pixel.
+
+Every complaint is one line that begins with the file, says what was found and what was wanted, and names a next step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bench.api import IGNORE, Dataset, Labels, Sample
+from bench.errors import MissingData
+from bench.files import digest, read_gray, read_rgb
+
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_JPEG_END = b"\xff\xd9"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Which values a mask may hold, and what each means. Any other value is an error, never a guess."""
+
+    name: str  # such as labelIds
+    meaning: Mapping[int, int]  # stored value -> the value of the returned mask
+    wanted: str  # the legal values in words, such as "0, 1 or 255"
+    likely: Sequence[tuple[Collection[int], str]] = ()  # the values of a file that is another thing, and what to do
+    palette: bool = False  # whether the indices of a palette file are its values
+
+    @cached_property
+    def table(self) -> Labels:
+        """Uint8 [256]: the meaning of each stored value; IGNORE where there is none."""
+        table = np.full(256, IGNORE, np.uint8)
+        table[list(self.meaning)] = list(self.meaning.values())
+        return table
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+
+ANOMALY = Encoding(
+    "anomaly",
+    {0: 0, 1: 1, IGNORE: IGNORE},
+    "0, 1 or 255",
+    likely=(({0, 2}, "are these labels of RoadAnomaly, where 2 is the anomaly?"),),
+)
+"""0 usual, 1 anomaly, 255 ignored, as Fishyscapes and SegmentMeIfYouCan publish them."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image and its mask on disk."""
+
+    id: str  # letters, digits, '.', '_' and '-'
+    image: Path
+    mask: Path | None = None  # None: the publisher keeps it
+    encoding: Encoding = ANOMALY
+    group: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    overlay: Path | None = None  # a second file that the image is made from
+
+
+@dataclass(frozen=True)
+class OnDisk(Dataset):
+    """A data set whose frames are files. A subclass says how they are found and how many were published.
+
+    ``frames`` is how many there must be; None: as many as were published. An unpickled reader lists its files anew,
+    because another machine may keep them elsewhere.
+    """
+
+    frames: int | None = field(default=None, kw_only=True)
+
+    @property
+    @abstractmethod
+    def published(self) -> int:
+        """How many frames the publisher counts."""
+
+    @property
+    @abstractmethod
+    def obtain(self) -> str:
+        """How to get what is missing, in words for people: page, file names, sizes and checksums as far as known."""
+
+    @abstractmethod
+    def scan(self) -> Sequence[Frame]:
+        """List the files anew, paired and counted, sorted by id. Raise MissingData for the first that is absent."""
+
+    @property
+    def hidden(self) -> str:
+        """Why there is no truth to evaluate against; empty where there is."""
+        return ""
+
+    @property
+    def count(self) -> int:
+        return self.published if self.frames is None else self.frames
+
+    def ids(self) -> Sequence[str]:
+        return [frame.id for frame in self._frames]
+
+    def load(self, index: int) -> Sample:
+        frame = self._frames[index]
+        truth = self.truth(frame)
+        some = next(iter(truth.values()), None)
+        return Sample(
+            id=frame.id,
+            size=size(frame.image) if some is None else (some.shape[0], some.shape[1]),
+            image=partial(self.decode, frame),
+            labels=truth.get("labels"),
+            anomaly=truth.get("anomaly"),
+            group=frame.group,
+            tags=frame.tags,
+        )
+
+    def truth(self, frame: Frame) -> Mapping[str, Labels]:
+        """``labels``, ``anomaly`` or both, uint8 [H, W] each, checked against the image's size; empty where hidden."""
+        if frame.mask is None:
+            return {}
+        (kind,) = self.gives
+        return {kind: read_mask(frame.mask, frame.encoding, like=frame.image)}
+
+    def decode(self, frame: Frame) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3], RGB: the image of one frame as its files store it."""
+        return read_rgb(frame.image)
+
+    def check(self) -> None:
+        """Decode every mask; of every image read the header and the end."""
+        for frame in self.scan():
+            self.check_frame(frame)
+
+    def check_frame(self, frame: Frame) -> None:
+        """Raise MissingData if one frame's files are not what they must be."""
+        if not self.truth(frame):
+            size(frame.image)
+        check_whole(frame.image)
+
+    def digest(self) -> str:
+        """Take in the bytes of every mask and overlay, and the name and size in bytes of every image."""
+        whole = hashlib.sha256()
+        for frame in self._frames:
+            kept = [digest(path) for path in (frame.mask, frame.overlay) if path]
+            line = " ".join([frame.id, frame.encoding.name, *(kept or ["-"]), str(_bytes(frame.image))])
+            whole.update(f"{line}\n".encode())
+        return whole.hexdigest()[:16]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    @cached_property
+    def _frames(self) -> Sequence[Frame]:
+        return self.scan()
+
+
+def listed(folder: Path, pattern: str, *, before: str = "", after: str = "", missing: str = "") -> Mapping[str, Path]:
+    """Id to file for every file that matches, sorted by id whatever the file system's order.
+
+    ``pattern`` is a glob below ``folder`` and matches as it is written, also where file names ignore case. The id is
+    the name without ``before`` and ``after``. ``missing`` is the next step where the folder does not exist. Hidden
+    files are passed over: archives made on a Mac carry a ``._name`` beside each name.
+    """
+    if not folder.is_dir():
+        raise MissingData(f"{folder} does not exist{_next(missing)}")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob(pattern)):
+        if path.name.startswith(".") or not path.name.startswith(before) or not path.name.endswith(after):
+            continue
+        name = path.name[len(before) : len(path.name) - len(after)]
+        if name in found:
+            raise MissingData(f"{path} and {found[name]} are both the frame {name}; keep one of them")
+        found[name] = path
+    return dict(sorted(found.items()))
+
+
+def paired(
+    images: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    *,
+    mask_of: Callable[[str], Path],
+    image_of: Callable[[str], Path],
+    masks_again: str,
+    images_again: str,
+) -> None:
+    """Raise MissingData for the first image without its mask, then for the first mask without its image.
+
+    ``mask_of`` and ``image_of`` say where the absent file should be, ``masks_again`` and ``images_again`` what to do.
+    """
+    for name, path in sorted(images.items()):
+        if name not in masks:
+            raise MissingData(f"{mask_of(name)} does not exist, but its image {path} does{_next(masks_again)}")
+    for name, path in sorted(masks.items()):
+        if name not in images:
+            raise MissingData(f"{image_of(name)} does not exist, but its label {path} does{_next(images_again)}")
+
+
+def counted(found: Collection[Any], wanted: int, place: Path, again: str) -> None:
+    """Raise MissingData unless there are as many as wanted: a half-unpacked archive is no benchmark."""
+    if len(found) != wanted:
+        also = f", or say frames: {len(found)} in the suite if that is all there should be" if found else ""
+        raise MissingData(f"{place} holds {len(found)} frames, wanted {wanted}{_next(again)}{also}")
+
+
+def absent(root: Path, wanted: str, obtain: str) -> MissingData:
+    """The error for a data set that is not there at all."""
+    return MissingData(
+        f"{root} does not exist; wanted {wanted} there: set $BENCH_DATA to the folder above it, or say where it lies"
+        f" in data.yaml; {obtain}"
+    )
+
+
+def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> Labels:
+    """uint8 [H, W]: one mask with its stored values replaced by their meaning.
+
+    Raise MissingData for a value that the encoding does not have, for colours, and for a size that is not that of the
+    image ``like``: masks are never resized.
+    """
+    stored = read_gray(path)
+    if not encoding.palette:
+        _refuse_colours(path)
+    counts = np.bincount(stored.ravel(), minlength=256)
+    values = set(np.flatnonzero(counts).tolist())
+    if illegal := values - set(encoding.meaning):
+        value = min(illegal)
+        row, column = divmod(int(np.argmax(stored == value)), stored.shape[1])
+        hint = next((text for known, text in encoding.likely if values <= set(known)), "unpack or make it again")
+        raise MissingData(
+            f"{path} holds the value {value} at row {row}, column {column}, wanted {encoding.wanted}"
+            f" ({encoding.name}); {hint}"
+        )
+    if like is not None and stored.shape != (wanted := size(like)):
+        raise MissingData(
+            f"{path} is {stored.shape[0]}x{stored.shape[1]}, its image {like.name} is {wanted[0]}x{wanted[1]};"
+            f" labels are never resized, so unpack both archives again"
+        )
+    return encoding.table[stored]
+
+
+def size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image from its header."""
+    try:
+        with Image.open(path) as file:
+            return file.height, file.width
+    except FileNotFoundError:
+        raise MissingData(f"{path} does not exist") from None
+    except UnidentifiedImageError:
+        raise MissingData(f"{path} is not an image") from None
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
+        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
+
+
+def check_whole(path: Path) -> None:
+    """Raise MissingData if an image file ends early. A file that ends as its format does is not decoded."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+            length = file.seek(0, 2)
+            file.seek(-min(len(_PNG_END), length), 2)
+            tail = file.read()
+    except FileNotFoundError:
+        raise MissingData(f"{path} does not exist") from None
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read: {error.strerror}") from None
+    if head.startswith(b"RIFF"):  # WebP says in its header how long it is
+        whole = int.from_bytes(head[4:8], "little") + 8 <= length
+    elif head.startswith(b"\xff\xd8"):
+        whole = tail.endswith(_JPEG_END)
+    else:
+        whole = tail == _PNG_END
+    if not whole:  # bytes after the end are harmless, a missing end is not: decoding knows which it is
+        read_rgb(path)
+
+
+def one_of(folders: Iterable[Path]) -> Path | None:
+    """The first folder that exists."""
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _refuse_colours(path: Path) -> None:
+    """A palette file is grey only if the colour of each index in use is that grey."""
+    with Image.open(path) as file:
+        if file.mode != "P":
+            return
+        colours = np.array(file.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        used = np.unique(np.array(file))
+    for value in used.tolist():
+        if value >= len(colours) or (colours[value] != value).any():
+            raise MissingData(
+                f"{path} is stored with a palette of colours, wanted grey values; is this the picture of the labels"
+                f" and not the labels?"
+            )
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _next(step: str) -> str:
+    return f"; {step}" if step else ""
