@@ -104,8 +104,9 @@ class Inference:
     """How an image becomes views and views become one prediction. Part of the key of a cell.
 
     Windows average logits; scales and mirror images average probabilities or logits; the class map is the argmax of
-    that. The image is resized by bilinear interpolation with half-pixel centres, without antialiasing, rounded to
-    uint8.
+    that. The image is resized by bilinear interpolation with half-pixel centres and without antialiasing: ``bilinear``
+    is torch's in float32, rounded to uint8; ``opencv`` is OpenCV's in fixed point, which the source systems use (the
+    two differ by at most one grey level).
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
@@ -116,6 +117,7 @@ class Inference:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False  # also the mirror image of every view
     average: Literal["probabilities", "logits"] = "probabilities"
+    resize: Literal["bilinear", "opencv"] = "bilinear"
 
     def __post_init__(self) -> None:
         sizes = [*(self.size or ()), *(self.window or ()), *(self.stride or ())]
@@ -127,13 +129,34 @@ class Inference:
             raise ValueError("a stride larger than its window leaves pixels unseen")
 
 
+Quantity = float | Literal["top", "margin"]
+"""A reduction of the logits over their classes: the largest and its class, its lead, or the sums over the others at a
+temperature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a prediction stands; filled in by the engine, the defaults serve a prediction made by hand."""
+
+    image_size: tuple[int, int]  # (H, W) of the labels of the whole image
+    seed: int = 0  # of this view of this sample; what a method draws must derive from it
+    fused: bool = False  # reduce the logits by the compiled pass
+    asked: dict[Quantity, None] = field(default_factory=dict)  # so far, of this image and those before it
+
+
 class Prediction:
     """What one network says about one view, or, merged, about one whole image.
 
     Attributes are at label size, made on demand and shared by every method: ``prediction.logits`` is float32 [C, H,
     W], ``prediction.features`` float32 [D, H, W]. ``prediction.raw[name]`` is an output at the network's own
     resolution, for methods with ``raw`` in their ``needs``. Ask for the primitives (``max_logit``, ``other_mass``
-    ...) rather than for the logits wherever they suffice: they are computed once for all methods.
+    ...) rather than for the logits wherever they suffice: they are computed once for all methods, and on a CPU without
+    ever holding the logits at label size.
+
+    Names of outputs that mean the same in every network: ``logits`` [C, h, w], exactly the classes of
+    ``class_names``; ``class_scores`` [C, h, w], scores per class that are no logits and never go through a softmax;
+    ``query_logits`` [Q, C + 1] and ``query_masks`` [Q, h, w], logits of a mask classifier, "no object" last;
+    ``features`` [D, h, w], what the classifier sees; ``score`` [h, w], the network's own suspicion.
     """
 
     def __init__(
@@ -145,13 +168,16 @@ class Prediction:
         image: Tensor | None = None,
         again: Callable[[Tensor], Prediction] | None = None,
         classify: Callable[[Tensor], Tensor] | None = None,
+        dropout: float | None = None,
     ) -> None:
         """``outputs``: float32 [C, h, w] or [h, w]; ``size``: (H, W); ``labels``: uint8 [H, W] if not the argmax."""
         self.raw: Mapping[str, Tensor] = outputs
         self.size = size
         self.image = image  # uint8 [3, h, w], RGB, as the network saw it
         self.again = again  # float32 [3, h, w] in 0..255 -> a second opinion
-        self.classify = classify  # features [D, h, w] -> logits [C, h, w]
+        self.classify = classify  # features [D, h, w] -> logits [C, h, w], without the dropout between them
+        self.dropout = dropout  # rate at which whole channels of the features are dropped before ``classify``
+        self.context = Context(size)
         self._labels = labels
         self._made: dict[Any, Any] = {}
 
@@ -165,56 +191,65 @@ class Prediction:
     @property
     def labels(self) -> Tensor:
         """uint8 [H, W]: the class map that the network acts on."""
-        return self.argmax if self._labels is None else self._labels
+        if self._labels is not None:
+            return self._labels
+        if "logits" in self.raw:
+            return self.argmax
+        votes = "probabilities" if "probabilities" in self.raw else "class_scores"
+        return self._once("labels", lambda: self.__getattr__(votes).argmax(dim=0).byte())
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is a class map at all."""
+        return self._labels is not None or not {"logits", "probabilities", "class_scores"}.isdisjoint(self.raw)
 
     @property
     def max_logit(self) -> Tensor:
         """float32 [H, W]."""
-        return self._top()[0]
+        return self._ask("top")[0]
 
     @property
     def argmax(self) -> Tensor:
         """uint8 [H, W]: the class of the largest logit, the lowest class where two are equal."""
-        return self._top()[1]
-
-    def logsumexp(self, temperature: float = 1.0) -> Tensor:
-        """float32 [H, W]: log sum_c exp(z_c / T)."""
-        others = self._others(temperature)[0]
-        return self._once(("lse", temperature), lambda: self.max_logit / temperature + others.log1p())
-
-    def other_mass(self, temperature: float = 1.0) -> Tensor:
-        """float32 [H, W]: 1 - max_c softmax(z / T)_c, without the cancellation of computing it so."""
-        others = self._others(temperature)[0]
-        return self._once(("mass", temperature), lambda: others / (1 + others))
-
-    def entropy(self, temperature: float = 1.0) -> Tensor:
-        """float32 [H, W]: Shannon entropy of softmax(z / T) in nats."""
-        others, weighted = self._others(temperature)
-        return self._once(("entropy", temperature), lambda: others.log1p() - weighted / (1 + others))
+        return self._ask("top")[1]
 
     @property
     def top2_margin(self) -> Tensor:
         """float32 [H, W]: largest minus second largest logit."""
+        return self._ask("margin")[0]
 
-        def margin() -> Tensor:
-            top = self.logits.topk(2, dim=0).values
-            return top[0] - top[1]
+    def logsumexp(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: log sum_c exp(z_c / T)."""
+        return self._once(("lse", temperature), lambda: self.max_logit / temperature + self._log1p(temperature))
 
-        return self._once("margin", margin)
+    def other_mass(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: 1 - max_c softmax(z / T)_c, without the cancellation of computing it so."""
+        others = self._ask(temperature)[0]
+        return self._once(("mass", temperature), lambda: others / (1 + others))
+
+    def entropy(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: Shannon entropy of softmax(z / T) in nats."""
+        others, weighted = self._ask(temperature)
+        return self._once(("entropy", temperature), lambda: self._log1p(temperature) - weighted / (1 + others))
 
     def softmax_at(self, index: Tensor) -> Tensor:
         """float32 [n, C]: the class probabilities of n pixels by flat index, without the whole volume."""
         return self.logits.flatten(1)[:, index].softmax(dim=0).T
 
-    def _top(self) -> tuple[Tensor, Tensor]:
-        from bench.scoring import dense
+    def _log1p(self, temperature: float) -> Tensor:
+        return self._once(("log1p", temperature), lambda: self._ask(temperature)[0].log1p())
 
-        return self._once("top", lambda: dense.top(self.logits))
+    def _ask(self, quantity: Quantity) -> tuple[Tensor, ...]:
+        """A reduction over the classes, together with those that were asked of the image before: one pass for all."""
+        if quantity not in self._made:
+            from bench.scoring import reduce
 
-    def _others(self, temperature: float) -> tuple[Tensor, Tensor]:
-        from bench.scoring import dense
-
-        return self._once(("others", temperature), lambda: dense.others(self.logits, *self._top(), temperature))
+            wanted = self.context.asked
+            wanted[quantity] = None
+            todo = [one for one in wanted if one not in self._made]
+            self._made |= reduce.classes(self.raw, self.size, lambda: self.logits, todo, fused=self.context.fused)
+        made: tuple[Tensor, ...] = self._made[quantity]
+        return made
 
     def _once(self, key: Any, make: Callable[[], T]) -> T:
         if key not in self._made:
@@ -287,6 +322,8 @@ class SegModel(PlugIn, ABC):
 
     inference: Inference = field(default_factory=Inference, kw_only=True)
 
+    by_shard: ClassVar[bool] = False  # whether ``prepare`` must see the samples of a shard together
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes in the order of the logits; data sets with other ones are not applicable to this network."""
@@ -294,7 +331,11 @@ class SegModel(PlugIn, ABC):
 
     @property
     def gives(self) -> frozenset[str]:
-        """Names of the outputs, and of what else a method may ask for: ``raw``, ``image``, ``again``, ``classify``."""
+        """Names of the outputs, and of what else there is to ask for.
+
+        That is ``raw``, ``image``, ``again``, ``classify``, ``dropout``, and ``labels`` where the class map is not the
+        argmax of ``logits`` or ``class_scores``.
+        """
         return frozenset({"logits", "raw", "image"})
 
     @abstractmethod
@@ -313,6 +354,13 @@ class SegModel(PlugIn, ABC):
     def predict(self, view: View) -> Prediction:
         """One forward pass. The prediction covers the view: its ``size`` is ``view.input_size``."""
 
+    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
+        """The predictions of equally sized views, in one forward pass where the network can."""
+        return [self.predict(view) for view in views]
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Called with all samples of a shard before the first of them is predicted, if ``by_shard`` says so."""
+
     @abstractmethod
     def module(self) -> nn.Module:
         """The network itself: the one door for trainers."""
@@ -323,7 +371,8 @@ class Method(PlugIn, ABC):
     """A rule that turns a prediction into one suspicion score per pixel.
 
     It sees no label, file or metric. ``needs`` names what it reads: ``logits`` (the default), any other output of the
-    network, ``raw``, ``image``, ``again``, ``classify``. A model that does not give one of them makes the cell n/a.
+    network, ``raw``, ``image``, ``again``, ``classify``, ``dropout``. A model that does not give one of them makes the
+    cell n/a.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
@@ -331,6 +380,14 @@ class Method(PlugIn, ABC):
     trainer: ClassVar[str | None] = None  # who fits it, unless it brings its own ``fit``
     must_fit: ClassVar[bool] = False  # whether it means nothing unfitted
     uses_outliers: ClassVar[bool] = False  # trained with data that shows anomalies: ranked apart
+
+    def asks(self) -> frozenset[str]:
+        """``needs``, where a parameter does not change it."""
+        return self.needs
+
+    def merges(self) -> Literal["merged", "views"]:
+        """``merge``, where a parameter does not change it."""
+        return self.merge
 
     @abstractmethod
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:

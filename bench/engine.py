@@ -305,7 +305,9 @@ def _phase(
                 todo.append(job)
         if todo:
             cells = tuple(map(_cell_task, todo))
-            tasks.append(Task(run_dir, model, dataset, cells, start, stop, how, options.workers, phase))
+            tasks.append(
+                Task(run_dir, model, dataset, cells, start, stop, how, jobs[0].cell.seed, options.workers, phase)
+            )
         else:
             reporter.advance(stop - start)
 

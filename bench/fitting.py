@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import files, registry
-from bench.api import Dataset, Method, Prediction, Sample, SegModel, State
+from bench import files, inference, registry
+from bench.api import Dataset, Method, Prediction, Quantity, Sample, SegModel, State
 from bench.errors import BadPlugin, MissingData
-from bench.inference import merge, views
 from bench.loading import Loader
 from bench.numerics import Numerics
 from bench.suite import Ref
@@ -95,7 +94,7 @@ def fit(
     own = cls.fit is not Method.fit
     fitter = method if own else registry.build("trainer", str(cls.trainer), {}, where=method_ref.label)
     with torch.no_grad():
-        state = fitter.fit(_stream(model, loader, numerics, advance), made_from["seed"])
+        state = fitter.fit(_stream(model, loader, numerics, made_from["seed"], advance), made_from["seed"])
     if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
         raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
     return write(state, made_from)
@@ -113,11 +112,11 @@ def write(state: State, made_from: dict[str, Any]) -> Fitted:
 
 
 def _stream(
-    model: SegModel, loader: Loader, numerics: Numerics, advance: Callable[[int], None]
+    model: SegModel, loader: Loader, numerics: Numerics, seed: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[Prediction, Sample]]:
-    for sample in loader.samples(range(len(loader.dataset.ids()))):
-        parts = [(view, model.predict(view)) for view in views(sample, model.inference, numerics.device)]
-        yield merge(parts, model.inference), sample
+    asked: dict[Quantity, None] = {}
+    for sample in inference.prepared(model, loader.samples(range(len(loader.dataset.ids())))):
+        yield inference.look(model, sample, numerics, seed, asked)[1], sample
         advance(1)
 
 

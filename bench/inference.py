@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import product
-from typing import TypeVar
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import groupby, islice, product
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bench.api import Inference, Prediction, Sample, SegModel, View
-from bench.errors import BadPlugin
+from bench.api import Context, Inference, Prediction, Quantity, Sample, SegModel, View
+from bench.errors import BadPlugin, MissingPackage
+from bench.numerics import Numerics
 from bench.scoring import dense
+from bench.scoring.tiles import Lazy, Tiles, average
 
 T = TypeVar("T")
+
+OF_ONE_VIEW = frozenset(
+    {"raw", "image", "again", "classify", "dropout", "labels", "query_logits", "query_masks", "query_features"}
+)
+"""What has no average over views; methods that need it score each view, where ``merge`` is ``views``."""
 
 
 def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
@@ -25,12 +35,62 @@ def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
     if not merged:
         return gives
     if len(how.scales) > 1 or how.flip:
-        gives -= {"raw", "image", "again", "classify"}
-        if how.average == "probabilities":  # an average of probabilities has no logits
+        gives -= OF_ONE_VIEW
+        if "logits" in gives and how.average == "probabilities":  # an average of probabilities has no logits
             gives = gives - {"logits"} | {"probabilities"}
     elif how.window:
-        gives -= {"raw", "image", "again", "classify"}
+        gives -= OF_ONE_VIEW
     return gives
+
+
+def prepared(model: SegModel, samples: Iterator[Sample]) -> Iterator[Sample]:
+    """The samples of a shard; all at once to a model that must see them together, before the first comes out."""
+    if not model.by_shard:
+        yield from samples
+        return
+    together = list(samples)
+    model.prepare(together)
+    yield from together
+
+
+def look(
+    model: SegModel, sample: Sample, numerics: Numerics, seed: int, asked: dict[Quantity, None]
+) -> tuple[list[tuple[View, Prediction]], Prediction]:
+    """Every view of a sample with what the network says about it, and all of it as one prediction.
+
+    ``asked`` are the reductions that were asked of images before this one; it is shared by them all, so that from the
+    second image on one pass makes them together. No number depends on it.
+    """
+    how, fused = model.inference, numerics.scoring == "fused"
+    seen: list[tuple[View, Prediction]] = []
+    for batch in _batches(views(sample, how, numerics.device), numerics.batch):
+        with _precision(numerics):
+            given = model.predict_views(batch)
+        for view, prediction in zip(batch, given, strict=True):
+            spot = f"{view.scale} {view.flip} {view.window}"
+            prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
+            seen.append((view, prediction))
+    merged = merge(seen, how)
+    merged.context = Context(sample.size, _seed(seed, sample.id), fused, asked)
+    return seen, merged
+
+
+def _batches(every: Iterator[View], size: int) -> Iterator[list[View]]:
+    """Neighbours of equal size, at most ``size`` together."""
+    for _, alike in groupby(every, key=lambda view: view.input_size):
+        while batch := list(islice(alike, size)):
+            yield batch
+
+
+def _precision(numerics: Numerics) -> AbstractContextManager[object]:
+    if numerics.dtype == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(numerics.device).type, getattr(torch, numerics.dtype))
+
+
+def _seed(seed: int, *names: str) -> int:
+    """63 bits that depend on nothing but the seed of the suite and the names."""
+    return int.from_bytes(hashlib.sha256(" ".join([str(seed), *names]).encode()).digest()[:8], "big") >> 1
 
 
 def views(sample: Sample, how: Inference, device: str) -> Iterator[View]:
@@ -38,7 +98,7 @@ def views(sample: Sample, how: Inference, device: str) -> Iterator[View]:
     image = torch.from_numpy(np.ascontiguousarray(sample.image())).to(device).permute(2, 0, 1)
     height, width = how.size or (image.shape[1], image.shape[2])
     for scale in how.scales:
-        scaled = resize_image(image, (int(height * scale), int(width * scale)))
+        scaled = resize_image(image, (int(height * scale), int(width * scale)), how.resize)
         size = int(scaled.shape[1]), int(scaled.shape[2])
         for top, left, bottom, right in windows(size, how):
             for flip in (False, True)[: 1 + how.flip]:
@@ -54,14 +114,31 @@ def views(sample: Sample, how: Inference, device: str) -> Iterator[View]:
                 )
 
 
-def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 [3, h, w] to another size: bilinear, half-pixel centres, no antialiasing, rounded."""
+def resize_image(image: Tensor, size: tuple[int, int], resize: Literal["bilinear", "opencv"] = "bilinear") -> Tensor:
+    """uint8 [3, h, w] to another size: bilinear, half-pixel centres, no antialiasing; see ``Inference``."""
     if tuple(image.shape[1:]) == size:
         return image
     if min(size) < 1:
         raise BadPlugin(f"an image of {tuple(image.shape[1:])} cannot be scaled to {size}; raise the scale")
+    if resize == "opencv":
+        cv2 = opencv()
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+        small = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(small).to(image.device).permute(2, 0, 1)
     resized = functional.interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)
     return resized[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def opencv() -> Any:
+    """OpenCV, which comes with the extras that need it."""
+    try:
+        import cv2
+    except ImportError:
+        raise MissingPackage(
+            "inference: resize opencv needs OpenCV, which is not installed; pip install opencv-python-headless, or say"
+            " resize: bilinear"
+        ) from None
+    return cv2
 
 
 def windows(size: tuple[int, int], how: Inference) -> list[tuple[int, int, int, int]]:
@@ -94,22 +171,32 @@ def merge(seen: Sequence[tuple[View, Prediction]], how: Inference) -> Prediction
     if len(whole) == 1:
         only = whole[0]
         labels = None if only._labels is None else _resize_labels(only._labels, size)
-        return Prediction(only.raw, size, labels=labels, image=only.image, again=only.again, classify=only.classify)
-    outputs = {}
-    for name in whole[0].raw:
-        maps = [dense.resize(prediction.raw[name], size) for prediction in whole]
+        return Prediction(
+            only.raw,
+            size,
+            labels=labels,
+            image=only.image,
+            again=only.again,
+            classify=only.classify,
+            dropout=only.dropout,
+        )
+    outputs: dict[str, Callable[[], Tensor]] = {}
+    for name in whole[0].raw.keys() - OF_ONE_VIEW:
         if name == "logits" and how.average == "probabilities":
-            outputs["probabilities"] = _mean([one.softmax(dim=0) for one in maps])
+            outputs["probabilities"] = partial(_mean, whole, name, size, softmax=True)
         else:
-            outputs[name] = _mean(maps)
-    vote = outputs.get("probabilities", outputs.get("logits"))
-    return Prediction(outputs, size, labels=None if vote is None else vote.argmax(dim=0).to(torch.uint8))
+            outputs[name] = partial(_mean, whole, name, size)
+    return Prediction(Lazy(outputs), size)
 
 
 def merge_scores(seen: Sequence[View], scores: Sequence[Tensor]) -> Tensor:
     """One float32 [H, W] map from a score per view: windows average, then scales and mirror images."""
     whole = [_canvas(group) for group in _by_scale(list(zip(seen, scores, strict=True)))]
-    return _mean([dense.resize(one, seen[0].image_size) for one in whole])
+    size = seen[0].image_size
+    total = dense.resize(whole[0], size).clone()
+    for one in whole[1:]:
+        total += dense.resize(one, size)
+    return total / len(whole)
 
 
 def score_map(score: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -118,11 +205,15 @@ def score_map(score: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
     return resized
 
 
-def _mean(maps: Sequence[Tensor]) -> Tensor:
-    total = maps[0].clone()
-    for one in maps[1:]:
-        total += one
-    return total / len(maps)
+def _mean(scales: Sequence[Prediction], name: str, size: tuple[int, int], *, softmax: bool = False) -> Tensor:
+    """Average one output at label size, adding up as they come: one volume more than the sum is held at a time."""
+    total: Tensor | None = None
+    for one in scales:
+        resized = dense.resize(one.raw[name], size)
+        part = resized.softmax(dim=0) if softmax else resized
+        total = part.clone() if total is None else total.add_(part)
+    assert total is not None  # noqa: S101 - an inference has at least one scale
+    return total.div_(len(scales))
 
 
 def _by_scale(seen: Sequence[tuple[View, T]]) -> list[list[tuple[View, T]]]:
@@ -137,25 +228,20 @@ def _whole(group: list[tuple[View, Prediction]]) -> Prediction:
     view, first = group[0]
     if len(group) == 1 and not view.flip:
         return first
-    outputs = {name: _canvas([(one, prediction.raw[name]) for one, prediction in group]) for name in first.raw}
+    mergeable = [name for name in first.raw if name not in OF_ONE_VIEW]
+    parts = [{name: _upright(one, prediction.raw[name]) for name in mergeable} for one, prediction in group]
+    outputs = parts[0] if len(parts) == 1 else Tiles([one.window for one, _ in group], parts, view.scaled_size)
     return Prediction(outputs, view.scaled_size)
 
 
 def _canvas(group: list[tuple[View, Tensor]]) -> Tensor:
-    """Average maps of windows, [C, h, w] or [h, w] at any resolution each, over the scaled image."""
-    view, first = group[0]
-    if len(group) == 1:
-        return first.flip(-1) if view.flip else first
-    height, width = view.scaled_size
-    total = first.new_zeros(*first.shape[:-2], height, width)
-    seen = first.new_zeros(height, width)
-    for one, output in group:
-        top, left, bottom, right = one.window
-        if one.flip:  # the window was cut first and mirrored then
-            output = output.flip(-1)
-        total[..., top:bottom, left:right] += dense.resize(output, (bottom - top, right - left))
-        seen[top:bottom, left:right] += 1
-    return total / seen
+    """Average score maps of windows, [h, w] at any resolution each, over the scaled image."""
+    view, _ = group[0]
+    return average([one.window for one, _ in group], [_upright(*pair) for pair in group], view.scaled_size)
+
+
+def _upright(view: View, output: Tensor) -> Tensor:
+    return output.flip(-1) if view.flip else output
 
 
 def _resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -27,7 +28,8 @@ class Numerics:
     dtype: str = "float32"
     tf32: bool = False
     deterministic: bool = True
-    scoring: str = "torch"
+    scoring: str = "torch"  # fused: the compiled pass
+    batch: int = 1  # equally sized views of an image in one forward pass
 
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
@@ -41,7 +43,20 @@ def resolve(rule: NumericsRule) -> Numerics:
     if device == "cuda" and not torch.cuda.is_available():
         raise BadSuite("numerics.device is cuda, but torch sees no GPU; install a CUDA build of torch or say cpu")
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    return Numerics(device, name, rule.threads, torch.backends.cpu.get_cpu_capability())
+    compiler = find_spec("numba") is not None  # there are platforms without it
+    scoring = rule.scoring if rule.scoring != "auto" else "fused" if device == "cpu" and compiler else "torch"
+    if scoring == "fused" and not (device == "cpu" and compiler):
+        raise BadSuite("numerics.scoring is fused, which is a pass of the CPU and needs numba; say auto or torch")
+    return Numerics(
+        device,
+        name,
+        rule.threads,
+        torch.backends.cpu.get_cpu_capability(),
+        dtype=rule.dtype,
+        tf32=rule.tf32,
+        scoring=scoring,
+        batch=rule.batch,
+    )
 
 
 def apply(numerics: Numerics) -> None:

@@ -53,13 +53,14 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
         return f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
     if "labels" in protocol.needs and model.class_names != data.class_names:
         return f"{cell.model.label} and {cell.dataset.label} name different classes"
-    if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels"} & model.gives:
+    offered = inference.offered(model, merged=True) | ({"logits"} & model.gives)
+    if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels", "class_scores"} & offered:
         return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
     if cell.method is None:
         return None
     method: Method = cell.method.build()
-    offers = inference.offered(model, merged=method.merge == "merged")
-    if lacking := method.needs - offers:
+    offers = inference.offered(model, merged=method.merges() == "merged")
+    if lacking := method.asks() - offers:
         given = ", ".join(sorted(offers))
         return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
     if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:

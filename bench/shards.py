@@ -6,6 +6,7 @@ sample id, seconds. Nothing in it depends on other shards, so they may run anywh
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
 import sys
@@ -20,7 +21,21 @@ import numpy as np
 import torch
 
 from bench import fitting, inference, numerics, store
-from bench.api import Dataset, Labels, Method, Prediction, Protocol, Row, Sample, Scored, Scores, SegModel, State, View
+from bench.api import (
+    Dataset,
+    Labels,
+    Method,
+    Prediction,
+    Protocol,
+    Quantity,
+    Row,
+    Sample,
+    Scored,
+    Scores,
+    SegModel,
+    State,
+    View,
+)
 from bench.errors import BadPlugin
 from bench.loading import Loader, Spelled
 from bench.metrics.tally import Tally, key_pixels
@@ -56,6 +71,7 @@ class Task:
     start: int
     stop: int
     numerics: Numerics
+    seed: int
     workers: int  # processes that read ahead
     phase: int = 1
     ahead: tuple[int, int] = (0, 0)  # the range that the same process will do next
@@ -192,14 +208,13 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
         lanes = [_lane(cell) for cell in task.cells]
     read_before = loader.cpu_seconds
     about: dict[str, dict[str, Any]] = {}
-    for sample in loader.samples(range(task.start, task.stop), range(*task.ahead)):
+    asked: dict[Quantity, None] = {}
+    samples = loader.samples(range(task.start, task.stop), range(*task.ahead))
+    for sample in inference.prepared(model, samples):
         about[sample.id] = {"group": sample.group, "tags": dict(sample.tags)}
         with clock("predict"):
-            seen = [
-                (view, model.predict(view)) for view in inference.views(sample, model.inference, task.numerics.device)
-            ]
-            merged = inference.merge(seen, model.inference)
-            _check_outputs(task, sample, merged)
+            seen, merged = inference.look(model, sample, task.numerics, task.seed, asked)
+            _check_outputs(task, sample, seen)
             predicted = _predicted(merged, sample)
         for method_ref, mates in _by_method(lanes):
             _feed(task, worker, sample, seen, merged, predicted, method_ref, mates)
@@ -269,7 +284,7 @@ def _feed(
 def _scored(
     method: Method, state: State, seen: Sequence[tuple[View, Prediction]], merged: Prediction, who: str
 ) -> tuple[Scores, Labels | None]:
-    if method.merge == "views":
+    if method.merges() == "views":
         parts = [_as_scored(method.score(prediction, state), who) for _, prediction in seen]
         if any(part.labels is not None for part in parts) and len(parts) > 1:
             raise BadPlugin(f"{who}: a method that alters the class map must score the merged prediction")
@@ -306,8 +321,8 @@ def check_scores(score: Scores, size: tuple[int, int], who: str) -> None:
         raise BadPlugin(f"{who} returned {bad} scores that are not finite")
 
 
-def _check_outputs(task: Task, sample: Sample, merged: Prediction) -> None:
-    for name, output in merged.raw.items():
+def _check_outputs(task: Task, sample: Sample, seen: Sequence[tuple[View, Prediction]]) -> None:
+    for name, output in itertools.chain.from_iterable(prediction.raw.items() for _, prediction in seen):
         if not torch.isfinite(output).all():
             raise BadPlugin(
                 f"model {task.model.label} on {task.dataset.label}/{sample.id}: {name} is not finite everywhere"
@@ -315,7 +330,7 @@ def _check_outputs(task: Task, sample: Sample, merged: Prediction) -> None:
 
 
 def _predicted(merged: Prediction, sample: Sample) -> Labels | None:
-    if merged._labels is None and "logits" not in merged.raw:
+    if not merged.has_labels:
         return None
     predicted: Labels = merged.labels.cpu().numpy()
     if predicted.shape != sample.size:

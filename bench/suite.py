@@ -52,6 +52,10 @@ class NumericsRule(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1)  # of torch in each process, on a CPU
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass, by autocast; scores are float32
+    tf32: bool = False  # on a GPU
+    batch: int = Field(default=1, ge=1)  # equally sized views of an image in one forward pass
+    scoring: Literal["auto", "fused", "torch"] = "auto"  # reductions over the classes; auto is fused on a CPU
 
 
 class SuiteFile(Section):

@@ -288,11 +288,11 @@ def test_reading_metrics_imports_neither_numba_nor_torch():
 
 
 def test_compiled_code_has_a_place_where_nothing_is_writable(monkeypatch, tmp_path):
-    kernels = pytest.importorskip("bench.metrics.kernels")
-    monkeypatch.setattr(kernels.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(kernels.os, "access", lambda *_: True)
-    assert kernels._cache_folder() is None
-    monkeypatch.setattr(kernels.os, "access", lambda *_: False)
-    folder = kernels._cache_folder()
+    compiled = pytest.importorskip("bench.compiled")
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(compiled.os, "access", lambda *_: True)
+    assert compiled._cache_folder() is None
+    monkeypatch.setattr(compiled.os, "access", lambda *_: False)
+    folder = compiled._cache_folder()
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o077 == 0

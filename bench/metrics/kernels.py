@@ -5,45 +5,12 @@ Scores arrive as the bits of float32, so that no kernel depends on how a compile
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _cache_folder() -> Path | None:
-    """Where compiled code goes if numba's own places cannot be written; None if one of them can.
-
-    ``cache=True`` raises at import in a read-only installation without a writable home, which is what the containers of
-    leaderboards are.
-    """
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    for folder in (Path(__file__).parent, user):
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        if os.access(existing, os.W_OK | os.X_OK):
-            return None
-    folder = Path(tempfile.gettempdir(), f"ood-seg-bench-numba-{os.getuid() if hasattr(os, 'getuid') else 0}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():  # somebody else's code is not ours to run
-        return Path(tempfile.mkdtemp(prefix="ood-seg-bench-numba-"))
-    return folder
-
-
-if "NUMBA_CACHE_DIR" not in os.environ and "numba" not in sys.modules and (_folder := _cache_folder()) is not None:
-    os.environ["NUMBA_CACHE_DIR"] = str(_folder)
-
-import numba  # noqa: E402 - it reads the variable when it is imported
-
-
-def compiled(function: F) -> F:
-    return cast(F, numba.njit(cache=True, nogil=True)(function))
+from bench.compiled import compiled
 
 
 @compiled
