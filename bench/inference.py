@@ -67,6 +67,8 @@ def look(
         with _precision(numerics):
             given = model.predict_views(batch)
         for view, prediction in zip(batch, given, strict=True):
+            # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
+            prediction.raw = {name: output.float() for name, output in prediction.raw.items()}
             spot = f"{view.scale} {view.flip} {view.window}"
             prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
             seen.append((view, prediction))

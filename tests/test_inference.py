@@ -1,11 +1,16 @@
 """Images into views, views into one prediction: grids, averages and their order."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from bench import inference
+from bench import inference, numerics
 from bench.api import Inference, Prediction, Sample
+from bench.errors import MissingPackage
+from bench.models.toynet import ToyNet
+from bench.suite import NumericsRule
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (12, 20, 3)).astype(np.uint8)
 SAMPLE = Sample("one", (12, 20), lambda: IMAGE)
@@ -103,3 +108,85 @@ def test_an_image_at_its_own_size_is_not_touched_and_a_resized_one_is_rounded():
 def test_an_inference_that_cannot_be_is_refused(given, words):
     with pytest.raises(ValueError, match=words):
         Inference(**given)
+
+
+def numerics_of(**rule):
+    return numerics.resolve(NumericsRule(device="cpu", **rule))
+
+
+class Counting(ToyNet):
+    """ToyNet that notes how many views each forward pass takes."""
+
+    def predict_views(self, views):
+        self.__dict__.setdefault("batches", []).append([view.input_size for view in views])
+        return super().predict_views(views)
+
+
+def test_views_of_one_size_go_through_the_network_together_and_batches_change_no_figure():
+    how = Inference(window=(8, 8), stride=(4, 6), scales=(1.0, 1.5), flip=True)
+    model = Counting(inference=how)
+    model.load("cpu")
+    single = inference.look(model, SAMPLE, numerics_of(), 0, {})[1]
+    model.__dict__["batches"].clear()
+    batched = inference.look(model, SAMPLE, numerics_of(batch=5), 0, {})[1]
+    batches = model.__dict__["batches"]
+    assert max(map(len, batches)) == 5 and all(len(set(sizes)) == 1 for sizes in batches)
+    torch.testing.assert_close(batched.probabilities, single.probabilities, rtol=0, atol=1e-5)
+
+
+def test_a_lower_precision_is_the_forward_passs_alone():
+    model = ToyNet()
+    model.load("cpu")
+    exact = inference.look(model, SAMPLE, numerics_of(), 0, {})[1]
+    rough = inference.look(model, SAMPLE, numerics_of(dtype="bfloat16"), 0, {})[1]
+    assert rough.logits.dtype == rough.entropy().dtype == torch.float32
+    off = (rough.logits - exact.logits).abs().max()
+    assert 1e-4 < off < 1.0
+
+
+def test_a_seed_belongs_to_a_sample_and_its_view_and_to_nothing_else():
+    model = ToyNet(inference=Inference(window=(8, 8)))
+    model.load("cpu")
+    other = Sample("two", (12, 20), lambda: IMAGE)
+
+    def seeds(sample, seed):
+        seen, merged = inference.look(model, sample, numerics_of(), seed, {})
+        return [merged.context.seed, *(prediction.context.seed for _, prediction in seen)]
+
+    assert seeds(SAMPLE, 0) == seeds(SAMPLE, 0)
+    every = [*seeds(SAMPLE, 0), *seeds(SAMPLE, 1), *seeds(other, 0)]
+    assert len(set(every)) == len(every) and all(0 <= seed < 2**63 for seed in every)
+
+
+def test_what_no_average_needs_is_not_averaged():
+    """Features of 256 channels are 2 GB at label size."""
+    how = Inference(window=(8, 8), scales=(1.0, 0.5))
+    merged = inference.merge(seen(how), how)
+    merged.labels  # noqa: B018 - asking is the point
+    assert set(merged.raw) == {"probabilities"} and merged.raw._made.keys() == {"probabilities"}
+
+
+def test_class_scores_are_averaged_and_never_put_through_a_softmax():
+    def network(view):
+        return Prediction({"class_scores": view.pixels.float()}, view.input_size)
+
+    how = Inference(flip=True)
+    merged = inference.merge(seen(how, network), how)
+    torch.testing.assert_close(merged.class_scores, torch.from_numpy(IMAGE).permute(2, 0, 1).float())
+    assert torch.equal(merged.labels, torch.from_numpy(IMAGE.argmax(axis=2)).byte())
+
+
+def test_opencv_resizes_within_a_grey_level_of_torch():
+    cv2 = pytest.importorskip("cv2")
+    image = torch.from_numpy(np.random.RandomState(1).randint(0, 256, (64, 96, 3)).astype(np.uint8)).permute(2, 0, 1)
+    for size in ((32, 48), (61, 131), (16, 24)):
+        ours = inference.resize_image(image, size, "opencv")
+        theirs = cv2.resize(image.permute(1, 2, 0).numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+        assert np.array_equal(ours.permute(1, 2, 0).numpy(), theirs)
+        assert (ours.int() - inference.resize_image(image, size).int()).abs().max() <= 1
+
+
+def test_opencv_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingPackage, match=r"pip install opencv-python-headless, or say resize: bilinear"):
+        inference.resize_image(torch.zeros(3, 4, 4, dtype=torch.uint8), (2, 2), "opencv")
