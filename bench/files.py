@@ -49,8 +49,8 @@ def data(folder: str) -> Path:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3]: the stored values; no gamma chunk, colour profile or EXIF rotation is applied."""
-    return _read(path, ("RGB",))
+    """uint8 [H, W, 3]: the stored values without alpha; no gamma chunk, colour profile or EXIF rotation is applied."""
+    return np.ascontiguousarray(_read(path, ("RGB", "RGBA"))[:, :, :3])
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:

@@ -6,10 +6,12 @@ Every complaint is one line that begins with the file, says what was found and w
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +280,68 @@ def check_whole(path: Path) -> None:
 def one_of(folders: Iterable[Path]) -> Path | None:
     """The first folder that exists."""
     return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def plain(name: str) -> str:
+    """A file name as an id: every character but letters, digits, '.', '_' and '-' becomes '_'."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A layout in which every image lies ready and has a mask of the same stem. Patterns are globs below a root."""
+
+    images: str  # such as "LostAndFound/original/*.png"
+    masks: str
+    image_end: tuple[str, ...] = (".png",)
+    mask_end: str = ".png"
+    encoding: Encoding = ANOMALY
+
+    def folder(self, root: Path) -> Path:
+        """The deepest folder that holds every image."""
+        return root / self.images.partition("*")[0]
+
+    def present(self, root: Path) -> bool:
+        """Whether a root holds at least one image and one mask of this layout."""
+        return all(any(True for _ in root.glob(pattern)) for pattern in (self.images, self.masks))
+
+    def scan(self, root: Path, count: int, again: str) -> Sequence[Frame]:
+        """Its frames, paired and counted, sorted by id; ``again`` is the next step where something is amiss."""
+        images: dict[str, Path] = {}
+        for end in self.image_end:
+            for stem, path in listed(root, self.images, after=end, missing=again).items():
+                if stem in images:
+                    raise MissingData(f"{path} and {images[stem]} are both the frame {stem}; keep one of them")
+                images[stem] = path
+        masks = listed(root, self.masks, after=self.mask_end, missing=again)
+        where = self.folder(root)
+        paired(
+            images,
+            masks,
+            mask_of=lambda stem: (
+                _beside(images[stem], where, root / self.masks.partition("*")[0]) / (stem + self.mask_end)
+            ),
+            image_of=lambda stem: where / (stem + self.image_end[0]),
+            masks_again=again,
+            images_again=again,
+        )
+        counted(images, count, where, again)
+        frames = [Frame(plain(stem), images[stem], masks[stem], self.encoding) for stem in images]
+        return unique(frames)
+
+
+def unique(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """The frames sorted by id. Raise MissingData if two file names are one id."""
+    ordered = sorted(frames, key=lambda frame: frame.id)
+    for one, other in pairwise(ordered):
+        if one.id == other.id:
+            raise MissingData(f"{one.image} and {other.image} are both the frame {one.id}; rename one of them")
+    return ordered
+
+
+def _beside(image: Path, images: Path, masks: Path) -> Path:
+    """The folder of a mask, if masks lie in the same tree of folders as images."""
+    return masks / image.parent.relative_to(images)
 
 
 def _refuse_colours(path: Path) -> None:

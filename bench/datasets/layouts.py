@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-import io
-import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from bench.api import Dataset
+from bench.datasets import layouts_fishyscapes, layouts_repacked, layouts_smiyc
 from bench.datasets.cityscapes import LABEL_IDS
+from bench.datasets.drafts import Progress, drawn, save_png, whole
 from bench.errors import CannotWrite, UnknownName, UserError
-from bench.files import cannot_write, writing
+from bench.files import cannot_write
 
-Progress = Callable[[int, int], None]  # frames written, frames in all
-Writer = Callable[..., None]
+Writer = Callable[..., None]  # of a data set, a folder and progress
 
 UNLABELLED = 0  # the label id of what is none of the 34 other things, cityscapesScripts labels.py
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How one family lies on disk."""
+
+    write: Writer
+    split: Literal["val", "anomaly"] = "anomaly"  # the scenes of toytown that it holds
+
+
+def find(name: str) -> Layout:
+    """The layout of that name."""
+    if name not in LAYOUTS:
+        raise UnknownName("layout", name, LAYOUTS, "--layout")
+    return LAYOUTS[name]
+
+
 def write(layout: str, dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
-    """Write a whole data set into an empty or new folder. What an interrupted call has written is removed."""
-    if layout not in LAYOUTS:
-        raise UnknownName("layout", layout, LAYOUTS, "--layout")
-    LAYOUTS[layout](dataset, out, progress=progress)
+    """Write a whole data set into ``out``, the folder of that family. What an interrupted call has written is removed.
+
+    Every layout but that of Cityscapes may be written beside others of its family, but never over what is there.
+    """
+    chosen = find(layout)
+    if chosen.split == "anomaly" and "anomaly" not in dataset.gives:
+        raise UserError(f"{dataset.name}: the layout {layout} holds anomalies; choose split anomaly")
+    chosen.write(dataset, out, progress=progress)
 
 
 def write_cityscapes(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
@@ -44,30 +62,33 @@ def write_cityscapes(dataset: Dataset, out: Path, *, progress: Progress | None =
     to_label_ids = np.full(256, UNLABELLED, np.uint8)
     to_label_ids[: len(LABEL_IDS)] = LABEL_IDS
     sequences: dict[str, int] = {}
-    new = not out.exists()
     _refuse_unless_empty(out)
-    try:
-        for index in range(dataset.count):
-            sample = dataset.load(index)
+    with whole(out, "leftImg8bit", "gtFine"):
+        for index, sample in drawn(dataset, progress):
             if sample.labels is None:
                 raise UserError(f"{dataset.name}: {sample.id} has no labels")
             sequence = sequences.setdefault(sample.group or sample.id, len(sequences))
             stem = f"{city}_{sequence:06}_{index:06}"
-            _save(out / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", sample.image())
+            save_png(out / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", sample.image())
             labels = out / "gtFine" / split / city
-            _save(labels / f"{stem}_gtFine_labelIds.png", to_label_ids[sample.labels])
-            _save(labels / f"{stem}_gtFine_labelTrainIds.png", sample.labels)
-            if progress:
-                progress(index + 1, dataset.count)
-    except (
-        BaseException
-    ):  # also Ctrl-C: half a data set is worse than none, and would be in the way of the next attempt
-        for folder in (out,) if new else (out / "leftImg8bit", out / "gtFine"):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+            save_png(labels / f"{stem}_gtFine_labelIds.png", to_label_ids[sample.labels])
+            save_png(labels / f"{stem}_gtFine_labelTrainIds.png", sample.labels)
 
 
-LAYOUTS: Mapping[str, Writer] = {"cityscapes": write_cityscapes}
+LAYOUTS: Mapping[str, Layout] = {
+    "cityscapes": Layout(write_cityscapes, "val"),
+    "fishyscapes": Layout(layouts_fishyscapes.write_lost_and_found),
+    "fishyscapes_static": Layout(layouts_fishyscapes.write_static),
+    "fishyscapes_renamed": Layout(layouts_fishyscapes.write_renamed),
+    "fishyscapes_original_labels": Layout(layouts_fishyscapes.write_original_labels),
+    "fishyscapes_side_by_side": Layout(layouts_fishyscapes.write_side_by_side),
+    "smiyc_anomaly": Layout(layouts_smiyc.write_anomaly),
+    "smiyc_obstacle": Layout(layouts_smiyc.write_obstacle),
+    "smiyc_renamed": Layout(layouts_smiyc.write_renamed),
+    "road_anomaly": Layout(layouts_repacked.write_road_anomaly),
+    "road_anomaly_original_labels": Layout(layouts_repacked.write_road_anomaly_original_labels),
+    "validation_dataset": Layout(layouts_repacked.write_validation_dataset),
+}
 
 
 def _refuse_unless_empty(out: Path) -> None:
@@ -76,11 +97,3 @@ def _refuse_unless_empty(out: Path) -> None:
             raise CannotWrite(f"{out} is not empty; name a new folder, or remove what is there")
     except OSError as error:
         raise cannot_write(out, error) from error
-
-
-def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write a PNG of uint8 [H, W] or [H, W, 3]."""
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, "png")
-    with writing(path) as file:
-        file.write(encoded.getvalue())

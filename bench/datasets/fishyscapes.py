@@ -1,0 +1,306 @@
+"""Fishyscapes, the two validation sets that are public: Lost & Found and Static.
+
+Layout, label values, versions and the way in which Static images are made: hermannsblum/bdl-benchmark,
+bdlb/fishyscapes/fishyscapes_tfds.py. Counts: fishyscapes.com/dataset. The archives hold labels and overlays alone; the
+images are those of LostAndFound and of Cityscapes val. The archives are flat, so the folder that each is unpacked into
+carries its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from bench.datasets import cityscapes, frames
+from bench.datasets.frames import Frame, Ready
+from bench.errors import MissingData
+from bench.files import data, read_rgb
+
+Set = Literal["lost_and_found", "static"]
+Layout = Literal["official", "renamed", "original_labels", "side_by_side"]
+Version = Literal[1, 2, 3]
+
+PAGE = "http://robotics.ethz.ch/~asl-datasets/Fishyscapes/"
+SIZE = (1024, 2048)  # of every published frame: bdlb declares this shape
+MD5 = {  # of the archives: kkirchheim/pytorch-ood, dataset/img/fishyscapes.py
+    "fishyscapes_lostandfound.zip": "0d3bf7c0ec38bd50b84f3d8aaa4b2e26",
+    "fs_val_v1.zip": "79fb134419c83f2f20b575955efa9d20",
+    "fs_val_v2.zip": "5088c63497927200d935c41d54b1cb23",
+    "fs_val_v3.zip": "0dc11db9e57088c5bb18de4c55a53f3a",
+}
+_PUBLISHED: Mapping[Set, int] = {"lost_and_found": 100, "static": 30}
+_SAYS: Mapping[Layout, str] = {
+    "official": "the archives as they are, images from LostAndFound and Cityscapes",
+    "renamed": "files renamed after Cityscapes, FsValLF/ and FsValV3Static/, as FlowEneDet reads them",
+    "original_labels": "LostAndFound/ and Static/ with original/ and labels/, as SynBoost packed them",
+    "side_by_side": "LostAndFound/ and Static/ with X.jpg beside X.png, as Meta-OoD reads them",
+}
+_FOLDERS: Mapping[Set, str] = {"lost_and_found": "LostAndFound", "static": "Static"}
+
+
+@dataclass(frozen=True)
+class Fishyscapes(frames.OnDisk):
+    """Objects that Cityscapes does not name; ``lost_and_found`` has 100 frames and ``static`` 30, all 1024x2048.
+
+    Masks hold 0 usual, 1 anomaly, 255 ignored. Frame 0079 of Lost & Found has no anomaly.
+
+    Static has three versions, and the suite says which: 1 (March 2019), 2 (June 2019, better blending), 3 (January
+    2020, also objects of Cityscapes pasted as negatives, so that some frames have no anomaly). Its images are made here
+    as the official code makes them: clip(Cityscapes image + overlay, 0, 255).
+
+    ``layout`` names copies in use; each is another data set to a suite. ``renamed``: FsValLF/ and FsValV3Static/ with
+    the file names of Cityscapes, images ready. ``original_labels``: LostAndFound/ and Static/ with original/*.png and
+    labels/*.png. ``side_by_side``: the same folders with X.jpg and X.png anywhere below. The last two do not say which
+    version of Static they hold, and the last has compressed images: their figures are not those of the official files.
+
+    A group is a recorded sequence. Tags: ``split`` of LostAndFound that a frame is from, ``location``; ``city``.
+    """
+
+    name = "fishyscapes"
+    source = "Blum et al., The Fishyscapes Benchmark, arXiv:1904.03215; hermannsblum/bdl-benchmark, bdlb/fishyscapes"
+
+    set: Set
+    version: Version | None = None
+    layout: Layout = "official"
+
+    def __post_init__(self) -> None:
+        stated = self.set == "static" and self.layout in ("official", "renamed")
+        if stated and self.version is None:
+            raise ValueError("Static has three versions; say version: 1, 2 or 3 (3 is the one in use since 2020)")
+        if self.version is not None and not stated:
+            whose = (
+                "Lost & Found has one version" if self.set == "lost_and_found" else f"{self.layout} does not say its"
+            )
+            raise ValueError(f"{whose}; leave version out")
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"anomaly"})
+
+    @property
+    def published(self) -> int:
+        return _PUBLISHED[self.set]
+
+    @property
+    def obtain(self) -> str:
+        if self.layout != "official":
+            return f"this copy has no official page; the archives of layout: official are on {PAGE}"
+        archive = f"{self._folder}.zip"
+        size = "729335 bytes, " if self.set == "lost_and_found" else ""
+        base = (
+            "the images are in leftImg8bit.zip of LostAndFound (5802953400 bytes, sha256"
+            " 307f66002023ab597d309963b94990f5b9a8e5735ee729c3292647a66e9f2b18), to lie in lost_and_found/"
+            if self.set == "lost_and_found"
+            else "the images are those of Cityscapes val, to lie in cityscapes/"
+        )
+        return f"{archive} ({size}md5 {MD5[archive]}) is on {PAGE}: unpack it into {self._folder}/; {base}"
+
+    def scan(self) -> Sequence[Frame]:
+        root = data("fishyscapes")
+        if not root.is_dir():
+            raise frames.absent(root, f"Fishyscapes in the layout {self.layout}", self.obtain)
+        if self.layout != "official":
+            ready = _ready(self.set, self.version, self.layout)
+            if not ready.present(root):
+                raise MissingData(
+                    f"{root / ready.images} and {root / ready.masks} match nothing{self._instead(root)}; {self.obtain}"
+                )
+            return [self._named(frame) for frame in ready.scan(root, self.count, self.obtain)]
+        folder = root / self._folder
+        if not folder.is_dir():
+            raise MissingData(f"{folder} does not exist{self._instead(root)}; {self.obtain}")
+        masks = frames.listed(folder, "*_labels.png", after="_labels.png", missing=self.obtain)
+        frames.counted(masks, self.count, folder, f"unpack {self._folder}.zip again")
+        if self.set == "static":
+            return self._static(root, folder, masks)
+        return [self._named(Frame(name, _lost_and_found(root, path), path)) for name, path in masks.items()]
+
+    def decode(self, frame: Frame) -> NDArray[np.uint8]:
+        image = read_rgb(frame.image)
+        if frame.overlay is None:
+            return image
+        overlay = _overlay(frame.overlay, (image.shape[0], image.shape[1]))
+        blended: NDArray[np.uint8] = np.clip(image + overlay, 0, 255).astype(np.uint8)
+        return blended
+
+    def check(self) -> None:
+        """Decode every mask and overlay; of every image read the header and the end.
+
+        Where the archive lies beside its folder, its checksum and those of the masks in it are compared as well.
+        """
+        found = self.scan()
+        if self.layout == "official":
+            _check_archive(data("fishyscapes") / f"{self._folder}.zip", found)
+        for frame in found:
+            self.check_frame(frame)
+
+    def check_frame(self, frame: Frame) -> None:
+        super().check_frame(frame)
+        anomaly = self.truth(frame)["anomaly"]
+        if self.frames is None and self.layout == "official" and anomaly.shape != SIZE:
+            raise MissingData(
+                f"{frame.mask} is {anomaly.shape[0]}x{anomaly.shape[1]}, wanted {SIZE[0]}x{SIZE[1]} as published; is"
+                f" this a resized copy?"
+            )
+        if self.version in (1, 2) and not (anomaly == 1).any():
+            raise MissingData(
+                f"{frame.mask} holds no anomaly, which happens in version 3 of Static alone; is this version 3? then"
+                f" unpack it into fs_val_v3/ and say version: 3"
+            )
+        if frame.overlay is not None:
+            _overlay(frame.overlay, (anomaly.shape[0], anomaly.shape[1]))
+
+    @property
+    def _folder(self) -> str:
+        """Of the official archive, and its name."""
+        return "fishyscapes_lostandfound" if self.set == "lost_and_found" else f"fs_val_v{self.version}"
+
+    def _instead(self, root: Path) -> str:
+        """What lies there in place of what was asked for, and how to ask for it."""
+        there = [f"layout: {other}, {_SAYS[other]}" for other in _SAYS if self._holds(root, other)]
+        if self.set == "static":
+            there += [f"version: {number}" for number in (1, 2, 3) if (root / f"fs_val_v{number}").is_dir()]
+        if not there:
+            return ""
+        return f"; {root} holds {' and '.join(f'({one})' for one in there)}: say so in the suite if that is meant"
+
+    def _holds(self, root: Path, layout: Layout) -> bool:
+        if layout == self.layout:
+            return False
+        if layout == "official":
+            pattern = "fishyscapes_lostandfound" if self.set == "lost_and_found" else "fs_val_v[123]"
+            return any(root.glob(pattern))
+        return any(_ready(self.set, version, layout).present(root) for version in (3, 2, 1))
+
+    def _static(self, root: Path, folder: Path, masks: Mapping[str, Path]) -> Sequence[Frame]:
+        overlays = frames.listed(folder, "*_rgb.npz", after="_rgb.npz")
+        frames.paired(
+            overlays,
+            masks,
+            mask_of=lambda name: folder / f"{name}_labels.png",
+            image_of=lambda name: folder / f"{name}_rgb.npz",
+            masks_again=f"unpack {self._folder}.zip again",
+            images_again=f"unpack {self._folder}.zip again",
+        )
+        return [
+            self._named(Frame(name, _cityscapes(root, path), path, overlay=overlays[name]))
+            for name, path in masks.items()
+        ]
+
+    def _named(self, frame: Frame) -> Frame:
+        """The frame with its sequence and its place, as far as its name tells."""
+        base = _base(frame.id)
+        if base is None:
+            return frame
+        place = base.rsplit("_", 2)[0]
+        if self.set == "static":
+            tags = {"city": place}
+        else:
+            split = frame.image.parent.parent.name
+            tags = {"location": place} | ({"split": split} if self.layout == "official" else {})
+        return replace(frame, group=cityscapes.sequence(base), tags=tags)
+
+
+def _ready(which: Set, version: Version | None, layout: Layout) -> Ready:
+    """Where a copy keeps its images and masks."""
+    if layout == "renamed":
+        folder = "FsValLF" if which == "lost_and_found" else f"FsValV{version}Static"
+        return Ready(
+            f"{folder}/leftImg8bit/val/**/*_leftImg8bit.png",
+            f"{folder}/gtFine/val/**/*_gtFine_labelTrainIds.png",
+            ("_leftImg8bit.png",),
+            "_gtFine_labelTrainIds.png",
+        )
+    folder = _FOLDERS[which]
+    if layout == "original_labels":
+        return Ready(f"{folder}/original/*.png", f"{folder}/labels/*.png")
+    return Ready(f"{folder}/**/*.jpg", f"{folder}/**/*.png", (".jpg",))
+
+
+def _base(name: str) -> str | None:
+    """``0000_04_Maurener_Weg_8_000000_000030`` to the frame of LostAndFound or Cityscapes that it is made from."""
+    found = re.fullmatch(r"(?:[0-9]{4}_)?(.+_[0-9]{6}_[0-9]{6})", name)
+    return found[1] if found else None
+
+
+def _lost_and_found(root: Path, mask: Path) -> Path:
+    """The image of one mask: LostAndFound beside the labels, or where that data set lies; PNG, WebP or JPEG."""
+    base = _base(mask.name.removesuffix("_labels.png"))
+    if base is None:
+        raise MissingData(f"{mask} is named after no frame of LostAndFound; wanted DDDD_<frame>_labels.png")
+    homes = (root / "lost_and_found", data("lost_and_found"))
+    home = frames.one_of(home / "leftImg8bit" for home in homes) or homes[1] / "leftImg8bit"
+    folder = base.rsplit("_", 2)[0]
+    places = [
+        home / split / folder / f"{base}_leftImg8bit.{end}"
+        for split in ("train", "test")
+        for end in ("png", "webp", "jpg")
+    ]
+    for place in places:
+        if place.is_file():
+            return place
+    raise MissingData(
+        f"{places[0]} does not exist, nor below test/, but its label {mask} does; unpack leftImg8bit.zip of"
+        f" LostAndFound into {home.parent}"
+    )
+
+
+def _cityscapes(root: Path, mask: Path) -> Path:
+    """The Cityscapes image under one overlay."""
+    base = _base(mask.name.removesuffix("_labels.png"))
+    if base is None:
+        raise MissingData(f"{mask} is named after no frame of Cityscapes; wanted DDDD_<frame>_labels.png")
+    homes = (root / "cityscapes", data("cityscapes"))
+    home = frames.one_of(home / "leftImg8bit" for home in homes) or homes[1] / "leftImg8bit"
+    path = home / "val" / base.rsplit("_", 2)[0] / f"{base}_leftImg8bit.png"
+    if not path.is_file():
+        raise MissingData(
+            f"{path} does not exist, but {mask} is to be laid over it; unpack leftImg8bit_trainvaltest.zip of"
+            f" Cityscapes into {home.parent}"
+        )
+    return path
+
+
+def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
+    """int64 [H, W, 3]: what is added to an image of that size. Its shape is read before memory is taken for it."""
+    wanted = (*size, 3)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("rgb.npy") as file:
+            major, _ = npy.read_magic(file)
+            header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
+            shape, _, dtype = header(file)
+        if shape != wanted or dtype.kind not in "iuf":
+            raise MissingData(f"{path} holds {dtype} {list(shape)}, wanted numbers {list(wanted)} as its image has")
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["rgb"].astype(np.int64)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise MissingData(f"{path} does not exist") from None
+    except KeyError:
+        raise MissingData(f"{path} holds no array named rgb; is it an overlay of Fishyscapes Static?") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
+
+
+def _check_archive(archive: Path, found: Sequence[Frame]) -> None:
+    """Hold the masks against the archive that they came from, if it was kept."""
+    if not archive.is_file():
+        return
+    with archive.open("rb") as file:
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if md5 != MD5[archive.name]:
+        raise MissingData(f"{archive} has md5 {md5}, wanted {MD5[archive.name]}; download it again from {PAGE}")
+    with zipfile.ZipFile(archive) as packed:
+        sums = {Path(info.filename).name: info.CRC for info in packed.infolist()}
+    for frame in found:
+        if frame.mask is not None and sums.get(frame.mask.name) != zlib.crc32(frame.mask.read_bytes()):
+            raise MissingData(f"{frame.mask} is not what {archive.name} holds under this name; unpack it again")

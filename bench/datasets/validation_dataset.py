@@ -1,0 +1,76 @@
+"""``Validation_Dataset``: five anomaly sets repacked alike, a copy that many course and paper repositories pass on.
+
+It is not what the publishers distribute, so it has its own name, and its figures stand in rows of their own. What
+differs, as far as the evaluation scripts that come with it show (``evalAnomaly.py``): every file is renamed, so frames
+cannot be told by name; Static frames of Fishyscapes are JPEG, and the copy does not say which version they are;
+RoadAnomaly21 frames are PNG made from JPEG. Nobody publishes checksums for it. The misspelt ``RoadObsticle21`` is its
+own. Those scripts resize images and masks to 512x1024 and drop frames without anomaly; this project does neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bench.datasets import frames, road_anomaly
+from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
+from bench.errors import MissingData
+from bench.files import data
+
+Set = Literal["RoadAnomaly", "RoadAnomaly21", "RoadObsticle21", "FS_LostFound_full", "fs_static"]
+
+_PUBLISHED: Mapping[Set, int] = {  # as many as the sets that they were made from
+    "RoadAnomaly": 60,
+    "RoadAnomaly21": 10,
+    "RoadObsticle21": 30,
+    "FS_LostFound_full": 100,
+    "fs_static": 30,
+}
+_INSTEAD: Mapping[Set, str] = {
+    "RoadAnomaly": "road_anomaly",
+    "RoadAnomaly21": "smiyc: {track: RoadAnomaly21, split: validation}",
+    "RoadObsticle21": "smiyc: {track: RoadObstacle21, split: validation}",
+    "FS_LostFound_full": "fishyscapes: {set: lost_and_found}",
+    "fs_static": "fishyscapes: {set: static, version: 3}",
+}
+_ENDS = (".png", ".jpg", ".webp", ".jpeg")
+
+
+@dataclass(frozen=True)
+class ValidationDataset(frames.OnDisk):
+    """One set of ``Validation_Dataset/<set>/{images,labels_masks}``, a repacked copy and not an official set.
+
+    Images are PNG, JPEG or WebP; a mask has the stem of its image. Masks hold 0 usual, 1 anomaly, 255 ignored; those of
+    ``RoadAnomaly`` 0 and 2. Palette files count by their indices, as the scripts that the copy is made for read them.
+    """
+
+    name = "validation_dataset"
+    source = "repacked by third parties; what differs from the official sets stands in this file and in docs/data.md"
+
+    set: Set
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"anomaly"})
+
+    @property
+    def published(self) -> int:
+        return _PUBLISHED[self.set]
+
+    @property
+    def obtain(self) -> str:
+        return f"this copy has no publisher and no checksum; the official set is {_INSTEAD[self.set]}"
+
+    def scan(self) -> Sequence[Frame]:
+        root = data("validation_dataset")
+        if not root.is_dir():
+            raise frames.absent(root, f"{self.set}/images/ and {self.set}/labels_masks/", self.obtain)
+        ready = Ready(f"{self.set}/images/*", f"{self.set}/labels_masks/*.png", _ENDS, ".png", self._encoding)
+        if not ready.folder(root).is_dir():
+            raise MissingData(f"{ready.folder(root)} does not exist; {self.obtain}")
+        return ready.scan(root, self.count, self.obtain)
+
+    @property
+    def _encoding(self) -> Encoding:
+        return replace(road_anomaly.LABELS if self.set == "RoadAnomaly" else ANOMALY, palette=True)
