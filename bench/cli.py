@@ -383,11 +383,13 @@ def new_method(
 
 @data.command()
 def toytown(
-    layout: Annotated[str, typer.Option(help="On-disk layout to write.")],
-    out: Annotated[Path, typer.Option(help="An empty or absent folder.")],
+    layout: Annotated[str, typer.Option(help="On-disk layout to write, as docs/data.md lists them.")],
+    out: Annotated[Path, typer.Option(help="The folder of that data set, such as data/fishyscapes.")],
     images: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
     size: Annotated[str, typer.Option(metavar="HxW", help="Pixels, such as 256x512.")] = "256x512",
-    split: Annotated[Literal["train", "val", "anomaly"], typer.Option(help="Which scenes.")] = "val",
+    split: Annotated[
+        Literal["train", "val", "anomaly"] | None, typer.Option(help="Which scenes. Default: what the layout holds.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
 ) -> None:
     """Draw the synthetic street scenes into the folders and label values of a real data set."""
@@ -398,7 +400,8 @@ def toytown(
         height, width = (int(side) for side in size.lower().split("x"))
     except ValueError:
         raise BadSuite(f"--size is {size!r}, wanted HxW such as 256x512") from None
-    params = {"split": split, "images": images, "height": height, "width": width, "seed": seed}
+    chosen = split or layouts.find(layout).split
+    params = {"split": chosen, "images": images, "height": height, "width": width, "seed": seed}
     scenes = registry.build("dataset", "toytown", params, where="bench data toytown")
     layouts.write(layout, scenes, out)
     typer.echo(f"{images} images of {height}x{width} in {out}")

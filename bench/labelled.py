@@ -77,10 +77,8 @@ class Published(Frames):
     def check(self, protocols: Sequence[Protocol]) -> None:
         for protocol in protocols:
             if lacking := sorted(protocol.needs - self.dataset.gives):
-                raise BadScores(
-                    f"{self.label} has no {' and no '.join(lacking)}, which {protocol.name} needs; it has"
-                    f" {', '.join(sorted(self.dataset.gives))}"
-                )
+                has = getattr(self.dataset, "hidden", "") or f"it has {', '.join(sorted(self.dataset.gives))}"
+                raise BadScores(f"{self.label} has no {' and no '.join(lacking)}, which {protocol.name} needs; {has}")
 
 
 class Folder(Frames):
