@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench import inference
+from bench import class_map, inference
 from bench.api import Dataset, Method, Protocol, SegModel
 from bench.errors import MissingData, NotFitted
 from bench.suite import Cell, Ref, Suite
@@ -52,7 +53,10 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
     if lacking := protocol.needs - data.gives:
         return f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
     if "labels" in protocol.needs and model.class_names != data.class_names:
-        return f"{cell.model.label} and {cell.dataset.label} name different classes"
+        return f"{cell.model.label} and {_other_names(cell.dataset, data, model)}"
+    if cell.method and cell.method.fit and checked.datasets[cell.method.fit].class_names != model.class_names:
+        said = _other_names(cell.method.fit, checked.datasets[cell.method.fit], model)
+        return f"{cell.method.label} cannot be fitted: {cell.model.label} and {said}"
     offered = inference.offered(model, merged=True) | ({"logits"} & model.gives)
     if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels", "class_scores"} & offered:
         return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
@@ -71,3 +75,8 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
             f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
         )
     return None
+
+
+def _other_names(ref: Ref, data: Dataset, model: SegModel) -> str:
+    chosen = json.loads(ref.class_map) if ref.class_map else None
+    return f"{ref.label} name different classes; {class_map.advice(data.class_names, chosen, model.class_names)}"

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
 
-from bench import api
+from bench import api, class_map
 from bench.errors import BadPlugin, BadSuite, UnknownName
 
 Kind = Literal["method", "model", "dataset", "protocol", "trainer"]
@@ -132,6 +132,9 @@ def build(kind: Kind, name: str, params: Mapping[str, Any], *, where: str) -> An
     from pydantic import TypeAdapter, ValidationError
 
     cls = plugin(kind, name, where=where)
+    if kind == "dataset" and "class_map" in params:  # of any data set, put there by a suite
+        plain = {key: value for key, value in params.items() if key != "class_map"}
+        return class_map.renamed(build(kind, name, plain, where=where), params["class_map"], where=where)
     try:
         text = json.dumps(params, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -181,7 +184,7 @@ def parameters(instance: api.PlugIn) -> dict[str, Any]:
     """Every parameter with its resolved value, as JSON has it."""
     from pydantic import TypeAdapter
 
-    dumped: dict[str, Any] = TypeAdapter(type(instance)).dump_python(instance, mode="json")
+    dumped: dict[str, Any] = TypeAdapter(type(instance)).dump_python(instance, mode="json", by_alias=True)
     return dumped
 
 

@@ -6,8 +6,9 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench import registry
-from bench.api import Method, PlugIn
+from bench import class_map, registry
+from bench.api import Dataset, Method, PlugIn, SegModel
 from bench.errors import BadSuite, UnknownName
 from bench.registry import Kind
 
@@ -90,6 +91,7 @@ class Ref:
     given: str = field(compare=False)  # JSON of every parameter, files by absolute path
     fit: Ref | None = None  # the data set that a method is fitted on
     protocols: tuple[str, ...] = field(default=(), compare=False)  # those that a data set is for; empty is all
+    class_map: str = ""  # JSON of what the classes of a data set are called; empty where they are the network's
 
     def build(self) -> Any:
         """A fresh instance."""
@@ -159,8 +161,6 @@ class Suite:
 
     def only(self, patterns: Mapping[str, str]) -> Suite:
         """Keep the cells whose coordinates match; a pattern is compared with the name and with the label."""
-        from dataclasses import replace
-
         for axis in patterns:
             if axis not in (*AXES, "cell"):
                 raise UnknownName("axis", axis, (*AXES, "cell"), "--only")
@@ -287,15 +287,52 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
     scored = {ref: registry.plugin("protocol", ref.name, where=str(path)).scored for ref in axes["protocol"]}
     if any(scored.values()) and not axes["method"]:
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
+    named = _Named(axes["model"], path)
     for protocol, model, dataset in itertools.product(axes["protocol"], axes["model"], axes["dataset"]):
         if dataset.protocols and protocol.name not in dataset.protocols:
             continue
-        for method in axes["method"] if scored[protocol] else [None]:
-            cell = Cell(protocol, model, dataset, method, file.seed, file.budget, file.bootstrap, file.resample)
+        data = named.under(dataset, model)
+        for entry in axes["method"] if scored[protocol] else [None]:
+            method = replace(entry, fit=named.under(entry.fit, model)) if entry and entry.fit else entry
+            cell = Cell(protocol, model, data, method, file.seed, file.budget, file.bootstrap, file.resample)
             if cell in seen:
                 raise BadSuite(f"{path}: {cell} stands there twice")
             seen.add(cell)
             yield cell
+
+
+class _Named:
+    """Data sets under the class names of the networks that they meet."""
+
+    def __init__(self, models: Sequence[Ref], path: Path) -> None:
+        self.models, self.path = models, path
+
+    @cached_property
+    def _classes(self) -> Mapping[Ref, tuple[str, ...]]:
+        built: dict[Ref, SegModel] = {model: model.build() for model in self.models}
+        return {ref: model.class_names for ref, model in built.items()}
+
+    def under(self, dataset: Ref, model: Ref) -> Ref:
+        """The data set as that network names its classes, or as it is where it has no ``class_map`` that fits."""
+        if not dataset.class_map:
+            return dataset
+        data: Dataset = dataset.build()
+        chosen = json.loads(dataset.class_map)
+        classes = class_map.resolved(data.class_names, chosen, where=str(self.path))
+        if class_map.strangers(classes, self._classes[model]):
+            if all(class_map.strangers(classes, names) for names in self._classes.values()):
+                said = class_map.advice(data.class_names, chosen, self._classes[model])
+                raise BadSuite(f"{self.path}: {dataset.label}: {said}")
+            return dataset  # for another network; this pair is not applicable
+
+        renaming = {"class_map": class_map.spelled(classes, self._classes[model])}
+        identity, given = (json.loads(text) | renaming for text in (dataset.identity, dataset.given))
+        return replace(
+            dataset,
+            identity=json.dumps(identity, sort_keys=True),
+            given=json.dumps(given, sort_keys=True),
+            class_map="",
+        )
 
 
 def _refs(kind: Kind, entries: Sequence[Entry], path: Path) -> Iterator[Ref]:
@@ -328,6 +365,7 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path) -> Ref
     given = dict(given)
     label, fit = given.pop("label", None), given.pop("fit", None)
     protocols = _protocols_for(given, name, path) if kind == "dataset" else ()
+    names = _class_map(given, name, path) if kind == "dataset" else ""
     cls = registry.plugin(kind, name, where=str(path))
     for key in registry.file_fields(cls) & given.keys():
         if isinstance(given[key], str):
@@ -348,7 +386,20 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path) -> Ref
         json.dumps(params, sort_keys=True),
         data,
         protocols,
+        names,
     )
+
+
+def _class_map(given: dict[str, Any], name: str, path: Path) -> str:
+    """The ``class_map`` of a data set's entry, as JSON; empty where there is none."""
+    if "class_map" not in given:
+        return ""
+    chosen = given.pop("class_map")
+    if not isinstance(chosen, dict) or not all(isinstance(one, str) for pair in chosen.items() for one in pair):
+        raise BadSuite(
+            f"{path}: class_map of {name!r} is {chosen!r}, wanted {{class of the data: class of the network}}"
+        )
+    return json.dumps(chosen, sort_keys=True)
 
 
 def _protocols_for(given: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
@@ -380,4 +431,5 @@ def _short(value: Any) -> str:
 def _entry(ref: Ref) -> dict[str, Any]:
     fit = {"fit": {"data": _entry(ref.fit)}} if ref.fit else {}
     chosen = {"protocols": list(ref.protocols)} if ref.protocols else {}
-    return {ref.name: json.loads(ref.given) | fit | chosen | {"label": ref.label}}
+    names = {"class_map": json.loads(ref.class_map)} if ref.class_map else {}
+    return {ref.name: json.loads(ref.given) | fit | chosen | names | {"label": ref.label}}

@@ -1,0 +1,259 @@
+"""Your own images and masks, without code: globs, what the values of the masks mean, and what belongs together."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+from pydantic import AliasChoices, Field
+
+from bench.api import IGNORE, Labels
+from bench.datasets import frames
+from bench.datasets.frames import Encoding, Frame
+from bench.errors import MissingData
+from bench.files import data, digest
+
+Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask
+
+SAME_NAME = r"(?:.*/)?([^/]+)"
+_WILD = re.compile(r"[*?\[]")
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True)
+class Folder(frames.OnDisk):
+    """Frames that two globs find; every image needs its mask and every mask its image.
+
+    The first part of a glob names the data: a folder under $BENCH_DATA, or a line of data.yaml, so that ``images:
+    mine/**/*.jpg`` is the same data set wherever ``mine`` lies. ``pair`` is a regular expression for the path below
+    that folder, without its ending: what its groups match is the frame's id, joined by ``_``. Files that it does not
+    match are passed over. Without it the id is the file's name.
+
+    A mask holds 8-bit values, grey or palette indices. ``ids`` says which are classes, ``anomaly`` which are anomalies,
+    ``usual`` which are neither, and ``ignore`` which count nowhere; any other value is an error. Where ``anomaly`` is
+    given, every class is usual. ``classes`` is the order of the classes, which is otherwise that of their values.
+
+    ``tags`` is a CSV file with a column ``id``, found like the images; its other columns are tags. ``group`` is a
+    regular expression that is searched in the path of the image: frames of which its first group matches the same text
+    are not independent.
+    """
+
+    name = "folder"
+    source = "the user's own files"
+
+    images: str
+    labels: str
+    pair: str = ""
+    # Suites say ``ids``, which is a method of every data set here.
+    class_ids: Annotated[
+        Mapping[Stored, str] | None,
+        Field(validation_alias=AliasChoices("ids", "class_ids"), serialization_alias="ids"),
+    ] = None
+    anomaly: tuple[Stored, ...] = ()
+    usual: tuple[Stored, ...] = ()
+    ignore: tuple[Stored, ...] = (IGNORE,)
+    classes: tuple[str, ...] = ()
+    tags: str = ""
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("images", "labels", "tags"):
+            if text := getattr(self, key):
+                _check_place(key, text)
+        for key in ("pair", "group"):
+            _check_expression(key, getattr(self, key))
+        if not self.class_ids and not self.anomaly:
+            raise ValueError("the masks mean nothing; say ids: {7: road, ...}, anomaly: [254], or both")
+        meanings = Counter([*(self.class_ids or {}), *self.anomaly, *self.usual, *self.ignore])
+        if twice := sorted(value for value, number in meanings.items() if number > 1):
+            raise ValueError(f"the value {twice[0]} has two meanings among ids, anomaly, usual and ignore")
+        if self.classes:
+            if len(set(self.classes)) < len(self.classes):
+                raise ValueError("classes names a class twice")
+            if strange := sorted({*(self.class_ids or {}).values()} - {*self.classes}):
+                raise ValueError(f"ids has the class {strange[0]!r}, which classes does not name")
+        if len(self.class_names) > IGNORE:
+            raise ValueError(f"{len(self.class_names)} classes do not fit 8 bits beside the value 255, ignored")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        if self.classes:
+            return self.classes
+        named = self.class_ids or {}
+        return tuple(dict.fromkeys(named[value] for value in sorted(named)))
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset(kind for kind, given in (("labels", self.class_ids), ("anomaly", self.anomaly)) if given)
+
+    @property
+    def published(self) -> int:
+        """As many as there are: nobody has published another number."""
+        return len(self._frames)
+
+    @property
+    def obtain(self) -> str:
+        return (
+            f"these are your own files: {self.images} and {self.labels} are looked for under $BENCH_DATA, or where"
+            f" data.yaml says"
+        )
+
+    def scan(self) -> Sequence[Frame]:
+        images, masks = self._found("images", self.images), self._found("labels", self.labels)
+        frames.paired(
+            images,
+            masks,
+            mask_of=lambda name: _folder_of(self.labels) / f"(a mask of {name})",
+            image_of=lambda name: _folder_of(self.images) / f"(an image of {name})",
+            masks_again=f"labels is {self.labels!r} and pair is {self.pair or SAME_NAME!r}",
+            images_again=f"images is {self.images!r} and pair is {self.pair or SAME_NAME!r}",
+        )
+        if self.frames is not None:
+            frames.counted(images, self.frames, _folder_of(self.images), "add what is missing")
+        tags = self._tags(images) if self.tags else {}
+        return [
+            Frame(name, path, masks[name], self._encoding, self._group(path), tags.get(name, {}))
+            for name, path in images.items()
+        ]
+
+    def truth(self, frame: Frame) -> Mapping[str, Labels]:
+        assert frame.mask is not None  # noqa: S101 - scan paired it
+        stored = frames.read_mask(frame.mask, self._encoding, like=frame.image)
+        return {kind: self._tables[kind][stored] for kind in sorted(self.gives)}
+
+    def digest(self) -> str:
+        """Take in the bytes of every mask and of the tags, and the name and size in bytes of every image."""
+        tags = digest(_place(self.tags)) if self.tags else ""
+        return hashlib.sha256(f"{super().digest()} {tags}".encode()).hexdigest()[:16]
+
+    @cached_property
+    def _encoding(self) -> Encoding:
+        legal = sorted({*(self.class_ids or {}), *self.anomaly, *self.usual, *self.ignore})
+        return Encoding(
+            "of ids, anomaly, usual and ignore", {value: value for value in legal}, _ranges(legal), palette=True
+        )
+
+    @cached_property
+    def _tables(self) -> Mapping[str, Labels]:
+        """Uint8 [256] for each truth: what a stored value means."""
+        labels, anomaly = np.full(256, IGNORE, np.uint8), np.full(256, IGNORE, np.uint8)
+        for value, name in (self.class_ids or {}).items():
+            labels[value] = self.class_names.index(name)
+        anomaly[[*(self.class_ids or {}), *self.usual]] = 0
+        anomaly[list(self.anomaly)] = 1
+        return {"labels": labels, "anomaly": anomaly}
+
+    def _found(self, key: str, pattern: str) -> Mapping[str, Path]:
+        """Id to file, sorted by id."""
+        root, below = _folder_of(pattern), str(PurePosixPath(*PurePosixPath(pattern).parts[1:]))
+        if not root.is_dir():
+            raise MissingData(
+                f"{root} does not exist; wanted the {key} {below} there: set $BENCH_DATA to the folder above it, or say"
+                f" where it lies in data.yaml"
+            )
+        named = re.compile(self.pair or SAME_NAME)
+        found: dict[str, Path] = {}
+        for path in sorted(root.glob(below)):
+            match = named.fullmatch(path.relative_to(root).with_suffix("").as_posix())
+            if match is None or path.name.startswith(".") or not path.is_file():
+                continue
+            name = _UNFIT.sub("_", "_".join(part for part in match.groups() if part))
+            if not name:
+                raise MissingData(f"{path}: the groups of pair match nothing in it, wanted the id of the frame")
+            if name in found:
+                raise MissingData(
+                    f"{path} and {found[name]} are both the frame {name}; say with pair which part of a path is the id"
+                )
+            found[name] = path
+        if not found:
+            also = f" whose path fits pair: {self.pair}" if self.pair else ""
+            raise MissingData(f"{root} holds no file {below}{also}; {key} says otherwise")
+        return dict(sorted(found.items()))
+
+    def _group(self, image: Path) -> str:
+        if not self.group:
+            return ""
+        below = image.relative_to(_folder_of(self.images)).with_suffix("").as_posix()
+        match = re.search(self.group, below)
+        if match is None:
+            raise MissingData(f"{image}: group {self.group!r} is not found in {below!r}")
+        return match[1] or ""
+
+    def _tags(self, images: Mapping[str, Path]) -> Mapping[str, Mapping[str, str]]:
+        """Tags by frame; a field that is empty is no tag."""
+        path = _place(self.tags)
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.reader(file, strict=True)
+                rows = [(reader.line_num, row) for row in reader if row]
+        except FileNotFoundError:
+            raise MissingData(f"{path} does not exist; wanted a CSV file with a column id, as tags says") from None
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise MissingData(f"{path} cannot be read as CSV: {error}") from None
+        (_, head), *body = rows or [(1, [])]
+        columns = [column.strip() for column in head]
+        if "id" not in columns or "" in columns or len(set(columns)) < len(columns):
+            raise MissingData(f"{path}:1: the columns are {', '.join(head) or 'none'}; wanted id and others, each once")
+        tags: dict[str, Mapping[str, str]] = {}
+        for line, row in body:
+            if len(row) != len(columns):
+                raise MissingData(f"{path}:{line}: {len(row)} fields, wanted {len(columns)} ({', '.join(columns)})")
+            fields = {column: value.strip() for column, value in zip(columns, row, strict=True)}
+            name = fields.pop("id")
+            if name not in images:
+                raise MissingData(f"{path}:{line}: no image has the id {name!r}; one has {next(iter(images))!r}")
+            if name in tags:
+                raise MissingData(f"{path}:{line}: the id {name!r} stands there a second time")
+            tags[name] = {column: value for column, value in fields.items() if value}
+        if bare := sorted(images.keys() - tags.keys()):
+            raise MissingData(f"{path} has no row for {bare[0]}; a field may be empty, a row may not be missing")
+        return tags
+
+
+def _check_place(key: str, text: str) -> None:
+    parts = PurePosixPath(text).parts
+    if text.startswith(("/", "~")) or re.match(r"[A-Za-z]:", text) or "\\" in text:
+        raise ValueError(
+            f"{key} is {text!r}, wanted a path below the data, such as mine/images/*.png: where mine lies is for"
+            f" $BENCH_DATA or data.yaml to say, not for a suite"
+        )
+    if len(parts) < 2 or _WILD.search(parts[0]) or ".." in parts:
+        raise ValueError(f"{key} is {text!r}, wanted the folder of the data and what lies in it: mine/images/*.png")
+
+
+def _check_expression(key: str, text: str) -> None:
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise ValueError(f"{key} is {text!r}, no regular expression: {error}") from None
+    if text and not groups:
+        raise ValueError(f"{key} is {text!r}, wanted brackets around the part that counts, such as '(.+)_labels'")
+
+
+def _folder_of(pattern: str) -> Path:
+    return data(PurePosixPath(pattern).parts[0])
+
+
+def _place(text: str) -> Path:
+    return _folder_of(text).joinpath(*PurePosixPath(text).parts[1:])
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """``0..3, 7 or 255``."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    texts = [f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"{', '.join(texts[:-1])} or {texts[-1]}" if len(texts) > 1 else texts[0]
