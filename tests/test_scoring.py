@@ -29,23 +29,25 @@ def predictions(outputs, size):
 
 
 def assert_alike(torchs, fuseds, temperatures=(1.0,)):
+    unit = 1e-6 * max(10.0, float(torchs.logits.abs().max()))  # a few units in the last place of the largest logit
+
     def close(name, *arguments, **tolerances):
         one, other = (getattr(prediction, name) for prediction in (torchs, fuseds))
         one, other = (value(*arguments) if arguments else value for value in (one, other))
         assert one.dtype == other.dtype and one.shape == other.shape == torch.Size(torchs.size)
         torch.testing.assert_close(other, one, **tolerances)
 
-    close("max_logit", rtol=1e-5, atol=1e-5)
-    close("top2_margin", rtol=1e-4, atol=1e-5)
+    close("max_logit", rtol=1e-5, atol=unit)
+    close("top2_margin", rtol=1e-4, atol=unit)
     for temperature in temperatures:
-        close("logsumexp", temperature, rtol=1e-5, atol=1e-5)
-        close("other_mass", temperature, rtol=1e-4, atol=1e-30)
-        close("entropy", temperature, rtol=1e-4, atol=1e-6)
+        close("logsumexp", temperature, rtol=1e-5, atol=unit / temperature)
+        close("other_mass", temperature, rtol=4 * unit / temperature + 1e-5, atol=1e-30)
+        close("entropy", temperature, rtol=8 * unit / temperature + 1e-5, atol=1e-6)
     differing = torchs.argmax != fuseds.argmax
-    assert (torchs.top2_margin[differing] < 1e-5).all()
+    assert (torchs.top2_margin[differing] < 2 * unit).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(2, 21),
     st.tuples(st.integers(1, 9), st.integers(1, 13)),

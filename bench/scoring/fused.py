@@ -88,10 +88,8 @@ def _row(
     windows, count = logits.shape[0], logits.shape[1]
     high, wide, width = len(y0), len(x0), z.shape[1]
     one = np.float32(1)
-    alone = windows == 1 and wide == width
-    if not alone:
-        z[:] = 0
-        seen[:] = 0
+    seen[:] = 0
+    filled = 0  # columns before this one hold something: what comes there is added, what comes after is assigned
     for k in range(windows):
         v = y - places[k, 0]
         if v < 0 or v >= high:
@@ -103,24 +101,32 @@ def _row(
                     for x in range(wide):
                         before, after = logits[k, c, row, x0[x]], logits[k, c, row, x1[x]]
                         wide_rows[k, row & 1, c, x] = (one - wx[x]) * before + wx[x] * after
-        upper, lower = y0[v] & 1, y1[v] & 1
         below = wy[v]
         above = one - below
         left = places[k, 1]
+        both = min(max(filled - left, 0), wide)
         for c in range(count):
-            if alone:
-                for x in range(wide):
-                    z[c, x] = above * wide_rows[k, upper, c, x] + below * wide_rows[k, lower, c, x]
-            else:
-                for x in range(wide):
-                    z[c, left + x] += above * wide_rows[k, upper, c, x] + below * wide_rows[k, lower, c, x]
-        if not alone:
-            for x in range(wide):
-                seen[left + x] += one
-    if not alone:
-        for c in range(count):
-            for x in range(width):
-                z[c, x] /= seen[x]
+            z[c, filled:left] = 0
+            # Slices, so that no index can be negative: only then is the loop compiled to vectors.
+            upper, lower = wide_rows[k, y0[v] & 1, c], wide_rows[k, y1[v] & 1, c]
+            old, new = z[c, left : left + both], z[c, left + both : left + wide]
+            for x in range(both):
+                old[x] += above * upper[x] + below * lower[x]
+            upper, lower = upper[both:], lower[both:]
+            for x in range(wide - both):
+                new[x] = above * upper[x] + below * lower[x]
+        seen[left : left + wide] += one
+        filled = max(filled, left + wide)
+    first, last = 0, width
+    while first < last and seen[first] <= one:
+        first += 1
+    while last > first and seen[last - 1] <= one:
+        last -= 1
+    times = seen[first:last]
+    for c in range(count):
+        total = z[c, first:last]
+        for x in range(last - first):
+            total[x] /= times[x]
 
 
 @compiled
