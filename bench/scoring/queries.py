@@ -1,4 +1,4 @@
-"""From the queries of a mask classifier to maps: masks are brought to size, then through a sigmoid, then weighed and added.
+"""From the queries of a mask classifier to maps: masks are resized, then put through a sigmoid, then weighed and added.
 
 In this order, as the code of Mask2Former and of the methods built on it has it: a sigmoid taken before the resize gives
 other values at every border. One query's mask of 1024x2048 is 8 MB, a hundred of them 840 MB, so rows are done in
@@ -27,8 +27,8 @@ def class_scores(query_logits: Tensor, query_masks: Tensor, size: tuple[int, int
 def weighed(weights: Tensor, query_masks: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """float32 [K, H, W]: for each k the sum over the queries of weights[q, k] sigmoid(mask_q).
 
-    ``weights`` [Q, K]; masks [Q, h, w] are logits, brought to ``size`` by bilinear interpolation (half-pixel centres, no
-    antialiasing) before the sigmoid.
+    ``weights`` [Q, K]; masks [Q, h, w] are logits, brought to ``size`` by bilinear interpolation (half-pixel centres,
+    no antialiasing) before the sigmoid.
     """
     height, width = size or (int(query_masks.shape[1]), int(query_masks.shape[2]))
     masks = query_masks.float()
@@ -42,12 +42,12 @@ def weighed(weights: Tensor, query_masks: Tensor, size: tuple[int, int] | None =
         if part.shape[2] != width:
             wide = (int(part.shape[1]), width)
             part = functional.interpolate(part[None], size=wide, mode="bilinear", align_corners=False)[0]
-        total[:, block] = (mixing @ part.sigmoid_().flatten(1)).unflatten(1, (-1, width))
+        total[:, block] = (mixing @ part.sigmoid_().flatten(1)).reshape(len(mixing), -1, width)
     return total
 
 
 def _taps(small: int, large: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The two neighbours of each of ``large`` rows among ``small`` ones, and the weight of the second, as torch has them."""
+    """The two neighbours of each of ``large`` rows among ``small`` ones, and the weight of the second, as in torch."""
     at = ((torch.arange(large, device=device, dtype=torch.float32) + 0.5) * (small / large) - 0.5).clamp(min=0)
     first = at.long().clamp(max=small - 1)
     return first, (first + 1).clamp(max=small - 1), at - first
