@@ -264,6 +264,7 @@ class Scored:
 
     score: Tensor  # float32 [h, w]; higher is more suspicious; finite
     labels: Tensor | None = None  # uint8 [H, W]: only where `reference` reproduces a source that alters the class map
+    logits: Tensor | None = None  # float32 [C, h, w]: the same where views are scored; merged in place of the network's
 
 
 @dataclass(frozen=True)
@@ -388,6 +389,14 @@ class Method(PlugIn, ABC):
     def merges(self) -> Literal["merged", "views"]:
         """``merge``, where a parameter does not change it."""
         return self.merge
+
+    def fits(self) -> Literal["must", "may", "cannot"]:
+        """Whether it is fitted: ``must_fit``, where a parameter does not change it."""
+        return "must" if self.must_fit else "may"
+
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes of the networks that it holds constants for; None if it is for every network."""
+        return None
 
     @abstractmethod
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:

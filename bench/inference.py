@@ -191,6 +191,15 @@ def merge(seen: Sequence[tuple[View, Prediction]], how: Inference) -> Prediction
     return Prediction(Lazy(outputs), size)
 
 
+def relabelled(seen: Sequence[tuple[View, Prediction]], logits: Sequence[Tensor | None], how: Inference) -> Tensor:
+    """The class map, uint8 [H, W], where a method gave other logits for some views than the network did."""
+    changed = [
+        (view, Prediction({"logits": prediction.raw["logits"] if own is None else own}, view.input_size))
+        for (view, prediction), own in zip(seen, logits, strict=True)
+    ]
+    return merge(changed, how).labels
+
+
 def merge_scores(seen: Sequence[View], scores: Sequence[Tensor]) -> Tensor:
     """One float32 [H, W] map from a score per view: windows average, then scales and mirror images."""
     whole = [_canvas(group) for group in _by_scale(list(zip(seen, scores, strict=True)))]

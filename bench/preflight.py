@@ -9,7 +9,7 @@ import numpy as np
 
 from bench import class_map, inference
 from bench.api import Dataset, Method, Protocol, SegModel
-from bench.errors import MissingData, NotFitted
+from bench.errors import BadSuite, MissingData, NotFitted
 from bench.suite import Cell, Ref, Suite
 
 
@@ -69,7 +69,13 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
         return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
     if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
         return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
-    if method.must_fit and cell.method.fit is None:
+    if method.classes() not in (None, model.class_names):
+        return f"{cell.method.label} holds constants for other classes than those of {cell.model.label}"
+    if method.fits() == "cannot" and cell.method.fit is not None:
+        raise BadSuite(
+            f"{cell.method.label} has nothing to fit with these parameters; leave its fit out, or change them"
+        )
+    if method.fits() == "must" and cell.method.fit is None:
         raise NotFitted(
             f"{cell.method.label} means nothing unfitted; say in the suite on what: "
             f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"

@@ -23,6 +23,7 @@ import torch
 from bench import fitting, inference, numerics, store
 from bench.api import (
     Dataset,
+    Inference,
     Labels,
     Method,
     Prediction,
@@ -258,7 +259,8 @@ def _feed(
     if ref is not None:
         with lanes[0].clock("score"):
             who = f"method {ref.label} on {task.dataset.label}/{sample.id}"
-            given["score"], own = _scored(worker.method(ref), worker.state(fitted), seen, merged, who)
+            how = worker.model(task.model, task.numerics).inference
+            given["score"], own = _scored(worker.method(ref), worker.state(fitted), seen, merged, how, who)
             check_scores(given["score"], sample.size, who)
             labels = own if own is not None else predicted
             if any(lane.protocol.reads == "confidence" for lane in lanes):
@@ -282,13 +284,20 @@ def _feed(
 
 
 def _scored(
-    method: Method, state: State, seen: Sequence[tuple[View, Prediction]], merged: Prediction, who: str
+    method: Method,
+    state: State,
+    seen: Sequence[tuple[View, Prediction]],
+    merged: Prediction,
+    how: Inference,
+    who: str,
 ) -> tuple[Scores, Labels | None]:
     if method.merges() == "views":
         parts = [_as_scored(method.score(prediction, state), who) for _, prediction in seen]
         if any(part.labels is not None for part in parts) and len(parts) > 1:
-            raise BadPlugin(f"{who}: a method that alters the class map must score the merged prediction")
+            raise BadPlugin(f"{who}: a method that alters the class map of views must return their logits")
         labels = parts[0].labels
+        if any(part.logits is not None for part in parts):
+            labels = inference.relabelled(seen, [part.logits for part in parts], how)
         score = inference.merge_scores([view for view, _ in seen], [part.score for part in parts])
     else:
         whole = _as_scored(method.score(merged, state), who)
