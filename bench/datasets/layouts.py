@@ -10,7 +10,13 @@ from typing import Literal
 import numpy as np
 
 from bench.api import Dataset
-from bench.datasets import layouts_fishyscapes, layouts_repacked, layouts_smiyc
+from bench.datasets import (
+    layouts_coco,
+    layouts_fishyscapes,
+    layouts_lost_and_found,
+    layouts_repacked,
+    layouts_smiyc,
+)
 from bench.datasets.cityscapes import LABEL_IDS
 from bench.datasets.drafts import Progress, drawn, save_png, whole
 from bench.errors import CannotWrite, UnknownName, UserError
@@ -87,6 +93,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "smiyc_renamed": Layout(layouts_smiyc.write_renamed),
     "road_anomaly": Layout(layouts_repacked.write_road_anomaly),
     "road_anomaly_original_labels": Layout(layouts_repacked.write_road_anomaly_original_labels),
+    "lost_and_found": Layout(layouts_lost_and_found.write),
+    "coco": Layout(layouts_coco.write),
     "validation_dataset": Layout(layouts_repacked.write_validation_dataset),
 }
 

@@ -1,0 +1,137 @@
+"""COCO as a source of things that a street scene does not show, for methods that train with outliers.
+
+Which images, categories and sizes are taken: robin-chan/meta-ood@8657a5e, preparation/prepare_coco_segmentation.py and
+src/dataset/coco.py. Layout: ``annotations/`` and ``train2017/`` side by side, as the archives of cocodataset.org
+unpack. The masks are drawn from the official annotation file; none are stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bench.api import IGNORE, Labels
+from bench.datasets import frames
+from bench.datasets.coco_annotations import Index, index
+from bench.datasets.frames import Frame
+from bench.errors import MissingData
+from bench.files import data, digest
+
+IN_CITYSCAPES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
+"""Categories of COCO that Cityscapes has too, as Meta-OoD lists them. It leaves ``train`` in."""
+
+ROAD = 0  # train id
+_LISTED = {"train2017": 118287, "val2017": 5000}
+
+
+@dataclass(frozen=True)
+class Coco(frames.OnDisk):
+    """Photographs without any of the excluded categories; whatever is annotated in them is an anomaly, value 1.
+
+    An image is left out if it has one annotation of a category in ``exclude``, crowds among them, or a side shorter
+    than ``minimum``. What is not annotated is ``ignored``; ``background: road`` gives it the label of road besides,
+    which is what Meta-OoD trains with and no property of these pictures. Grey and CMYK files are converted to RGB.
+    """
+
+    name = "coco"
+    source = "Lin et al., Microsoft COCO, arXiv:1405.0312; choice of Chan et al., arXiv:2012.06575, section 4"
+
+    split: Literal["train2017", "val2017"] = "train2017"
+    exclude: tuple[str, ...] = IN_CITYSCAPES
+    minimum: Annotated[int, Ge(1)] = 480  # pixels of the shorter side
+    background: Literal["ignored", "road"] = "ignored"
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"anomaly"} if self.background == "ignored" else {"anomaly", "labels"})
+
+    @property
+    def published(self) -> int:
+        """As many as the annotation file names."""
+        return len(self._index.ids)
+
+    @property
+    def obtain(self) -> str:
+        pictures = "train2017.zip (19 GB)" if self.split == "train2017" else "val2017.zip (0.8 GB)"
+        return f"{pictures} and annotations_trainval2017.zip (253 MB) are on https://cocodataset.org/#download"
+
+    def scan(self) -> Sequence[Frame]:
+        folder = self._root / self.split
+        found = frames.listed(folder, "*.jpg", missing=f"unpack {self.split}.zip beside annotations/")
+        if not len(self._index.ids):
+            raise MissingData(
+                f"{self._annotations}: no image is left that has no excluded category and at least {self.minimum}"
+                f" pixels on both sides; say minimum or exclude otherwise"
+            )
+        listed = int(self._index.listed[0])
+        if self.frames is None and listed != _LISTED[self.split]:
+            raise MissingData(
+                f"{self._annotations} lists {listed} images, wanted {_LISTED[self.split]}; unpack"
+                f" annotations_trainval2017.zip again, or say frames: {len(self._index.ids)} in the suite if that is"
+                f" all there should be"
+            )
+        for name in self._index.names.tolist():
+            if name not in found:
+                raise MissingData(
+                    f"{folder / name} does not exist, but {self._annotations.name} lists it; unpack {self.split}.zip"
+                    f" again"
+                )
+        frames.counted(self._index.ids.tolist(), self.count, folder, f"unpack {self.split}.zip again")
+        pairs = zip(self._index.ids.tolist(), self._index.names.tolist(), strict=True)
+        return [Frame(f"{number:012}", found[name]) for number, name in pairs]
+
+    def truth(self, frame: Frame) -> Mapping[str, Labels]:
+        place = int(np.searchsorted(self._index.ids, int(frame.id)))
+        mask = self._index.mask(place)
+        if mask.shape != (size := frames.size(frame.image)):
+            raise MissingData(
+                f"{frame.image} is {size[0]}x{size[1]}, {self._annotations.name} says {mask.shape[0]}x{mask.shape[1]};"
+                f" unpack {self.split}.zip again"
+            )
+        if self.background == "ignored":
+            return {"anomaly": np.where(mask, np.uint8(1), np.uint8(IGNORE))}
+        return {"anomaly": mask.astype(np.uint8), "labels": np.where(mask, np.uint8(IGNORE), np.uint8(ROAD))}
+
+    def decode(self, frame: Frame) -> NDArray[np.uint8]:
+        # Some of these photographs are grey; the source system converts whatever it finds, too.
+        try:
+            with Image.open(frame.image) as file:
+                return np.array(file.convert("RGB"), dtype=np.uint8)
+        except UnidentifiedImageError:
+            raise MissingData(f"{frame.image} is not an image") from None
+        except (OSError, SyntaxError) as error:
+            raise MissingData(f"{frame.image} cannot be read: {error}; is it truncated?") from None
+
+    def digest(self) -> str:
+        """Take in the bytes of the annotation file, the choice, and the name and size in bytes of every image."""
+        whole = hashlib.sha256(f"{digest(self._annotations)} {self.background}\n".encode())
+        for frame in self._frames:
+            whole.update(f"{frame.id} {frame.image.stat().st_size}\n".encode())
+        return whole.hexdigest()[:16]
+
+    @property
+    def _root(self) -> Path:
+        root = data("coco")
+        if not root.is_dir():
+            raise frames.absent(root, f"annotations/ and {self.split}/ of COCO 2017", self.obtain)
+        found = frames.one_of((root / "annotations", root / "2017" / "annotations"))
+        if found is None:
+            raise MissingData(f"{root / 'annotations'} does not exist, nor below 2017/; {self.obtain}")
+        return found.parent
+
+    @property
+    def _annotations(self) -> Path:
+        return self._root / "annotations" / f"instances_{self.split}.json"
+
+    @cached_property
+    def _index(self) -> Index:
+        return index(self._annotations, self.exclude, self.minimum)

@@ -1,0 +1,179 @@
+"""LostAndFound: small obstacles on the road ahead, in the layout of the official archives.
+
+Layout, label ids and train ids: the data set's own table, as robin-chan/meta-ood@8657a5e,
+src/dataset/lost_and_found.py carries it. Counts, the frames without labels and the frames with known objects:
+SegmentMeIfYouCan/road-anomaly-benchmark@1c7804e, road_anomaly_benchmark/datasets/tracks.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.api import IGNORE
+from bench.datasets import frames
+from bench.datasets.frames import Encoding, Frame
+from bench.errors import MissingData
+from bench.files import data
+
+Kind = Literal["labelIds", "labelTrainIds"]
+
+OBSTACLES = range(2, 44)
+HARMLESS = (31, 33, 34, 36, 37, 38, 39)
+"""Label ids that the train ids of the data set count as no hazard: poles that lie, timber, wheel caps and the like."""
+
+_IDS: Mapping[int, int] = dict.fromkeys((0, IGNORE), IGNORE) | {1: 0}
+LABEL_IDS = Encoding("labelIds", {**_IDS, **dict.fromkeys(OBSTACLES, 1)}, "0..43 or 255")
+TRAIN_IDS = Encoding(
+    "labelTrainIds",
+    {0: IGNORE, 1: 0, 2: 1, IGNORE: IGNORE},
+    "0, 1, 2 or 255",
+    likely=((LABEL_IDS.meaning, "are these label ids? then name the file so"),),
+)
+TRAIN_IDS_FROM_LABEL_IDS = Encoding(
+    "labelTrainIds made of labelIds", {**LABEL_IDS.meaning, **dict.fromkeys(HARMLESS, IGNORE)}, "0..43 or 255"
+)
+
+PUBLISHED = {"train": 1036, "train_valid": 1030, "test": 1203, "test_valid": 1186, "no_known": 1043}
+UNLABELLED: Mapping[str, Sequence[int]] = {
+    "train": (44, 67, 88, 109, 131, 614),
+    "test": (17, 37, 55, 72, 91, 110, 129, 153, 174, 197, 218, 353, 490, 618, 686, 792, 793),
+}
+"""Places, in the sorted list of all frames, of those whose labels are 0 throughout."""
+KNOWN = (
+    "15_Rechbergstr_Deckenpfronn",  # children
+    "01_Hanns_Klemm_Str_45_000006",  # bicycles, here and below
+    "01_Hanns_Klemm_Str_45_000007",
+    "10_Schlossberg_9_000004",
+)
+"""Beginnings of the ids of frames whose obstacles belong to classes of Cityscapes."""
+
+_ID = re.compile(r"\d{2}_.+_\d{6}_\d{6}")
+
+
+@dataclass(frozen=True)
+class LostAndFound(frames.OnDisk):
+    """Obstacles on roads and yards of thirteen places; usual is the free road alone, all else beside it is ignored.
+
+    ``train_valid`` and ``test_valid`` leave out the frames without any label; ``no_known`` is ``test_valid`` without
+    bicycles and children, LostAndFound-testNoKnown of SegmentMeIfYouCan. **There are two conventions** of what an
+    obstacle is, and figures of one do not compare with figures of the other: ``labels: labelIds`` counts every object,
+    as SegmentMeIfYouCan does; ``labels: labelTrainIds`` ignores the seven kinds in ``HARMLESS``, as Meta-OoD does.
+    Where no ``*_labelTrainIds.png`` is there they are made of the label ids in memory. A group is one drive, the tag
+    ``scene`` the place.
+    """
+
+    name = "lost_and_found"
+    source = "Pinggera et al., Lost and Found: Detecting Small Road Hazards for Self-Driving Vehicles, arXiv:1609.04653"
+
+    split: Literal["train", "train_valid", "test", "test_valid", "no_known"] = "test"
+    labels: Kind = "labelIds"
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"anomaly"})
+
+    @property
+    def published(self) -> int:
+        return PUBLISHED[self.split]
+
+    @property
+    def obtain(self) -> str:
+        return (
+            "leftImg8bit.zip (5802953400 bytes, sha256"
+            " 307f66002023ab597d309963b94990f5b9a8e5735ee729c3292647a66e9f2b18) and gtCoarse.zip (37756896"
+            " bytes, sha256 53b6d3ab000f08b1fb59d70c1398eecc4d82a7baf4e9cf74fbf60d1858abe9ac) were published on"
+            " http://www.6d-vision.com/lostandfounddataset and"
+            " https://wwwlehre.dhbw-stuttgart.de/~sgehrig/lostAndFoundDataset, often out of reach; a mirror is"
+            " https://huggingface.co/datasets/iis-esslingen/LostAndFoundDataset"
+        )
+
+    def scan(self) -> Sequence[Frame]:
+        images, labels, encoding = self._listed()
+        left_out = set(self._unlabelled(images, labels, encoding)) if self.split not in ("train", "test") else set()
+        kept = [name for name in images if name not in left_out]
+        if self.split == "no_known":
+            kept = [name for name in kept if not name.startswith(KNOWN)]
+        frames.counted(kept, self.count, self._pictures, "unpack leftImg8bit.zip and gtCoarse.zip again")
+        return [
+            Frame(name, images[name], labels[name], encoding, _drive(name), {"scene": _scene(name)}) for name in kept
+        ]
+
+    def check(self) -> None:
+        super().check()
+        if self.frames is None and self.split not in ("train", "test"):
+            images, labels, encoding = self._listed()
+            for name in self._unlabelled(images, labels, encoding):
+                if not _says_nothing(labels[name], encoding):
+                    raise MissingData(
+                        f"{labels[name]} has labels, but the frame at its place in the official list has none; is a"
+                        f" file missing or added before it? unpack gtCoarse.zip again"
+                    )
+
+    def _listed(self) -> tuple[Mapping[str, Path], Mapping[str, Path], Encoding]:
+        """Images and labels of the whole folder by id, and how the labels are stored."""
+        root = data("lost_and_found")
+        if not root.is_dir():
+            raise frames.absent(root, "leftImg8bit/ and gtCoarse/ of LostAndFound", self.obtain)
+        again = "unpack leftImg8bit.zip and gtCoarse.zip so that it does"
+        images: Mapping[str, Path] = {}
+        for kind in ("png", "webp", "jpg"):  # as published, and as SegmentMeIfYouCan's own tools look for them
+            after = f"_leftImg8bit.{kind}"
+            images = images or frames.listed(self._pictures, f"*/*{after}", after=after, missing=again)
+        for name, path in images.items():
+            if not _ID.fullmatch(name):
+                raise MissingData(f"{path}: wanted NN_Scene_DDDDDD_DDDDDD_leftImg8bit as its name")
+        masks = root / "gtCoarse" / self._folder
+
+        def of(kind: Kind) -> Mapping[str, Path]:
+            after = f"_gtCoarse_{kind}.png"
+            return frames.listed(masks, f"*/*{after}", after=after, missing=again)
+
+        stored, encoding = self.labels, LABEL_IDS if self.labels == "labelIds" else TRAIN_IDS
+        labels = of(stored)
+        if not labels and stored == "labelTrainIds":
+            stored, encoding = "labelIds", TRAIN_IDS_FROM_LABEL_IDS
+            labels = of(stored)
+        frames.paired(
+            images,
+            labels,
+            mask_of=lambda name: masks / _scene(name) / f"{name}_gtCoarse_{stored}.png",
+            image_of=lambda name: self._pictures / _scene(name) / f"{name}_leftImg8bit.png",
+            masks_again="unpack gtCoarse.zip again",
+            images_again="unpack leftImg8bit.zip again",
+        )
+        return images, labels, encoding
+
+    def _unlabelled(self, images: Mapping[str, Path], labels: Mapping[str, Path], encoding: Encoding) -> Sequence[str]:
+        """The frames whose labels say nothing: by their official places, or in a smaller set by looking."""
+        names = sorted(images)
+        if self.frames is None:
+            whole = PUBLISHED[self._folder]
+            frames.counted(names, whole, self._pictures, "places in the official list need all of them")
+            return [names[place] for place in UNLABELLED[self._folder]]
+        return [name for name in names if _says_nothing(labels[name], encoding)]
+
+    @property
+    def _folder(self) -> str:
+        return "train" if self.split.startswith("train") else "test"
+
+    @property
+    def _pictures(self) -> Path:
+        return data("lost_and_found") / "leftImg8bit" / self._folder
+
+
+def _says_nothing(path: Path, encoding: Encoding) -> bool:
+    """Whether every pixel of a label file is ignored."""
+    return bool((frames.read_mask(path, encoding) == IGNORE).all())
+
+
+def _scene(name: str) -> str:
+    """``NN_Scene`` of ``NN_Scene_DDDDDD_DDDDDD``."""
+    return name.rsplit("_", 2)[0]
+
+
+def _drive(name: str) -> str:
+    return name.rpartition("_")[0]
