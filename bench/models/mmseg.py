@@ -1,0 +1,309 @@
+"""Networks of mmsegmentation: any of its configs with a checkpoint, and three of its published ones by name."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from bench import files
+from bench.api import CITYSCAPES, File, Inference, Prediction, SegModel, View
+from bench.errors import BadSuite, MissingData
+from bench.models import mmseg_network as network
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SLIDING = Inference(window=(1024, 1024), stride=(768, 768))  # of SegFormer's configs for Cityscapes
+FLOWENEDET = "decode_head.class_means"  # what only checkpoints of FlowEneDet's fork hold
+
+
+@dataclass(frozen=True)
+class _Segmentor(SegModel):
+    """What every segmentor of mmsegmentation 1.x shares; its subclasses say which config and which checkpoint."""
+
+    trust_checkpoint: bool = field(default=False, kw_only=True)  # run whatever is in the checkpoint
+
+    @property
+    @abstractmethod
+    def _config(self) -> str:
+        """A name in mmsegmentation, or a file."""
+
+    @property
+    @abstractmethod
+    def _weights(self) -> Path:
+        """The checkpoint."""
+
+    @property
+    def gives(self) -> frozenset[str]:
+        inside = self._inside()
+        names = {"logits", "raw", "image", "again"}
+        if inside.classifier:
+            names |= {"features", "classify"}
+        if inside.dropout is not None:
+            names |= {"dropout"}
+        return frozenset(names)
+
+    def check(self) -> None:
+        path = self._found()
+        self._compare(*_skeleton(path, self._who), path)
+
+    def digest(self) -> str:
+        recipe = network.read_config(network.config_file(self._config, self._who), self._who)
+        code = [files.digest(Path(str(module))) for module in (__file__, network.__file__)]
+        return hashlib.sha256(" ".join([recipe.text, files.digest(self._weights), *code]).encode()).hexdigest()[:16]
+
+    def load(self, device: str) -> None:
+        from bench.weights import fill, read_checkpoint
+
+        path = self._found()
+        recipe = network.read_config(path, self._who)
+        segmentor = network.build(recipe, path.name, self._who)
+        self._compare(recipe, network.look_inside(segmentor, recipe), path)
+        state, meta = read_checkpoint(
+            self._weights,
+            trusted=self.trust_checkpoint,
+            advice="save the state dict alone in a place that you trust, or, if you trust who made them, say "
+            "trust_checkpoint: true",
+        )
+        if FLOWENEDET in state:
+            raise MissingData(
+                f"{self._who}: {self._weights} is a checkpoint of FlowEneDet, it holds {FLOWENEDET}; name the "
+                "checkpoint that its network was taken from"
+            )
+        fill(segmentor, state, self._weights, unused=(network.AUXILIARY,))
+        self._compare_classes(meta)
+        # The fields are frozen because they name the model; what was read for it is not one of them.
+        object.__setattr__(self, "_runner", network.Runner(segmentor, recipe, device, self._who))
+
+    def module(self) -> nn.Module:
+        return self._loaded().segmentor
+
+    def predict(self, view: View) -> Prediction:
+        return self.predict_views([view])[0]
+
+    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
+        import torch
+
+        outputs = self._loaded()(torch.stack([view.pixels for view in views]).float())
+        return [
+            self._prediction({name: made[index] for name, made in outputs.items()}, view.pixels)
+            for index, view in enumerate(views)
+        ]
+
+    def _again(self, pixels: Tensor, image: Tensor) -> Prediction:
+        outputs = self._loaded()(pixels[None])
+        return self._prediction({name: made[0] for name, made in outputs.items()}, image)
+
+    def _prediction(self, outputs: Mapping[str, Tensor], image: Tensor) -> Prediction:
+        runner, size = self._loaded(), (int(image.shape[1]), int(image.shape[2]))
+        return Prediction(
+            outputs,
+            size,
+            image=image,
+            again=lambda other: self._again(other, image),
+            classify=(lambda features: runner.classify(features, size)) if runner.inside.classifier else None,
+            dropout=runner.inside.dropout,
+        )
+
+    def _loaded(self) -> network.Runner:
+        runner: network.Runner | None = self.__dict__.get("_runner")
+        if runner is None:
+            raise RuntimeError(f"{self.name}: load() comes first")
+        return runner
+
+    def _inside(self) -> network.Inside:
+        runner: network.Runner | None = self.__dict__.get("_runner")
+        if runner is not None:
+            return runner.inside
+        network.require_packages(self._who)
+        return _skeleton(network.config_file(self._config, self._who), self._who)[1]
+
+    @property
+    def _who(self) -> str:
+        return f"model {self.name}"
+
+    def _found(self) -> Path:
+        """The config, once packages, config and checkpoint are known to be there."""
+        network.require_packages(self._who)
+        path = network.config_file(self._config, self._who)
+        if not self._weights.is_file():
+            raise MissingData(self._missing())
+        return path
+
+    def _missing(self) -> str:
+        return f"{self._who}: checkpoint {self._weights} does not exist; paths in a suite are relative to its file"
+
+    def _compare(self, recipe: network.Recipe, inside: network.Inside, path: Path) -> None:
+        """Whether what the suite says is what the config describes."""
+        if inside.classes != len(self.class_names):
+            raise BadSuite(
+                f"{self._who}: config {path.name} has {inside.classes} classes, the suite names "
+                f"{len(self.class_names)}; name them all, in their order: classes"
+            )
+        if recipe.divisor > 1 and self.inference.window:
+            raise BadSuite(
+                f"{self._who}: config {path.name} extends whole images to multiples of {recipe.divisor}, not windows; "
+                "drop inference.window"
+            )
+
+    def _compare_classes(self, meta: Mapping[str, Any]) -> None:
+        """A checkpoint may name the classes that it was trained for."""
+        newer = meta.get("dataset_meta")
+        named = meta.get("CLASSES") or (newer.get("classes") if isinstance(newer, Mapping) else None)  # 0.x, 1.x
+        if not named or tuple(map(str, named)) == self.class_names:
+            return
+        pairs = zip(map(str, named), self.class_names, strict=False)
+        said = next((f"{one!r} where {other!r} is wanted" for one, other in pairs if one != other), f"{len(named)}")
+        raise BadSuite(f"{self._who}: {self._weights} was trained for other classes: {said}")
+
+
+@cache
+def _built(path: Path, stamp: int, who: str) -> tuple[network.Recipe, network.Inside]:
+    recipe = network.read_config(path, who)
+    return recipe, network.look_inside(network.build(recipe, path.name, who), recipe)
+
+
+def _skeleton(path: Path, who: str) -> tuple[network.Recipe, network.Inside]:
+    """A config and what its network lets be seen, without weights: seconds, once in a process."""
+    return _built(path, path.stat().st_mtime_ns, who)
+
+
+@dataclass(frozen=True)
+class MMSeg(_Segmentor):
+    """Any config of mmsegmentation 1.x with a checkpoint of 0.x or 1.x.
+
+    It gives logits, and where one convolution makes them of features: these, that convolution and the dropout before
+    it. Images are normalised as the config says and resized as ``inference`` says. Checkpoints load strictly.
+    """
+
+    name = "mmseg"
+    source = "https://github.com/open-mmlab/mmsegmentation"
+
+    config: File  # a file, or without .py the name of one that mmsegmentation brings
+    checkpoint: File
+    classes: tuple[str, ...] = CITYSCAPES
+    test_cfg: Literal["checked", "ignored"] = "checked"  # whether inference must slide as the config says
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def _config(self) -> str:
+        return self.config
+
+    @property
+    def _weights(self) -> Path:
+        return Path(self.checkpoint)
+
+    def _compare(self, recipe: network.Recipe, inside: network.Inside, path: Path) -> None:
+        super()._compare(recipe, inside, path)
+        wanted, found = (recipe.window, recipe.stride), (self.inference.window, self.inference.stride)
+        if self.test_cfg == "checked" and wanted != found:
+            raise BadSuite(
+                f"{self._who}: config {path.name} is tested on {_spelled(*wanted)}, inference says {_spelled(*found)}; "
+                f"{_remedy(*wanted)}, or say test_cfg: ignored"
+            )
+
+
+def _spelled(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> str:
+    return f"windows of {list(window)} at strides of {list(stride or window)}" if window else "whole images"
+
+
+def _remedy(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> str:
+    if window is None:
+        return "drop its window"
+    return f"write inference: {{window: {list(window)}, stride: {list(stride or window)}}}"
+
+
+@dataclass(frozen=True)
+class _Published(_Segmentor):
+    """A network of mmsegmentation's model zoo. Its checkpoint is downloaded by hand, once."""
+
+    config_name: ClassVar[str]
+    file_name: ClassVar[str]
+    url: ClassVar[str]  # of the folder
+    tensors: ClassVar[str]  # how much they take; nobody publishes the size of the file
+
+    checkpoint: File | None = None  # None is the published file in the folder ``checkpoints`` of $BENCH_HOME
+
+    @property
+    def _config(self) -> str:
+        return self.config_name
+
+    @property
+    def _weights(self) -> Path:
+        return Path(self.checkpoint) if self.checkpoint else files.home() / "checkpoints" / self.file_name
+
+    def _missing(self) -> str:
+        if self.checkpoint:
+            return super()._missing()
+        return (
+            f"{self._who}: {self.file_name} is not in {self._weights.parent}; download it by hand from "
+            f"{self.url}/{self.file_name} (the size of the file is not published, its tensors take {self.tensors}) and "
+            "put it there, or say where it is: checkpoint: FILE"
+        )
+
+
+ZOO = "https://mmassets.onedl.ai/mmsegmentation/v0.5"  # as the metafiles of onedl-mmsegmentation 1.4.2 have it
+
+
+@dataclass(frozen=True)
+class DeepLabV3PlusR101(_Published):
+    """DeepLabV3+ with a ResNet-101 at stride 8, trained on Cityscapes; seen as a whole."""
+
+    name = "deeplabv3plus_r101_cityscapes"
+    source = "Chen et al., ECCV 2018; mmsegmentation's model zoo, mIoU 80.97"
+    config_name = "deeplabv3plus_r101-d8_4xb2-80k_cityscapes-512x1024"
+    file_name = "deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
+    url = f"{ZOO}/deeplabv3plus/deeplabv3plus_r101-d8_512x1024_80k_cityscapes"
+    tensors = "251 MB"
+
+
+def _sliding(given: Any) -> Any:
+    """What a suite does not say about inference stays as the config has it; a window comes with its own stride."""
+    if not isinstance(given, dict):
+        return given
+    kept = asdict(SLIDING)
+    if "window" in given:
+        kept.pop("stride")
+    # Behind this, pydantic takes Python's types to the letter: a pair is a tuple.
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in (kept | given).items()}
+
+
+@dataclass(frozen=True)
+class _SegFormer(_Published):
+    """SegFormer for Cityscapes: windows of 1024 x 1024 at strides of 768."""
+
+    inference: Annotated[Inference, BeforeValidator(_sliding)] = field(default=SLIDING, kw_only=True)
+
+
+@dataclass(frozen=True)
+class SegFormerB2(_SegFormer):
+    """SegFormer with MiT-B2, trained on Cityscapes; windows of 1024 x 1024 at strides of 768."""
+
+    name = "segformer_b2_cityscapes"
+    source = "Xie et al., NeurIPS 2021; mmsegmentation's model zoo, mIoU 81.08"
+    config_name = "segformer_mit-b2_8xb1-160k_cityscapes-1024x1024"
+    file_name = "segformer_mit-b2_8x1_1024x1024_160k_cityscapes_20211207_134205-6096669a.pth"
+    url = f"{ZOO}/segformer/segformer_mit-b2_8x1_1024x1024_160k_cityscapes"
+    tensors = "99 MB"
+
+
+@dataclass(frozen=True)
+class SegFormerB5(_SegFormer):
+    """SegFormer with MiT-B5, trained on Cityscapes; windows of 1024 x 1024 at strides of 768."""
+
+    name = "segformer_b5_cityscapes"
+    source = "Xie et al., NeurIPS 2021; mmsegmentation's model zoo, mIoU 82.25"
+    config_name = "segformer_mit-b5_8xb1-160k_cityscapes-1024x1024"
+    file_name = "segformer_mit-b5_8x1_1024x1024_160k_cityscapes_20211206_072934-87a052ec.pth"
+    url = f"{ZOO}/segformer/segformer_mit-b5_8x1_1024x1024_160k_cityscapes"
+    tensors = "328 MB"
