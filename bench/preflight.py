@@ -51,7 +51,9 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
     model, data = checked.models[cell.model], checked.datasets[cell.dataset]
     protocol: Protocol = cell.protocol.build()
     if lacking := protocol.needs - data.gives:
-        return f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
+        why = getattr(data, "hidden", "")  # of readers on disk: frames that are there for submissions alone
+        needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
+        return f"{needs}: {why}" if why else needs
     if "labels" in protocol.needs and model.class_names != data.class_names:
         return f"{cell.model.label} and {_other_names(cell.dataset, data, model)}"
     if cell.method and cell.method.fit and checked.datasets[cell.method.fit].class_names != model.class_names:
