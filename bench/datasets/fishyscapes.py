@@ -63,7 +63,7 @@ class Fishyscapes(frames.OnDisk):
     labels/*.png. ``side_by_side``: the same folders with X.jpg and X.png anywhere below. The last two do not say which
     version of Static they hold, and the last has compressed images: their figures are not those of the official files.
 
-    A group is a recorded sequence. Tags: ``split`` of LostAndFound that a frame is from, ``location``; ``city``.
+    A group is a recorded sequence. Tags: ``scene`` and the ``split`` of LostAndFound; ``city``.
     """
 
     name = "fishyscapes"
@@ -120,10 +120,15 @@ class Fishyscapes(frames.OnDisk):
         if not folder.is_dir():
             raise MissingData(f"{folder} does not exist{self._instead(root)}; {self.obtain}")
         masks = frames.listed(folder, "*_labels.png", after="_labels.png", missing=self.obtain)
+        overlays = self._overlays(folder, masks) if self.set == "static" else {}
         frames.counted(masks, self.count, folder, f"unpack {self._folder}.zip again")
         if self.set == "static":
-            return self._static(root, folder, masks)
-        return [self._named(Frame(name, _lost_and_found(root, path), path)) for name, path in masks.items()]
+            home = _home(root, "cityscapes")
+            made = [Frame(name, _cityscapes(home, path), path, overlay=overlays[name]) for name, path in masks.items()]
+        else:
+            home = _home(root, "lost_and_found")
+            made = [Frame(name, _lost_and_found(home, path), path) for name, path in masks.items()]
+        return [self._named(frame) for frame in made]
 
     def decode(self, frame: Frame) -> NDArray[np.uint8]:
         image = read_rgb(frame.image)
@@ -182,7 +187,8 @@ class Fishyscapes(frames.OnDisk):
             return any(root.glob(pattern))
         return any(_ready(self.set, version, layout).present(root) for version in (3, 2, 1))
 
-    def _static(self, root: Path, folder: Path, masks: Mapping[str, Path]) -> Sequence[Frame]:
+    def _overlays(self, folder: Path, masks: Mapping[str, Path]) -> Mapping[str, Path]:
+        """What is laid over Cityscapes, one for each mask."""
         overlays = frames.listed(folder, "*_rgb.npz", after="_rgb.npz")
         frames.paired(
             overlays,
@@ -192,10 +198,7 @@ class Fishyscapes(frames.OnDisk):
             masks_again=f"unpack {self._folder}.zip again",
             images_again=f"unpack {self._folder}.zip again",
         )
-        return [
-            self._named(Frame(name, _cityscapes(root, path), path, overlay=overlays[name]))
-            for name, path in masks.items()
-        ]
+        return overlays
 
     def _named(self, frame: Frame) -> Frame:
         """The frame with its sequence and its place, as far as its name tells."""
@@ -207,7 +210,7 @@ class Fishyscapes(frames.OnDisk):
             tags = {"city": place}
         else:
             split = frame.image.parent.parent.name
-            tags = {"location": place} | ({"split": split} if self.layout == "official" else {})
+            tags = {"scene": place} | ({"split": split} if self.layout == "official" else {})
         return replace(frame, group=cityscapes.sequence(base), tags=tags)
 
 
@@ -233,16 +236,19 @@ def _base(name: str) -> str | None:
     return found[1] if found else None
 
 
-def _lost_and_found(root: Path, mask: Path) -> Path:
-    """The image of one mask: LostAndFound beside the labels, or where that data set lies; PNG, WebP or JPEG."""
+def _home(root: Path, name: str) -> Path:
+    """Where the images lie: beside the labels, or where that data set lies."""
+    return root / name if (root / name / "leftImg8bit").is_dir() else data(name)
+
+
+def _lost_and_found(home: Path, mask: Path) -> Path:
+    """The image of one mask: PNG, WebP or JPEG, as SegmentMeIfYouCan looks for it."""
     base = _base(mask.name.removesuffix("_labels.png"))
     if base is None:
         raise MissingData(f"{mask} is named after no frame of LostAndFound; wanted DDDD_<frame>_labels.png")
-    homes = (root / "lost_and_found", data("lost_and_found"))
-    home = frames.one_of(home / "leftImg8bit" for home in homes) or homes[1] / "leftImg8bit"
     folder = base.rsplit("_", 2)[0]
     places = [
-        home / split / folder / f"{base}_leftImg8bit.{end}"
+        home / "leftImg8bit" / split / folder / f"{base}_leftImg8bit.{end}"
         for split in ("train", "test")
         for end in ("png", "webp", "jpg")
     ]
@@ -251,22 +257,20 @@ def _lost_and_found(root: Path, mask: Path) -> Path:
             return place
     raise MissingData(
         f"{places[0]} does not exist, nor below test/, but its label {mask} does; unpack leftImg8bit.zip of"
-        f" LostAndFound into {home.parent}"
+        f" LostAndFound into {home}"
     )
 
 
-def _cityscapes(root: Path, mask: Path) -> Path:
+def _cityscapes(home: Path, mask: Path) -> Path:
     """The Cityscapes image under one overlay."""
     base = _base(mask.name.removesuffix("_labels.png"))
     if base is None:
         raise MissingData(f"{mask} is named after no frame of Cityscapes; wanted DDDD_<frame>_labels.png")
-    homes = (root / "cityscapes", data("cityscapes"))
-    home = frames.one_of(home / "leftImg8bit" for home in homes) or homes[1] / "leftImg8bit"
-    path = home / "val" / base.rsplit("_", 2)[0] / f"{base}_leftImg8bit.png"
+    path = home / "leftImg8bit" / "val" / base.rsplit("_", 2)[0] / f"{base}_leftImg8bit.png"
     if not path.is_file():
         raise MissingData(
             f"{path} does not exist, but {mask} is to be laid over it; unpack leftImg8bit_trainvaltest.zip of"
-            f" Cityscapes into {home.parent}"
+            f" Cityscapes into {home}"
         )
     return path
 

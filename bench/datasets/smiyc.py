@@ -106,12 +106,14 @@ class SegmentMeIfYouCan(frames.OnDisk):
     def scan(self) -> Sequence[Frame]:
         root = data("smiyc")
         if self.layout == "renamed":
+            if not root.is_dir():
+                raise frames.absent(root, f"{_RENAMED[self.track]}/", self.obtain)
             return self._renamed(root)
         folder = frames.one_of((root / _FOLDERS[self.track], data(_FOLDERS[self.track])))
         if folder is None:
             if not root.is_dir():
                 raise frames.absent(root, f"{_FOLDERS[self.track]}/", self.obtain)
-            there = " and it holds the layout renamed: say so in the suite if that is meant"
+            there = f"; {root} holds the layout renamed: say so in the suite if that is meant"
             held = there if _ready(self.track).present(root) else ""
             raise MissingData(f"{root / _FOLDERS[self.track]} does not exist{held}; {self.obtain}")
         end, again = _IMAGES[self.track], "unpack the archive again"

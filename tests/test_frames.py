@@ -1,0 +1,184 @@
+"""What every reader on disk shares: order, pairing, masks to the pixel, pixels untouched."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from bench.api import IGNORE
+from bench.datasets import frames
+from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
+from bench.errors import MissingData
+from bench.files import read_rgb
+
+RNG = np.random.default_rng(0)
+PICTURE = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
+
+
+def save(path: Path, pixels: Any, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **options)
+    return path
+
+
+def refused(act: Any, *args: Any, **options: Any) -> str:
+    with pytest.raises(MissingData) as caught:
+        act(*args, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_files_are_listed_in_one_order_whatever_the_folder_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b_x.png", "a_x.png", "c_x.png", "._a_x.png", "a_x_color.png"):
+        (tmp_path / name).touch()
+    wanted = ["a", "b", "c"]
+    assert list(frames.listed(tmp_path, "*_x.png", after="_x.png")) == wanted
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: reversed(sorted(glob(self, pattern))))
+    assert list(frames.listed(tmp_path, "*_x.png", after="_x.png")) == wanted
+
+
+def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
+    for city in ("a", "b"):
+        (tmp_path / city).mkdir()
+        (tmp_path / city / "1.png").touch()
+    message = refused(frames.listed, tmp_path, "**/*.png", after=".png")
+    assert (
+        message == f"{tmp_path / 'b' / '1.png'} and {tmp_path / 'a' / '1.png'} are both the frame 1; keep one of them"
+    )
+
+
+def test_a_missing_folder_comes_with_the_next_step(tmp_path: Path) -> None:
+    message = refused(frames.listed, tmp_path / "none", "*", missing="fetch it")
+    assert message == f"{tmp_path / 'none'} does not exist; fetch it"
+
+
+def test_counts_name_both_numbers_and_the_parameter(tmp_path: Path) -> None:
+    frames.counted([1, 2], 2, tmp_path, "again")
+    said = f"{tmp_path} holds 2 frames, wanted 3; again, or say frames: 2 in the suite if that is all there should be"
+    assert refused(frames.counted, [1, 2], 3, tmp_path, "again") == said
+    assert refused(frames.counted, [], 3, tmp_path, "again") == f"{tmp_path} holds 0 frames, wanted 3; again"
+
+
+def test_a_mask_is_read_by_meaning(tmp_path: Path) -> None:
+    encoding = Encoding("x", {0: 7, 3: 1, IGNORE: IGNORE}, "0, 3 or 255")
+    path = save(tmp_path / "m.png", [[0, 3, 255], [3, 3, 0]])
+    np.testing.assert_array_equal(frames.read_mask(path, encoding), [[7, 1, 255], [1, 1, 7]])
+    assert frames.read_mask(path, encoding).dtype == np.uint8
+
+
+def test_an_illegal_value_is_named_with_its_first_place(tmp_path: Path) -> None:
+    stored = np.zeros((6, 8), np.uint8)
+    stored[2, 5] = stored[4, 1] = 9
+    path = save(tmp_path / "m.png", stored)
+    said = f"{path} holds the value 9 at row 2, column 5, wanted 0, 1 or 255 (anomaly); unpack or make it again"
+    assert refused(frames.read_mask, path, ANOMALY) == said
+
+
+def test_a_mask_of_another_kind_is_recognised(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.png", [[0, 2], [2, 0]])
+    assert "are these labels of RoadAnomaly, where 2 is the anomaly?" in refused(frames.read_mask, path, ANOMALY)
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    path, image = save(tmp_path / "m.png", np.zeros((6, 8))), save(tmp_path / "i.png", PICTURE)
+    assert refused(frames.read_mask, path, ANOMALY, like=image).startswith(f"{path} is 6x8, its image i.png is 12x20")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "1", "I;16"])
+def test_a_mask_that_is_not_grey_is_refused(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "m.png"
+    Image.new(mode, (8, 6)).save(path)
+    assert refused(frames.read_mask, path, ANOMALY).startswith(f"{path} is stored as {mode}")
+
+
+def paletted(path: Path, colours: list[int]) -> Path:
+    file = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
+    file.putpalette(colours)
+    file.save(path)
+    return path
+
+
+def test_a_palette_is_refused_unless_it_is_grey_or_asked_for(tmp_path: Path) -> None:
+    colours = paletted(tmp_path / "c.png", [0, 0, 0, 255, 0, 0])
+    assert refused(frames.read_mask, colours, ANOMALY).startswith(f"{colours} is stored with a palette of colours")
+    indices = Encoding("indices", ANOMALY.meaning, ANOMALY.wanted, palette=True)
+    np.testing.assert_array_equal(frames.read_mask(colours, indices), [[0, 1], [1, 0]])
+    grey = paletted(tmp_path / "g.png", [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(frames.read_mask(grey, ANOMALY), [[0, 1], [1, 0]])
+    swapped = paletted(tmp_path / "s.png", [1, 1, 1, 0, 0, 0])
+    assert "palette" in refused(frames.read_mask, swapped, ANOMALY)
+
+
+def test_gamma_colour_profiles_and_alpha_do_not_alter_pixels(tmp_path: Path) -> None:
+    extra = PngImagePlugin.PngInfo()
+    extra.add(b"gAMA", struct.pack(">I", 45455))
+    extra.add(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))
+    gamma = save(tmp_path / "gamma.png", PICTURE, pnginfo=extra)
+    assert b"gAMA" in gamma.read_bytes()
+    np.testing.assert_array_equal(read_rgb(gamma), PICTURE)
+    profile = save(tmp_path / "profile.png", PICTURE, icc_profile=b"not a profile")
+    np.testing.assert_array_equal(read_rgb(profile), PICTURE)
+    alpha = save(tmp_path / "alpha.png", np.dstack([PICTURE, np.full((12, 20), 3)]))
+    np.testing.assert_array_equal(read_rgb(alpha), PICTURE)
+    assert read_rgb(alpha).flags.c_contiguous
+
+
+@pytest.mark.parametrize("end", ["jpg", "png", "webp"])
+def test_exif_rotation_does_not_turn_pixels(tmp_path: Path, end: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    plain, turned = save(tmp_path / f"a.{end}", PICTURE), save(tmp_path / f"b.{end}", PICTURE, exif=exif)
+    with Image.open(turned) as file:
+        assert file.getexif()[0x0112] == 6
+    np.testing.assert_array_equal(read_rgb(turned), read_rgb(plain))
+    assert frames.size(turned) == (12, 20)
+
+
+@pytest.mark.parametrize("end", ["jpg", "png", "webp"])
+def test_a_file_that_ends_early_is_named_and_bytes_behind_the_end_do_no_harm(tmp_path: Path, end: str) -> None:
+    path = save(tmp_path / f"a.{end}", PICTURE)
+    content = path.read_bytes()
+    frames.check_whole(path)
+    path.write_bytes(content + b"left over")
+    frames.check_whole(path)
+    for kept in (0, 3, 20, len(content) // 2, len(content) - 30):
+        path.write_bytes(content[:kept])
+        assert refused(frames.check_whole, path).startswith(str(path))
+    path.unlink()
+    assert refused(frames.check_whole, path) == f"{path} does not exist"
+    assert refused(frames.size, path) == f"{path} does not exist"
+
+
+def test_names_become_ids_and_two_of_one_id_are_refused() -> None:
+    assert frames.plain("a b(1)ä-x_.2") == "a_b_1__-x_.2"
+    one, other = Frame("a_b", Path("a b.png")), Frame("a_b", Path("a_b.png"))
+    assert "a b.png and a_b.png are both the frame a_b" in refused(frames.unique, [one, other])
+    assert [frame.id for frame in frames.unique([Frame("b", Path()), Frame("a", Path())])] == ["a", "b"]
+
+
+def test_a_ready_layout_pairs_over_several_endings(tmp_path: Path) -> None:
+    ready = Ready("x/images/*", "x/masks/*.png", (".png", ".jpg"))
+    assert not ready.present(tmp_path)
+    save(tmp_path / "x" / "images" / "a.png", PICTURE)
+    save(tmp_path / "x" / "images" / "b.jpg", PICTURE)
+    for name in "ab":
+        save(tmp_path / "x" / "masks" / f"{name}.png", np.zeros((12, 20)))
+    assert ready.present(tmp_path)
+    assert [frame.image.name for frame in ready.scan(tmp_path, 2, "")] == ["a.png", "b.jpg"]
+    save(tmp_path / "x" / "images" / "a.jpg", PICTURE)
+    assert "are both the frame a" in refused(ready.scan, tmp_path, 2, "")
+
+
+def test_an_encoding_travels_without_its_table() -> None:
+    assert ANOMALY.table[1] == 1
+    assert "table" not in pickle.loads(pickle.dumps(ANOMALY)).__dict__  # noqa: S301
