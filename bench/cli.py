@@ -106,13 +106,17 @@ def run(
         int | None, typer.Option(min=1, help="Images per shard, the unit of resume. Default: by size.")
     ] = None,
     keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Keep the score maps in RUN/spool.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps corrupted images for the next run.")] = None,
+    cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
     from rich.console import Console
 
-    from bench import engine
+    from bench import corruption_cache, engine
     from bench.progress import Bar
 
+    if cache:
+        corruption_cache.use(cache, cache_gb)
     for name in suites:
         suite = _suite(name, only, method, model)
         folder = _run_folder(out, suite.name, len(suites))
@@ -171,6 +175,44 @@ def check(suites: Suites, only: Only = None, method: Methods = None, model: Mode
         typer.echo(
             f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run"
         )
+
+
+@app.command()
+def describe(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="NAME[:k=v,...], an entry such as '{folder: {...}}', or a suite.")
+    ],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="A parameter of the data set. Repeatable.")
+    ] = None,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """Say what a data set holds, whether it is whole, and how to get what is missing."""
+    import shutil
+
+    from rich.console import Console
+
+    from bench import describe as describing
+    from bench.errors import MissingData
+    from bench.progress import Bar
+
+    name, params = (dataset, {}) if dataset.lstrip().startswith("{") else _named(dataset, "describe")
+    for setting in settings or []:
+        params |= _named(f"x:{setting}", "--set")[1]
+    width = shutil.get_terminal_size((describing.WIDEST, 24)).columns
+    cards = []
+    for number, data_set in enumerate(describing.asked(dataset, name, params)):
+        with Bar(Console(stderr=True)) as bar:
+            bar.stage(data_set.name)
+            card = describing.describe(data_set, bar.begin, bar.advance)
+        cards.append(card)
+        if format_ == "table":
+            typer.echo("\n".join(["", *describing.lines(card, width)] if number else describing.lines(card, width)))
+    if format_ == "json":
+        records = [describing.record(card) for card in cards]
+        typer.echo(json.dumps({"schema": 1, "datasets": records}, indent=1))
+    if wrong := [card.label for card in cards if not card.complete]:
+        raise MissingData(f"{', '.join(wrong)}: not complete; the description says what is wrong")
 
 
 @app.command("list")

@@ -111,7 +111,7 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
 
 
 def plan_of(suite: Suite) -> Plan:
-    rules = tuple(rule.model_dump() for rule in suite.summaries)
+    rules = tuple(suite.summaries_asked())
     keys, cells = tuple(cell.key for cell in suite.planned), tuple(cell.labels() for cell in suite.planned)
     points = tuple(rule.model_dump() for rule in suite.operating_points)
     return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench import class_map, inference
+from bench import class_map, corrupted, inference
 from bench.api import Dataset, Method, Protocol, SegModel
+from bench.corrupted import Corrupted
 from bench.errors import BadSuite, MissingData, NotFitted
 from bench.suite import Cell, Ref, Suite
 
@@ -27,14 +28,11 @@ class Checked:
 def check(suite: Suite) -> Checked:
     """Find every missing file, short data set and impossible pair before anything is computed."""
     checked = Checked()
+    plain: dict[Ref, tuple[Dataset, str]] = {}
     for cell in suite.cells:
         for ref in filter(None, [cell.dataset, cell.method and cell.method.fit]):
             if ref not in checked.datasets:
-                data: Dataset = ref.build()
-                data.check()
-                if len(data.ids()) != data.count:
-                    raise MissingData(f"dataset {ref.label} has {len(data.ids())} images, its card says {data.count}")
-                checked.datasets[ref] = data
+                checked.datasets[ref] = _dataset(ref, plain)
         if cell.model not in checked.models:
             model: SegModel = cell.model.build()
             model.check()
@@ -42,8 +40,26 @@ def check(suite: Suite) -> Checked:
         if reason := _refusal(cell, checked):
             checked.refused[cell.key] = reason
     checked.model_digests = {ref: model.digest() for ref, model in checked.models.items()}
-    checked.data_digests = {ref: data.digest() for ref, data in checked.datasets.items()}
+    for ref in checked.datasets:
+        digest = plain[ref.plain][1]
+        checked.data_digests[ref] = corrupted.digest(digest) if ref.corruption else digest
     return checked
+
+
+def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]]) -> Dataset:
+    """The data set, checked; the files of a grid of corruptions are looked at once."""
+    if ref.plain not in plain:
+        data: Dataset = ref.plain.build()
+        data.check()
+        if len(data.ids()) != data.count:
+            raise MissingData(f"dataset {ref.plain.label} has {len(data.ids())} images, its card says {data.count}")
+        plain[ref.plain] = data, data.digest()
+    data = plain[ref.plain][0]
+    if ref.corruption is None:
+        return data
+    wrapped = Corrupted(data, ref.corruption)
+    wrapped.try_out()
+    return wrapped
 
 
 def _refusal(cell: Cell, checked: Checked) -> str | None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
 
-from bench import api, class_map
+from bench import api, class_map, corrupted
 from bench.errors import BadPlugin, BadSuite, UnknownName
 
 Kind = Literal["method", "model", "dataset", "protocol", "trainer"]
@@ -135,6 +135,10 @@ def build(kind: Kind, name: str, params: Mapping[str, Any], *, where: str) -> An
     if kind == "dataset" and "class_map" in params:  # of any data set, put there by a suite
         plain = {key: value for key, value in params.items() if key != "class_map"}
         return class_map.renamed(build(kind, name, plain, where=where), params["class_map"], where=where)
+    if kind == "dataset" and "corruption" in params:  # of any data set
+        plain = {key: value for key, value in params.items() if key != "corruption"}
+        how = corrupted.parsed(params["corruption"], where=f"{where}: {name}")
+        return corrupted.Corrupted(build(kind, name, plain, where=where), how)
     try:
         text = json.dumps(params, allow_nan=False)
     except (TypeError, ValueError) as error:

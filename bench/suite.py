@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib import resources
@@ -16,8 +16,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench import class_map, registry
+from bench import class_map, corrupted, registry
 from bench.api import Dataset, Method, PlugIn, SegModel
+from bench.corrupted import Corruption
 from bench.errors import BadSuite, UnknownName
 from bench.registry import Kind
 
@@ -32,11 +33,38 @@ class Section(BaseModel):
 
 
 class SummaryRule(Section):
-    """A figure over several cells: the mean of each metric over the data sets that match, per model and method."""
+    """A figure over several cells: the mean of each metric over the data sets that match, per model and method.
+
+    ``corruption``, ``family`` and ``severity`` keep the corrupted data sets that match; ``each`` makes one summary for
+    every corruption, family or severity among what is left. Families are ImageNet-C's, ``source_family`` is the source
+    system's own grouping of its 15 types.
+    """
 
     name: str
-    protocol: str
+    protocol: str  # or "*": one summary for each
     dataset: str = "*"
+    corruption: str | None = None
+    family: str | None = None
+    severity: int | None = None
+    each: Literal["corruption", "family", "source_family", "severity"] | None = None
+
+    def matches(self, dataset: Ref) -> bool:
+        """Whether the mean runs over that data set."""
+        how = dataset.corruption
+        asked = [(self.corruption, how and how.name), (self.family, how and how.family)]
+        return (
+            fnmatchcase(dataset.label, self.dataset)
+            and all(pattern is None or (value and fnmatchcase(value, pattern)) for pattern, value in asked)
+            and (self.severity is None or (how is not None and how.severity == self.severity))
+            and (self.each is None or (how is not None and self.value_of(dataset) != ""))
+        )
+
+    def value_of(self, dataset: Ref) -> str:
+        """The corruption, family or severity that a corrupted data set belongs to; empty for none."""
+        how = dataset.corruption
+        assert how is not None  # noqa: S101 - ``matches`` lets no other through where there is an ``each``
+        values = {"corruption": how.name, "family": how.family, "severity": f"severity {how.severity}"}
+        return (values | {"source_family": how.source_family})[self.each or "corruption"]
 
 
 class PointRule(Section):
@@ -96,6 +124,26 @@ class Ref:
     def build(self) -> Any:
         """A fresh instance."""
         return registry.build(self.kind, self.name, json.loads(self.given), where=self.label)
+
+    @property
+    def corruption(self) -> Corruption | None:
+        """How the images of a data set are corrupted."""
+        how = self.params.get("corruption")
+        return corrupted.parsed(how, where=self.label) if how else None
+
+    @property
+    def plain(self) -> Ref:
+        """The same data set with its images as they are."""
+        if self.corruption is None:
+            return self
+        identity, given = (json.loads(text) for text in (self.identity, self.given))
+        del identity["corruption"], given["corruption"]
+        return replace(
+            self,
+            identity=json.dumps(identity, sort_keys=True),
+            given=json.dumps(given, sort_keys=True),
+            label=self.label.removesuffix(f"+{self.corruption.label}"),
+        )
 
     @property
     def params(self) -> dict[str, Any]:
@@ -158,6 +206,21 @@ class Suite:
     summaries: tuple[SummaryRule, ...]
     operating_points: tuple[PointRule, ...]
     text: str  # a suite file that gives the same cells from any folder
+
+    def summaries_asked(self) -> Iterator[dict[str, Any]]:
+        """Each summary with the labels of its data sets: rules spelled out, in their order."""
+        planned = {(cell.protocol.name, cell.protocol.label): None for cell in self.planned}
+        datasets = list(dict.fromkeys(cell.dataset for cell in self.planned))
+        for rule in self.summaries:
+            matching = [ref for ref in datasets if rule.matches(ref)]
+            groups = {"": matching}
+            if rule.each:
+                groups = {}
+                for ref in matching:
+                    groups.setdefault(f": {rule.value_of(ref)}", []).append(ref)
+            protocols = [label for _, label in planned] if rule.protocol == "*" else [rule.protocol]
+            for protocol, (suffix, refs) in itertools.product(protocols, groups.items()):
+                yield {"name": rule.name + suffix, "protocol": protocol, "datasets": [ref.label for ref in refs]}
 
     def only(self, patterns: Mapping[str, str]) -> Suite:
         """Keep the cells whose coordinates match; a pattern is compared with the name and with the label."""
@@ -225,7 +288,7 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
     file = _parse(raw | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
     # What the command line names is blamed on its option, and its paths are relative to the current folder.
     given = {f"{axis}s": Path(f"--{axis}") for axis in AXES if f"{axis}s" in (replacing or {})}
-    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), given.get(f"{axis}s", path))) for axis in AXES}
+    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), given.get(f"{axis}s", path), file.seed)) for axis in AXES}
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
     name = file.name or path.stem
@@ -335,10 +398,11 @@ class _Named:
         )
 
 
-def _refs(kind: Kind, entries: Sequence[Entry], path: Path) -> Iterator[Ref]:
+def _refs(kind: Kind, entries: Sequence[Entry], path: Path, seed: int) -> Iterator[Ref]:
     """Expand ``energy`` and ``{energy: {sweep: {temperature: [1, 2]}}}`` into refs.
 
-    Only what stands under ``sweep`` multiplies; a list anywhere else is one list-valued parameter.
+    Only what stands under ``sweep`` multiplies, and the ``corruptions`` of a data set; a list anywhere else is one
+    list-valued parameter.
     """
     for entry in entries:
         name, given = _single(entry, path)
@@ -346,7 +410,15 @@ def _refs(kind: Kind, entries: Sequence[Entry], path: Path) -> Iterator[Ref]:
         if not isinstance(sweep, dict) or not all(isinstance(values, list) for values in sweep.values()):
             raise BadSuite(f"{path}: sweep of {name!r} must name parameters with a list of values each")
         for values in itertools.product(*sweep.values()):
-            yield make_ref(kind, name, given | dict(zip(sweep, values, strict=True)), path)
+            one = given | dict(zip(sweep, values, strict=True))
+            if kind == "dataset" and "corruptions" in one:
+                grid = corrupted.expanded(one.pop("corruptions"), where=f"{path}: {name}")
+                if "corruption" in one:
+                    raise BadSuite(f"{path}: {name}: corruption and corruptions exclude each other")
+                for how in grid:
+                    yield make_ref(kind, name, one | {"corruption": how}, path, seed)
+            else:
+                yield make_ref(kind, name, one, path, seed)
 
 
 def _single(entry: Entry, path: Path) -> tuple[str, dict[str, Any]]:
@@ -360,12 +432,13 @@ def _single(entry: Entry, path: Path) -> tuple[str, dict[str, Any]]:
     return str(name), dict(given or {})
 
 
-def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path) -> Ref:
+def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: int) -> Ref:
     """Resolve one entry; relative paths in it are relative to the folder of the suite file."""
     given = dict(given)
     label, fit = given.pop("label", None), given.pop("fit", None)
     protocols = _protocols_for(given, name, path) if kind == "dataset" else ()
     names = _class_map(given, name, path) if kind == "dataset" else ""
+    how = _corruption(given, name, path, seed) if kind == "dataset" else None
     cls = registry.plugin(kind, name, where=str(path))
     for key in registry.file_fields(cls) & given.keys():
         if isinstance(given[key], str):
@@ -373,16 +446,20 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path) -> Ref
     instance: PlugIn = registry.build(kind, name, given, where=str(path))
     params = registry.parameters(instance)
     identity = params | {key: Path(params[key]).name for key in registry.file_fields(cls) if params[key] is not None}
-    data = _fit_data(cls, name, fit, path) if fit is not None else None
+    data = _fit_data(cls, name, fit, path, seed) if fit is not None else None
     shown = {key: value for key, value in identity.items() if value != registry.defaults(cls).get(key)}
     inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
     if label is not None and not isinstance(label, str):
         raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")
+    label = label or (f"{name}[{','.join(inner)}]" if inner else name)
+    if how:
+        label = label if label.endswith(f"+{how.label}") else f"{label}+{how.label}"
+        identity, params = identity | {"corruption": asdict(how)}, params | {"corruption": asdict(how)}
     return Ref(
         kind,
         name,
         json.dumps(identity, sort_keys=True),
-        label or (f"{name}[{','.join(inner)}]" if inner else name),
+        label,
         json.dumps(params, sort_keys=True),
         data,
         protocols,
@@ -402,6 +479,16 @@ def _class_map(given: dict[str, Any], name: str, path: Path) -> str:
     return json.dumps(chosen, sort_keys=True)
 
 
+def _corruption(given: dict[str, Any], name: str, path: Path, seed: int) -> Corruption | None:
+    """The ``corruption`` of a data set's entry; its seed is the suite's."""
+    if "corruption" not in given:
+        return None
+    how = given.pop("corruption")
+    if isinstance(how, dict) and "seed" in how:
+        raise BadSuite(f"{path}: corruption of {name!r} has a seed of its own; the seed is the suite's")
+    return replace(corrupted.parsed(how, where=f"{path}: {name}"), seed=seed)
+
+
 def _protocols_for(given: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
     """The ``protocols`` of a data set's entry: a choice of cells, no parameter of the data."""
     chosen = given.pop("protocols", [])
@@ -412,12 +499,12 @@ def _protocols_for(given: dict[str, Any], name: str, path: Path) -> tuple[str, .
     return tuple(map(str, chosen))
 
 
-def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path) -> Ref:
+def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path, seed: int) -> Ref:
     if not issubclass(cls, Method) or (cls.trainer is None and cls.fit is Method.fit):
         raise BadSuite(f"{path}: {name!r} has nothing to fit")
     if not isinstance(fit, dict) or set(fit) != {"data"}:
         raise BadSuite(f"{path}: fit of {name!r} is {fit!r}, wanted {{data: a data set}}")
-    return make_ref("dataset", *_single(fit["data"], path), path)
+    return make_ref("dataset", *_single(fit["data"], path), path, seed)
 
 
 def _short(value: Any) -> str:
@@ -432,4 +519,7 @@ def _entry(ref: Ref) -> dict[str, Any]:
     fit = {"fit": {"data": _entry(ref.fit)}} if ref.fit else {}
     chosen = {"protocols": list(ref.protocols)} if ref.protocols else {}
     names = {"class_map": json.loads(ref.class_map)} if ref.class_map else {}
-    return {ref.name: json.loads(ref.given) | fit | chosen | names | {"label": ref.label}}
+    params = json.loads(ref.given)
+    if "corruption" in params:
+        del params["corruption"]["seed"]
+    return {ref.name: params | fit | chosen | names | {"label": ref.label}}

@@ -17,12 +17,12 @@ def compute(run: Run) -> list[dict[str, Any]]:
     return [entry for rule in run.plan.summaries for entry in _rule(run, rule)]
 
 
-def _rule(run: Run, rule: Mapping[str, str]) -> list[dict[str, Any]]:
+def _rule(run: Run, rule: Mapping[str, Any]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str | None], list[Result]] = {}
     for result in run.results:
         labels = result.labels
         named = {labels["protocol"], result.cell["protocol"]["name"]}
-        if rule["protocol"] in named and fnmatchcase(labels["dataset"], rule["dataset"]):
+        if rule["protocol"] in named and _covers(rule, labels["dataset"]):
             groups.setdefault((labels["model"], labels.get("method")), []).append(result)
     entries = []
     for (model, method), group in groups.items():
@@ -40,12 +40,17 @@ def _rule(run: Run, rule: Mapping[str, str]) -> list[dict[str, Any]]:
     return entries
 
 
-def _asked(run: Run, like: Result, rule: Mapping[str, str]) -> int:
+def _covers(rule: Mapping[str, Any], dataset: str) -> bool:
+    """Whether the mean runs over that data set; runs of before corruptions were an axis have a pattern."""
+    datasets = rule.get("datasets")
+    return fnmatchcase(dataset, rule["dataset"]) if datasets is None else dataset in datasets
+
+
+def _asked(run: Run, like: Result, rule: Mapping[str, Any]) -> int:
     """How many cells the plan has for this mean, those without a result included."""
     mine = {axis: label for axis, label in like.labels.items() if axis != "dataset"}
     return sum(
-        fnmatchcase(cell["dataset"], rule["dataset"])
-        and mine == {axis: cell[axis] for axis in cell if axis != "dataset"}
+        _covers(rule, cell["dataset"]) and mine == {axis: cell[axis] for axis in cell if axis != "dataset"}
         for cell in run.plan.cells
     )
 
