@@ -132,9 +132,25 @@ class OnDisk(Dataset):
         return read_rgb(frame.image)
 
     def check(self) -> None:
-        """Decode every mask; of every image read the header and the end."""
-        for frame in self.scan():
+        """Decode every mask; of every image read the header and the end. Says how many frames are wrong."""
+        found = self.scan()
+        self.check_set(found)
+        wrong = [said for frame in found if (said := self.complaint(frame))]
+        if wrong:
+            others = "1 more frame is" if len(wrong) == 2 else f"{len(wrong) - 1} more frames are"
+            more = f" ({others} wrong, too; bench describe names them)" if len(wrong) > 1 else ""
+            raise MissingData(wrong[0] + more)
+
+    def check_set(self, found: Sequence[Frame]) -> None:
+        """Raise MissingData if the whole is not what it must be, whatever its frames are."""
+
+    def complaint(self, frame: Frame) -> str:
+        """What ``check_frame`` says; empty if the frame is as it must be."""
+        try:
             self.check_frame(frame)
+        except MissingData as error:
+            return str(error)
+        return ""
 
     def check_frame(self, frame: Frame) -> None:
         """Raise MissingData if one frame's files are not what they must be."""

@@ -102,8 +102,7 @@ class LostAndFound(frames.OnDisk):
             Frame(name, images[name], labels[name], encoding, _drive(name), {"scene": _scene(name)}) for name in kept
         ]
 
-    def check(self) -> None:
-        super().check()
+    def check_set(self, found: Sequence[Frame]) -> None:
         if self.frames is None and self.split not in ("train", "test"):
             images, labels, encoding = self._listed()
             for name in self._unlabelled(images, labels, encoding):
