@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import resource
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench import registry
 from bench.api import Sample
 from bench.cli import main
 from bench.datasets import layouts
@@ -384,3 +387,34 @@ def test_the_command_line_draws_the_scenes_that_a_layout_holds(
     assert "is there already" in capsys.readouterr().err
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     SegmentMeIfYouCan("RoadObstacle21", "validation", frames=3).check()
+
+
+DOCS = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", re.findall(r"<!-- datasets: \w+ -->\n\n```yaml\n(.*?)```", DOCS, re.S))
+def test_the_data_sets_of_the_docs_are_spelt_as_a_suite_has_them(text: str) -> None:
+    for entry in yaml.safe_load(text):
+        ((name, params),) = entry.items() if isinstance(entry, dict) else [(entry, {})]
+        registry.build("dataset", name, params, where="docs/data.md")
+
+
+def test_the_docs_name_every_layout_that_can_be_written() -> None:
+    table = DOCS.split("| `--layout` |")[1].split("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(layouts.LAYOUTS)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_the_docs_give_the_published_counts(case: Case) -> None:
+    published = replace(case.data, frames=None)
+    heads = {"fishyscapes": "Fishyscapes", "smiyc": "SegmentMeIfYouCan", "road_anomaly": "RoadAnomaly"}
+    head = heads.get(published.name, "Validation_Dataset")
+    section = DOCS.split(f"\n## {head}\n")[1].split("\n## ")[0]
+    assert re.search(rf"\b{published.count}\b", section)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_checksums_and_sizes_of_archives_are_those_of_the_docs(case: Case) -> None:
+    for sum_or_size in re.findall(r"\b(?:[0-9a-f]{32}|\d{6,8}(?= bytes))\b", case.data.obtain):
+        assert sum_or_size in DOCS

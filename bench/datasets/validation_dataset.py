@@ -55,6 +55,11 @@ class ValidationDataset(frames.OnDisk):
         return frozenset({"anomaly"})
 
     @property
+    def layout(self) -> str:
+        """What to call it where others say "official"."""
+        return "repacked, not official"
+
+    @property
     def published(self) -> int:
         return _PUBLISHED[self.set]
 
