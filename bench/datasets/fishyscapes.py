@@ -138,16 +138,10 @@ class Fishyscapes(frames.OnDisk):
         blended: NDArray[np.uint8] = np.clip(image + overlay, 0, 255).astype(np.uint8)
         return blended
 
-    def check(self) -> None:
-        """Decode every mask and overlay; of every image read the header and the end.
-
-        Where the archive lies beside its folder, its checksum and those of the masks in it are compared as well.
-        """
-        found = self.scan()
+    def check_set(self, found: Sequence[Frame]) -> None:
+        """Hold the masks against the archive that they came from, if it was kept beside their folder."""
         if self.layout == "official":
             _check_archive(data("fishyscapes") / f"{self._folder}.zip", found)
-        for frame in found:
-            self.check_frame(frame)
 
     def check_frame(self, frame: Frame) -> None:
         super().check_frame(frame)
@@ -296,7 +290,7 @@ def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
 
 
 def _check_archive(archive: Path, found: Sequence[Frame]) -> None:
-    """Hold the masks against the archive that they came from, if it was kept."""
+    """Raise MissingData if it is another file than the published one, or if a mask is not the one that it holds."""
     if not archive.is_file():
         return
     with archive.open("rb") as file:
