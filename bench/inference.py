@@ -64,7 +64,7 @@ def look(
     how, fused = model.inference, numerics.scoring == "fused"
     seen: list[tuple[View, Prediction]] = []
     for batch in _batches(views(sample, how, numerics.device), numerics.batch):
-        with _precision(numerics):
+        with precision(numerics):
             given = model.predict_views(batch)
         for view, prediction in zip(batch, given, strict=True):
             # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
@@ -84,7 +84,8 @@ def _batches(every: Iterator[View], size: int) -> Iterator[list[View]]:
             yield batch
 
 
-def _precision(numerics: Numerics) -> AbstractContextManager[object]:
+def precision(numerics: Numerics) -> AbstractContextManager[object]:
+    """What a forward pass is wrapped in."""
     if numerics.dtype == "float32":
         return nullcontext()
     return torch.autocast(torch.device(numerics.device).type, getattr(torch, numerics.dtype))
