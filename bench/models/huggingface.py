@@ -1,0 +1,329 @@
+"""Networks of the package transformers, from a folder or by their name on the hub."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import files
+from bench.api import File, Prediction, SegModel, View
+from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+INSTALL = 'pip install "ood-seg-bench[transformers]"'
+WHO = "model transformers"
+SEMANTIC = "ForSemanticSegmentation"  # how the architectures with logits end
+QUERIES = ("MaskFormerForInstanceSegmentation", "Mask2FormerForUniversalSegmentation")
+OPEN_HEADS = ("SegformerForSemanticSegmentation",)  # a classifier and the dropout before it, in the decode head
+STORES = (  # in the order in which transformers looks for them: one file, or an index of several
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+SETTINGS = ("config.json", "preprocessor_config.json")
+RECOMPUTED = ".relative_position_index"  # of Swin: follows from the window's size, stored by older releases
+
+
+@dataclass(frozen=True)
+class Transformers(SegModel):
+    """A semantic segmentation network or a mask classifier of transformers, from ``folder`` or by its name on ``hub``.
+
+    A ``...ForSemanticSegmentation`` gives logits; SegFormer also the features before its classifier, the classifier
+    and the dropout between them. Mask classifiers (MaskFormer, Mask2Former) give ``query_logits``, ``query_masks`` and
+    ``class_scores``, which are no logits. Images are normalised as ``preprocessor_config.json`` says; they are not
+    resized as it says, but as ``inference`` does. Weights load strictly; no code of a checkpoint ever runs.
+    """
+
+    name = "transformers"
+    source = "https://github.com/huggingface/transformers"
+
+    folder: File | None = None  # with config.json, preprocessor_config.json and weights
+    hub: str | None = None  # such as nvidia/segformer-b2-finetuned-cityscapes-1024-1024
+    revision: str | None = None  # of what is on the hub: a commit, a tag, a branch
+    classes: tuple[str, ...] | None = None  # None are those of config.json
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (self.hub is None):
+            raise ValueError("it needs a folder or the name of one on the hub, and not both")
+        if self.revision is not None and self.hub is None:
+            raise ValueError("a revision is one of the hub, a folder has none")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes or _classes(self._place())
+
+    @property
+    def gives(self) -> frozenset[str]:
+        kind = _architecture(self._place())
+        if kind in QUERIES:
+            return frozenset({"class_scores", "query_logits", "query_masks", "raw", "image", "again"})
+        more = {"features", "classify", "dropout"} if kind in OPEN_HEADS else set()
+        return frozenset({"logits", "raw", "image", "again"} | more)
+
+    def check(self) -> None:
+        for package in ("transformers", "huggingface_hub"):
+            if importlib.util.find_spec(package) is None:
+                raise MissingPackage(f"{WHO}: {package} is not installed; {INSTALL}")
+        place = self._place()
+        if not place.is_dir():
+            raise MissingData(f"{WHO}: folder {place} does not exist; paths in a suite are relative to its file")
+        _architecture(place)
+        _weights(place)
+        _Preparation.read(place)
+        known = len(_settings(place, "config.json").get("id2label") or {})
+        if self.classes and known and len(self.classes) != known:
+            raise BadSuite(f"{WHO}: {place}/config.json has {known} classes, the suite names {len(self.classes)}")
+        if not self.classes:
+            _classes(place)
+
+    def digest(self) -> str:
+        place = self._place()
+        parts = [place / name for name in SETTINGS] + _weights(place) + [Path(__file__)]
+        return hashlib.sha256(" ".join(map(files.digest, parts)).encode()).hexdigest()[:16]
+
+    def load(self, device: str) -> None:
+        self.check()
+        place = self._place()
+        network = _read(place, _architecture(place)).to(device).eval().requires_grad_(False)
+        found = int(network.config.num_labels)
+        if found != len(self.class_names):
+            raise BadSuite(f"{WHO}: the network in {place} has {found} classes, {len(self.class_names)} are named")
+        # The fields are frozen because they name the model; what was read for it is not one of them.
+        object.__setattr__(self, "_net", network)
+        object.__setattr__(self, "_prepare", _Preparation.read(place))
+
+    def module(self) -> nn.Module:
+        net: nn.Module | None = self.__dict__.get("_net")
+        if net is None:
+            raise RuntimeError("transformers: load() comes first")
+        return net
+
+    def predict(self, view: View) -> Prediction:
+        return self.predict_views([view])[0]
+
+    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
+        import torch
+
+        outputs = self._outputs(torch.stack([view.pixels for view in views]).float())
+        return [
+            self._prediction({name: made[index] for name, made in outputs.items()}, view.pixels)
+            for index, view in enumerate(views)
+        ]
+
+    def _again(self, pixels: Tensor, image: Tensor) -> Prediction:
+        outputs = self._outputs(pixels[None])
+        return self._prediction({name: made[0] for name, made in outputs.items()}, image)
+
+    def _outputs(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Outputs by name, of float32 [n, 3, h, w], RGB in 0..255."""
+        import torch
+
+        net, seen = self.module(), []
+        head = _open_head(net)
+        hook = head and head.classifier.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            with torch.no_grad():
+                given = net(pixel_values=self.__dict__["_prepare"](pixels))
+        finally:
+            if hook:
+                hook.remove()
+        if type(net).__name__ in QUERIES:
+            named = {"query_logits": given.class_queries_logits, "query_masks": given.masks_queries_logits}
+        else:
+            named = {"logits": given.logits} | ({"features": seen[0]} if head else {})
+        return {name: made.float() for name, made in named.items()}
+
+    def _prediction(self, outputs: Mapping[str, Tensor], image: Tensor) -> Prediction:
+        size = int(image.shape[1]), int(image.shape[2])
+        if "query_masks" in outputs:
+            from bench.scoring.queries import class_scores
+
+            scores = class_scores(outputs["query_logits"], outputs["query_masks"], size)
+            outputs = {**outputs, "class_scores": scores}
+        head = _open_head(self.module())
+        return Prediction(
+            outputs,
+            size,
+            image=image,
+            again=lambda other: self._again(other, image),
+            classify=self._classify if head else None,
+            dropout=float(head.dropout.p) if head else None,
+        )
+
+    def _classify(self, features: Tensor) -> Tensor:
+        import torch
+
+        with torch.no_grad():
+            logits: Tensor = _open_head(self.module()).classifier(features[None])[0]
+        return logits.float()
+
+    def _place(self) -> Path:
+        return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
+
+
+def _open_head(network: nn.Module) -> Any:
+    return network.decode_head if type(network).__name__ in OPEN_HEADS else None
+
+
+@cache
+def _snapshot(name: str, revision: str | None) -> Path:
+    """The folder of a repository in the hub's cache, which is asked first; what is not in it is downloaded."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise MissingPackage(f"{WHO}: huggingface_hub is not installed; {INSTALL}")
+    from huggingface_hub import snapshot_download
+
+    # Files of tensors alone come first; a torch file only where there are none, and it is read as weights alone.
+    for cached, pattern in product((True, False), ("model*.safetensors*", "pytorch_model*.bin*")):
+        wanted = [*SETTINGS, pattern]
+        try:
+            place = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=cached))
+        # Which library's exception says that there is no network depends on the release of the hub's client.
+        except Exception as error:
+            if cached:
+                continue
+            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise MissingData(
+                f"{WHO}: {name} is not in the cache of huggingface_hub and cannot be downloaded: {said}; copy its "
+                "folder from elsewhere and say folder: PATH"
+            ) from None
+        if any(place.glob(pattern)) and all((place / setting).is_file() for setting in SETTINGS):
+            return place
+    raise MissingData(
+        f"{WHO}: {name} on the hub lacks {' or '.join(SETTINGS)} or weights as {' or '.join(one for one, _ in STORES)}"
+    )
+
+
+def _settings(place: Path, name: str) -> dict[str, Any]:
+    path = place / name
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingData(f"{WHO}: {path} does not exist; it comes with the weights") from None
+    except ValueError as error:
+        raise MissingData(f"{WHO}: {path} is no JSON: {error}") from None
+    if not isinstance(read, dict):
+        raise MissingData(f"{WHO}: {path} holds no settings by name")
+    return read
+
+
+def _architecture(place: Path) -> str:
+    named = _settings(place, "config.json").get("architectures") or ["no architecture"]
+    kind = str(named[0])
+    if not kind.endswith(SEMANTIC) and kind not in QUERIES:
+        raise BadSuite(f"{WHO}: {place}/config.json is of {kind}, wanted ...{SEMANTIC}, {' or '.join(QUERIES)}")
+    return kind
+
+
+def _classes(place: Path) -> tuple[str, ...]:
+    labels = _settings(place, "config.json").get("id2label") or {}
+    indices = [str(index) for index in range(len(labels))]
+    if not labels or set(labels) != set(indices):
+        raise BadSuite(
+            f"{WHO}: {place}/config.json does not name its classes 0, 1, ... in id2label; name them: classes"
+        )
+    return tuple(str(labels[index]) for index in indices)
+
+
+def _weights(place: Path) -> list[Path]:
+    """The files that transformers reads the weights from."""
+    for single, index in STORES:
+        if (place / single).is_file():
+            return [place / single]
+        if (place / index).is_file():
+            shards = sorted(set((_settings(place, index).get("weight_map") or {}).values()))
+            for shard in shards:
+                if not (place / shard).is_file():
+                    raise MissingData(f"{WHO}: {place / shard} does not exist, which {index} names")
+            return [place / index, *(place / shard for shard in shards)]
+    raise MissingData(f"{WHO}: {place} holds no weights, wanted {' or '.join(single for single, _ in STORES)}")
+
+
+def _read(place: Path, architecture: str) -> Any:
+    """The network with its weights, on the CPU; a name or shape that does not fit is refused."""
+    import torch
+    import transformers
+
+    cls = getattr(transformers, architecture, None)
+    if cls is None:
+        raise BadSuite(f"{WHO}: transformers {transformers.__version__} has no {architecture}; install a newer one")
+    try:
+        with _quiet():
+            network, report = cls.from_pretrained(
+                place,
+                dtype=torch.float32,
+                local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # it reports them, and they are refused below
+            )
+    # What is wrong with a folder comes as whatever class the part of transformers that stumbled over it raises.
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        raise BadPlugin(f"{WHO}: {place} cannot be loaded: {said}") from None
+    surplus = [name for name in report["unexpected_keys"] if not name.endswith(RECOMPUTED)]
+    wrong = [str(one[0] if isinstance(one, tuple) else one) for one in report["mismatched_keys"]]
+    amiss = {"missing": report["missing_keys"], "surplus": surplus, "of another shape": wrong}
+    parts = [f"{len(names)} {what} (first: {min(names)})" for what, names in amiss.items() if names]
+    if parts:
+        raise MissingData(f"{WHO}: weights in {place} do not fit the network: {', '.join(parts)}")
+    return network
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no report of its own: what is wrong is said by us, in one line."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """From pixels in 0..255 to what the network takes: (x factor - mean) / std, perhaps in the order B, G, R."""
+
+    factor: float
+    mean: Sequence[float]  # of three channels
+    std: Sequence[float]
+    bgr: bool
+
+    @classmethod
+    def read(cls, place: Path) -> _Preparation:
+        """As transformers' image processors do it, with their defaults, all but resizing, cropping and padding."""
+        given = _settings(place, "preprocessor_config.json")
+        mean: Any = [0.0, 0.0, 0.0]
+        std: Any = [1.0, 1.0, 1.0]
+        if given.get("do_normalize", True):
+            mean, std = given.get("image_mean"), given.get("image_std")
+            if not all(isinstance(values, list) and len(values) == 3 for values in (mean, std)):
+                raise MissingData(
+                    f"{WHO}: {place}/preprocessor_config.json normalises without three numbers in image_mean and in "
+                    "image_std"
+                )
+        factor = float(given.get("rescale_factor", 1 / 255)) if given.get("do_rescale", True) else 1.0
+        return cls(factor, mean, std, bool(given.get("do_flip_channel_order", False)))
+
+    def __call__(self, pixels: Tensor) -> torch.Tensor:
+        """float32 [n, 3, h, w]."""
+        ordered = pixels.flip(1) if self.bgr else pixels
+        mean, std = (ordered.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (ordered * self.factor - mean) / std

@@ -1,0 +1,460 @@
+"""transformers: outputs as the network gives them, from a folder, offline, without running code that lies there."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from bench import inference, registry
+from bench.api import Sample
+from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+
+transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
+
+CLASSES = ("road", "tree", "sky", "car", "dog", "mug", "rug")
+PREPARATION = {
+    "do_resize": True,
+    "size": {"height": 512, "width": 512},
+    "resample": 2,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Images this small gain nothing from more, and on a busy machine their threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def labels():
+    return dict(enumerate(CLASSES))
+
+
+def swin():
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    return transformers.SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1], window_size=4, out_features=stages
+    )
+
+
+def segformer():
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 8, 16, 16],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+        classifier_dropout_prob=0.15,
+        id2label=labels(),
+    )
+    return transformers.SegformerForSemanticSegmentation(config)
+
+
+def upernet():
+    config = transformers.UperNetConfig(
+        backbone_config=swin(), hidden_size=16, pool_scales=[1, 2], auxiliary_in_channels=32, id2label=labels()
+    )
+    return transformers.UperNetForSemanticSegmentation(config)
+
+
+def mask2former():
+    config = transformers.Mask2FormerConfig(
+        backbone_config=swin(),
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        dim_feedforward=32,
+        num_queries=6,
+        id2label=labels(),
+    )
+    return transformers.Mask2FormerForUniversalSegmentation(config)
+
+
+def maskformer():
+    decoder = {"model_type": "detr", "d_model": 16, "num_queries": 6, "decoder_layers": 1, "encoder_layers": 1}
+    decoder |= {
+        "decoder_attention_heads": 2,
+        "encoder_attention_heads": 2,
+        "decoder_ffn_dim": 16,
+        "encoder_ffn_dim": 16,
+    }
+    config = transformers.MaskFormerConfig(
+        backbone_config=swin(), fpn_feature_size=32, mask_feature_size=32, decoder_config=decoder, id2label=labels()
+    )
+    return transformers.MaskFormerForInstanceSegmentation(config)
+
+
+KINDS = {kind.__name__: kind for kind in (segformer, upernet, mask2former, maskformer)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A network with random weights by kind, and the folder it is saved to."""
+    given = {}
+
+    def make_one(kind):
+        if kind not in given:
+            torch.manual_seed(5)
+            network = KINDS[kind]().eval()
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    if parameter.ndim > 1:
+                        parameter.mul_(10 if kind == "segformer" else 3)  # so that pixels differ
+            given[kind] = network, save(network, tmp_path_factory.mktemp(kind))
+        return given[kind]
+
+    return make_one
+
+
+def save(network, folder):
+    transformers.utils.logging.disable_progress_bar()
+    network.save_pretrained(folder)
+    transformers.utils.logging.enable_progress_bar()
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPARATION))
+    return folder
+
+
+def edit(path, **settings):
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A SegFormer to spoil."""
+    return save(made("segformer")[0], tmp_path / "segformer")
+
+
+def make(folder=None, **given):
+    params = given | ({"folder": str(folder)} if folder else {})
+    return registry.build("model", "transformers", params, where="x.yaml")
+
+
+def loaded(folder=None, **given):
+    model = make(folder, **given)
+    model.check()
+    model.load("cpu")
+    return model
+
+
+def image(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def views(model, pixels):
+    sample = Sample("one", pixels.shape[:2], lambda: pixels)
+    return list(inference.views(sample, model.inference, "cpu"))
+
+
+def prepared(pixels):
+    """float32 [1, 3, h, w] as transformers' own processor makes it, at the size of the image."""
+    from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
+
+    processor = SegformerImageProcessorPil(**PREPARATION | {"do_resize": False})
+    return torch.as_tensor(np.stack(processor(images=pixels)["pixel_values"]))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (83, 101)])
+@pytest.mark.parametrize("kind", ["segformer", "upernet"])
+def test_logits_are_those_of_the_network_on_what_its_own_processor_prepares(made, kind, size):
+    network, place = made(kind)
+    model = loaded(place)
+    given = model.predict(views(model, image(*size))[0])
+    with torch.no_grad():
+        wanted = network(pixel_values=prepared(image(*size))).logits[0]
+    assert wanted.std() > 0.1
+    torch.testing.assert_close(given.raw["logits"], wanted, rtol=1e-5, atol=1e-5)
+    assert given.logits.shape == (7, *size)
+
+
+def test_features_classifier_and_dropout_of_segformer_are_offered(made):
+    model = loaded(made("segformer")[1])
+    given = model.predict(views(model, image(64, 96))[0])
+    assert model.gives == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
+    assert given.raw["features"].shape == (16, 16, 24) and given.raw["logits"].shape == (7, 16, 24)
+    assert given.dropout == 0.15
+    torch.testing.assert_close(given.classify(given.raw["features"]), given.raw["logits"], rtol=0, atol=1e-5)
+
+
+def test_another_semantic_network_offers_logits_alone(made):
+    model = loaded(made("upernet")[1])
+    given = model.predict(views(model, image(64, 96))[0])
+    assert model.gives == {"logits", "raw", "image", "again"}
+    assert (set(given.raw), given.classify, given.dropout) == ({"logits"}, None, None)
+
+
+@pytest.mark.parametrize("kind", ["mask2former", "maskformer"])
+def test_a_mask_classifier_gives_queries_and_scores_per_class_and_no_logits(made, kind):
+    network, place = made(kind)
+    model = loaded(place)
+    given = model.predict(views(model, image(83, 101))[0])
+    assert model.gives == {"class_scores", "query_logits", "query_masks", "raw", "image", "again"}
+    assert set(given.raw) == {"class_scores", "query_logits", "query_masks"}
+    with torch.no_grad():
+        wanted = network(pixel_values=prepared(image(83, 101)))
+    torch.testing.assert_close(given.raw["query_logits"], wanted.class_queries_logits[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(given.raw["query_masks"], wanted.masks_queries_logits[0], rtol=1e-4, atol=1e-4)
+    queries = given.raw["query_logits"].shape[0]
+    assert given.raw["query_logits"].shape == (queries, 8)  # "no object" is the last
+    masks = torch.nn.functional.interpolate(given.raw["query_masks"][None], (83, 101), mode="bilinear")[0].sigmoid()
+    votes = torch.einsum("qc,qhw->chw", given.raw["query_logits"].softmax(dim=1)[:, :-1], masks)
+    torch.testing.assert_close(given.class_scores, votes, rtol=1e-4, atol=1e-5)
+    assert torch.equal(given.labels, given.class_scores.argmax(dim=0).byte())
+
+
+def test_equal_views_go_through_the_network_together(made):
+    for kind in ("segformer", "mask2former"):
+        model = loaded(made(kind)[1], inference={"window": [64, 64], "stride": [40, 32]})
+        seen = views(model, image(104, 96))
+        assert len(seen) == 4
+        for one, stacked in zip(seen, model.predict_views(seen), strict=True):
+            alone = model.predict(one)
+            assert stacked.image is one.pixels
+            for name in alone.raw:
+                torch.testing.assert_close(stacked.raw[name], alone.raw[name], rtol=1e-4, atol=1e-4)
+
+
+def test_again_takes_float_pixels(made):
+    model = loaded(made("segformer")[1])
+    (one,) = views(model, image(64, 96))
+    given = model.predict(one)
+    assert torch.equal(given.again(one.pixels.float()).raw["logits"], given.raw["logits"])
+    assert not torch.equal(given.again(one.pixels.float() + 0.25).raw["logits"], given.raw["logits"])
+
+
+def test_outputs_are_float32_under_autocast(made):
+    for kind in ("segformer", "mask2former"):
+        model = loaded(made(kind)[1])
+        with torch.autocast("cpu", torch.bfloat16):
+            given = model.predict(views(model, image(64, 96))[0])
+            tensors = [*given.raw.values(), *([given.classify(given.raw["features"])] if given.classify else [])]
+        assert {tensor.dtype for tensor in tensors} == {torch.float32}
+
+
+def test_half_precision_weights_are_computed_in_float32(made, tmp_path):
+    torch.manual_seed(5)
+    place = save(segformer().half(), tmp_path / "half")
+    assert {parameter.dtype for parameter in loaded(place).module().parameters()} == {torch.float32}
+
+
+def test_channels_turned_round_and_pixels_left_as_they_are(folder):
+    plain = loaded(folder)
+    pixels = image(64, 96)
+    turned = pixels[:, :, ::-1].copy()
+    settings = {"do_flip_channel_order": True, "image_mean": PREPARATION["image_mean"]}
+    edit(folder / "preprocessor_config.json", **settings)
+    flipped = loaded(folder)
+    first, second = plain.predict(views(plain, turned)[0]), flipped.predict(views(flipped, pixels)[0])
+    assert torch.equal(first.raw["logits"], second.raw["logits"])
+    edit(folder / "preprocessor_config.json", do_normalize=False, do_rescale=False, do_flip_channel_order=False)
+    bare = loaded(folder)
+    with torch.no_grad():
+        wanted = bare.module()(pixel_values=torch.from_numpy(pixels).permute(2, 0, 1)[None].float()).logits[0]
+    assert torch.equal(bare.predict(views(bare, pixels)[0]).raw["logits"], wanted)
+
+
+def test_classes_are_those_of_the_config_unless_named(folder):
+    assert make(folder).class_names == CLASSES
+    assert make(folder, classes=list("abcdefg")).class_names == tuple("abcdefg")
+    with pytest.raises(BadSuite, match=r"config\.json has 7 classes, the suite names 2"):
+        make(folder, classes=["a", "b"]).check()
+    edit(folder / "config.json", id2label={"0": "road", "2": "sky"})
+    with pytest.raises(BadSuite, match=r"does not name its classes 0, 1, \.\.\. in id2label; name them: classes"):
+        make(folder).check()
+
+
+def test_a_folder_or_a_name_on_the_hub_and_not_both(folder):
+    with pytest.raises(BadSuite, match=r"needs a folder or the name of one on the hub, and not both"):
+        make()
+    with pytest.raises(BadSuite, match=r"needs a folder or the name of one on the hub, and not both"):
+        make(folder, hub="a/b")
+    with pytest.raises(BadSuite, match=r"a revision is one of the hub, a folder has none"):
+        make(folder, revision="main")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda at: (at / "config.json").unlink(), r"config\.json does not exist; it comes with the weights"),
+        (lambda at: (at / "config.json").write_text("{"), r"config\.json is no JSON"),
+        (lambda at: (at / "preprocessor_config.json").unlink(), r"preprocessor_config\.json does not exist"),
+        (lambda at: edit(at / "preprocessor_config.json", image_mean=None), r"without three numbers in image_mean"),
+        (
+            lambda at: (at / "model.safetensors").unlink(),
+            r"holds no weights, wanted model\.safetensors or pytorch_model",
+        ),
+        (
+            lambda at: edit(at / "config.json", architectures=["OneFormerForUniversalSegmentation"]),
+            r"is of OneFormerForUniversalSegmentation, wanted \.\.\.ForSemanticSegmentation, MaskFormer",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_found_before_anything_is_computed(folder, spoil, said):
+    spoil(folder)
+    with pytest.raises((MissingData, BadSuite), match=said) as refusal:
+        make(folder).check()
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_absent_folder_is_named(tmp_path):
+    with pytest.raises(
+        MissingData, match=r"folder .*nowhere does not exist; paths in a suite are relative to its file"
+    ):
+        make(tmp_path / "nowhere").check()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state.pop("decode_head.classifier.bias"), r"1 missing \(first: decode_head\.classifier\.bias\)"),
+        (lambda state: state.update({"decode_head.more": torch.zeros(1)}), r"1 surplus \(first: decode_head\.more\)"),
+        (
+            lambda state: state.update({"decode_head.classifier.bias": torch.zeros(9)}),
+            r"1 of another shape \(first: decode_head\.classifier\.bias\)",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(made, folder, change, said, capfd):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises((MissingData, BadPlugin), match=said) as refusal:
+        make(folder).load("cpu")
+    assert "\n" not in str(refusal.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_loading_is_silent_and_leaves_logging_as_it_was(folder, capfd):
+    before = transformers.utils.logging.get_verbosity(), transformers.utils.logging.is_progress_bar_enabled()
+    loaded(folder)
+    assert capfd.readouterr() == ("", "")
+    assert before == (transformers.utils.logging.get_verbosity(), transformers.utils.logging.is_progress_bar_enabled())
+    assert before[0] < logging.CRITICAL
+
+
+def test_torch_files_are_read_as_weights_alone(made, folder, capsys):
+    network, _ = made("segformer")
+    (folder / "model.safetensors").unlink()
+    torch.save(network.state_dict(), folder / "pytorch_model.bin")
+    model = loaded(folder)
+    (one,) = views(model, image(64, 96))
+    first = model.predict(one).raw["logits"]
+    assert torch.equal(first, loaded(made("segformer")[1]).predict(one).raw["logits"])
+
+    class Evil:
+        def __reduce__(self):
+            return (print, ("code ran",))
+
+    torch.save(network.state_dict() | {"more": Evil()}, folder / "pytorch_model.bin")
+    with pytest.raises(BadPlugin, match=r"cannot be loaded: UnpicklingError: Weights only load failed"):
+        make(folder).load("cpu")
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_code_of_a_folder_does_not_run(folder, capsys):
+    (folder / "theirs.py").write_text("print('code ran')\nclass Config: ...\nclass Net: ...\n")
+    mapped = {"AutoConfig": "theirs.Config", "AutoModelForSemanticSegmentation": "theirs.Net"}
+    edit(folder / "config.json", model_type="theirs", auto_map=mapped, architectures=["NetForSemanticSegmentation"])
+    with pytest.raises(BadSuite, match=r"has no NetForSemanticSegmentation; install a newer one"):
+        make(folder).load("cpu")
+    edit(folder / "config.json", architectures=["SegformerForSemanticSegmentation"])
+    loaded(folder)
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_weights_in_several_files_are_all_wanted_and_all_in_the_digest(made, folder):
+    (folder / "model.safetensors").unlink()
+    made("segformer")[0].save_pretrained(folder, max_shard_size="20KB")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    before = loaded(folder).digest()
+    shards[0].write_bytes(shards[0].read_bytes() + b"\0")
+    assert make(folder).digest() != before
+    shards[0].unlink()
+    with pytest.raises(
+        MissingData, match=r"model-00001-\S+ does not exist, which model\.safetensors\.index\.json names"
+    ):
+        make(folder).check()
+
+
+def test_the_digest_is_that_of_the_files(folder, made, tmp_path):
+    first = make(folder).digest()
+    assert make(save(made("segformer")[0], tmp_path / "copy")).digest() == first
+    edit(folder / "preprocessor_config.json", image_mean=[0.5, 0.5, 0.5])
+    assert make(folder).digest() != first
+
+
+def test_a_name_is_looked_up_in_the_cache_of_the_hub(made, tmp_path, monkeypatch):
+    """The cache as huggingface_hub lays it out; nothing is asked of the network."""
+    import huggingface_hub
+
+    repository = tmp_path / "hub" / "models--someone--segformer"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    save(made("segformer")[0], repository / "snapshots" / ("a" * 40))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: pytest.fail("asked the network"))
+    model = loaded(hub="someone/segformer")
+    assert model.class_names == CLASSES
+    assert loaded(hub="someone/segformer", revision="a" * 40).digest() == model.digest()
+
+
+def test_an_absent_name_is_one_line_when_there_is_no_network(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def unreachable(*_, **__):
+        raise huggingface_hub.errors.OfflineModeIsEnabled("no network\nat all")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", unreachable)
+    wanted = r"someone/absent is not in the cache of huggingface_hub and cannot be downloaded: .*; copy its folder from"
+    with pytest.raises(MissingData, match=wanted) as refusal:
+        make(hub="someone/absent").check()
+    assert "\n" not in str(refusal.value)
+
+
+def test_only_settings_and_tensors_are_downloaded_and_torch_files_only_without_them(made, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def download(name, *, revision, allow_patterns, local_files_only):
+        if local_files_only:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+        asked.append((name, revision, allow_patterns))
+        place = save(made("segformer")[0], tmp_path / "snapshot")
+        if "pytorch_model*.bin*" in allow_patterns:
+            torch.save(made("segformer")[0].state_dict(), place / "pytorch_model.bin")
+        (place / "model.safetensors").unlink()
+        return str(place)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    make(hub="someone/else", revision="v1").check()
+    settings = ["config.json", "preprocessor_config.json"]
+    assert asked == [
+        ("someone/else", "v1", [*settings, "model*.safetensors*"]),
+        ("someone/else", "v1", [*settings, "pytorch_model*.bin*"]),
+    ]
+
+
+def test_an_absent_package_is_named(folder, monkeypatch):
+    from bench.models import huggingface
+
+    monkeypatch.setattr(huggingface.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        MissingPackage, match=r'transformers is not installed; pip install "ood-seg-bench\[transformers\]"'
+    ):
+        make(folder).check()
