@@ -67,6 +67,11 @@ class Renamed(Dataset):
         return self.inner.gives
 
     @property
+    def hidden(self) -> str:
+        """Why the data set inside has no truth; empty where it has."""
+        return str(getattr(self.inner, "hidden", ""))
+
+    @property
     def count(self) -> int:
         return self.inner.count
 

@@ -136,6 +136,16 @@ def test_the_suites_of_the_pages_are_suites(block, plugins, here):
     assert suites.load(here / block["what"]).cells
 
 
+@pytest.mark.parametrize("block", blocks(kind="datasets"), ids=lambda block: block["what"])
+def test_the_data_sets_of_the_pages_are_entries_of_a_suite(block, here):
+    entries = yaml.safe_load(block["text"])
+    assert {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries} == {block["what"]}
+    Path("data.yaml").write_text(
+        yaml.safe_dump({"protocols": ["miou"], "models": ["toynet"], "datasets": entries}, sort_keys=False)
+    )
+    assert suites.load(here / "data.yaml").cells
+
+
 def test_the_example_of_the_grammar_has_as_many_cells_as_the_page_says(plugins, here):
     (block,) = blocks("suites.md", kind="suite")
     Path(block["what"]).write_text(block["text"])
@@ -183,6 +193,10 @@ def test_the_tables_of_the_docs_name_every_key_and_parameter():
     model, inference = (part for part in PAGES["networks.md"].split("\n## ") if head in part)
     assert sorted(names_in_table(model, head)) == sorted(f.name for f in fields(PythonModel))
     assert names_in_table(inference, head) == [f.name for f in fields(Inference)]
+    coco, folder = (part for part in PAGES["data.md"].split("\n## ") if head in part)
+    for name, part in (("coco", coco), ("folder", folder)):
+        cls = registry.plugin("dataset", name, where="docs/data.md")
+        assert sorted(names_in_table(part, head)) == sorted(f.name.replace("class_ids", "ids") for f in fields(cls))
 
 
 def test_score_maps_of_any_origin_are_evaluated_without_torch(here):
