@@ -380,6 +380,7 @@ class Method(PlugIn, ABC):
     merge: ClassVar[Literal["merged", "views"]] = "merged"  # score the merged prediction, or each view and average
     trainer: ClassVar[str | None] = None  # who fits it, unless it brings its own ``fit``
     must_fit: ClassVar[bool] = False  # whether it means nothing unfitted
+    fit_reads: ClassVar[frozenset[str] | None] = None  # the parameters that its own ``fit`` depends on; None is all
     uses_outliers: ClassVar[bool] = False  # trained with data that shows anomalies: ranked apart
 
     def asks(self) -> frozenset[str]:

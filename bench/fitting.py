@@ -41,7 +41,8 @@ def origin(
     assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
     cls: type[Method] = registry.plugin("method", method.name, where=method.label)
     own = cls.fit is not Method.fit
-    by = {"method": method.name, "params": method.params} if own else {"trainer": cls.trainer}
+    reads = method.params if cls.fit_reads is None else {name: method.params[name] for name in sorted(cls.fit_reads)}
+    by = {"method": method.name, "params": reads} if own else {"trainer": cls.trainer}
     code = (
         registry.digest("method", method.name)
         if own

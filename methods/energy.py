@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.api import Method, Positive, Prediction, State
+from bench.api import Positive, Prediction, Scored, State
+from bench.scoring.fed import LogitScore
 
 
 @dataclass(frozen=True)
-class Energy(Method):
+class Energy(LogitScore):
     """Score = -T logsumexp(z / T); as T goes to 0 it becomes MaxLogit."""
 
     name = "energy"
@@ -17,6 +18,8 @@ class Energy(Method):
 
     temperature: Positive = 1.0  # unless fitted
 
-    def score(self, prediction: Prediction, state: State) -> Tensor:
+    def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
+        if self.fidelity == "reference":
+            return self.by_source(prediction, lambda logits: logits.logsumexp(dim=0))
         temperature = float(state.get("temperature", self.temperature))
-        return -temperature * prediction.logsumexp(temperature)
+        return self.smoothed(prediction, -temperature * prediction.logsumexp(temperature))

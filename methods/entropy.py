@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.api import Method, Positive, Prediction, State
+from bench.api import Positive, Prediction, State
+from bench.scoring.smoothed import Smoothed
 
 
 @dataclass(frozen=True)
-class Entropy(Method):
+class Entropy(Smoothed):
     """Score = Shannon entropy of softmax(z / T) in nats, from 0 to log C."""
 
     name = "entropy"
@@ -18,4 +19,4 @@ class Entropy(Method):
     temperature: Positive = 1.0  # unless fitted
 
     def score(self, prediction: Prediction, state: State) -> Tensor:
-        return prediction.entropy(float(state.get("temperature", self.temperature)))
+        return self.smoothed(prediction, prediction.entropy(float(state.get("temperature", self.temperature))))

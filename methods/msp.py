@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from bench.api import Method, Positive, Prediction, Scores, State
+from bench.api import Positive, Prediction, Scored, Scores, State
+from bench.scoring.fed import LogitScore
 
 
 @dataclass(frozen=True)
-class Msp(Method):
+class Msp(LogitScore):
     """Score = 1 - max_c softmax(z / T)_c, summed over the other classes: a confident pixel keeps all its digits."""
 
     name = "msp"
@@ -17,8 +18,10 @@ class Msp(Method):
 
     temperature: Positive = 1.0  # unless fitted
 
-    def score(self, prediction: Prediction, state: State) -> Tensor:
-        return prediction.other_mass(float(state.get("temperature", self.temperature)))
+    def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
+        if self.fidelity == "reference":
+            return self.by_source(prediction, lambda logits: logits.softmax(dim=0).amax(dim=0))
+        return self.smoothed(prediction, prediction.other_mass(float(state.get("temperature", self.temperature))))
 
-    def confidence(self, score: Scores) -> Scores:
-        return 1 - score
+    def confidence(self, score: Scores) -> Scores | None:
+        return None if self.fidelity == "reference" else 1 - score

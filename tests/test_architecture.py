@@ -18,7 +18,7 @@ ABOVE = {  # module: what it may import of ours
     "bench.corruption_cache": {"bench.files"},
     "bench.corrupted": LEAVES | {"bench.corruption_cache", "bench.corruptions"},
     "bench.metrics": LEAVES | {"bench.compiled"},
-    "bench.methods": {"bench.api", "bench.scoring"},
+    "bench.methods": {"bench.api", "bench.errors", "bench.scoring"},
     "bench.datasets": READERS,
     "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
     "bench.fit": READERS | {"bench.registry", "bench.models", "bench.datasets"},

@@ -1,6 +1,7 @@
 """What every method must do. A new file in methods/ is tested by being there."""
 
 from dataclasses import fields
+from typing import ClassVar, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -19,16 +20,26 @@ def method(request):
     entry = METHODS[request.param]
     if isinstance(entry, registry.Unavailable):
         pytest.skip(entry.reason)
-    if lacking := entry.needs - {"logits", "raw"}:
+    if lacking := entry.needs - {"logits", "features", "raw", "classify", "dropout"}:
         pytest.skip(f"needs {', '.join(sorted(lacking))}, which this test's prediction does not give")
-    if entry.must_fit:
+    if entry().fits() == "must":
         pytest.skip("means nothing unfitted")
     return entry()
 
 
+def says(logits):
+    """What a network with these logits says, each of which is the mean of 8 features."""
+
+    def classify(features):
+        return features.reshape(8, -1, *size).mean(dim=0)
+
+    size = (logits.shape[1], logits.shape[2])
+    outputs = {"logits": logits, "features": logits.repeat(8, 1, 1)}
+    return Prediction(outputs, size, classify=classify, dropout=0.2)
+
+
 def prediction(scale=1.0):
-    logits = torch.randn(19, 5, 7, generator=torch.Generator().manual_seed(0)) * scale
-    return Prediction({"logits": logits}, (5, 7))
+    return says(torch.randn(19, 5, 7, generator=torch.Generator().manual_seed(0)) * scale)
 
 
 def score(method, prediction):
@@ -42,7 +53,7 @@ def test_it_says_where_it_comes_from(method):
 
 
 def test_its_parameters_are_fields_with_defaults(method):
-    declared = {name for name in vars(type(method)).get("__annotations__", {})}
+    declared = {name for name, hint in get_type_hints(type(method)).items() if ClassVar not in (hint, get_origin(hint))}
     assert declared == {f.name for f in fields(method)}
 
 
@@ -63,7 +74,7 @@ def test_it_neither_changes_its_input_nor_its_mind(method):
 def test_it_rates_a_sure_pixel_below_an_unsure_one(method):
     logits = torch.zeros(19, 1, 2)
     logits[3, 0, 0] = 12.0  # left pixel: one class far ahead; right pixel: all equal
-    sure, unsure = score(method, Prediction({"logits": logits}, (1, 2)))[0]
+    sure, unsure = score(method, says(logits))[0]
     assert sure < unsure
 
 
@@ -73,7 +84,7 @@ def test_the_leading_24_bits_hold_its_ranking(method):
     truth = (torch.rand(40, 100, generator=g) < 0.1).to(torch.uint8)
     logits = torch.randn(19, 40, 100, generator=g)
     logits[4] += 14 - 6 * truth + 2 * torch.randn(40, 100, generator=g)
-    given = score(method, Prediction({"logits": logits}, (40, 100))).numpy()
+    given = score(method, says(logits)).numpy()
     exact, folded = Tally(2), Tally(2)
     exact.add(key_pixels(given, truth.numpy(), 2))
     folded.add(key_pixels(given, truth.numpy(), 2))

@@ -34,7 +34,7 @@ class ToyNet(SegModel):
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"logits", "features", "raw", "image", "again", "classify"})
+        return frozenset({"logits", "features", "raw", "image", "again", "classify", "dropout"})
 
     def check(self) -> None:
         if not WEIGHTS.is_file():
@@ -79,6 +79,7 @@ class ToyNet(SegModel):
             image=pixels,
             again=lambda other: self._look(other, None),
             classify=self._classify,
+            dropout=DROPOUT,
         )
 
     def _classify(self, features: Tensor) -> Tensor:
