@@ -154,9 +154,9 @@ def _refusal(
     error: Any, kind: Kind, cls: type[api.PlugIn], params: Mapping[str, Any], where: str
 ) -> BadSuite | UnknownName:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
+    path = [str(part) for part in first["loc"] if part != "[key]"]
     if first["type"] == "unexpected_keyword_argument":
-        known = [f.name for f in fields(cls)] if len(path) == 1 else _nested_fields(cls, path[0])
+        known = list(spellings(cls).values()) if len(path) == 1 else _nested_fields(cls, path[0])
         return UnknownName(f"parameter of {kind} {cls.name!r}:", path[-1], known, where)
     if first["type"] in {"missing", "missing_argument"}:
         return BadSuite(f"{where}: {kind} {cls.name!r} needs the parameter {'.'.join(path)!r}")
@@ -169,13 +169,24 @@ def _refusal(
 
 
 def _wanted(cls: type[api.PlugIn], path: list[str]) -> str:
-    declared = get_type_hints(cls).get(path[0], "another value")
+    fields_of = {spelling: name for name, spelling in spellings(cls).items()}
+    declared = get_type_hints(cls).get(fields_of.get(path[0], path[0]), "another value")
     return declared.__name__ if isinstance(declared, type) else str(declared).replace("typing.", "")
 
 
 def _nested_fields(cls: type[api.PlugIn], name: str) -> list[str]:
     hint = get_type_hints(cls).get(name)
     return [f.name for f in fields(hint)] if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") else []
+
+
+def spellings(cls: type[api.PlugIn]) -> dict[str, str]:
+    """What suites call each parameter: its name, unless that is taken by a method and an alias stands for it."""
+    hints = get_type_hints(cls, include_extras=True)
+    found = {entry.name: entry.name for entry in fields(cls)}
+    for name in found:
+        for extra in getattr(hints[name], "__metadata__", ()):
+            found[name] = getattr(extra, "serialization_alias", None) or found[name]
+    return found
 
 
 def file_fields(cls: type[api.PlugIn]) -> frozenset[str]:
@@ -202,7 +213,8 @@ def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
             known[entry.name] = entry.default
         elif entry.default_factory is not MISSING:
             known[entry.name] = entry.default_factory()
-    return {name: TypeAdapter(Any).dump_python(value, mode="json") for name, value in known.items()}
+    spelled = spellings(cls)
+    return {spelled[name]: TypeAdapter(Any).dump_python(value, mode="json") for name, value in known.items()}
 
 
 def digest(kind: Kind, name: str) -> str:

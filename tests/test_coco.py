@@ -100,6 +100,9 @@ def test_grey_photographs_become_rgb(root):
     place = outliers().ids().index(f"{9 + 16 * 4:012}")
     picture = outliers().load(place).image()
     assert Image.open(root / "train2017" / f"{9 + 16 * 4:012}.jpg").mode == "L"
+    with (root / "train2017" / f"{9 + 16 * 4:012}.jpg").open("ab") as file:
+        file.write(b"left over")  # harmless; the file is decoded to know
+    outliers().check()
     assert (picture[:, :, 0] == picture[:, :, 1]).all() and (picture[:, :, 1] == picture[:, :, 2]).all()
 
 

@@ -213,6 +213,13 @@ def test_what_a_suite_says_is_checked_before_any_file_is_opened(given, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_mistyped_parameter_is_answered_in_the_words_of_suites(mine):
+    with pytest.raises(UnknownName, match=r"unknown parameter of dataset 'folder': 'idss'; did you mean 'ids'\?"):
+        folder(idss={})
+    with pytest.raises(BadSuite, match=r"ids.a of dataset 'folder' is 'a', wanted .*Mapping.* valid integer"):
+        folder(ids={"a": "road"})
+
+
 def test_the_digest_follows_masks_images_and_tags(mine):
     digests = [folder(tags="mine/tags.csv").digest()]
     assert folder(tags="mine/tags.csv").digest() == digests[0]

@@ -196,7 +196,7 @@ def test_the_tables_of_the_docs_name_every_key_and_parameter():
     coco, folder = (part for part in PAGES["data.md"].split("\n## ") if head in part)
     for name, part in (("coco", coco), ("folder", folder)):
         cls = registry.plugin("dataset", name, where="docs/data.md")
-        assert sorted(names_in_table(part, head)) == sorted(f.name.replace("class_ids", "ids") for f in fields(cls))
+        assert sorted(names_in_table(part, head)) == sorted(registry.spellings(cls).values())
 
 
 def test_score_maps_of_any_origin_are_evaluated_without_torch(here):

@@ -90,26 +90,19 @@ class Coco(frames.OnDisk):
         return [Frame(f"{number:012}", found[name]) for number, name in pairs]
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
-        place = int(np.searchsorted(self._index.ids, int(frame.id)))
-        mask = self._index.mask(place)
-        if mask.shape != (size := frames.size(frame.image)):
-            raise MissingData(
-                f"{frame.image} is {size[0]}x{size[1]}, {self._annotations.name} says {mask.shape[0]}x{mask.shape[1]};"
-                f" unpack {self.split}.zip again"
-            )
+        self._check_size(frame)
+        mask = self._index.mask(self._at(frame))
         if self.background == "ignored":
             return {"anomaly": np.where(mask, np.uint8(1), np.uint8(IGNORE))}
         return {"anomaly": mask.astype(np.uint8), "labels": np.where(mask, np.uint8(IGNORE), np.uint8(ROAD))}
 
     def decode(self, frame: Frame) -> NDArray[np.uint8]:
-        # Some of these photographs are grey; the source system converts whatever it finds, too.
-        try:
-            with Image.open(frame.image) as file:
-                return np.array(file.convert("RGB"), dtype=np.uint8)
-        except UnidentifiedImageError:
-            raise MissingData(f"{frame.image} is not an image") from None
-        except (OSError, SyntaxError) as error:
-            raise MissingData(f"{frame.image} cannot be read: {error}; is it truncated?") from None
+        return _as_rgb(frame.image)
+
+    def check_frame(self, frame: Frame) -> None:
+        """Of the image the header and the end; its annotations were looked at when the file was read."""
+        self._check_size(frame)
+        frames.check_whole(frame.image, _as_rgb)
 
     def digest(self) -> str:
         """Take in the bytes of the annotation file, the choice, and the name and size in bytes of every image."""
@@ -117,6 +110,18 @@ class Coco(frames.OnDisk):
         for frame in self._frames:
             whole.update(f"{frame.id} {frame.image.stat().st_size}\n".encode())
         return whole.hexdigest()[:16]
+
+    def _check_size(self, frame: Frame) -> None:
+        found, said = frames.size(frame.image), tuple(self._index.sizes[self._at(frame)].tolist())
+        if found != said:
+            raise MissingData(
+                f"{frame.image} is {found[0]}x{found[1]}, {self._annotations.name} says {said[0]}x{said[1]};"
+                f" unpack {self.split}.zip again"
+            )
+
+    def _at(self, frame: Frame) -> int:
+        """The place of a frame in the index."""
+        return int(np.searchsorted(self._index.ids, int(frame.id)))
 
     @property
     def _root(self) -> Path:
@@ -135,3 +140,16 @@ class Coco(frames.OnDisk):
     @cached_property
     def _index(self) -> Index:
         return index(self._annotations, self.exclude, self.minimum)
+
+
+def _as_rgb(path: Path) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3]. Some of these photographs are grey; the source system converts whatever it finds, too."""
+    try:
+        with Image.open(path) as file:
+            return np.array(file.convert("RGB"), dtype=np.uint8)
+    except FileNotFoundError:
+        raise MissingData(f"{path} does not exist") from None
+    except UnidentifiedImageError:
+        raise MissingData(f"{path} is not an image") from None
+    except (OSError, SyntaxError) as error:
+        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None

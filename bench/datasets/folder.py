@@ -120,8 +120,9 @@ class Folder(frames.OnDisk):
         if self.frames is not None:
             frames.counted(images, self.frames, _folder_of(self.images), "add what is missing")
         tags = self._tags(images) if self.tags else {}
+        root = _folder_of(self.images)
         return [
-            Frame(name, path, masks[name], self._encoding, self._group(path), tags.get(name, {}))
+            Frame(name, path, masks[name], self._encoding, self._group(path, root), tags.get(name, {}))
             for name, path in images.items()
         ]
 
@@ -179,10 +180,10 @@ class Folder(frames.OnDisk):
             raise MissingData(f"{root} holds no file {below}{also}; {key} says otherwise")
         return dict(sorted(found.items()))
 
-    def _group(self, image: Path) -> str:
+    def _group(self, image: Path, root: Path) -> str:
         if not self.group:
             return ""
-        below = image.relative_to(_folder_of(self.images)).with_suffix("").as_posix()
+        below = image.relative_to(root).with_suffix("").as_posix()
         match = re.search(self.group, below)
         if match is None:
             raise MissingData(f"{image}: group {self.group!r} is not found in {below!r}")

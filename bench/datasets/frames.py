@@ -271,7 +271,7 @@ def size(path: Path) -> tuple[int, int]:
         raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
 
 
-def check_whole(path: Path) -> None:
+def check_whole(path: Path, decode: Callable[[Path], object] = read_rgb) -> None:
     """Raise MissingData if an image file ends early. A file that ends as its format does is not decoded."""
     try:
         with path.open("rb") as file:
@@ -290,7 +290,7 @@ def check_whole(path: Path) -> None:
     else:
         whole = tail == _PNG_END
     if not whole:  # bytes after the end are harmless, a missing end is not: decoding knows which it is
-        read_rgb(path)
+        decode(path)
 
 
 def one_of(folders: Iterable[Path]) -> Path | None:
