@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from bench.errors import CannotWrite, MissingData
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -68,7 +69,7 @@ def _read(path: Path, modes: tuple[str, ...]) -> NDArray[np.uint8]:
         raise MissingData(f"{path} does not exist") from None
     except UnidentifiedImageError:
         raise MissingData(f"{path} is not an image") from None
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
+    except UNREADABLE as error:
         raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
 
 

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from bench.api import IGNORE, Dataset, Labels, Sample
 from bench.errors import MissingData
-from bench.files import digest, read_gray, read_rgb
+from bench.files import UNREADABLE, digest, read_gray, read_rgb
 
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
@@ -267,7 +267,7 @@ def size(path: Path) -> tuple[int, int]:
         raise MissingData(f"{path} does not exist") from None
     except UnidentifiedImageError:
         raise MissingData(f"{path} is not an image") from None
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG chunk
+    except UNREADABLE as error:
         raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
 
 
