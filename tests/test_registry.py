@@ -74,8 +74,10 @@ def test_methods_of_installed_packages_are_found_through_the_entry_point_group(m
 
 
 def test_parameters_are_resolved_with_their_defaults():
-    assert registry.parameters(registry.build("method", "energy", {}, where="")) == {"temperature": 1.0}
-    assert registry.parameters(registry.build("method", "energy", {"temperature": 2}, where="")) == {"temperature": 2.0}
+    plain = {"fidelity": "corrected", "post": "none", "temperature": 1.0}
+    assert registry.parameters(registry.build("method", "energy", {}, where="")) == plain
+    hot = registry.build("method", "energy", {"temperature": 2}, where="")
+    assert registry.parameters(hot) == plain | {"temperature": 2.0}
 
 
 @pytest.mark.parametrize("kind", ["method", "model", "dataset", "protocol", "trainer"])
