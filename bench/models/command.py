@@ -1,0 +1,240 @@
+"""A program in any environment as a network: images of a shard in one folder, its outputs in another."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from PIL import Image
+from pydantic import AliasChoices, Field
+
+from bench import files
+from bench.api import CITYSCAPES, File, Positive, Prediction, Sample, SegModel, View
+from bench.errors import BadPlugin, MissingData
+from bench.models import stored
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ENDINGS = {"score": "anomaly", "labels": "segmentation"}  # as Fishyscapes names them; others go by their own name
+GRACE = 10.0  # seconds between asking a program to end and ending it
+LAST = 3  # lines of a program's output that an error repeats
+
+
+@dataclass(frozen=True)
+class Command(SegModel):
+    """``run`` is called once per shard. It finds ``<id>.png`` in {input} and leaves ``<id>_<name>.npy`` in {output}.
+
+    The name is ``anomaly`` for the score [h, w], ``segmentation`` for the class map, whole numbers [h, w], and that of
+    the output for any other in ``gives``, such as ``logits`` [C, h, w]; all at any resolution up to the image's. Words
+    are split as a shell does, but no shell is started. The program itself cannot be looked at: ``program``, a file or
+    folder whose path stands for {program}, and ``version`` say when its results are no longer the same.
+    """
+
+    name = "command"
+    source = "a program of the user's; the exchange of files is that of the Fishyscapes containers"
+    by_shard: ClassVar[bool] = True
+
+    run: str
+    # ``gives`` in a suite; here it is what every network has under that name, with what comes from the image itself.
+    outputs: Annotated[tuple[str, ...], Field(validation_alias=AliasChoices("gives", "outputs"))] = ("score",)
+    timeout: Positive = 3600.0  # seconds for one shard
+    program: File | None = None
+    version: str = ""
+    classes: tuple[str, ...] = CITYSCAPES
+
+    def __post_init__(self) -> None:
+        stored.whole_images_only(self.inference, "a command's")
+        for mark in ("{input}", "{output}", *(("{program}",) if self.program else ())):
+            if mark not in self.run:
+                raise ValueError(f"run does not name {mark}, wanted where its path belongs")
+        if "{program}" in self.run and not self.program:
+            raise ValueError("run names {program}, but there is no program; say program: a file or folder")
+        if not self.outputs or len(set(self.outputs)) < len(self.outputs):
+            raise ValueError("gives are names, each once")
+        try:
+            shlex.split(self.run)
+        except ValueError as error:
+            raise ValueError(f"run cannot be split into words: {error}") from None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({*self.outputs, "raw", "image"})
+
+    def check(self) -> None:
+        if self.program and not Path(self.program).exists():
+            raise MissingData(
+                f"model command: program {self.program} does not exist; paths in a suite are relative to its file"
+            )
+        first = self._words(Path("input"), Path("output"))[0]
+        if shutil.which(first) is None:
+            raise MissingData(
+                f"model command: {first} is no program that can be run; install it, or give its whole path"
+            )
+
+    def digest(self) -> str:
+        """16 hex digits of the command, of ``version``, of the content of ``program``, and of the code that reads."""
+        parts = [
+            self.run,
+            self.version,
+            *self.outputs,
+            files.digest(Path(__file__)),
+            files.digest(Path(stored.__file__)),
+        ]
+        if self.program:
+            parts += [f"{name} {files.digest(path)}" for name, path in _contents(Path(self.program))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def load(self, device: str) -> None:
+        # The fields are frozen because they name the model; where outputs go is not one of them.
+        object.__setattr__(self, "_device", device)
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Write the images, run the program, and see whether it left what it must."""
+        self._forget()
+        folder = tempfile.TemporaryDirectory(prefix="bench-command-", ignore_cleanup_errors=True)
+        object.__setattr__(self, "_folder", folder)
+        images, made = Path(folder.name, "input"), Path(folder.name, "output")
+        images.mkdir()
+        made.mkdir()
+        made.chmod(0o777)  # a container may run as somebody else; the folder above is this user's alone
+        for sample in samples:
+            Image.fromarray(sample.image()).save(images / f"{sample.id}.png", compress_level=1)
+        said = self._call(self._words(images, made), Path(folder.name, "said"))
+        self._compare(made, [sample.id for sample in samples], said)
+        shutil.rmtree(images)
+        object.__setattr__(self, "_waiting", {sample.id for sample in samples})
+
+    def predict(self, view: View) -> Prediction:
+        made = Path(self.__dict__["_folder"].name, "output")
+        device: str = self.__dict__["_device"]
+        largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
+        outputs, labels = {}, None
+        for name in self.outputs:
+            entry = stored.Entry(made / _file(view.sample, name))
+            if name == "labels":
+                labels = stored.class_map(entry, len(self.classes), view.image_size).to(device)
+            elif name in ("logits", "class_scores"):
+                outputs[name] = stored.volume(entry, len(self.classes), largest).to(device)
+            elif name == "score":
+                outputs[name] = stored.volume(entry, None, largest).to(device)
+            else:
+                outputs[name] = stored.numbers(entry).to(device)
+        waiting: set[str] = self.__dict__["_waiting"]
+        waiting.discard(view.sample)
+        if not waiting:
+            self._forget()
+        return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
+
+    def module(self) -> nn.Module:
+        raise BadPlugin("model command: a program cannot be trained from here")
+
+    def _forget(self) -> None:
+        """Remove the folder of the shard before."""
+        if folder := self.__dict__.get("_folder"):
+            folder.cleanup()
+            object.__setattr__(self, "_folder", None)
+
+    def _words(self, images: Path, made: Path) -> list[str]:
+        places = {"{input}": str(images), "{output}": str(made), "{program}": str(self.program)}
+        words = shlex.split(self.run)
+        for mark, place in places.items():
+            words = [word.replace(mark, place) for word in words]
+        return words
+
+    def _call(self, words: Sequence[str], log: Path) -> str:
+        """Run the program to its end; what it said last, in one line."""
+        import torch
+
+        threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # as the numerics of the run have it
+        with log.open("wb") as sink:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - a suite is code, and names what to run
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    env=os.environ | threads,
+                )
+            except OSError as error:
+                raise BadPlugin(f"model command: {words[0]} cannot be started: {error.strerror}") from None
+        try:
+            status = process.wait(self.timeout)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise BadPlugin(
+                f"model command: {self.run!r} was ended after {self.timeout:g} seconds; raise timeout if it needs more;"
+                f" {_last(log)}"
+            ) from None
+        finally:
+            _end(process)  # also what it left running, and all of it where this process is interrupted
+        if status:
+            how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            raise BadPlugin(f"model command: {self.run!r} {how}; {_last(log)}")
+        return _last(log)
+
+    def _compare(self, made: Path, ids: Sequence[str], said: str) -> None:
+        wanted = [_file(sample, name) for sample in ids for name in self.outputs]
+        found = {path.name for path in made.iterdir()}
+        if missing := [name for name in wanted if name not in found]:
+            raise BadPlugin(
+                f"model command: {self.run!r} left no {missing[0]} ({len(missing)} of {len(wanted)} files are missing);"
+                f" {said}"
+            )
+        if surplus := sorted(found - set(wanted)):
+            raise BadPlugin(
+                f"model command: {self.run!r} left {surplus[0]}, which nobody asked for; wanted such as {wanted[0]};"
+                f" name further outputs in gives; {said}"
+            )
+
+
+def _file(sample: str, output: str) -> str:
+    return f"{sample}_{ENDINGS.get(output, output)}.npy"
+
+
+def _contents(program: Path) -> list[tuple[str, Path]]:
+    """Every file of a program by its name in there, without caches and hidden folders."""
+    if program.is_file():
+        return [(program.name, program)]
+    found = []
+    for path in sorted(program.rglob("*")):
+        inner = path.relative_to(program)
+        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in inner.parts):
+            found.append((inner.as_posix(), path))
+    return found
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the program and all that it started: asked first, so that a container's client can stop its container."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + GRACE
+        while time.monotonic() < until:
+            process.poll()  # one that ended keeps its group until somebody asks
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return f"it said last: {' | '.join(lines[-LAST:])}" if lines else "it said nothing"

@@ -1,0 +1,143 @@
+"""Outputs of a network that ran elsewhere: logits, scores and class maps read from files, without any network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from bench import files
+from bench.api import CITYSCAPES, File, Prediction, Sample, SegModel, View
+from bench.errors import BadPlugin, MissingData
+from bench.models import stored
+
+if TYPE_CHECKING:
+    from torch import nn
+
+INNER = {"logits": "logits", "scores": "scores", "labels": "predictions"}  # as a spool of a run calls its folders
+FRESH = 2.0  # seconds in which a file may change twice and keep its time stamp
+
+
+@dataclass(frozen=True)
+class Precomputed(SegModel):
+    """Each place is a folder with a .npy, .npz or .hdf5 per image, or one .npz or .hdf5 with an array for each.
+
+    Names are the ids of the samples. ``logits`` [C, h, w] and ``scores`` [h, w] are numbers at any resolution up to
+    the image's, ``labels`` [h, w] whole numbers, the class map. A spool of ``bench run --keep-maps`` serves as
+    ``scores`` and as ``labels``.
+    """
+
+    name = "precomputed"
+    source = "files of the user's, made by whatever network"
+    by_shard: ClassVar[bool] = True  # so that an absent file is found before the images beside it are scored
+
+    logits: File | None = None
+    scores: File | None = None
+    labels: File | None = None
+    classes: tuple[str, ...] = CITYSCAPES
+
+    def __post_init__(self) -> None:
+        if not self._places:
+            raise ValueError("nothing is named; wanted logits, scores or labels: a folder or a file")
+        stored.whole_images_only(self.inference, "stored")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
+
+    @property
+    def gives(self) -> frozenset[str]:
+        names = {"logits": "logits", "scores": "score", "labels": "labels"}
+        return frozenset({names[kind] for kind in self._places} | {"raw", "image"})
+
+    def check(self) -> None:
+        """Which images there will be is not known here: the first absent file ends the run at its shard."""
+        for kind, place in self._places.items():
+            if not stored.listed(place, inner=INNER[kind]):
+                raise MissingData(
+                    f"model precomputed: {place} holds no {kind}; wanted files ending in .npy, .npz, .hdf5"
+                )
+
+    def digest(self) -> str:
+        """16 hex digits of every file's content and of the code that reads it.
+
+        A file is read once: its digest is kept in $BENCH_HOME with its size and time stamp and holds while both do.
+        """
+        parts = [files.digest(Path(__file__)), files.digest(Path(stored.__file__))]
+        for kind, place in self._places.items():
+            entries = stored.listed(place, inner=INNER[kind])
+            parts += [kind, _digest(place, sorted({entry.path for entry in entries.values()}))]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+    def load(self, device: str) -> None:
+        found = {kind: stored.listed(place, inner=INNER[kind]) for kind, place in self._places.items()}
+        # The fields are frozen because they name the model; what was found for it is not one of them.
+        object.__setattr__(self, "_entries", found)
+        object.__setattr__(self, "_device", device)
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        for kind, place in self._places.items():
+            missing = [sample.id for sample in samples if sample.id not in self._entries[kind]]
+            if missing:
+                near = next(iter(self._entries[kind]), "nothing")
+                raise MissingData(
+                    f"model precomputed: {place} has no {kind} of {missing[0]} ({len(missing)} of {len(samples)} images"
+                    f" of this shard have none); wanted an entry of that name, found such as {near}"
+                )
+
+    def predict(self, view: View) -> Prediction:
+        entries = {kind: found[view.sample] for kind, found in self._entries.items()}
+        largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
+        outputs, labels = {}, None
+        if "logits" in entries:
+            outputs["logits"] = stored.volume(entries["logits"], len(self.classes), largest).to(self._device)
+        if "scores" in entries:
+            outputs["score"] = stored.volume(entries["scores"], None, largest).to(self._device)
+        if "labels" in entries:
+            labels = stored.class_map(entries["labels"], len(self.classes), view.image_size).to(self._device)
+        return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
+
+    def module(self) -> nn.Module:
+        raise BadPlugin("model precomputed: there is no network to train, only what one left behind")
+
+    @property
+    def _places(self) -> dict[str, Path]:
+        given = {"logits": self.logits, "scores": self.scores, "labels": self.labels}
+        return {kind: Path(place) for kind, place in given.items() if place is not None}
+
+    @property
+    def _entries(self) -> Mapping[str, Mapping[str, stored.Entry]]:
+        found: Mapping[str, Mapping[str, stored.Entry]] = self.__dict__["_entries"]
+        return found
+
+    @property
+    def _device(self) -> str:
+        return str(self.__dict__["_device"])
+
+
+def _digest(place: Path, paths: Sequence[Path]) -> str:
+    """Of names and contents; what was read before and has its size and time stamp still is not read again."""
+    name = hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:16]
+    kept_in = files.home() / "digests" / f"{name}.json"
+    try:
+        known = json.loads(kept_in.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or a damaged one: then everything is read
+        known = {}
+    found: dict[str, list[int | str]] = {}
+    for path in paths:
+        state = path.stat()
+        old = known.get(path.name) if isinstance(known, dict) else None
+        if isinstance(old, list) and old[:2] == [state.st_size, state.st_mtime_ns]:
+            found[path.name] = old
+        else:
+            found[path.name] = [state.st_size, state.st_mtime_ns, files.digest(path)]
+    settled = {key: value for key, value in found.items() if time.time() - int(value[1]) / 1e9 > FRESH}
+    if settled != known:
+        with files.writing(kept_in, "w") as file:
+            json.dump(settled, file)
+    whole = hashlib.sha256("".join(f"{key} {value[2]}\n" for key, value in sorted(found.items())).encode())
+    return whole.hexdigest()[:16]

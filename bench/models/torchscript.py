@@ -1,0 +1,88 @@
+"""A network as a TorchScript file, as torch.jit.save writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import files
+from bench.api import File
+from bench.errors import BadPlugin, MissingData
+from bench.models import preprocessing
+from bench.models.preprocessing import FromPixels
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bench.models.preprocessing import Given
+
+
+@dataclass(frozen=True)
+class TorchScript(FromPixels):
+    """``file`` maps float32 [1, 3, h, w] to a tensor, a tuple in the order of ``outputs``, or a dict with their names.
+
+    The file is a program: torch's interpreter runs it, not Python, and no pickle is opened, but its operators can read
+    and write files. It is to be trusted like a suite.
+    """
+
+    name = "torchscript"
+    source = "a file written by torch.jit.save"
+
+    file: File
+
+    def check(self) -> None:
+        if not Path(self.file).is_file():
+            raise MissingData(
+                f"model torchscript: {self.file} does not exist; paths in a suite are relative to its file"
+            )
+
+    def digest(self) -> str:
+        parts = files.digest(Path(self.file)), files.digest(Path(preprocessing.__file__))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+    def load(self, device: str) -> None:
+        import torch
+
+        self.check()
+        try:
+            with warnings.catch_warnings():
+                # torch would have one export anew; that is for whoever wrote the file to decide.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                module = torch.jit.load(self.file, map_location=device)  # type: ignore[no-untyped-call]
+        except (RuntimeError, ValueError) as error:
+            raise MissingData(
+                f"model torchscript: {self.file} cannot be read as TorchScript: {_last_line(error)}"
+            ) from None
+        object.__setattr__(self, "_module", module.eval())
+        self._prepare(device)
+
+    def module(self) -> nn.Module:
+        module: nn.Module = self.__dict__["_module"]
+        return module
+
+    @property
+    def _place(self) -> str:
+        return self.file
+
+    def _run(self, pixels: Tensor) -> Given:
+        import torch
+
+        # Without this the interpreter rewrites the program after its first runs, and the same image would get other
+        # last digits early in a run than late in it.
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            try:
+                given: Given = self.module()(pixels)
+            except RuntimeError as error:
+                raise BadPlugin(
+                    f"model torchscript: {self.file} fails on {list(pixels.shape)}: {_last_line(error)}; if it takes"
+                    " images of one size only, say so by inference: {size: [h, w]} or {window: [h, w]}"
+                ) from None
+        return given
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
