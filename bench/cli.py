@@ -203,7 +203,7 @@ def describe(
     cards = []
     for number, data_set in enumerate(describing.asked(dataset, name, params)):
         with Bar(Console(stderr=True)) as bar:
-            bar.stage(data_set.name)
+            bar.stage(describing.plain(data_set).name)
             card = describing.describe(data_set, bar.begin, bar.advance)
         cards.append(card)
         if format_ == "table":

@@ -42,7 +42,7 @@ class Bar:
 
     def begin(self, images: int) -> None:
         self._total, self._began = images, time.monotonic()
-        self._task = self._bar.add_task("", total=images, rate="")
+        self._task = self._bar.add_task(self._label, total=images, rate="")
 
     def stage(self, label: str) -> None:
         self._label = label

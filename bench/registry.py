@@ -171,7 +171,9 @@ def _refusal(
 def _wanted(cls: type[api.PlugIn], path: list[str]) -> str:
     fields_of = {spelling: name for name, spelling in spellings(cls).items()}
     declared = get_type_hints(cls).get(fields_of.get(path[0], path[0]), "another value")
-    return declared.__name__ if isinstance(declared, type) else str(declared).replace("typing.", "")
+    if isinstance(declared, type):
+        return declared.__name__
+    return str(declared).replace("typing.", "").replace("collections.abc.", "")
 
 
 def _nested_fields(cls: type[api.PlugIn], name: str) -> list[str]:

@@ -13,6 +13,7 @@ from bench import registry
 from bench import suite as suites
 from bench.api import CITYSCAPES
 from bench.cli import main
+from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
 from bench.datasets.folder import Folder
 from bench.errors import BadSuite, MissingData, UnknownName
 
@@ -373,3 +374,34 @@ def test_where_data_lie_changes_no_key(mine, tmp_path, monkeypatch):
     assert (keys(), folder().digest()) == (before, digest)
     text = "".join(str(cell.spelled()) for cell in suites.load(written(tmp_path, MAPPED)).cells)
     assert str(tmp_path) not in text and str(Path.home()) not in text
+
+
+def test_a_class_map_and_a_corruption_meet_in_one_entry(mine, tmp_path):
+    both = MAPPED + "\n      corruption: {name: brightness, severity: 3}"
+    plain = suites.load(written(tmp_path, MAPPED)).cells[0].dataset.build()
+    data = suites.load(written(tmp_path, both)).cells[0].dataset.build()
+    assert data.class_names == CITYSCAPES
+    for index in range(3):
+        np.testing.assert_array_equal(data.load(index).labels, plain.load(index).labels)
+        assert (data.load(index).image() != plain.load(index).image()).any()
+
+
+def test_the_real_frame_is_what_the_reader_of_cityscapes_makes_of_it(shared, tmp_path, monkeypatch):
+    (tmp_path / "cityscapes").symlink_to(shared / "data" / "cityscapes_sample")
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    data = folder(
+        images="cityscapes/leftImg8bit/val/**/*.png",
+        labels="cityscapes/gtFine/val/**/*_labelIds.png",
+        pair=r".*/([^/]+)_(?:leftImg8bit|gtFine_labelIds)",
+        group=r".*/([^/]+)_\d+_leftImg8bit",
+        ids=dict(zip(LABEL_IDS, CITYSCAPES, strict=True)),
+        anomaly=[],
+        ignore=sorted({*range(34), 255} - {*LABEL_IDS}),
+    )
+    data.check()
+    official = Cityscapes(frames=1)
+    assert data.class_names == official.class_names and list(data.ids()) == list(official.ids())
+    mine, theirs = data.load(0), official.load(0)
+    np.testing.assert_array_equal(mine.labels, theirs.labels)
+    np.testing.assert_array_equal(mine.image(), theirs.image())
+    assert mine.group == theirs.group
