@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,8 +36,23 @@ def home() -> Path:
     return platformdirs.user_data_path("ood-seg-bench")
 
 
+_ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
+
+
+@contextlib.contextmanager
+def rooted(folder: Path) -> Iterator[None]:
+    """Inside, every data set lies below ``folder``, whatever the machine's settings say."""
+    token = _ROOT.set(folder)
+    try:
+        yield
+    finally:
+        _ROOT.reset(token)
+
+
 def data(folder: str) -> Path:
     """The folder of one data set: as ``data.yaml`` in ``home()`` says, or under $BENCH_DATA (default ./data)."""
+    if root := _ROOT.get():
+        return root / folder
     listing = home() / "data.yaml"
     if listing.is_file():
         import yaml

@@ -23,6 +23,7 @@ from bench.errors import BadSuite, UnknownName
 from bench.registry import Kind
 
 AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")
+CHOOSES: Mapping[Kind, Kind] = {"dataset": "protocol", "method": "model"}  # what an entry may restrict itself to
 Entry = str | dict[str, Any]
 
 
@@ -118,7 +119,7 @@ class Ref:
     label: str = field(compare=False)  # for people: the name and the parameters that are not the default
     given: str = field(compare=False)  # JSON of every parameter, files by absolute path
     fit: Ref | None = None  # the data set that a method is fitted on
-    protocols: tuple[str, ...] = field(default=(), compare=False)  # those that a data set is for; empty is all
+    only_for: tuple[str, ...] = field(default=(), compare=False)  # protocols of a data set, models of a method
     class_map: str = ""  # JSON of what the classes of a data set are called; empty where they are the network's
 
     def build(self) -> Any:
@@ -339,10 +340,11 @@ def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
         for ref in refs:
             if seen.setdefault(ref.label, ref) != ref:
                 raise BadSuite(f"{path}: two {axis}s have the label {ref.label!r}; give each its own")
-    protocols = {ref.name for ref in axes["protocol"]}
-    for ref in axes["dataset"]:
-        if ref.protocols and protocols.isdisjoint(ref.protocols):
-            raise BadSuite(f"{path}: {ref.label} is for {', '.join(ref.protocols)}, which the suite does not list")
+    for mine, others in CHOOSES.items():
+        listed = {ref.name for ref in axes[others]}
+        for ref in axes[mine]:
+            if ref.only_for and listed.isdisjoint(ref.only_for):
+                raise BadSuite(f"{path}: {ref.label} is for {', '.join(ref.only_for)}, which the suite does not list")
 
 
 def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Iterator[Cell]:
@@ -352,10 +354,12 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
     named = _Named(axes["model"], path)
     for protocol, model, dataset in itertools.product(axes["protocol"], axes["model"], axes["dataset"]):
-        if dataset.protocols and protocol.name not in dataset.protocols:
+        if dataset.only_for and protocol.name not in dataset.only_for:
             continue
         data = named.under(dataset, model)
         for entry in axes["method"] if scored[protocol] else [None]:
+            if entry and entry.only_for and model.name not in entry.only_for:
+                continue
             method = replace(entry, fit=named.under(entry.fit, model)) if entry and entry.fit else entry
             cell = Cell(protocol, model, data, method, file.seed, file.budget, file.bootstrap, file.resample)
             if cell in seen:
@@ -436,7 +440,7 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
     """Resolve one entry; relative paths in it are relative to the folder of the suite file."""
     given = dict(given)
     label, fit = given.pop("label", None), given.pop("fit", None)
-    protocols = _protocols_for(given, name, path) if kind == "dataset" else ()
+    only_for = _only_for(kind, given, name, path)
     names = _class_map(given, name, path) if kind == "dataset" else ""
     how = _corruption(given, name, path, seed) if kind == "dataset" else None
     cls = registry.plugin(kind, name, where=str(path))
@@ -462,7 +466,7 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
         label,
         json.dumps(params, sort_keys=True),
         data,
-        protocols,
+        only_for,
         names,
     )
 
@@ -489,13 +493,16 @@ def _corruption(given: dict[str, Any], name: str, path: Path, seed: int) -> Corr
     return replace(corrupted.parsed(how, where=f"{path}: {name}"), seed=seed)
 
 
-def _protocols_for(given: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
-    """The ``protocols`` of a data set's entry: a choice of cells, no parameter of the data."""
-    chosen = given.pop("protocols", [])
+def _only_for(kind: Kind, given: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
+    """The ``protocols`` of a data set's entry or the ``models`` of a method's: a choice of cells, no parameter."""
+    if kind not in CHOOSES:
+        return ()
+    other = CHOOSES[kind]
+    chosen = given.pop(f"{other}s", [])
     if not isinstance(chosen, list):
-        raise BadSuite(f"{path}: protocols of {name!r} is {chosen!r}, wanted a list of names")
+        raise BadSuite(f"{path}: {other}s of {name!r} is {chosen!r}, wanted a list of names")
     for one in chosen:
-        registry.plugin("protocol", str(one), where=str(path))
+        registry.plugin(other, str(one), where=str(path))
     return tuple(map(str, chosen))
 
 
@@ -517,7 +524,7 @@ def _short(value: Any) -> str:
 
 def _entry(ref: Ref) -> dict[str, Any]:
     fit = {"fit": {"data": _entry(ref.fit)}} if ref.fit else {}
-    chosen = {"protocols": list(ref.protocols)} if ref.protocols else {}
+    chosen = {f"{CHOOSES[ref.kind]}s": list(ref.only_for)} if ref.only_for else {}
     names = {"class_map": json.loads(ref.class_map)} if ref.class_map else {}
     params = json.loads(ref.given)
     if "corruption" in params:

@@ -178,3 +178,25 @@ def test_a_pattern_that_no_method_matches_is_refused_although_cells_without_a_me
     with pytest.raises(BadSuite, match="no cell matches --only method=nix"):
         suites.load(tiny).only({"method": "nix"})
     assert any(cell.method is None for cell in suites.load(tiny).only({"method": "msp"}).cells)
+
+
+def test_a_method_for_some_networks_meets_no_others(tmp_path):
+    path = tmp_path / "suite.yaml"
+    text = """
+protocols: [misclassification]
+models: [toynet, python: {factory: net.py:build, label: mine}]
+datasets: [toytown]
+methods: [msp, energy: {models: [toynet]}]
+"""
+    path.write_text(text)
+    pairs = [(cell.model.name, cell.method.name) for cell in suites.load(path).cells]
+    assert pairs == [("toynet", "msp"), ("toynet", "energy"), ("python", "msp")]
+    again = tmp_path / "again.yaml"
+    again.write_text(suites.load(path).text)
+    assert [cell.key for cell in suites.load(again).cells] == [cell.key for cell in suites.load(path).cells]
+    path.write_text(text.replace("models: [toynet]", "models: [toynot]"))
+    with pytest.raises(UnknownName, match="did you mean 'toynet'"):
+        suites.load(path)
+    path.write_text(text.replace("models: [toynet]", "models: [onnx]").replace("onnx", "mmseg"))
+    with pytest.raises(BadSuite, match="energy is for mmseg, which the suite does not list"):
+        suites.load(path)
