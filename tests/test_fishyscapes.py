@@ -203,6 +203,15 @@ def test_a_truncated_overlay_is_named(root: Path, kept: int) -> None:
     assert complaint(static()).startswith(said)
 
 
+def test_an_encrypted_overlay_is_named(root: Path) -> None:
+    path = static().scan()[3].overlay
+    assert path is not None
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the flag in the archive's directory
+    path.write_bytes(content)
+    assert complaint(static()).startswith(f"{path} cannot be read")
+
+
 def test_a_damaged_overlay_is_named(root: Path) -> None:
     path = static().scan()[3].overlay
     assert path is not None

@@ -159,6 +159,32 @@ def test_a_file_that_ends_early_is_named_and_bytes_behind_the_end_do_no_harm(tmp
     assert refused(frames.size, path) == f"{path} does not exist"
 
 
+def test_an_image_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.png", PICTURE)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    for act in (read_rgb, frames.size):
+        assert refused(act, path).startswith(f"{path} cannot be read: Image size (240 pixels) exceeds limit")
+
+
+def test_broken_bytes_are_an_error_of_the_file_and_never_ours(tmp_path: Path) -> None:
+    whole = [save(tmp_path / f"a.{end}", PICTURE).read_bytes() for end in ("png", "jpg", "webp", "bmp")]
+    rng, path = np.random.default_rng(3), tmp_path / "broken"
+    outcomes = set()
+    for turn in range(400):
+        content = bytearray(whole[turn % 4])
+        for place in rng.integers(0, len(content), 3):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        for act in (read_rgb, frames.size, frames.check_whole):
+            try:
+                act(path)
+                outcomes.add("read")
+            except MissingData as error:
+                outcomes.add("refused")
+                assert str(error).startswith(str(path)) and "\n" not in str(error)
+    assert outcomes == {"read", "refused"}
+
+
 def test_names_become_ids_and_two_of_one_id_are_refused() -> None:
     assert frames.plain("a b(1)ä-x_.2") == "a_b_1__-x_.2"
     one, other = Frame("a_b", Path("a b.png")), Frame("a_b", Path("a_b.png"))

@@ -389,6 +389,27 @@ def test_the_command_line_draws_the_scenes_that_a_layout_holds(
     SegmentMeIfYouCan("RoadObstacle21", "validation", frames=3).check()
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_damaged_set_is_refused_before_the_network_is_read(
+    command: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(CASES["static"], written, tmp_path, monkeypatch)
+    path = mask_of(fresh("static").scan()[3])
+    stamp(path, illegal)
+    (tmp_path / "net.py").write_text("raise AssertionError('the network was read')\n")
+    suite = tmp_path / "x.yaml"
+    suite.write_text(
+        "protocols: [anomaly]\nmodels: [{python: {factory: 'net.py:build'}}]\nmethods: [msp]\n"
+        "datasets: [{fishyscapes: {set: static, version: 3, frames: 8}}]\n"
+    )
+    out = tmp_path / "run"
+    assert main([command, str(suite), *(["--out", str(out)] if command == "run" else [])]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith(f"bench: {path} holds the value 77 at row 5, column 9, wanted 0, 1 or 255 (anomaly)")
+    assert "\n" not in said
+    assert not list(out.rglob("*.json"))
+
+
 DOCS = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
 
 

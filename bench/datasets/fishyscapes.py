@@ -285,7 +285,8 @@ def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
         raise MissingData(f"{path} does not exist") from None
     except KeyError:
         raise MissingData(f"{path} holds no array named rgb; is it an overlay of Fishyscapes Static?") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    # RuntimeError is what zipfile raises for encryption and for compressions that it does not know.
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
 
 
