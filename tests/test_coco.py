@@ -221,6 +221,8 @@ def test_a_choice_that_leaves_nothing_says_so(root):
             "annotation 1 has a polygon that is no list",
         ),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, "x"]]), "annotation 1 has a polygon"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, 1e300]]), "annotation 1 has a polygon"),
+        (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "annotation 1 has"),
         (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5]]), "annotation 1 has a polygon"),
         (lambda c: c["annotations"][0].update(segmentation={"counts": "abc"}), "compressed run lengths"),
         (lambda c: c["annotations"][0].update(segmentation={"counts": [1, -1]}), "no counts of pixels"),

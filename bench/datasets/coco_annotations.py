@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import zipfile
 from array import array
 from collections.abc import Collection, Iterator, Mapping
@@ -25,6 +24,7 @@ from bench.datasets import coco_masks
 from bench.datasets.coco_masks import Bools
 from bench.errors import MissingData
 
+FARTHEST = 1e5  # a corner beyond it is no place in any photograph, and its outline would not fit into memory
 VERSION = 1  # raised when what is kept changes
 POLYGON, RUNS = 0, 1
 _BLANK = " \t\n\r"
@@ -100,7 +100,7 @@ class _Reading:
                 found.add(key)
                 if entry is not None:
                     take[key](entry)
-        except (KeyError, TypeError, ValueError) as error:  # JSONDecodeError is a ValueError
+        except (KeyError, TypeError, ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
             what = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
             raise MissingData(f"{self.path} is not the JSON that COCO publishes: {what}; {_AGAIN}") from None
         if missing := sorted(take.keys() - found):
@@ -156,7 +156,7 @@ class _Reading:
         if isinstance(drawn, list):
             for corners in drawn:
                 even = isinstance(corners, list) and len(corners) >= 6 and len(corners) % 2 == 0
-                if not even or not all(isinstance(one, int | float) and math.isfinite(one) for one in corners):
+                if not even or not all(isinstance(one, int | float) and abs(one) <= FARTHEST for one in corners):
                     raise self._bad(entry, "a polygon that is no list of at least three corners x, y")
                 self._add(image, POLYGON, corners)
         elif isinstance(drawn, dict) and isinstance(drawn.get("counts"), list):
