@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.compiled import compiled
 from bench.corruptions.extra import opencv
-from bench.corruptions.filters import UNIT, enlarge, gaussian_image, motion, move_image
+from bench.corruptions.filters import UNIT, enlarge, gaussian_image, motion, move_image, tabulate
 
 Image = NDArray[np.uint8]
 
@@ -24,9 +24,10 @@ def defocus_blur(image: Image, severity: int, random: RandomState) -> Image:
     cv2 = opencv("defocus_blur")
     kernel = _disk(*((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity - 1])
     out = np.empty_like(image)
+    values = np.empty(image.shape[:2])
     for channel in range(3):
-        blurred = cv2.filter2D(UNIT[image[:, :, channel]], -1, kernel)
-        _cut_off(blurred, out[:, :, channel])
+        tabulate(image[:, :, channel], UNIT, values)
+        _cut_off(cv2.filter2D(values, -1, kernel), out[:, :, channel])
     return out
 
 

@@ -7,7 +7,7 @@ level, and a saturated sky would be 254 instead of 255.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,15 @@ from bench.compiled import compiled
 
 Floats = NDArray[np.float64]
 UNIT = np.arange(256) / 255.0  # float64: what the library computes from each grey level
+
+
+@compiled
+def tabulate(image: NDArray[np.uint8], table: NDArray[Any], out: NDArray[Any]) -> None:
+    """``out[...] = table[image]`` for [H, W] and 256 values of any kind; NumPy takes five times as long."""
+    height, width = image.shape
+    for y in range(height):
+        for x in range(width):
+            out[y, x] = table[image[y, x]]
 
 
 def gaussian_image(image: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:

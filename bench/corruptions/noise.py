@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from bench.compiled import compiled
 from bench.corruptions.draws import BATCH, drawing, fill_normal, fill_uniform, renew
+from bench.corruptions.filters import UNIT, tabulate
 
 Image = NDArray[np.uint8]
 
-UNIT = np.arange(256) / 255.0  # float64: what the library computes from each grey level
-KEPT = (UNIT * 255).astype(np.uint8)  # and back: it cuts off, so that some levels lose one
+KEPT = (UNIT * 255).astype(np.uint8)  # to [0, 1] and back: it cuts off, so that some levels lose one
 MOST = 400  # photons; at rate 60 and below, as many have a probability below 1e-180
 
 
@@ -51,9 +51,10 @@ def shot_noise(image: Image, severity: int, random: RandomState) -> Image:
 def impulse_noise(image: Image, severity: int, random: RandomState) -> Image:
     """Black or white with equal chance. The library's own generator cannot be seeded: only its rule is reproduced."""
     amount = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
-    out = KEPT[image]
+    out = np.empty_like(image)
+    tabulate(image.reshape(len(image), -1), KEPT, out.reshape(len(image), -1))
     with drawing(random) as stream:
-        _strike(*stream[:4], amount, np.empty(image.size, np.bool_), out.reshape(-1))
+        _strike(*stream[:4], amount, np.empty(image.size, np.uint8), out.reshape(-1))
     return out
 
 
@@ -163,18 +164,20 @@ def _strike(
     batch: NDArray[np.float64],
     place: NDArray[np.int64],
     amount: float,
-    struck: NDArray[np.bool_],
+    struck: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> None:
+    """First which values are struck, 255 in ``struck`` and 0 elsewhere; then of every value whether it may be white."""
     chances = np.empty(4096)
     for start in range(0, out.size, chances.size):
         stop = min(start + chances.size, out.size)
         fill_uniform(key, carry, batch, place, 0.0, 1.0, chances[: stop - start])
         for index in range(start, stop):
-            struck[index] = chances[index - start] <= amount
+            struck[index] = np.uint8(255 * (chances[index - start] <= amount))
     for start in range(0, out.size, chances.size):
         stop = min(start + chances.size, out.size)
         fill_uniform(key, carry, batch, place, 0.0, 1.0, chances[: stop - start])
         for index in range(start, stop):
-            if struck[index]:
-                out[index] = 255 if chances[index - start] <= 0.5 else 0
+            white = np.uint8(255 * (chances[index - start] <= 0.5))
+            # No branch: it would often be guessed wrong.
+            out[index] = np.uint8(out[index] ^ ((out[index] ^ white) & struck[index]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.compiled import compiled
 from bench.corruptions.draws import drawing, fill_normal, fill_uniform
 from bench.corruptions.extra import opencv, texture
-from bench.corruptions.filters import UNIT, enlarge_plane, gaussian_plane, motion, move_plane
+from bench.corruptions.filters import UNIT, enlarge_plane, gaussian_plane, motion, move_plane, tabulate
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -40,7 +40,8 @@ def snow(image: Image, severity: int, random: RandomState) -> Image:
     np.minimum(flakes, 1.0, out=flakes)
     flakes = move_plane(flakes, *motion(flakes.shape, radius, sigma, random.uniform(-135, -45)))
     layer = np.rint(flakes[:height, :width] * 255.0).astype(np.uint8)
-    values = UNIT.astype(np.float32)[image]
+    values = np.empty(image.shape, np.float32)
+    tabulate(image.reshape(height, -1), UNIT.astype(np.float32), values.reshape(height, -1))
     grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)
     out = np.empty_like(image)
     _whiten(values, grey, layer, UNIT, np.float32(kept), np.float32(1 - kept), out)
