@@ -1,13 +1,14 @@
 """How long corruptions take, ours against imagecorruptions 1.1.2, and how far the results are apart, in the same run.
 
-    python benchmarks/corruptions.py [--out FILE] [--repeats 5] [--seeds 4] [--only fog,snow] [--severities 1,2,3,4,5]
-        [--no-equality]
+    python benchmarks/corruptions.py [--out docs/benchmarks.md] [--repeats 5] [--seeds 4] [--only fog,snow]
+        [--severities 1,2,3,4,5] [--no-equality]
 
 Times are CPU seconds of the process for one image of 1024 x 2048, the median of the repeats, which alternate between
 the two. CPU time adds up all threads of a process, so that threads cannot hide work; OpenCV is held to one on both
 sides all the same, because waiting threads burn time. Ours runs on one thread. The library runs as
 ``tests/fixtures/corruptions/library.py`` makes it run on a current Python. Its ``glass_blur`` is measured once: it
 takes up to 40 s. "NumPy's draws" is what NumPy takes to draw the same random numbers and do nothing with them.
+``--out`` replaces the section of that file.
 """
 
 from __future__ import annotations
@@ -215,6 +216,13 @@ def page(arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
+def put_in(page: str, section: str) -> str:
+    """The page with the section of the same heading replaced, or appended."""
+    before, heading, rest = page.partition("\n## Corruptions\n")
+    after = rest.partition("\n## ")
+    return before.rstrip("\n") + "\n\n" + section + (f"\n## {after[2]}" if heading and after[1] else "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
@@ -227,7 +235,8 @@ def main() -> None:
     warnings.simplefilter("ignore")  # 0 / 0 where spatter leaves a small image dry
     text = page(arguments)
     if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+        old = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
+        arguments.out.write_text(put_in(old, text), encoding="utf-8")
     else:
         print(text)
 
