@@ -31,6 +31,7 @@ from bench.api import Metric, Row, Undefined, Value
 from bench.errors import MissingData, RunInUse
 
 SCHEMA = 1  # of a result; raised with every change of shape
+LONGEST = 100  # characters of a label in a path; file systems take 255 bytes of a name
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -263,7 +264,9 @@ def open_spool(folder: Path, stamp: str, *, keep: bool) -> None:
 
 def _safe(label: str, identity: str) -> str:
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in label).strip(".")
-    return plain if plain == label else f"{plain}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    if plain == label and len(plain) <= LONGEST:
+        return plain
+    return f"{plain[:LONGEST]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def drop_work(run: Path, key: str) -> None:

@@ -405,3 +405,13 @@ def test_the_real_frame_is_what_the_reader_of_cityscapes_makes_of_it(shared, tmp
     np.testing.assert_array_equal(mine.labels, theirs.labels)
     np.testing.assert_array_equal(mine.image(), theirs.image())
     assert mine.group == theirs.group
+
+
+def test_a_long_label_does_not_break_what_is_named_after_it(mine, tmp_path, capsys):
+    text = written(tmp_path, MAPPED).read_text().replace("      label: mine\n", "")
+    text = text.replace("26: lorry}", "26: lorry, " + ", ".join(f"{n}: street" for n in range(30, 90)) + "}")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert max(len(str(cell.dataset.label)) for cell in suites.load(tmp_path / "mine.yaml").cells) > 300
+    run = ["run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), "--workers", "0", "--keep-maps"]
+    assert main([*run, "--only", "protocol=anomaly"]) == 0
+    assert len(list((tmp_path / "run" / "spool").rglob("*.npy"))) >= 3
