@@ -34,7 +34,7 @@ app.add_typer(new, name="new")
 app.add_typer(data, name="data")
 
 INTERRUPTED = 130  # what typer returns for a Ctrl-C that it caught itself
-KINDS = ("methods", "models", "datasets", "protocols", "trainers", "suites")
+KINDS = ("methods", "models", "datasets", "corruptions", "protocols", "trainers", "suites")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -217,14 +217,16 @@ def describe(
 
 @app.command("list")
 def list_(kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = "methods") -> None:
-    """List plug-ins and shipped suites."""
-    from bench import registry
+    """List plug-ins, corruptions and shipped suites."""
+    from bench import corruptions, registry
     from bench.suite import shipped
 
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS, "list")
     if kind == "suites":
         rows = [(name, _first_comment(path)) for name, path in shipped().items()]
+    elif kind == "corruptions":
+        rows = list(corruptions.FAMILIES.items())
     else:
         singular: Any = kind.removesuffix("s")
         rows = [(name, _about(entry)) for name, entry in registry.found(singular).items()]
