@@ -7,6 +7,7 @@ import pickle
 import re
 import resource
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench import registry
+from bench import suite
 from bench.api import Sample
 from bench.cli import main
 from bench.datasets import layouts
@@ -397,13 +397,13 @@ def test_a_damaged_set_is_refused_before_the_network_is_read(
     path = mask_of(fresh("static").scan()[3])
     stamp(path, illegal)
     (tmp_path / "net.py").write_text("raise AssertionError('the network was read')\n")
-    suite = tmp_path / "x.yaml"
-    suite.write_text(
+    path_of_suite = tmp_path / "x.yaml"
+    path_of_suite.write_text(
         "protocols: [anomaly]\nmodels: [{python: {factory: 'net.py:build'}}]\nmethods: [msp]\n"
         "datasets: [{fishyscapes: {set: static, version: 3, frames: 8}}]\n"
     )
     out = tmp_path / "run"
-    assert main([command, str(suite), *(["--out", str(out)] if command == "run" else [])]) == 2
+    assert main([command, str(path_of_suite), *(["--out", str(out)] if command == "run" else [])]) == 2
     said = capsys.readouterr().err.strip()
     assert said.startswith(f"bench: {path} holds the value 77 at row 5, column 9, wanted 0, 1 or 255 (anomaly)")
     assert "\n" not in said
@@ -413,11 +413,12 @@ def test_a_damaged_set_is_refused_before_the_network_is_read(
 DOCS = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("text", re.findall(r"<!-- datasets: \w+ -->\n\n```yaml\n(.*?)```", DOCS, re.S))
-def test_the_data_sets_of_the_docs_are_spelt_as_a_suite_has_them(text: str) -> None:
-    for entry in yaml.safe_load(text):
-        ((name, params),) = entry.items() if isinstance(entry, dict) else [(entry, {})]
-        registry.build("dataset", name, params, where="docs/data.md")
+@pytest.mark.parametrize(("name", "text"), re.findall(r"<!-- datasets: (\w+) -->\n\n```yaml\n(.*?)```", DOCS, re.S))
+def test_the_data_sets_of_the_docs_are_spelt_as_a_suite_has_them(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    head = "protocols: [anomaly]\nmodels: [toynet]\nmethods: [msp]\ndatasets:\n"
+    path.write_text(head + textwrap.indent(text, "  "))
+    assert {cell.dataset.name for cell in suite.load(path).cells} == {name}
 
 
 def test_the_docs_name_every_layout_that_can_be_written() -> None:
