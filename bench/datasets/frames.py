@@ -180,13 +180,14 @@ def listed(folder: Path, pattern: str, *, before: str = "", after: str = "", mis
 
     ``pattern`` is a glob below ``folder`` and matches as it is written, also where file names ignore case. The id is
     the name without ``before`` and ``after``. ``missing`` is the next step where the folder does not exist. Hidden
-    files are passed over: archives made on a Mac carry a ``._name`` beside each name.
+    files and folders are passed over: archives made on a Mac carry a ``._name`` beside each name.
     """
     if not folder.is_dir():
         raise MissingData(f"{folder} does not exist{_next(missing)}")
     found: dict[str, Path] = {}
     for path in sorted(folder.glob(pattern)):
-        if path.name.startswith(".") or not path.name.startswith(before) or not path.name.endswith(after):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or not path.name.startswith(before) or not path.name.endswith(after):
             continue
         name = path.name[len(before) : len(path.name) - len(after)]
         if name in found:
