@@ -42,9 +42,11 @@ def test_files_are_listed_in_one_order_whatever_the_folder_says(
         (tmp_path / name).touch()
     wanted = ["a", "b", "c"]
     assert list(frames.listed(tmp_path, "*_x.png", after="_x.png")) == wanted
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "d_x.png").touch()
     glob = Path.glob
     monkeypatch.setattr(Path, "glob", lambda self, pattern: reversed(sorted(glob(self, pattern))))
-    assert list(frames.listed(tmp_path, "*_x.png", after="_x.png")) == wanted
+    assert list(frames.listed(tmp_path, "**/*_x.png", after="_x.png")) == wanted
 
 
 def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
