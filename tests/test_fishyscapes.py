@@ -297,3 +297,22 @@ def test_a_copy_is_recognised_and_never_taken_for_the_official_set(
 def test_a_copy_is_another_data_set_to_a_suite() -> None:
     official, copy = build(set="lost_and_found"), build(set="lost_and_found", layout="original_labels")
     assert registry.parameters(official) != registry.parameters(copy)
+
+
+def test_an_overlay_lies_on_a_real_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    (tmp_path / "cityscapes").symlink_to(shared / "data" / "cityscapes_sample")
+    folder = tmp_path / "fishyscapes" / "fs_val_v3"
+    folder.mkdir(parents=True)
+    base = "frankfurt_000001_058914"
+    mask, overlay = np.zeros((1024, 2048), np.uint8), np.zeros((1024, 2048, 3), np.int16)
+    mask[500:600, 900:1000], overlay[500:600, 900:1000] = 1, 40
+    Image.fromarray(mask).save(folder / f"0000_{base}_labels.png")
+    store(folder / f"0000_{base}_rgb.npz", rgb=overlay)
+    data = Fishyscapes("static", 3, frames=1)
+    data.check()
+    sample, below = data.load(0), read(data.scan()[0].image)
+    np.testing.assert_array_equal(sample.anomaly, mask)
+    np.testing.assert_array_equal(sample.image()[mask == 0], below[mask == 0])
+    np.testing.assert_array_equal(sample.image()[mask == 1], np.minimum(below[mask == 1].astype(int) + 40, 255))
+    assert (sample.group, sample.tags) == ("frankfurt_000001", {"city": "frankfurt"})
