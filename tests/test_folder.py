@@ -320,6 +320,13 @@ def test_the_run_is_that_of_the_same_labels_under_the_names_of_the_network(mine,
     assert sum(value is not None for *_, value in figures[0]) > 3
 
 
+def test_a_description_says_what_a_suite_makes_of_the_classes(mine, tmp_path, capsys):
+    assert main(["describe", str(written(tmp_path, MAPPED))]) == 0
+    said = capsys.readouterr().out
+    assert "class map  lorry as truck, street as road" in said
+    assert any(line.split() == ["26", *line.split()[1:3], "lorry", "/", "usual"] for line in said.splitlines())
+
+
 def test_the_suite_beside_the_results_gives_the_same_cells(mine, tmp_path):
     suite = suites.load(written(tmp_path, MAPPED))
     again = tmp_path / "again.yaml"
