@@ -141,7 +141,7 @@ class Fishyscapes(frames.OnDisk):
     def check_set(self, found: Sequence[Frame]) -> None:
         """Hold the masks against the archive that they came from, if it was kept beside their folder."""
         if self.layout == "official":
-            _check_archive(data("fishyscapes") / f"{self._folder}.zip", found)
+            _check_archive(self._archive, found)
 
     def check_frame(self, frame: Frame) -> None:
         super().check_frame(frame)
@@ -151,10 +151,10 @@ class Fishyscapes(frames.OnDisk):
                 f"{frame.mask} is {anomaly.shape[0]}x{anomaly.shape[1]}, wanted {SIZE[0]}x{SIZE[1]} as published; is"
                 f" this a resized copy?"
             )
-        if self.version in (1, 2) and not (anomaly == 1).any():
+        if self.version in (1, 2) and not (anomaly == 1).any() and not self._archive.is_file():
             raise MissingData(
-                f"{frame.mask} holds no anomaly, which happens in version 3 of Static alone; is this version 3? then"
-                f" unpack it into fs_val_v3/ and say version: 3"
+                f"{frame.mask} holds no anomaly, which is known of version 3 of Static alone; is this version 3? then"
+                f" unpack it into fs_val_v3/ and say version: 3; if not, keep {self._archive}: its checksums decide"
             )
         if frame.overlay is not None:
             _overlay(frame.overlay, (anomaly.shape[0], anomaly.shape[1]))
@@ -163,6 +163,11 @@ class Fishyscapes(frames.OnDisk):
     def _folder(self) -> str:
         """Of the official archive, and its name."""
         return "fishyscapes_lostandfound" if self.set == "lost_and_found" else f"fs_val_v{self.version}"
+
+    @property
+    def _archive(self) -> Path:
+        """Where the archive lies if it was kept."""
+        return data("fishyscapes") / f"{self._folder}.zip"
 
     def _instead(self, root: Path) -> str:
         """What lies there in place of what was asked for, and how to ask for it."""
