@@ -109,14 +109,15 @@ class Folder(frames.OnDisk):
 
     def scan(self) -> Sequence[Frame]:
         images, masks = self._found("images", self.images), self._found("labels", self.labels)
-        frames.paired(
-            images,
-            masks,
-            mask_of=lambda name: _folder_of(self.labels) / f"(a mask of {name})",
-            image_of=lambda name: _folder_of(self.images) / f"(an image of {name})",
-            masks_again=f"labels is {self.labels!r} and pair is {self.pair or SAME_NAME!r}",
-            images_again=f"images is {self.images!r} and pair is {self.pair or SAME_NAME!r}",
-        )
+        for one, others, lacks, pattern in (
+            (images, masks, "mask", self.labels),
+            (masks, images, "image", self.images),
+        ):
+            if alone := sorted(one.keys() - others.keys()):
+                raise MissingData(
+                    f"{one[alone[0]]} has no {lacks}: no file {pattern} has the id {alone[0]!r}; ids there are such as"
+                    f" {next(iter(others))!r}; add it, or say with pair which part of a path is the id"
+                )
         if self.frames is not None:
             frames.counted(images, self.frames, _folder_of(self.images), "add what is missing")
         tags = self._tags(images) if self.tags else {}
