@@ -1,0 +1,255 @@
+"""Stored outputs in place of a network: every layout gives its figures, and what does not fit is named."""
+
+import os
+import time
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from bench import files, registry
+from bench import suite as suites
+from bench.api import Sample, View
+from bench.cli import main
+from bench.datasets.toytown import Toytown
+from bench.engine import Options
+from bench.engine import run as run_suite
+from bench.errors import BadScores, MissingData, UserError
+
+DATA = Toytown(split="anomaly", images=6, height=32, width=64)
+SUITE = """
+protocols: [anomaly, miou]
+models:
+  - python: {{factory: "net.py:build", label: tiny}}
+  {models}
+datasets:
+  - toytown: {{split: anomaly, images: 6, height: 32, width: 64}}
+methods: [msp, own]
+bootstrap: 0
+"""
+
+
+class Silent:
+    def begin(self, images): ...
+    def stage(self, label): ...
+    def advance(self, images): ...
+
+
+def figures(path, tmp_path):
+    """Metrics by model and by protocol and method; cells that are not applicable are left out."""
+    results = run_suite(suites.load(path), tmp_path / "run", Options(workers=0), Silent())
+    by_model = {}
+    for result in results:
+        labels = result.labels
+        if not result.not_applicable:
+            key = labels["protocol"], labels.get("method")
+            by_model.setdefault(labels["model"], {})[key] = dict(result.metrics)
+    return by_model
+
+
+def outputs(folder):
+    """Of every sample: logits at the network's resolution, MSP and the class map at label size, as in a run."""
+    model = registry.build("model", "python", {"factory": f"{folder / 'net.py'}:build"}, where="x")
+    model.load("cpu")
+    found = {}
+    for index, name in enumerate(DATA.ids()):
+        pixels = torch.from_numpy(DATA.load(index).image()).permute(2, 0, 1)
+        given = model.predict(View(name, pixels, 1.0, False, (0, 0, 32, 64), (32, 64), (32, 64)))
+        given.context = type(given.context)((32, 64), fused=True)
+        maps = given.raw["logits"], given.other_mass(), given.labels
+        found[name] = tuple(one.numpy() for one in maps)
+    return found
+
+
+def store(folder, kind):
+    """``logits``, ``scores`` and ``predictions`` in one layout; the lines that name them."""
+    parts = {"logits": 0, "scores": 1, "predictions": 2}
+    made = outputs(folder)
+    for name, part in parts.items():
+        arrays = {sample: maps[part] for sample, maps in made.items()}
+        if kind == "one.npz":
+            np.savez_compressed(folder / f"{name}.npz", **arrays)
+        elif kind == "one.hdf5":
+            with h5py.File(folder / f"{name}.hdf5", "w") as file:
+                for sample, array in arrays.items():
+                    file[sample] = array
+        else:
+            (folder / name).mkdir()
+            for sample, array in arrays.items():
+                path = folder / name / f"{sample}.{kind}"
+                if kind == "npy":
+                    np.save(path, array)
+                elif kind == "npz":
+                    np.savez(path, array)
+                else:
+                    with h5py.File(path, "w") as file:
+                        file["value"] = array
+    end = kind.removeprefix("one") if kind.startswith("one") else ""
+    return (
+        f"- precomputed: {{logits: logits{end}, label: logits}}\n"
+        f"  - precomputed: {{scores: scores{end}, labels: predictions{end}, label: scores}}"
+    )
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "hdf5", "one.npz", "one.hdf5"])
+def test_every_layout_gives_the_figures_of_the_network(kind, tiny, tmp_path):
+    folder = tiny.parent
+    tiny.write_text(SUITE.format(models=store(folder, kind)))
+    found = figures(tiny, tmp_path)
+    msp, miou = ("anomaly", "msp"), ("miou", None)
+    assert set(found["tiny"]) == set(found["logits"]) == {msp, miou}
+    assert found["logits"] == found["tiny"]
+    assert found["scores"] == {("anomaly", "own"): found["tiny"][msp], miou: found["tiny"][miou]}
+
+
+def test_a_spool_of_a_run_is_read_as_it_is(tiny, tmp_path, capsys):
+    tiny.write_text(SUITE.format(models="").replace("[msp, own]", "[msp]").replace("[anomaly, miou]", "[anomaly]"))
+    argv = ["run", str(tiny), "--workers", "0"]
+    assert main([*argv, "--keep-maps", "--out", str(tmp_path / "first")]) == 0
+    (spool,) = (tmp_path / "first/spool").glob("tiny/*/msp/float16")
+    named = f"- precomputed: {{scores: '{spool}', labels: '{spool}', label: spool}}"
+    tiny.write_text(SUITE.format(models=named).replace("[msp, own]", "[own]").replace("[anomaly, miou]", "[anomaly]"))
+    found = figures(tiny, tmp_path)
+    assert found["spool"]["anomaly", "own"]["auroc"].value > 0
+    for sample in DATA.ids():
+        stored = np.load(spool / "scores" / f"{sample}.npy")
+        assert stored.dtype == np.float16 and stored.shape == (32, 64)
+
+
+def model(**params):
+    made = registry.build("model", "precomputed", {k: str(v) for k, v in params.items()}, where="x")
+    made.check()
+    made.load("cpu")
+    return made
+
+
+def sample(name, size=(4, 6)):
+    return Sample(name, size, lambda: np.zeros((*size, 3), np.uint8))
+
+
+def view(name, size=(4, 6)):
+    return View(name, torch.zeros(3, *size, dtype=torch.uint8), 1.0, False, (0, 0, *size), size, size)
+
+
+def test_an_absent_image_is_named_before_its_shard_is_scored(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 6), np.float32))
+    made = model(scores=tmp_path)
+    assert made.by_shard and made.gives == {"score", "raw", "image"}
+    made.prepare([sample("a")])
+    with pytest.raises(
+        MissingData, match=r"has no scores of b \(2 of 3 images of this shard have none\); .* such as a"
+    ):
+        made.prepare([sample("a"), sample("b"), sample("c")])
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((3, 4, 6), np.float32), r"a\.npy is \[3, 4, 6\], wanted \[h, w\]"),
+        (np.zeros((5, 6), np.float32), r"a\.npy is \[5, 6\], larger than its image \[4, 6\]"),
+        (np.full((4, 6), np.nan), r"a\.npy holds 24 numbers that are not finite"),
+        (np.array([["x"] * 6] * 4), r"a\.npy holds <U1, wanted numbers"),
+        (np.array([[None] * 6] * 4), r"a\.npy cannot be read as plain numbers: .*Python objects"),
+    ],
+)
+def test_a_score_that_does_not_fit_is_refused_by_file_name(array, words, tmp_path):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(BadScores, match=words):
+        model(scores=tmp_path).predict(view("a"))
+
+
+def test_logits_and_class_maps_are_held_against_the_classes(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((20, 4, 6), np.float32))
+    with pytest.raises(BadScores, match=r"is \[20, 4, 6\], wanted \[19, h, w\]"):
+        model(logits=tmp_path).predict(view("a"))
+    for array, words in (
+        (np.full((4, 6), 19, np.int64), r"holds the class 19, wanted 0 to 18"),
+        (np.zeros((4, 6), np.float32), r"is float32 \[4, 6\], wanted whole numbers"),
+    ):
+        np.save(tmp_path / "a.npy", array)
+        with pytest.raises(BadScores, match=words):
+            model(labels=tmp_path).predict(view("a"))
+
+
+def test_a_smaller_class_map_is_brought_to_size_by_the_nearest_pixel(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(6, dtype=np.int32).reshape(2, 3))
+    labels = model(labels=tmp_path).predict(view("a")).labels
+    assert (
+        labels.dtype == torch.uint8 and labels.tolist() == np.arange(6).reshape(2, 3).repeat(2, 0).repeat(2, 1).tolist()
+    )
+
+
+def test_one_map_is_read_and_not_the_archive(tmp_path):
+    """A damaged neighbour does no harm."""
+    np.savez(tmp_path / "all.npz", a=np.ones((4, 6), np.float32), b=np.ones((4, 6), np.float32))
+    content = bytearray((tmp_path / "all.npz").read_bytes())
+    at = content.rindex(np.float32(1).tobytes())
+    content[at] ^= 255  # in the array b
+    (tmp_path / "all.npz").write_bytes(content)
+    made = model(scores=tmp_path / "all.npz")
+    assert made.predict(view("a")).raw["score"].eq(1).all()
+    with pytest.raises(BadScores, match=r"all\.npz:b cannot be read"):
+        made.predict(view("b"))
+
+
+def test_a_link_out_of_an_hdf5_file_is_not_followed(tmp_path):
+    with h5py.File(tmp_path / "else.h5", "w") as file:
+        file["value"] = np.zeros((4, 6))
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["a"] = h5py.ExternalLink("else.h5", "value")
+    with pytest.raises(BadScores, match=r"has no dataset 'a' of its own"):
+        model(scores=tmp_path / "all.h5").predict(view("a"))
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, r"nothing is named; wanted logits, scores or labels"),
+        ({"scores": "x", "inference": {"flip": True}}, r"belong to whole images: leave inference away"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused_in_words(params, words):
+    with pytest.raises(UserError, match=words):
+        registry.build("model", "precomputed", params, where="x")
+
+
+def test_places_that_hold_nothing_are_refused_by_check(tmp_path):
+    with pytest.raises(MissingData, match=r"nowhere does not exist; wanted a folder with a file per image"):
+        model(scores=tmp_path / "nowhere")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(MissingData, match=r"holds no scores; wanted files ending in \.npy"):
+        model(scores=tmp_path)
+    with pytest.raises(BadScores, match=r"notes\.txt is no folder"):
+        model(scores=tmp_path / "notes.txt")
+    np.savez(tmp_path / "a.npz", np.zeros(1))
+    np.save(tmp_path / "a.npy", np.zeros(1))
+    with pytest.raises(BadScores, match=r"a\.npy and .*a\.npz are both the entry of a; keep one"):
+        model(scores=tmp_path)
+
+
+def test_the_digest_follows_the_content_and_a_file_is_read_once(tmp_path, monkeypatch):
+    old = time.time() - 100
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((4, 6)))
+        os.utime(tmp_path / f"{name}.npy", (old, old))
+    read = []
+    digest = files.digest
+    monkeypatch.setattr(files, "digest", lambda path: read.append(path.name) or digest(path))
+    first = model(scores=tmp_path).digest()
+    assert read.count("a.npy") == read.count("b.npy") == 1
+    assert model(scores=tmp_path).digest() == first
+    assert read.count("a.npy") == 1
+    np.save(tmp_path / "a.npy", np.ones((4, 6)))
+    assert model(scores=tmp_path).digest() != first
+    assert read.count("a.npy") == 2 and read.count("b.npy") == 1
+    assert model(scores=tmp_path).digest() != first
+    assert read.count("a.npy") == 3, "a file that changed this very moment may change again unseen"
+    (tmp_path / "b.npy").rename(tmp_path / "c.npy")
+    assert model(scores=tmp_path).digest() != first
+
+
+def test_there_is_no_network_and_it_says_so(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 6)))
+    with pytest.raises(UserError, match=r"there is no network to train"):
+        model(scores=tmp_path).module()
