@@ -79,6 +79,7 @@ class Run:
     path: Path
     plan: Plan
     results: tuple[Result, ...]  # in the order of the plan; those that are there
+    _drawn: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def missing(self) -> int:
@@ -90,11 +91,13 @@ class Run:
         return [str(sample) for sample in self.arrays(result).get("ids", [])]
 
     def replicates(self, result: Result) -> dict[str, NDArray[np.float64]]:
-        """The bootstrap's values by metric."""
-        prefix = "replicates."
-        return {
-            name.removeprefix(prefix): values for name, values in self.arrays(result).items() if name.startswith(prefix)
-        }
+        """The bootstrap's values by metric; read once, and without the counts beside them."""
+        if result.key not in self._drawn:
+            prefix = "replicates."
+            with load_arrays(counts_path(self.path, result.key)) as arrays:
+                mine = [name for name in arrays.files if name.startswith(prefix)]
+                self._drawn[result.key] = {name.removeprefix(prefix): arrays[name] for name in mine}
+        return self._drawn[result.key]
 
     def arrays(self, result: Result) -> dict[str, NDArray[Any]]:
         """Everything in the counts file of a cell."""

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.api import Undefined, Value
 from bench.store import Result, Run
+
+UNFINISHED = "{} of {} cells are finished and complete"  # a reason that says no more than the counts
+FIELDS = ("value", "lo", "hi", "cells", "of", "reason")  # of a mean, in summaries.json
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mean:
+    """The unweighted mean of one metric over cells, or why it has no value."""
+
+    value: float | None
+    err: float  # certified half-width: the mean of those of the cells
+    lo: float | None  # 2.5 and 97.5 percentiles of ``draws``
+    hi: float | None
+    cells: int  # how many can be used
+    of: int  # how many are needed
+    reason: str | None  # why there is no value
+    # [R]: the mean in each resample; None where a cell has no replicates, or another number of them
+    draws: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        return self.value is not None
 
 
 def compute(run: Run) -> list[dict[str, Any]]:
@@ -36,7 +60,8 @@ def _rule(run: Run, rule: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "method": method,
                 "metric": metric,
             }
-            entries.append(base | _mean(run, group, metric, _asked(run, group[0], rule)))
+            found = mean(run, group, metric, _asked(run, group[0], rule))
+            entries.append(base | {name: getattr(found, name) for name in FIELDS})
     return entries
 
 
@@ -55,26 +80,27 @@ def _asked(run: Run, like: Result, rule: Mapping[str, Any]) -> int:
     )
 
 
-def _mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> dict[str, Any]:
-    figures = [result.metrics[metric] for result in group]
+def mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> Mean:
+    """The mean over the cells of ``group``; without a value unless all that were asked for are full and defined."""
+    figures = [result.metrics.get(metric, Undefined("a result holds no such figure")) for result in group]
     known = [figure for figure in figures if isinstance(figure, Value)]
     usable = [
         result
         for result, figure in zip(group, figures, strict=True)
         if isinstance(figure, Value) and not result.partial
     ]
-    counts = {"cells": len(usable), "of": asked}
-    empty = {"value": None, "lo": None, "hi": None}
-    if len(usable) < asked:
+    if len(usable) < max(asked, 1):
         undefined = next((figure.reason for figure in figures if isinstance(figure, Undefined)), None)
-        return empty | counts | {"reason": undefined or f"{len(usable)} of {asked} cells are finished and complete"}
+        reason = undefined or UNFINISHED.format(len(usable), asked)
+        return Mean(None, 0.0, None, None, len(usable), asked, reason)
     value = float(np.mean([figure.value for figure in known]))
+    err = float(np.mean([figure.err for figure in known]))
     spread = [run.replicates(result).get(metric) for result in usable]
-    lo = hi = None
+    draws = lo = hi = None
     if all(one is not None for one in spread) and len({len(one) for one in spread if one is not None}) == 1:
         # Weights are a function of the seed and the ids: the same images are resampled together, different ones apart.
-        mean = np.mean([one for one in spread if one is not None], axis=0)
+        draws = np.mean([one for one in spread if one is not None], axis=0)
         lo, hi = (
-            (float(end) for end in np.nanpercentile(mean, [2.5, 97.5])) if np.isfinite(mean).any() else (None, None)
+            (float(end) for end in np.nanpercentile(draws, [2.5, 97.5])) if np.isfinite(draws).any() else (None, None)
         )
-    return {"value": value, "lo": lo, "hi": hi} | counts | {"reason": None}
+    return Mean(value, err, lo, hi, len(usable), asked, None, draws)

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -22,21 +22,28 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.api import Metric, Undefined, Value
-from bench.reports import leaderboard
+from bench.reports import grids, leaderboard
+from bench.reports.grids import CLEAN, GRID, Grid, Place, View
 from bench.reports.leaderboard import Line, SummaryTable, Table
 from bench.store import Result, Run
 
 LISTED = 200  # missing cells that are named; the page has to stay small
+SHADES = 8  # of the cells of a grid, beside none; grid.css has a class for each
 
 Fields = list[tuple[str, str]]
 
 
 def render(run: Run, summaries: Sequence[Mapping[str, Any]]) -> str:
     """Write the whole page. Links to results are relative to the run directory."""
-    tables = leaderboard.tables(run)
-    protocols = _protocols(tables)
+    found = grids.grids(run)
+    tables = leaderboard.tables(run, grids.apart(run, found))
+    protocols = _protocols([*tables, *found])
     shared = _shared(run.results)
-    style, script = _template("style.css"), _template("page.js")
+    style, script = _template("style.css") + (_template("grid.css") if found else ""), _template("page.js")
+    left, parts = grids.remaining(run, found, summaries)
+    inside = [result for grid in found for result in grid.results]
+    gridded = {result.key for result in inside}
+    cells = [_cell(result, shared) for result in run.results]
     environment = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,
@@ -46,7 +53,7 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]]) -> str:
     )
     environment.filters |= {"figure": _minus, "count": _count, "breakable": _breakable, "percent": leaderboard.percent}
     environment.globals |= {"certified": leaderboard.certified, "interval": leaderboard.interval}
-    environment.globals |= {"number": leaderboard.number}
+    environment.globals |= {"number": leaderboard.number, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
     environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)
     return (
         environment.get_template("page.html")
@@ -54,14 +61,20 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]]) -> str:
             plan=run.plan,
             results=run.results,
             sheets=[_sheet(f"t{index}", table, protocols) for index, table in enumerate(tables, 1)],
-            summaries=[_SummarySheet(table, protocols) for table in leaderboard.summary_tables(run, summaries)],
+            grids=[GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(found, 1)],
+            gridded=[
+                replace(_sheet(f"c{index}", table, protocols), axis=None)  # no plots: the page has to stay small
+                for index, table in enumerate(leaderboard.tables(run, inside), 1)
+            ],
+            summaries=[_SummarySheet(table, protocols) for table in leaderboard.summary_tables(run, left, parts)],
             protocols=list(protocols.values()),
             methods=_sources(run.results),
             cost=_cost(run.results),
             fitted=_fitted(run.results),
             facts=_facts(run, shared),
             shared=sorted(shared.items()),
-            cells=[_cell(result, shared) for result in run.results],
+            cells=[cell for cell in cells if cell.result.key not in gridded],
+            gridded_cells=[cell for cell in cells if cell.result.key in gridded],
             missing=_missing(run),
             missing_count=run.missing,
             style=Markup(style),  # noqa: S704 - a file of this package
@@ -143,13 +156,58 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class _SummarySheet:
-    table: SummaryTable
+class GridSheet:
+    """A grid with its place on the page."""
+
+    id: str
+    grid: Grid
     protocols: Mapping[tuple[str, str], Defining]
 
     @property
-    def scored(self) -> bool:
-        return any(line.method is not None for line in self.table.lines)
+    def columns(self) -> list[Defined]:
+        """The metrics that have a mean, and where the page defines them."""
+        metrics = self.protocols[self.grid.protocol, self.grid.version].metrics
+        return [defined for defined in metrics if defined.name in self.grid.directed]
+
+    @property
+    def view(self) -> View:
+        return self.grid.view(self.grid.leading)
+
+    @property
+    def others(self) -> list[View]:
+        return [self.grid.view(name) for name in list(self.grid.directed)[1:]]
+
+    @property
+    def over(self) -> list[Place]:
+        """What the last row of a table by corruption and severity holds."""
+        return [*(Place("severity", severity) for severity in self.grid.severities), GRID]
+
+    @property
+    def means(self) -> list[tuple[grids.Line, list[grids.Line]]]:
+        """Each row for the leading metric, and for all metrics."""
+        views = [self.view, *self.others]
+        by_row = [{line.row: line for line in view.lines} for view in views]
+        return [(line, [lines[line.row] for lines in by_row]) for line in self.view.lines]
+
+    @property
+    def leads(self) -> Iterator[tuple[bool, list[grids.Line], bool, str]]:
+        """As those of a sheet, by the mean over the grid."""
+        for outliers in (False, True):
+            ranked = [line for line in self.view.lines if line.row.outliers == outliers and line.rank is not None]
+            first = [line for line in ranked if line.rank == 1]
+            if first:
+                clear = GRID in first[0].best
+                yield outliers, first, clear, ("clear" if clear else "not clear") if len(ranked) > 1 else "no rival"
+
+    def shade(self, value: float) -> int:
+        """From 0 for the best of all cells to SHADES for the worst."""
+        return round(SHADES * self.view.standing(value))
+
+
+@dataclass(frozen=True)
+class _SummarySheet:
+    table: SummaryTable
+    protocols: Mapping[tuple[str, str], Defining]
 
     @property
     def columns(self) -> list[Defined]:
@@ -194,7 +252,7 @@ def _count(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def _protocols(tables: Sequence[Table]) -> dict[tuple[str, str], Defining]:
+def _protocols(tables: Sequence[Table | Grid]) -> dict[tuple[str, str], Defining]:
     found: dict[tuple[str, str], Defining] = {}
     for table in tables:
         if (table.protocol, table.version) not in found:

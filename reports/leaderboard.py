@@ -136,6 +136,7 @@ class SummaryLine:
     method: str | None
     outliers: bool
     summaries: tuple[Summary | None, ...]  # in the order of the table's metrics
+    part: str = ""  # what the mean is over, in a table of several
 
     @property
     def cells(self) -> str:
@@ -150,7 +151,10 @@ class SummaryLine:
 
 @dataclass(frozen=True, slots=True)
 class SummaryTable:
-    """What one summary says of one protocol; sorted by its first metric, the incomplete rows last, and never ranked."""
+    """What one summary says of one protocol; sorted by its first metric, the incomplete rows last, and never ranked.
+
+    Summaries of corrupted data sets that differ in one word, such as the family, share a table: a part for each.
+    """
 
     name: str
     protocol: str
@@ -158,6 +162,16 @@ class SummaryTable:
     lines: tuple[SummaryLine, ...]
     notes: tuple[str, ...]  # why figures are undefined
     own: tuple[Metric, ...]  # those that no protocol of the run defines
+
+    @property
+    def parted(self) -> bool:
+        """Whether its rows are of several summaries."""
+        return any(line.part for line in self.lines)
+
+    @property
+    def scored(self) -> bool:
+        """Whether rows have a method."""
+        return any(line.method is not None for line in self.lines)
 
     def note(self, summary: Summary | None) -> int | None:
         """Find the number of a figure's footnote, from 1."""
@@ -192,22 +206,28 @@ def certified(err: float, metric: Metric) -> str:
     return f"\N{PLUS-MINUS SIGN} {np.ceil(scaled / step - 1e-9) * step:.1g}"
 
 
-def tables(run: Run) -> list[Table]:
-    """One table per protocol and data set, in the order of the plan."""
+def tables(run: Run, results: Sequence[Result] | None = None) -> list[Table]:
+    """One table per protocol and data set, in the order of the plan; of all results or of those given."""
     shared: dict[str, list[Result]] = {}
-    for result in run.results:
+    for result in run.results if results is None else results:
         version = result.about.get("protocol", {}).get("version")
         what = json.dumps([result.cell["protocol"], result.cell["dataset"], version], sort_keys=True)
         shared.setdefault(what, []).append(result)
-    return [_table(run, results) for results in shared.values()]
+    return [_table(run, members) for members in shared.values()]
 
 
-def summary_tables(run: Run, summaries: Sequence[Mapping[str, Any]]) -> list[SummaryTable]:
-    """One table per summary and protocol, in the order given."""
-    shared: dict[tuple[str, str], list[Summary]] = {}
+def summary_tables(
+    run: Run, summaries: Sequence[Mapping[str, Any]], parts: Mapping[tuple[str, str], tuple[str, str]] | None = None
+) -> list[SummaryTable]:
+    """One table per summary and protocol, in the order given.
+
+    ``parts`` says which summaries share a table: for a name and a protocol the name of the table and that of the part.
+    """
+    shared: dict[tuple[str, str], dict[str, list[Summary]]] = {}
     for entry in summaries:
         summary = _summary(entry)
-        shared.setdefault((summary.name, summary.protocol), []).append(summary)
+        name, part = (parts or {}).get((summary.name, summary.protocol), (summary.name, ""))
+        shared.setdefault((name, summary.protocol), {}).setdefault(part, []).append(summary)
     return [_summary_table(run, name, protocol, found) for (name, protocol), found in shared.items()]
 
 
@@ -261,7 +281,7 @@ def _ranks(results: Sequence[Result], ranking: tuple[str, Metric] | None) -> dic
     """By key, from 1; equal values share a rank and the next one is skipped."""
     if ranking is None or ranking[1].better == "neither":
         return {}
-    values = {key: _gain(value.value, ranking[1]) for key, value in _defined(results, ranking[0]).items()}
+    values = {key: gain(value.value, ranking[1]) for key, value in _defined(results, ranking[0]).items()}
     return {key: 1 + sum(other > value for other in values.values()) for key, value in values.items()}
 
 
@@ -271,7 +291,8 @@ def _defined(results: Sequence[Result], metric: str) -> dict[str, Value]:
     return {key: value for key, value in found.items() if isinstance(value, Value)}
 
 
-def _gain(value: float, metric: Metric) -> float:
+def gain(value: float, metric: Metric) -> float:
+    """The figure with the sign that makes more of it better."""
     return -value if metric.better == "lower" else value
 
 
@@ -286,24 +307,24 @@ def _best(
         values = _defined(results, name)
         if metric.better == "neither" or len(values) < 2:
             continue
-        top = max(values, key=lambda key: _gain(values[key].value, metric))
+        top = max(values, key=lambda key: gain(values[key].value, metric))
         pairs = [(by_key[top], by_key[key]) for key in values if key != top]
-        if not all(_paired(one, other, name) for one, other in pairs):
+        if not all(paired(one, other, name) for one, other in pairs):
             remarks[UNPAIRED] = None
             continue
         for key in values.keys() - replicates.keys():
             replicates[key] = run.replicates(by_key[key])
-        leads = [_leads(values, replicates, top, other.key, name, metric) for _, other in pairs]
-        if None in leads:
+        clear = [_leads(values, replicates, top, other.key, name, metric) for _, other in pairs]
+        if None in clear:
             remarks[UNPAIRED] = None
-        elif all(leads):
+        elif all(clear):
             best.add((top, name))
         else:
             remarks[CLOSE] = None
     return best
 
 
-def _paired(one: Result, other: Result, metric: str) -> bool:
+def paired(one: Result, other: Result, metric: str) -> bool:
     """Whether the n-th replicate of both is the same draw of the same images."""
     values = (one.metrics[metric], other.metrics[metric])
     drawn = all(isinstance(value, Value) and value.lo is not None for value in values)
@@ -317,11 +338,14 @@ def _leads(
     a, b = replicates[one].get(name), replicates[other].get(name)
     if a is None or b is None or a.shape != b.shape:
         return None
+    return leads(a, b, metric, values[one].err + values[other].err)
+
+
+def leads(a: NDArray[np.float64], b: NDArray[np.float64], metric: Metric, err: float) -> bool | None:
+    """Whether the replicates ``a`` are better than ``b`` by more than ``err``; None if no resample has both."""
     lead = a - b if metric.better == "higher" else b - a
     lead = lead[np.isfinite(lead)]  # a resample without a single positive has no figure
-    if not lead.size:
-        return None
-    return bool(np.percentile(lead, 2.5) > values[one].err + values[other].err)
+    return bool(np.percentile(lead, 2.5) > err) if lead.size else None
 
 
 def _absences(results: Sequence[Result]) -> Iterable[Absence]:
@@ -349,7 +373,7 @@ def _summary(entry: Mapping[str, Any]) -> Summary:
         raise MissingData(f"summaries.json: {entry!r} is not a summary of this program: {error}") from None
 
 
-def _summary_table(run: Run, name: str, protocol: str, summaries: Sequence[Summary]) -> SummaryTable:
+def _summary_table(run: Run, name: str, protocol: str, parts: Mapping[str, Sequence[Summary]]) -> SummaryTable:
     known: dict[str, Metric] = {}
     outliers = set()
     for result in run.results:
@@ -357,20 +381,23 @@ def _summary_table(run: Run, name: str, protocol: str, summaries: Sequence[Summa
             known |= result.definitions
         if uses_outliers(result):
             outliers.add(result.labels.get("method"))
+    summaries = [summary for members in parts.values() for summary in members]
     asked = {summary.metric for summary in summaries}
     metrics = {metric: known[metric] for metric in known if metric in asked}
     for summary in summaries:
         metrics.setdefault(summary.metric, summary.defined)
     own = tuple(metrics[metric] for metric in metrics if metric not in known)
-    rows: dict[tuple[str, str | None], dict[str, Summary]] = {}
-    for summary in summaries:
-        rows.setdefault((summary.model, summary.method), {})[summary.metric] = summary
-    lines = [
-        SummaryLine(model, method, method in outliers, tuple(found.get(metric) for metric in metrics))
-        for (model, method), found in rows.items()
-    ]
-    ranking = next(iter(metrics.values()))
-    lines.sort(key=lambda line: _worth(line, ranking))
+    lines: list[SummaryLine] = []
+    for part, members in parts.items():
+        rows: dict[tuple[str, str | None], dict[str, Summary]] = {}
+        for summary in members:
+            rows.setdefault((summary.model, summary.method), {})[summary.metric] = summary
+        made = [
+            SummaryLine(model, method, method in outliers, tuple(found.get(metric) for metric in metrics), part)
+            for (model, method), found in rows.items()
+        ]
+        ranking = next(iter(metrics.values()))
+        lines += sorted(made, key=lambda line: _worth(line, ranking))
     reasons = dict.fromkeys(reason for line in lines for reason in map(_reason, line.summaries) if reason is not None)
     return SummaryTable(name, protocol, metrics, tuple(lines), tuple(reasons), own)
 
@@ -379,7 +406,7 @@ def _worth(line: SummaryLine, ranking: Metric) -> tuple[bool, float]:
     first = line.summaries[0]
     if first is None or first.value is None:
         return True, np.inf
-    return not line.complete, 0.0 if ranking.better == "neither" else -_gain(first.value, ranking)
+    return not line.complete, 0.0 if ranking.better == "neither" else -gain(first.value, ranking)
 
 
 def _reason(summary: Summary | None) -> str | None:

@@ -13,18 +13,26 @@ from rich.table import Table as Grid
 from rich.text import Text
 from tabulate import tabulate
 
-from bench.api import Undefined
-from bench.reports import leaderboard
+from bench.api import Undefined, Value
+from bench.reports import grids, leaderboard
+from bench.reports.grids import GRID, Place, View
 from bench.reports.leaderboard import Figure, Line, Table
 from bench.store import Run
+from bench.summary import Mean
 
 
 def render(run: Run, width: int | None = None) -> str:
-    """One table per protocol and data set; figures of rates in percent, intervals where there is room."""
+    """One table per protocol and data set; figures of rates in percent, intervals where there is room.
+
+    A grid of corruptions is an overview, a table by corruption and that of the first method by severity.
+    """
     columns = width or shutil.get_terminal_size((120, 40)).columns
     console = Console(file=io.StringIO(), width=columns, force_terminal=False, highlight=False)
-    for table in leaderboard.tables(run):
+    found = grids.grids(run)
+    for table in leaderboard.tables(run, grids.apart(run, found)):
         _print(console, table)
+    for grid in found:
+        _corrupted(console, grid)
     if run.missing:
         console.print(f"{len(run.results)} of {len(run.plan.keys)} cells are finished; the same 'bench run' goes on.")
     if run.plan.note:
@@ -89,6 +97,103 @@ def _figure(figure: Figure, *, intervals: bool) -> Text:
     if intervals and (between := leaderboard.interval(value.lo, value.hi, metric)):
         text.append(f"\n{between}", style="dim")
     return text
+
+
+def _corrupted(console: Console, grid: grids.Grid) -> None:
+    console.print(Text(f"{grid.title} on {grid.name}" + (f", {grid.model}" if grid.model else "")))
+    console.print(Text(grid.size))
+    if grid.rows:
+        _views(console, grid)
+    for absence in grid.absences:
+        console.print(Text(f"n/a: {absence.reason}" + (f" ({', '.join(absence.pairs)})" if grid.rows else "")))
+    console.print(
+        Text("the tables of its data sets one by one: bench report RUN; every figure: bench show --format json")
+    )
+    console.print()
+
+
+def _views(console: Console, grid: grids.Grid) -> None:
+    view = grid.view(grid.leading)
+    kind = "method" if grid.scored else "model"
+    named = [_row(line, view) for line in view.lines]
+    console.print(Text(f"\n{view.metric.title}, means over the cells"))
+    ranks = [("#", ["" if line.rank is None else str(line.rank) for line in view.lines])] if view.ranked else []
+    means = [(_short(place), [_mean(line, place, view) for line in view.lines]) for place in (GRID, *grid.places[:-1])]
+    if any(line.means[GRID].lo is not None for line in view.lines):
+        means.insert(1, ("95 %", [_between(line.means[GRID], view) for line in view.lines]))
+    _columns(console, [*ranks, (kind, named)], means)
+    for reason in view.incomplete:
+        console.print(Text(f"no mean: {reason}"))
+    rows = [("corruption", list(grid.corruptions))]
+    if len(view.lines) > 1 and len(grid.corruptions) > 1:
+        console.print(Text(f"\n{view.metric.title}, means over the severities"))
+        over = [Place("corruption", name) for name in grid.corruptions]
+        _columns(
+            console, rows, [(_row(line, view), [_mean(line, place, view) for place in over]) for line in view.lines]
+        )
+    if view.lines:
+        line = view.lines[0]
+        console.print(Text(f"\n{view.metric.title} of {line.row.name} by severity"))
+        cells = [
+            (str(each), [_cell(line, (name, each), view) for name in grid.corruptions]) for each in grid.severities
+        ]
+        _columns(console, rows, cells)
+        if line.marks:
+            console.print(Text("; ".join(f"{mark} {said}" for mark, said in line.marks.items())))
+    if len(grid.directed) > 1:
+        console.print(Text("\nmeans over the grid, every metric"))
+        metrics = []
+        for name, metric in grid.directed.items():
+            other = grid.view(name)
+            by_row = {line.row: line for line in other.lines}
+            metrics.append((metric.title, [_mean(by_row[line.row], GRID, other) for line in view.lines]))
+        _columns(console, [(kind, named)], metrics)
+
+
+def _columns(
+    console: Console, names: Sequence[tuple[str, Sequence[str]]], figures: Sequence[tuple[str, Sequence[Text]]]
+) -> None:
+    """As few grids side after side as the width takes, each with the names; a column that is too wide stands alone."""
+    endless = Console(width=10_000)
+    left = list(figures)
+    while left:
+        for taken in range(len(left), 0, -1):
+            grid = Grid(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+            for title, _ in names:
+                grid.add_column(title, justify="right" if title == "#" else "left", overflow="fold")
+            for title, _ in left[:taken]:
+                grid.add_column(Text(title), justify="right", overflow="fold")
+            for row in range(len(names[0][1])):
+                grid.add_row(*(Text(cells[row]) for _, cells in names), *(cells[row] for _, cells in left[:taken]))
+            if endless.measure(grid).maximum <= console.width:
+                break
+        console.print(grid)
+        left = left[taken:]
+
+
+def _row(line: grids.Line, view: View) -> str:
+    mixed = len({other.row.outliers for other in view.lines}) > 1
+    return line.row.name + (" (saw anomalies)" if line.row.outliers and mixed else "")
+
+
+def _mean(line: grids.Line, place: Place, view: View) -> Text:
+    mean = line.means[place]
+    if mean.value is None:
+        return Text(f"{mean.cells}/{mean.of}", style="dim")
+    return Text(leaderboard.number(mean.value, view.metric), style="bold" if place in line.best else "")
+
+
+def _short(place: Place) -> str:
+    return f"sev {place.of}" if place.kind == "severity" else place.title
+
+
+def _between(mean: Mean, view: View) -> Text:
+    return Text(leaderboard.interval(mean.lo, mean.hi, view.metric), style="dim")
+
+
+def _cell(line: grids.Line, spot: grids.Spot, view: View) -> Text:
+    figure, mark = line.figure(spot), line.mark(spot)
+    return Text(leaderboard.number(figure.value, view.metric) + mark if isinstance(figure, Value) else mark)
 
 
 def slices(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:

@@ -18,7 +18,8 @@ ABOVE = {  # module: what it may import of ours
     "bench.corruption_cache": {"bench.files"},
     "bench.corrupted": LEAVES | {"bench.corruption_cache", "bench.corruptions"},
     "bench.metrics": LEAVES | {"bench.compiled"},
-    "bench.methods": {"bench.api", "bench.errors", "bench.scoring"},
+    "bench.flow": READERS | {"bench.scoring", "bench.weights"},
+    "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.scoring"},
     "bench.datasets": READERS,
     "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
     "bench.fit": READERS | {"bench.registry", "bench.models", "bench.datasets"},
@@ -68,7 +69,7 @@ ABOVE = {  # module: what it may import of ours
     "bench.executors": {"bench.errors", "bench.loading", "bench.shards"},
     "bench.progress": set(),
     "bench.scaffold": READERS | {"bench.registry"},
-    "bench.reports": LEAVES | {"bench.store"},
+    "bench.reports": LEAVES | {"bench.corruptions", "bench.store", "bench.summary"},
     "bench.submissions": READERS | {"bench.store"},
     "bench.suites": set(),
 }

@@ -35,7 +35,7 @@ function compare(a, b, text, sign) {
 
 function reveal() {
   const target = document.getElementById(location.hash.slice(1));
-  if (target instanceof HTMLDetailsElement) target.open = true;
+  for (let each = target; each; each = each.parentElement) if (each instanceof HTMLDetailsElement) each.open = true;
 }
 addEventListener("hashchange", reveal);
 reveal();
