@@ -1,6 +1,8 @@
 """mmsegmentation: the same logits as its own inference, checkpoints loaded strictly, and refusals in one line."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage, Unkno
 pytest.importorskip("mmseg", reason="the extra mmseg is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of mmsegmentation's own
 
+ROOT = Path(__file__).parents[1]
 MIT = "dict(type='MixVisionTransformer', embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 2, 5, 8])"
 RESNET = "dict(type='ResNetV1c', depth=18, base_channels=4, stem_channels=8, norm_cfg=dict(type='SyncBN'))"
 LOSS = "dict(type='CrossEntropyLoss')"
@@ -471,3 +474,30 @@ def test_the_digest_is_that_of_what_is_computed_not_of_where_it_lies(tiny, tmp_p
     assert make(config=moved, checkpoint=checkpoint).digest() != first
     save(network, tmp_path / "w.pth", meta={})
     assert make(config=config, checkpoint=tmp_path / "w.pth").digest() != first
+
+
+SUITE = """
+protocols: [anomaly, miou]
+models:
+  - mmseg: {config: tiny.py, checkpoint: tiny.pth, label: tiny}
+datasets:
+  - toytown: {split: anomaly, images: 4, height: 64, width: 128}
+methods: [msp, entropy]
+bootstrap: 20
+"""
+
+
+def test_a_suite_runs_without_a_word_of_mmsegmentation(tiny, tmp_path):
+    """In a process of its own: what is printed is printed when a module is imported for the first time."""
+    (tmp_path / "tiny.py").write_text(tiny[0].read_text())
+    save(tiny[1], tmp_path / "tiny.pth")
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    argv = [sys.executable, "-m", "bench", "run", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run")]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*argv, "--workers", "0"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = (done.stdout + done.stderr).lower()
+    assert [word for word in ("onedl", "mmcv", "mmengine", "warn") if word in said] == []
+    assert len(list((tmp_path / "run" / "cells").glob("*.json"))) == 3

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bench import inference, registry
-from bench.api import Sample
+from bench.api import CITYSCAPES, Sample
+from bench.cli import main
 from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 
 transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
@@ -65,7 +66,7 @@ def upernet():
     return transformers.UperNetForSemanticSegmentation(config)
 
 
-def mask2former():
+def mask2former(names=None):
     config = transformers.Mask2FormerConfig(
         backbone_config=swin(),
         feature_size=32,
@@ -77,7 +78,7 @@ def mask2former():
         num_attention_heads=2,
         dim_feedforward=32,
         num_queries=6,
-        id2label=labels(),
+        id2label=names or labels(),
     )
     return transformers.Mask2FormerForUniversalSegmentation(config)
 
@@ -159,9 +160,12 @@ def views(model, pixels):
 
 def prepared(pixels):
     """float32 [1, 3, h, w] as transformers' own processor makes it, at the size of the image."""
-    from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
+    try:
+        from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil as Processor
+    except ImportError:  # an older release, whose one processor needs no torchvision
+        from transformers import SegformerImageProcessor as Processor
 
-    processor = SegformerImageProcessorPil(**PREPARATION | {"do_resize": False})
+    processor = Processor(**PREPARATION | {"do_resize": False})
     return torch.as_tensor(np.stack(processor(images=pixels)["pixel_values"]))
 
 
@@ -272,6 +276,30 @@ def test_classes_are_those_of_the_config_unless_named(folder):
     edit(folder / "config.json", id2label={"0": "road", "2": "sky"})
     with pytest.raises(BadSuite, match=r"does not name its classes 0, 1, \.\.\. in id2label; name them: classes"):
         make(folder).check()
+
+
+SUITE = """
+protocols: [anomaly, misclassification]
+models:
+  - transformers: {folder: net, label: masks, inference: {window: [64, 64], stride: [32, 32]}}
+datasets:
+  - toytown: {split: anomaly, images: 4, height: 64, width: 128}
+methods: [rba, msp]
+bootstrap: 20
+"""
+
+
+def test_a_mask_classifier_runs_in_a_suite_and_methods_of_logits_are_not_applicable(tmp_path, capsys):
+    torch.manual_seed(5)
+    save(mask2former(dict(enumerate(CITYSCAPES))), tmp_path / "net")
+    (tmp_path / "masks.yaml").write_text(SUITE)
+    assert main(["run", str(tmp_path / "masks.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
+    capsys.readouterr()
+    assert main(["show", str(tmp_path / "run"), "--format", "json"]) == 0
+    records = json.loads(capsys.readouterr().out)["records"]
+    values = {(one["method"], one["protocol"]): one["value"] for one in records if one["metric"] == "auroc"}
+    assert 0 < values["rba", "anomaly"] < 1 and 0 < values["rba", "misclassification"] < 1
+    assert values.get(("msp", "anomaly")) is None
 
 
 def test_a_folder_or_a_name_on_the_hub_and_not_both(folder):
