@@ -76,7 +76,7 @@ class Precomputed(SegModel):
     def load(self, device: str) -> None:
         found = {kind: stored.listed(place, inner=INNER[kind]) for kind, place in self._places.items()}
         # The fields are frozen because they name the model; what was found for it is not one of them.
-        object.__setattr__(self, "_entries", found)
+        object.__setattr__(self, "_found", found)
         object.__setattr__(self, "_device", device)
 
     def prepare(self, samples: Sequence[Sample]) -> None:
@@ -92,13 +92,14 @@ class Precomputed(SegModel):
     def predict(self, view: View) -> Prediction:
         entries = {kind: found[view.sample] for kind, found in self._entries.items()}
         largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
+        device: str = self.__dict__["_device"]
         outputs, labels = {}, None
         if "logits" in entries:
-            outputs["logits"] = stored.volume(entries["logits"], len(self.classes), largest).to(self._device)
+            outputs["logits"] = stored.volume(entries["logits"], len(self.classes), largest).to(device)
         if "scores" in entries:
-            outputs["score"] = stored.volume(entries["scores"], None, largest).to(self._device)
+            outputs["score"] = stored.volume(entries["scores"], None, largest).to(device)
         if "labels" in entries:
-            labels = stored.class_map(entries["labels"], len(self.classes), view.image_size).to(self._device)
+            labels = stored.class_map(entries["labels"], len(self.classes), view.image_size).to(device)
         return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
 
     def module(self) -> nn.Module:
@@ -111,12 +112,8 @@ class Precomputed(SegModel):
 
     @property
     def _entries(self) -> Mapping[str, Mapping[str, stored.Entry]]:
-        found: Mapping[str, Mapping[str, stored.Entry]] = self.__dict__["_entries"]
+        found: Mapping[str, Mapping[str, stored.Entry]] = self.__dict__["_found"]
         return found
-
-    @property
-    def _device(self) -> str:
-        return str(self.__dict__["_device"])
 
 
 def _digest(place: Path, paths: Sequence[Path]) -> str:
