@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NewType, TypeVar
 
 import numpy as np
@@ -399,6 +400,19 @@ class Method(PlugIn, ABC):
         """The classes of the networks that it holds constants for; None if it is for every network."""
         return None
 
+    def digest(self) -> str:
+        """What its numbers depend on beside its own source file: files that parameters name, a version of other code.
+
+        Called after ``check``.
+        """
+        return ""
+
+    def check(self, model: SegModel) -> None:
+        """Raise a UserError if a file that a parameter names is absent or not for this network, which is not loaded."""
+
+    def meet(self, model: SegModel) -> None:
+        """The same with the network loaded; called once in each process, before its predictions are scored."""
+
     @abstractmethod
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
         """float32 over the whole view, at any resolution; higher is more suspicious.
@@ -424,6 +438,42 @@ class Trainer(PlugIn, ABC):
     @abstractmethod
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
         """One pass over labelled predictions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """What a long training is given, beside its own parameters."""
+
+    model: SegModel  # loaded
+    data: Dataset
+    samples: Callable[[Sequence[int], Sequence[int]], Iterable[Sample]]  # by index, those first; then these are next
+    seed: int
+    device: str  # cpu or cuda
+    folder: Path  # what is written here is there again when a killed training is started once more
+    advance: Callable[[int, str], None]  # images done, and how it goes in a few words
+    log: Callable[[int, Mapping[str, float]], None]  # figures of one iteration, for those who keep curves
+
+
+@dataclass(frozen=True)
+class LongTrainer(Trainer):
+    """A trainer that goes over the data many times: ``bench fit`` calls it, ``bench run`` never does.
+
+    Its parameters stand beside ``data`` in the ``fit`` of a suite.
+    """
+
+    def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
+        raise NotImplementedError
+
+    @abstractmethod
+    def images(self, data: Dataset) -> int:
+        """How many images the network will see, for the time left."""
+
+    @abstractmethod
+    def train(self, method: Method, course: Course) -> State:
+        """The ``state`` that the method's ``score`` wants. The network stays as it is.
+
+        Killed and started again with the same ``folder``, it must end with the same state on a CPU.
+        """
 
 
 @dataclass(frozen=True)

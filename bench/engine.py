@@ -157,7 +157,8 @@ def _job(cell: Cell, checked: preflight.Checked, how: Numerics, options: Options
         "numerics": how.digest(),
     }
     if cell.method:
-        depends["method"] = registry.digest("method", cell.method.name)
+        own = registry.digest("method", cell.method.name)
+        depends["method"] = f"{own} {checked.method_digests.get(cell.method, '')}".strip()
         if cell.method.fit:
             depends["fitted"] = fitting.key_of(_origin(cell, checked, how))
     job = Job(cell, cell.key, protocol, depends, images, images < count)

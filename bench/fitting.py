@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bench import files, inference, registry
-from bench.api import Dataset, Method, Prediction, Quantity, Sample, SegModel, State
+from bench.api import Dataset, LongTrainer, Method, Prediction, Quantity, Sample, SegModel, State
 from bench.errors import BadPlugin, MissingData
 from bench.loading import Loader
 from bench.numerics import Numerics
@@ -34,21 +34,34 @@ class Fitted:
         return {"key": self.key, "origin": self.origin, "scalars": scalars}
 
 
+def is_long(method: Ref) -> bool:
+    """Whether a method is trained by ``bench fit`` alone."""
+    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
+    if cls.fit is not Method.fit or cls.trainer is None:
+        return False
+    return issubclass(registry.plugin("trainer", cls.trainer, where=method.label), LongTrainer)
+
+
 def origin(
     method: Ref, model: Ref, model_digest: str, data_digest: str, seed: int, numerics: Numerics
 ) -> dict[str, Any]:
-    """Everything that decides what a fit gives; its digest is the key."""
+    """Everything that decides what a fit gives; its digest is the key.
+
+    What took hours is wanted on every machine afterwards: the numerics are no part of the key of a long training.
+    """
     assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
     cls: type[Method] = registry.plugin("method", method.name, where=method.label)
     own = cls.fit is not Method.fit
     reads = method.params if cls.fit_reads is None else {name: method.params[name] for name in sorted(cls.fit_reads)}
-    by = {"method": method.name, "params": reads} if own else {"trainer": cls.trainer}
+    by: dict[str, Any] = {"method": method.name, "params": reads} if own else {"trainer": cls.trainer}
+    if is_long(method):
+        by |= {"method": method.name, "params": reads, "training": json.loads(method.training or "{}")}
     code = (
         registry.digest("method", method.name)
         if own
         else registry.plugin("trainer", str(cls.trainer), where=method.label).version
     )
-    return {
+    made_from = {
         "by": by,
         "code": code,
         "model": model.spelled(),
@@ -56,8 +69,8 @@ def origin(
         "data": method.fit.spelled(),
         "data_digest": data_digest,
         "seed": seed,
-        "numerics": numerics.digest(),
     }
+    return made_from if is_long(method) else made_from | {"numerics": numerics.digest()}
 
 
 def key_of(made_from: dict[str, Any]) -> str:

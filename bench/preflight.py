@@ -22,6 +22,7 @@ class Checked:
     datasets: dict[Ref, Dataset] = field(default_factory=dict)
     model_digests: dict[Ref, str] = field(default_factory=dict)
     data_digests: dict[Ref, str] = field(default_factory=dict)
+    method_digests: dict[Ref, str] = field(default_factory=dict)  # beside that of the source file
     refused: dict[str, str] = field(default_factory=dict)  # cell key: why the pair is not applicable
 
 
@@ -98,6 +99,8 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
             f"{cell.method.label} means nothing unfitted; say in the suite on what: "
             f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
         )
+    method.check(model)
+    checked.method_digests[cell.method] = method.digest()
     return None
 
 

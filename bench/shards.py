@@ -155,6 +155,7 @@ class Worker:
         self._loaders: dict[tuple[Spelled, int, bool], Loader] = {}
         self._methods: dict[Ref, Method] = {}
         self._states: dict[str, State] = {}
+        self._met: set[tuple[Ref, Ref, Numerics]] = set()
 
     def model(self, ref: Ref, how: Numerics) -> SegModel:
         """The network, loaded; the one before it is let go first."""
@@ -178,6 +179,12 @@ class Worker:
         if ref not in self._methods:
             self._methods[ref] = ref.build()
         return self._methods[ref]
+
+    def meet(self, ref: Ref, model: Ref, how: Numerics) -> None:
+        """Show the network to a method that is about to score its predictions for the first time."""
+        if (ref, model, how) not in self._met:
+            self.method(ref).meet(self.model(model, how))
+            self._met.add((ref, model, how))
 
     def state(self, fitted: str | None) -> State:
         if fitted is None:
@@ -207,6 +214,8 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
         model = worker.model(task.model, task.numerics)
         loader = worker.loader(task.dataset, task.workers, images=True)
         lanes = [_lane(cell) for cell in task.cells]
+        for method in {cell.method for cell in task.cells if cell.method}:
+            worker.meet(method, task.model, task.numerics)
     read_before = loader.cpu_seconds
     about: dict[str, dict[str, Any]] = {}
     asked: dict[Quantity, None] = {}

@@ -121,6 +121,7 @@ class Ref:
     fit: Ref | None = None  # the data set that a method is fitted on
     only_for: tuple[str, ...] = field(default=(), compare=False)  # protocols of a data set, models of a method
     class_map: str = ""  # JSON of what the classes of a data set are called; empty where they are the network's
+    training: str = ""  # JSON of every parameter of the trainer that fits a method, if it has any
 
     def build(self) -> Any:
         """A fresh instance."""
@@ -155,7 +156,8 @@ class Ref:
     def spelled(self) -> dict[str, Any]:
         """The part of a cell's identity that this is."""
         fit = {"fit": self.fit.spelled()} if self.fit else {}
-        return {"name": self.name, "params": self.params} | fit
+        training = {"training": json.loads(self.training)} if self.training else {}
+        return {"name": self.name, "params": self.params} | fit | training
 
 
 @dataclass(frozen=True)
@@ -450,9 +452,10 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
     instance: PlugIn = registry.build(kind, name, given, where=str(path))
     params = registry.parameters(instance)
     identity = params | {key: Path(params[key]).name for key in registry.file_fields(cls) if params[key] is not None}
-    data = _fit_data(cls, name, fit, path, seed) if fit is not None else None
+    data, training = _fit_data(cls, name, fit, path, seed) if fit is not None else (None, "")
     shown = {key: value for key, value in identity.items() if value != registry.defaults(cls).get(key)}
     inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
+    inner += [f"{key}={_short(value)}" for key, value in _unusual(cls, training).items()]
     if label is not None and not isinstance(label, str):
         raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")
     label = label or (f"{name}[{','.join(inner)}]" if inner else name)
@@ -468,6 +471,7 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
         data,
         only_for,
         names,
+        training,
     )
 
 
@@ -506,12 +510,27 @@ def _only_for(kind: Kind, given: dict[str, Any], name: str, path: Path) -> tuple
     return tuple(map(str, chosen))
 
 
-def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path, seed: int) -> Ref:
+def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path, seed: int) -> tuple[Ref, str]:
+    """The data set of a method's ``fit``, and as JSON the parameters of its trainer, which stand beside it."""
     if not issubclass(cls, Method) or (cls.trainer is None and cls.fit is Method.fit):
         raise BadSuite(f"{path}: {name!r} has nothing to fit")
-    if not isinstance(fit, dict) or set(fit) != {"data"}:
+    own = cls.fit is not Method.fit
+    if not isinstance(fit, dict) or "data" not in fit or (own and len(fit) > 1):
         raise BadSuite(f"{path}: fit of {name!r} is {fit!r}, wanted {{data: a data set}}")
-    return make_ref("dataset", *_single(fit["data"], path), path, seed)
+    data = make_ref("dataset", *_single(fit["data"], path), path, seed)
+    if own:
+        return data, ""
+    given = {key: value for key, value in fit.items() if key != "data"}
+    params = registry.parameters(registry.build("trainer", str(cls.trainer), given, where=str(path)))
+    return data, json.dumps(params, sort_keys=True) if params else ""
+
+
+def _unusual(cls: type[PlugIn], training: str) -> dict[str, Any]:
+    """The parameters of a method's training that are not the default, for its label."""
+    if not training or not issubclass(cls, Method):
+        return {}
+    usual = registry.defaults(registry.plugin("trainer", str(cls.trainer), where="label"))
+    return {key: value for key, value in json.loads(training).items() if value != usual.get(key)}
 
 
 def _short(value: Any) -> str:
@@ -523,7 +542,7 @@ def _short(value: Any) -> str:
 
 
 def _entry(ref: Ref) -> dict[str, Any]:
-    fit = {"fit": {"data": _entry(ref.fit)}} if ref.fit else {}
+    fit = {"fit": {"data": _entry(ref.fit), **json.loads(ref.training or "{}")}} if ref.fit else {}
     chosen = {f"{CHOOSES[ref.kind]}s": list(ref.only_for)} if ref.only_for else {}
     names = {"class_map": json.loads(ref.class_map)} if ref.class_map else {}
     params = json.loads(ref.given)

@@ -22,7 +22,16 @@ ABOVE = {  # module: what it may import of ours
     "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.scoring"},
     "bench.datasets": READERS,
     "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
-    "bench.fit": READERS | {"bench.registry", "bench.models", "bench.datasets"},
+    "bench.fit": READERS
+    | {
+        "bench.datasets",
+        "bench.flow",
+        "bench.inference",
+        "bench.methods",
+        "bench.models",
+        "bench.registry",
+        "bench.scoring",
+    },
     "bench.weights": {"bench.errors"},
     "bench.class_map": LEAVES,
     "bench.registry": LEAVES | {"bench.class_map", "bench.corrupted"},
