@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported(FromPixels):
-    """``file`` maps float32 [1, 3, h, w] to a tensor, a tuple in the order of ``outputs``, or a dict with their names.
+    """A ``file`` of torch.export: pixels [1, 3, h, w] to a tensor, a tuple in the order of ``outputs``, or a dict.
 
     Pickled weights and objects and machine code in it are refused before torch, which would run them, reads the file.
     What is left still holds expressions that torch evaluates: it is to be trusted like a suite.

@@ -25,7 +25,7 @@ OUTSIDE = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.S)
 
 @dataclass(frozen=True)
 class Onnx(FromPixels):
-    """``file`` has one input, float32 [1, 3, h, w], and outputs named as in ``outputs``, or as many in their order.
+    """An ONNX ``file``: pixels [1, 3, h, w] to outputs named as in ``outputs``, or to as many in their order.
 
     On a CPU it computes with as many threads as torch does in this process; on a GPU it needs onnxruntime-gpu.
     """

@@ -24,7 +24,7 @@ FRESH = 2.0  # seconds in which a file may change twice and keep its time stamp
 
 @dataclass(frozen=True)
 class Precomputed(SegModel):
-    """Each place is a folder with a .npy, .npz or .hdf5 per image, or one .npz or .hdf5 with an array for each.
+    """Stored outputs in place of a network: a folder with a .npy, .npz or .hdf5 per image, or one archive with all.
 
     Names are the ids of the samples. ``logits`` [C, h, w] and ``scores`` [h, w] are numbers at any resolution up to
     the image's, ``labels`` [h, w] whole numbers, the class map. A spool of ``bench run --keep-maps`` serves as

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TorchScript(FromPixels):
-    """``file`` maps float32 [1, 3, h, w] to a tensor, a tuple in the order of ``outputs``, or a dict with their names.
+    """A TorchScript ``file``: pixels [1, 3, h, w] to a tensor, a tuple in the order of ``outputs``, or a dict.
 
     The file is a program: torch's interpreter runs it, not Python, and no pickle is opened, but its operators can read
     and write files. It is to be trusted like a suite.
