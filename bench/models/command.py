@@ -34,7 +34,7 @@ LAST = 3  # lines of a program's output that an error repeats
 
 @dataclass(frozen=True)
 class Command(SegModel):
-    """A program in any environment, called once per shard: ``<id>.png`` in {input}, ``<id>_<name>.npy`` out of {output}.
+    """A program in any environment, called once per shard: ``<id>.png`` in {input}, ``<id>_<name>.npy`` in {output}.
 
     The name is ``anomaly`` for the score [h, w], ``segmentation`` for the class map, whole numbers [h, w], and that of
     the output for any other in ``gives``, such as ``logits`` [C, h, w]; all at any resolution up to the image's. Words
