@@ -20,9 +20,9 @@ def suppress(score: Floats, labels: NDArray[np.uint8]) -> Floats:
     """Scores with those near boundaries replaced, float32 [H, W]; see ``smoothing.boundary``."""
     near = np.empty(labels.shape, np.uint8)
     _near(labels, near)
-    kept = score.copy()
-    _replace(near, kept)
-    return kept
+    wide = np.pad(score, 1, mode="edge")
+    _replace(near, np.pad(near, 1, mode="edge").reshape(-1), wide, wide.reshape(-1))
+    return wide[1:-1, 1:-1].copy()
 
 
 def blur(score: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64], taps: Floats, step: int) -> Floats:
@@ -80,38 +80,43 @@ def _near(labels: Any, near: Any) -> None:
 
 
 @compiled
-def _replace(near: Any, score: Any) -> None:
-    """The rounds of replacement, in place: a round reads pixels that it does not write."""
+def _replace(near: Any, wide_near: Any, wide: Any, flat: Any) -> None:
+    """The rounds of replacement, in place: a round reads pixels that it does not write.
+
+    ``wide`` [H + 2, W + 2] are the scores with their edges repeated, ``flat`` the same memory and ``wide_near`` their
+    bits in one row. Places count from 0 without a sign, so that no index is checked for being negative.
+    """
     height, width = near.shape
     count = 0
     for y in range(height):
         for x in range(width):
             count += near[y, x] != 0
-    rows, columns = np.empty(count, np.int32), np.empty(count, np.int32)
+    places = np.empty(count, np.uint64)
     count = 0
     for y in range(height):
         for x in range(width):
             if near[y, x]:
-                rows[count] = y
-                columns[count] = x
+                places[count] = (y + 1) * (width + 2) + x + 1
                 count += 1
+    row, one, zero = np.uint64(width + 2), np.uint64(1), np.float32(0)
     for radius in range(3, -1, -1):
-        bit = 1 << radius
-        inside = bit >> 2  # neighbours are at most two steps nearer or further: deeper in, none is beyond the radius
-        for place in range(count):
-            y, x = rows[place], columns[place]
-            if not near[y, x] & bit or near[y, x] & inside:
+        bit = np.uint8(1 << radius)
+        inside = np.uint8(bit >> 2)  # neighbours are at most two steps nearer or further: deeper in, all are as near
+        for place in places:
+            if not wide_near[place] & bit or wide_near[place] & inside:
                 continue
-            total, found = np.float32(0), np.float32(0)
-            for down in range(-1, 2):
-                v = min(max(y + down, 0), height - 1)
-                for right in range(-1, 2):
-                    u = min(max(x + right, 0), width - 1)
-                    outside = not near[v, u] & bit
-                    total += score[v, u] if outside else np.float32(0)
-                    found += np.float32(1) if outside else np.float32(0)
+            total, found = zero, 0
+            first = place - row - one
+            for _ in range(3):
+                for other in (first, first + one, first + one + one):
+                    far = not wide_near[other] & bit
+                    total += flat[other] if far else zero
+                    found += far
+                first += row
             if found:
-                score[y, x] = total / found
+                flat[place] = total / np.float32(found)
+        wide[0, 1:-1], wide[-1, 1:-1] = wide[1, 1:-1], wide[-2, 1:-1]
+        wide[:, 0], wide[:, -1] = wide[:, 1], wide[:, -2]
 
 
 @compiled
