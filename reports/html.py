@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -63,8 +63,7 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]]) -> str:
             sheets=[_sheet(f"t{index}", table, protocols) for index, table in enumerate(tables, 1)],
             grids=[GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(found, 1)],
             gridded=[
-                replace(_sheet(f"c{index}", table, protocols), axis=None)  # no plots: the page has to stay small
-                for index, table in enumerate(leaderboard.tables(run, inside), 1)
+                _sheet(f"c{index}", table, protocols) for index, table in enumerate(leaderboard.tables(run, inside), 1)
             ],
             summaries=[_SummarySheet(table, protocols) for table in leaderboard.summary_tables(run, left, parts)],
             protocols=list(protocols.values()),
