@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -183,8 +185,19 @@ def test_names_and_addresses_are_those_of_the_model_zoo():
         listed = {one["Name"]: one for one in yaml.safe_load((zoo / folder / "metafile.yaml").read_text())["Models"]}
         for name in names:
             cls = registry.plugin("model", name, where="")
-            assert f"{cls.url}/{cls.file_name}" == listed[cls.config_name]["Weights"]
+            host, _, path = listed[cls.config_name]["Weights"].partition(
+                "/mmsegmentation/"
+            )  # distributors differ in it
+            assert f"{cls.url}/{cls.file_name}".endswith(f"/mmsegmentation/{path}") and host.startswith("https://")
             assert str(listed[cls.config_name]["Results"]["Metrics"]["mIoU"]) in cls.source
+
+
+@pytest.mark.parametrize(("heading", "name"), [("Any config", "mmseg"), ("Parameters", "transformers")])
+def test_the_tables_of_the_pages_name_every_parameter(heading, name):
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    rows = [line for line in page.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    listed = [parameter for row in rows for parameter in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(listed) == sorted(field.name for field in fields(registry.plugin("model", name, where="")))
 
 
 def test_an_absent_published_checkpoint_says_what_to_download_and_where_to_put_it(home):
@@ -444,9 +457,9 @@ def distribution(folder, name, version):
 
 
 def test_two_mmcv_over_each_other_are_refused(tiny, tmp_path, monkeypatch):
-    distribution(tmp_path / "site", "mmcv-lite", "2.1.0")
+    distribution(tmp_path / "site", "mmcv-full", "1.7.2")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    wanted = r"mmcv is installed 2 times, as \S+ \S+ and mmcv-lite 2\.1\.0, which overwrite each other's files; pip un"
+    wanted = r"mmcv is installed 2 times, as \S+ \S+ and mmcv-full 1\.7\.2, which overwrite each other's files; pip un"
     with pytest.raises(MissingPackage, match=wanted):
         make(config=tiny[0], checkpoint=tiny[2]).check()
 
