@@ -115,20 +115,19 @@ class View:
 
     def standing(self, value: float) -> float:
         """Where a figure stands between the best of all cells, 0, and the worst, 1; 0 where all are equal."""
-        best, worst = self._ends
+        best, worst = self._ends or (0.0, 0.0)
         return 0.0 if best == worst else (best - gain(value, self.metric)) / (best - worst)
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The best and the worst figure of all cells."""
-        best, worst = (gain(end, self.metric) for end in self._ends)
-        return best, worst
+    def ends(self) -> tuple[float, float] | None:
+        """The best and the worst figure of all cells; None where no cell has one."""
+        return None if self._ends is None else (gain(self._ends[0], self.metric), gain(self._ends[1], self.metric))
 
     @cached_property
-    def _ends(self) -> tuple[float, float]:
+    def _ends(self) -> tuple[float, float] | None:
         figures = (line.figure(spot) for line in self.lines for spot in line.row.cells)
         gains = [gain(figure.value, self.metric) for figure in figures if isinstance(figure, Value)]
-        return max(gains, default=0.0), min(gains, default=0.0)
+        return (max(gains), min(gains)) if gains else None
 
     @property
     def ranked(self) -> bool:
@@ -257,7 +256,9 @@ class Grid:
         return View(name, metric, tuple(lines))
 
     def _ahead(self, name: str, metric: Metric, place: Place, means: Mapping[int, Mean]) -> int | None:
-        """The row whose lead over every other complete one lies outside the paired interval."""
+        """The row whose lead over every other lies outside the paired interval; none while a row is unfinished."""
+        if any(_counted(mean) for mean in means.values()):
+            return None
         values = {index: gain(mean.value, metric) for index, mean in means.items() if mean.value is not None}
         if len(values) < 2:
             return None

@@ -67,7 +67,7 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]]) -> str:
             ],
             summaries=[_SummarySheet(table, protocols) for table in leaderboard.summary_tables(run, left, parts)],
             protocols=list(protocols.values()),
-            methods=_sources(run.results),
+            methods=_sources(run.results, {result.key: grid.name for grid in found for result in grid.results}),
             cost=_cost(run.results),
             fitted=_fitted(run.results),
             facts=_facts(run, shared),
@@ -303,13 +303,14 @@ def _steps() -> Iterator[float]:
         exponent += 1
 
 
-def _sources(results: Iterable[Result]) -> list[tuple[str, Fields]]:
-    """Where models, data sets and methods come from, by axis and label."""
+def _sources(results: Iterable[Result], grids_by_key: Mapping[str, str]) -> list[tuple[str, Fields]]:
+    """Where models, data sets and methods come from, by axis and label; the data sets of a grid are one."""
     found: dict[str, dict[str, str]] = {"Methods": {}, "Models": {}, "Data sets": {}}
     for result in results:
         for title, axis in zip(found, ("method", "model", "dataset"), strict=True):
             if source := result.about.get(axis, {}).get("source"):
-                found[title][result.labels[axis]] = str(source)
+                label = grids_by_key.get(result.key) if axis == "dataset" else None
+                found[title][label or result.labels[axis]] = str(source)
     return [(title, list(entries.items())) for title, entries in found.items() if entries]
 
 

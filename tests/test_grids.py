@@ -143,6 +143,8 @@ def test_a_mean_that_lacks_a_cell_has_no_value_but_says_how_many_are_there(tmp_p
     first, last = grid.view("auroc").lines
     assert (first.row.name, first.rank) == ("energy", 1) and (last.row.name, last.rank) == ("msp", None)
     assert last.mark(("fog", 3)) == {"missing": "\N{HORIZONTAL ELLIPSIS}", "partial": "*", "undefined": "n/a"}[what]
+    assert best(grid, GRID) == best(grid, Place("corruption", "fog")) == set()  # nobody can lead an unfinished row
+    assert best(grid, Place("corruption", "snow")) == {"energy"}
     assert grid.view("auroc").incomplete == (("nothing is wrong",) if what == "undefined" else ())
     for text in (markdown.render(grid.run, []), Page(html.render(grid.run, [])).text):
         assert "5 of 6" in text and "1 of 2" in text
@@ -389,6 +391,7 @@ def test_the_page_has_every_cell_once_and_each_link_has_a_target(tmp_path: Path)
     assert {key for _, key, _ in heat} == {each.key for each in results if "+" in each.labels["dataset"]}
     assert len(heat) == 12 and {shade for shade, _, _ in heat} >= {"0", "8"}
     assert page.text.count("3 corruptions at 2 severities") == 1 and "6 tables" in page.text
+    assert page.text.count("where toytown+") == 1  # one source for all data sets of a grid
     assert page.tags.count("svg") == 3  # the axis and two rows of the clean table; none of the others
 
 
