@@ -71,6 +71,11 @@ class Corrupted(Dataset):
         return self.inner.gives
 
     @property
+    def hidden(self) -> str:
+        """Why there is no truth, where there is none."""
+        return str(getattr(self.inner, "hidden", ""))
+
+    @property
     def count(self) -> int:
         return self.inner.count
 

@@ -153,7 +153,7 @@ def _job(cell: Cell, checked: preflight.Checked, how: Numerics, options: Options
         "metrics": str(metrics.NUMBERS),
         "scoring": str(scoring.NUMBERS),
         "model": f"{registry.digest('model', cell.model.name)} {checked.model_digests[cell.model]}",
-        "dataset": checked.data_digests[cell.dataset],
+        "dataset": f"{registry.digest('dataset', cell.dataset.name)} {checked.data_digests[cell.dataset]}",
         "numerics": how.digest(),
     }
     if cell.method:

@@ -220,6 +220,10 @@ def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
 
 
 def digest(kind: Kind, name: str) -> str:
-    """12 hex digits of the plug-in's source file, so that an edited method is run again."""
-    file = inspect.getsourcefile(plugin(kind, name, where=f"digest of {kind}"))
-    return hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()[:12]
+    """12 hex digits of the source files of a plug-in and of what it derives from: an edited method is run again."""
+    lineage = inspect.getmro(plugin(kind, name, where=f"digest of {kind}"))
+    own = [cls for cls in lineage if cls.__module__ not in {"builtins", "abc", "typing", api.__name__}]
+    whole = hashlib.sha256()
+    for file in dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in own):
+        whole.update(Path(file).read_bytes())
+    return whole.hexdigest()[:12]

@@ -215,3 +215,10 @@ def test_reading_plain_images_imports_no_compiler():
 
 def test_labels_tell_the_orders_apart():
     assert corrupted.parsed({"name": "snow", "severity": 2, "order": "bgr"}, where="").label == "snow-2-bgr"
+
+
+def test_hidden_frames_stay_hidden():
+    data = registry.build(
+        "dataset", "smiyc", {"track": "RoadAnomaly21", "split": "test", "corruption": FOG}, where="test"
+    )
+    assert not data.gives and "kept by the organisers" in data.hidden

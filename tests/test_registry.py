@@ -85,3 +85,15 @@ def test_everything_shipped_can_be_used_and_says_its_source(kind):
     for name, entry in registry.found(kind).items():
         assert not isinstance(entry, registry.Unavailable), entry
         assert entry.name == name and len(entry.source) > 10 and entry.__doc__
+
+
+def test_an_edited_base_class_is_an_edited_method(plugins, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "shared_base.py").write_text("from bench.api import Method\nclass _Base(Method):\n    ...\n")
+    text = METHOD.format(name="foo").replace("class Foo(Method)", "from shared_base import _Base\nclass Foo(_Base)")
+    (plugins / "foo.py").write_text(text)
+    before = registry.digest("method", "foo")
+    assert registry.digest("method", "foo") == before
+    (tmp_path / "shared_base.py").write_text("from bench.api import Method\nclass _Base(Method):\n    edited = True\n")
+    assert registry.digest("method", "foo") != before
+    assert registry.digest("dataset", "cityscapes") != registry.digest("dataset", "smiyc")
