@@ -51,7 +51,7 @@ def test_every_score_of_the_source(name, post, fused):
 @pytest.mark.parametrize("post", POSTS)
 def test_a_constant_confidence_is_the_source_s_dummy(post):
     class Dummy(LogitScore):
-        name, source = "dummy", "fed.md"
+        name, source = "dummy", "the source's DUM"
 
         def score(self, prediction, state):
             return self.by_source(prediction, lambda logits: torch.zeros(logits.shape[1:]))
@@ -71,6 +71,15 @@ def test_inside_a_window_the_logits_go_to_image_size_first(name):
         here.logits, dense.resize(dense.resize(whole.raw["logits"], SIZE), (64, 40)), rtol=0, atol=0
     )
     assert there.logits is None and there.labels is None
+
+
+@pytest.mark.parametrize("name", ["msp", "softmax_std"])
+def test_at_another_scale_all_goes_by_way_of_the_network_s_input_size(name):
+    """Half the scale: the map of 16 x 20 is made as ever, brought to 32 x 40 and only then to the image's size."""
+    half, plain = prediction((32, 40)), prediction((16, 20), image_size=(16, 20))
+    given, expected = (build(name, 0).score(seen, {}) for seen in (half, plain))
+    torch.testing.assert_close(given.score, dense.resize(expected.score, (32, 40)), rtol=0, atol=0)
+    torch.testing.assert_close(given.logits, dense.resize(half.raw["logits"], (32, 40)), rtol=0, atol=0)
 
 
 def test_what_the_reference_needs_of_a_network():
