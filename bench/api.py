@@ -205,6 +205,13 @@ class Prediction:
         return self._labels is not None or not {"logits", "probabilities", "class_scores"}.isdisjoint(self.raw)
 
     @property
+    def classes(self) -> int:
+        """How many classes the logits have."""
+        from bench.scoring import reduce
+
+        return reduce.count(self.raw)
+
+    @property
     def max_logit(self) -> Tensor:
         """float32 [H, W]."""
         return self._ask("top")[0]
@@ -235,7 +242,9 @@ class Prediction:
 
     def softmax_at(self, index: Tensor) -> Tensor:
         """float32 [n, C]: the class probabilities of n pixels by flat index, without the whole volume."""
-        return self.logits.flatten(1)[:, index].softmax(dim=0).T
+        from bench.scoring import reduce
+
+        return reduce.softmax_at(self.raw, self.size, lambda: self.logits, index, fused=self.context.fused)
 
     def _log1p(self, temperature: float) -> Tensor:
         return self._once(("log1p", temperature), lambda: self._ask(temperature)[0].log1p())
@@ -446,12 +455,13 @@ class Course:
 
     model: SegModel  # loaded
     data: Dataset
-    samples: Callable[[Sequence[int], Sequence[int]], Iterable[Sample]]  # by index, those first; then these are next
+    samples: Callable[[Sequence[int], Sequence[int]], Iterable[Sample]]  # by index; the others will be asked for next
+    predict: Callable[[Sample], Prediction]  # of the whole image, merged from its views
     seed: int
     device: str  # cpu or cuda
     folder: Path  # what is written here is there again when a killed training is started once more
     advance: Callable[[int, str], None]  # images done, and how it goes in a few words
-    log: Callable[[int, Mapping[str, float]], None]  # figures of one iteration, for those who keep curves
+    log: Callable[[int, Mapping[str, float]], None]  # iteration and figures, for those who draw curves
 
 
 @dataclass(frozen=True)
@@ -469,10 +479,11 @@ class LongTrainer(Trainer):
         """How many images the network will see, for the time left."""
 
     @abstractmethod
-    def train(self, method: Method, course: Course) -> State:
-        """The ``state`` that the method's ``score`` wants. The network stays as it is.
+    def train(self, method: Method, course: Course) -> tuple[State, Mapping[str, Any]]:
+        """The ``state`` that the method's ``score`` wants, and what its file says of itself, as JSON has it.
 
-        Killed and started again with the same ``folder``, it must end with the same state on a CPU.
+        The network stays as it is. Killed and started again with the same ``folder``, it ends with the same state on a
+        CPU.
         """
 
 

@@ -1,6 +1,7 @@
 """Entropy of the softmax."""
 
 from dataclasses import dataclass
+from math import log
 
 from torch import Tensor
 
@@ -10,13 +11,17 @@ from bench.scoring.smoothed import Smoothed
 
 @dataclass(frozen=True)
 class Entropy(Smoothed):
-    """Score = Shannon entropy of softmax(z / T) in nats, from 0 to log C."""
+    """Score = Shannon entropy of softmax(z / T) in nats, from 0 to log C; ``normalised`` divides it by log C."""
 
     name = "entropy"
     source = "Shannon entropy; as an anomaly score: Chan et al., Entropy Maximization..., arXiv:2012.06575, section 3"
     trainer = "temperature"
 
     temperature: Positive = 1.0  # unless fitted
+    normalised: bool = False
 
     def score(self, prediction: Prediction, state: State) -> Tensor:
-        return self.smoothed(prediction, prediction.entropy(float(state.get("temperature", self.temperature))))
+        entropy = prediction.entropy(float(state.get("temperature", self.temperature)))
+        if self.normalised:
+            entropy = (entropy / log(prediction.classes)).clamp(max=1)  # rounding may put it above
+        return self.smoothed(prediction, entropy)

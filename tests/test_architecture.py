@@ -17,9 +17,12 @@ ABOVE = {  # module: what it may import of ours
     "bench.corruptions": {"bench.compiled", "bench.errors"},
     "bench.corruption_cache": {"bench.files"},
     "bench.corrupted": LEAVES | {"bench.corruption_cache", "bench.corruptions"},
-    "bench.metrics": LEAVES | {"bench.compiled"},
-    "bench.flow": READERS | {"bench.scoring", "bench.weights"},
-    "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.scoring"},
+    "bench.segments": LEAVES | {"bench.compiled"},
+    "bench.meta": {"bench.errors"},
+    "bench.metrics": LEAVES | {"bench.compiled", "bench.segments"},
+    "bench.flow": READERS
+    | {"bench.inference", "bench.methods.sml", "bench.registry", "bench.scoring", "bench.weights"},
+    "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.meta", "bench.scoring", "bench.segments"},
     "bench.datasets": READERS,
     "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
     "bench.fit": READERS
@@ -61,7 +64,18 @@ ABOVE = {  # module: what it may import of ours
         "bench.score_files",
     },
     "bench.score_text": LEAVES | {"bench.definitions", "bench.evaluate", "bench.registry"},
-    "bench.preflight": LEAVES | {"bench.class_map", "bench.corrupted", "bench.inference", "bench.suite"},
+    "bench.preflight": LEAVES
+    | {"bench.class_map", "bench.corrupted", "bench.fitting", "bench.inference", "bench.numerics", "bench.suite"},
+    "bench.training": READERS
+    | {
+        "bench.fitting",
+        "bench.inference",
+        "bench.loading",
+        "bench.numerics",
+        "bench.preflight",
+        "bench.registry",
+        "bench.suite",
+    },
     "bench.describe": READERS | {"bench.class_map", "bench.datasets", "bench.registry", "bench.suite"},
     "bench.provenance": {"bench", "bench.numerics"},
     "bench.fitting": READERS | {"bench.inference", "bench.loading", "bench.numerics", "bench.registry", "bench.suite"},

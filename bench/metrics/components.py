@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import segments
 from bench.api import Labels, Row, Undefined, Value
 
 Floats = NDArray[np.float64]
@@ -36,7 +37,7 @@ def find(predicted: NDArray[np.bool_], truth: Labels, *, min_predicted: int, min
     """
     object_mask, predicted_mask = truth == 1, predicted & (truth != 255)
     marked = np.flatnonzero(object_mask | predicted_mask)
-    objects, predictions = (_label(mask).reshape(-1)[marked] for mask in (object_mask, predicted_mask))
+    objects, predictions = (segments.label(mask).reshape(-1)[marked] for mask in (object_mask, predicted_mask))
     sizes = np.bincount(objects, minlength=1)
     sizes[0] = truth.size - sizes[1:].sum()
     small = np.bincount(predictions, minlength=1) < min_predicted
@@ -74,18 +75,6 @@ def overlap(objects: NDArray[np.int32], predictions: NDArray[np.int32]) -> Row:
         "siou_predicted": union(column, prediction_sizes, row, object_sizes, in_prediction),
         "ppv": on_object[there] / prediction_sizes[there],
     }
-
-
-def _label(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """int32 [H, W]: 8-connected components from 1 on. Only the box around the mask is labelled."""
-    from scipy import ndimage
-
-    labels = np.zeros(mask.shape, np.int32)
-    lines, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if lines.size:
-        box = slice(lines[0], lines[-1] + 1), slice(columns[0], columns[-1] + 1)
-        ndimage.label(mask[box], np.ones((3, 3), np.uint8), output=labels[box])
-    return labels
 
 
 def pooled(row: Row) -> Floats:

@@ -52,6 +52,19 @@ def reduce(
     return largest, classes, lead, total, weighted
 
 
+def softmax_at(
+    maps: Sequence[Floats], windows: Sequence[Window], size: tuple[int, int], index: NDArray[np.int64]
+) -> Floats:
+    """float32 [n, C]: class probabilities of the pixels ``index`` of an image of ``size``, from the same input."""
+    top, left, bottom, right = windows[0]
+    logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
+    rows, columns = _taps(logits.shape[2], bottom - top), _taps(logits.shape[3], right - left)
+    places = np.array([(one[0], one[1]) for one in windows], np.int64)
+    found = np.empty((len(index), logits.shape[1]), np.float32)
+    _softmax_at(np.ascontiguousarray(logits), places, *rows, *columns, size[1], index, found)
+    return found
+
+
 def _taps(small: int, large: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
     """The two neighbours of each of ``large`` places among ``small`` ones, and the weight of the second of them.
 
@@ -207,3 +220,39 @@ def _reduce(
             for x in range(width):
                 total[t, y, x] = sums[x]
                 weighted[t, y, x] = products[x]
+
+
+@compiled
+def _softmax_at(
+    logits: Any, places: Any, y0: Any, y1: Any, wy: Any, x0: Any, x1: Any, wx: Any, width: Any, index: Any, found: Any
+) -> None:
+    count = logits.shape[1]
+    one = np.float32(1)
+    z = np.empty(count, np.float32)
+    for place in range(len(index)):
+        y, x = index[place] // width, index[place] % width
+        z[:] = 0
+        seen = 0
+        for k in range(logits.shape[0]):
+            v, u = y - places[k, 0], x - places[k, 1]
+            if v < 0 or v >= len(y0) or u < 0 or u >= len(x0):
+                continue
+            seen += 1
+            below, after = wy[v], wx[u]
+            above, before = one - below, one - after
+            for c in range(count):
+                upper = before * logits[k, c, y0[v], x0[u]] + after * logits[k, c, y0[v], x1[u]]
+                lower = before * logits[k, c, y1[v], x0[u]] + after * logits[k, c, y1[v], x1[u]]
+                z[c] += above * upper + below * lower
+        if seen > 1:
+            for c in range(count):
+                z[c] /= np.float32(seen)
+        best = z[0]
+        for c in range(1, count):
+            best = max(best, z[c])
+        total = np.float32(0)
+        for c in range(count):
+            z[c] = np.exp(z[c] - best)
+            total += z[c]
+        for c in range(count):
+            found[place, c] = z[c] / total

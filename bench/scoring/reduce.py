@@ -44,6 +44,24 @@ def classes(
     return found
 
 
+def softmax_at(
+    outputs: Mapping[str, Tensor], size: tuple[int, int], logits: Callable[[], Tensor], index: Tensor, *, fused: bool
+) -> Tensor:
+    """float32 [n, C]: class probabilities of the pixels ``index`` by flat index, on the device of the logits."""
+    if fused and "logits" in outputs and (parts := _parts(outputs, size)) is not None:
+        from bench.scoring import fused as compiled
+
+        maps, windows = parts
+        return torch.from_numpy(compiled.softmax_at([one.numpy() for one in maps], windows, size, index.numpy()))
+    return logits().flatten(1)[:, index].softmax(dim=0).T
+
+
+def count(outputs: Mapping[str, Tensor]) -> int:
+    """How many classes the logits have; those of windows are not joined for it."""
+    first = outputs.parts[0] if isinstance(outputs, Tiles) else outputs
+    return len(first["logits"])
+
+
 def _parts(outputs: Mapping[str, Tensor], size: tuple[int, int]) -> tuple[list[Tensor], Sequence[Window]] | None:
     """The logits as the compiled pass takes them, None where it cannot: off the CPU, or resized twice."""
     if isinstance(outputs, Tiles):
