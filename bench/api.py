@@ -33,6 +33,17 @@ Row = Mapping[str, NDArray[Any]]  # figures of one image
 Rows = Mapping[str, Row]  # by sample id, in the order of the ids
 
 Positive = Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Marks a parameter that is an entry of a suite itself: a name, or one name with its parameters."""
+
+    kind: Literal["model", "dataset"]
+
+
+ModelEntry = Annotated[str | dict[str, Any], Entry("model")]
+DatasetEntry = Annotated[str | dict[str, Any], Entry("dataset")]
 File = NewType("File", str)  # a path given in a suite: its file name is part of a cell's key, its folder is not
 
 CITYSCAPES = (
@@ -376,6 +387,14 @@ class SegModel(PlugIn, ABC):
     def module(self) -> nn.Module:
         """The network itself: the one door for trainers."""
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, with gradients: for those who train it.
+
+        What ``module()`` computes in the mode that it is in, prepared as ``predict`` prepares images. Logits that are
+        resized to h x w, bilinearly with half-pixel centres, cover the images. A network without it cannot be trained.
+        """
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Method(PlugIn, ABC):
@@ -484,6 +503,50 @@ class LongTrainer(Trainer):
 
         The network stays as it is. Killed and started again with the same ``folder``, it ends with the same state on a
         CPU.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Images to train on."""
+
+    data: Dataset
+    samples: Callable[[Sequence[int], Sequence[int]], Iterable[Sample]]  # by index; the others will be asked for next
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retraining:
+    """What a trainer of networks is given, beside its own parameters."""
+
+    model: SegModel  # loaded; its module is what is trained
+    data: Source  # what the network knows, labelled
+    others: Mapping[str, Source]  # by the parameter that names them
+    seed: int
+    device: str  # cpu or cuda
+    folder: Path  # what is written here is there again when a killed training is started once more
+    advance: Callable[[int, str], None]  # images done, and how it goes in a few words
+    log: Callable[[int, Mapping[str, float]], None]  # step and figures, for those who draw curves
+
+
+@dataclass(frozen=True)
+class Retrainer(Trainer):
+    """A trainer that makes another network out of one: ``bench fit`` calls it, the model ``retrained`` is the result.
+
+    Data sets beside the labelled one are parameters of the type DatasetEntry.
+    """
+
+    def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
+        raise NotImplementedError
+
+    @abstractmethod
+    def images(self, data: Dataset, others: Mapping[str, Dataset]) -> int:
+        """How many images the network will see, for the time left."""
+
+    @abstractmethod
+    def retrain(self, course: Retraining) -> tuple[State, Mapping[str, Any]]:
+        """The tensors of the module's new state dict, and what their file says of itself, as JSON has it.
+
+        Killed and started again with the same ``folder``, it ends with the same tensors on a CPU.
         """
 
 

@@ -197,6 +197,13 @@ def file_fields(cls: type[api.PlugIn]) -> frozenset[str]:
     return frozenset(name for name, hint in hints.items() if hint is api.File or hint == api.File | None)
 
 
+def entries(cls: type[api.PlugIn]) -> dict[str, Literal["model", "dataset"]]:
+    """Names of the parameters that are entries of a suite themselves, and what they are entries of."""
+    hints = get_type_hints(cls, include_extras=True)
+    marked = ((name, extra) for name, hint in hints.items() for extra in getattr(hint, "__metadata__", ()))
+    return {name: extra.kind for name, extra in marked if isinstance(extra, api.Entry)}
+
+
 def parameters(instance: api.PlugIn) -> dict[str, Any]:
     """Every parameter with its resolved value, as JSON has it."""
     from pydantic import TypeAdapter

@@ -449,11 +449,15 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
     for key in registry.file_fields(cls) & given.keys():
         if isinstance(given[key], str):
             given[key] = str((path.parent / Path(given[key]).expanduser()).resolve())
+    inner = _inner(cls, given, path, seed)
+    given |= {key: {ref.name: json.loads(ref.given)} for key, ref in inner.items()}
     instance: PlugIn = registry.build(kind, name, given, where=str(path))
     params = registry.parameters(instance)
     identity = params | {key: Path(params[key]).name for key in registry.file_fields(cls) if params[key] is not None}
+    identity |= {key: {ref.name: json.loads(ref.identity)} for key, ref in inner.items()}
     data, training = _fit_data(cls, name, fit, path, seed) if fit is not None else (None, "")
-    shown = {key: value for key, value in identity.items() if value != registry.defaults(cls).get(key)}
+    titled = identity | {key: ref.label for key, ref in inner.items()}
+    shown = {key: value for key, value in titled.items() if value != registry.defaults(cls).get(key)}
     inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
     inner += [f"{key}={_short(value)}" for key, value in _unusual(cls, training).items()]
     if label is not None and not isinstance(label, str):
@@ -473,6 +477,16 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
         names,
         training,
     )
+
+
+def _inner(cls: type[PlugIn], given: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref]:
+    """The entries that stand inside an entry, such as the network that another one was trained from."""
+    values = {key: given.get(key, registry.defaults(cls).get(key)) for key in registry.entries(cls)}
+    return {
+        key: make_ref(registry.entries(cls)[key], *_single(value, path), path, seed)
+        for key, value in values.items()
+        if isinstance(value, str | dict)  # anything else is refused where the entry is built
+    }
 
 
 def _class_map(given: dict[str, Any], name: str, path: Path) -> str:

@@ -108,6 +108,13 @@ class Transformers(SegModel):
             raise RuntimeError("transformers: load() comes first")
         return net
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        net = self.module()
+        if type(net).__name__ in QUERIES:
+            raise BadPlugin(f"{WHO}: {type(net).__name__} gives masks of queries, not logits of pixels to train")
+        logits: Tensor = net(pixel_values=self.__dict__["_prepare"](pixels)).logits
+        return logits
+
     def predict(self, view: View) -> Prediction:
         return self.predict_views([view])[0]
 

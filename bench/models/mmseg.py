@@ -85,6 +85,9 @@ class _Segmentor(SegModel):
     def module(self) -> nn.Module:
         return self._loaded().segmentor
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._loaded().logits(pixels)
+
     def predict(self, view: View) -> Prediction:
         return self.predict_views([view])[0]
 

@@ -254,6 +254,11 @@ class Runner:
             outputs["features"] = seen[0][0].float()
         return outputs
 
+    def logits(self, pixels: Tensor) -> Tensor:
+        """The logits of float32 [n, 3, h, w], RGB in 0..255, with gradients where they are on."""
+        x, padded = self._prepared(pixels)
+        return self._fitted(self._at_own_resolution(x), padded, (int(pixels.shape[-2]), int(pixels.shape[-1])))
+
     def classify(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits [C, h', w'] of features [D, h, w] of a view of ``size``."""
         import torch

@@ -69,6 +69,23 @@ class FromPixels(SegModel):
         for name, values in (("_mean", self.mean), ("_std", self.std)):
             object.__setattr__(self, name, torch.tensor(values, device=device).reshape(3, 1, 1))
 
+    def _logits(self, pixels: Tensor) -> Tensor:
+        """The ``logits`` among the outputs of float32 [n, 3, h, w], RGB in 0..255, as the network computes them."""
+        from torch import Tensor
+
+        ordered = pixels.flip(1) if self.channels == "bgr" else pixels
+        given = self._run((ordered / self.scale - self.__dict__["_mean"]) / self.__dict__["_std"])
+        if not isinstance(given, Mapping):
+            parts = [given] if isinstance(given, Tensor) else list(given)
+            given = dict(zip(self.outputs, parts, strict=False))
+        logits = given.get("logits")
+        if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != len(self.classes):
+            raise BadPlugin(
+                f"model {self.name}: {self._place} gives no logits of {len(self.classes)} classes to train; its outputs"
+                f" are {', '.join(self.outputs)}"
+            )
+        return logits
+
     def _look(self, pixels: Tensor, image: Tensor) -> Prediction:
         """Float pixels in 0..255."""
         import torch

@@ -70,6 +70,9 @@ class PythonModel(FromPixels):
         module: nn.Module = self.__dict__["_module"]
         return module
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._logits(pixels)
+
     @property
     def _place(self) -> str:
         return self.factory

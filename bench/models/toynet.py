@@ -67,6 +67,10 @@ class ToyNet(SegModel):
             raise RuntimeError("toynet: load() comes first")
         return net
 
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.module()(pixels)[1]
+        return logits
+
     def _look(self, image: Tensor, pixels: Tensor | None) -> Prediction:
         """One forward pass of float32 [3, h, w] in 0..255."""
         import torch
