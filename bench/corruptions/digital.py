@@ -48,14 +48,24 @@ def jpeg_compression(image: Image, severity: int, random: RandomState) -> Image:
     file = BytesIO()
     PIL.Image.fromarray(image).save(file, "JPEG", quality=(25, 18, 15, 10, 7)[severity - 1])
     with PIL.Image.open(file) as picture:
-        return np.array(picture)
+        return _pixels(picture)
 
 
 def pixelate(image: Image, severity: int, random: RandomState) -> Image:
     factor = (0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
     height, width = image.shape[:2]
     small = PIL.Image.fromarray(image).resize((int(width * factor), int(height * factor)), PIL.Image.Resampling.BOX)
-    return np.array(small.resize((width, height), PIL.Image.Resampling.NEAREST))
+    return _pixels(small.resize((width, height), PIL.Image.Resampling.NEAREST))
+
+
+def _pixels(picture: PIL.Image.Image, rows: int = 64) -> Image:
+    """uint8 [H, W, 3]: in bands that stay in the cache, because Pillow copies a whole picture three times."""
+    width, height = picture.size
+    out = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        out[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
+    return out
 
 
 def elastic_transform(image: Image, severity: int, random: RandomState) -> Image:
