@@ -449,14 +449,14 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
     for key in registry.file_fields(cls) & given.keys():
         if isinstance(given[key], str):
             given[key] = str((path.parent / Path(given[key]).expanduser()).resolve())
-    inner = _inner(cls, given, path, seed)
-    given |= {key: {ref.name: json.loads(ref.given)} for key, ref in inner.items()}
+    nested = _inner(cls, given, path, seed)
+    given |= {key: {ref.name: json.loads(ref.given)} for key, ref in nested.items()}
     instance: PlugIn = registry.build(kind, name, given, where=str(path))
     params = registry.parameters(instance)
     identity = params | {key: Path(params[key]).name for key in registry.file_fields(cls) if params[key] is not None}
-    identity |= {key: {ref.name: json.loads(ref.identity)} for key, ref in inner.items()}
+    identity |= {key: {ref.name: json.loads(ref.identity)} for key, ref in nested.items()}
     data, training = _fit_data(cls, name, fit, path, seed) if fit is not None else (None, "")
-    titled = identity | {key: ref.label for key, ref in inner.items()}
+    titled = identity | {key: ref.label for key, ref in nested.items()}
     shown = {key: value for key, value in titled.items() if value != registry.defaults(cls).get(key)}
     inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
     inner += [f"{key}={_short(value)}" for key, value in _unusual(cls, training).items()]
