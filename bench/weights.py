@@ -48,7 +48,8 @@ def read_checkpoint(
         raise MissingData(
             f"weights {path} hold more than tensors and would run code when read{held}; {advice}"
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, ImportError, AttributeError) as error:
+        # The last two: a trusted file names a class of a package that is not here, or no longer has it.
         raise MissingData(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from None
     found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):

@@ -1,5 +1,6 @@
 """mmsegmentation: the same logits as its own inference, checkpoints loaded strictly, and refusals in one line."""
 
+import importlib
 import importlib.util
 import os
 import re
@@ -324,6 +325,18 @@ def test_code_in_a_checkpoint_does_not_run(tiny, tmp_path, capsys):
     with pytest.raises(MissingData, match=r"would run code when read \(print\).*trust_checkpoint: true"):
         make(config=config, checkpoint=tmp_path / "evil.pth").load("cpu")
     assert "code ran" not in capsys.readouterr().out
+
+
+class Elsewhere:
+    def __reduce__(self):
+        return (importlib.import_module, ("a_package_that_is_not_here",))
+
+
+def test_a_trusted_checkpoint_that_needs_another_package_says_which(tiny, tmp_path):
+    config, network, _ = tiny
+    save(network, tmp_path / "w.pth", more=Elsewhere())
+    with pytest.raises(MissingData, match=r"w\.pth cannot be read: No module named 'a_package_that_is_not_here'"):
+        make(config=config, checkpoint=tmp_path / "w.pth", trust_checkpoint=True).load("cpu")
 
 
 @pytest.mark.parametrize(
