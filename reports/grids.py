@@ -178,12 +178,12 @@ class Grid:
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
-        """The columns of an overview: clean, severities, families, grid."""
+        """The columns of an overview: what ranks, clean, severities, families."""
         clean = (CLEAN,) if any(cell.get("dataset") == self.dataset for cell in self._cells()) else ()
         severities = [Place("severity", severity) for severity in self.severities]
         families = [Place("family", family) for family in self.families]
         # A lone severity or family is the grid.
-        return (*clean, *(severities if len(severities) > 1 else ()), *(families if len(families) > 1 else ()), GRID)
+        return (GRID, *clean, *(severities if len(severities) > 1 else ()), *(families if len(families) > 1 else ()))
 
     @property
     def name(self) -> str:
@@ -333,7 +333,7 @@ def remaining(
     left: list[Mapping[str, Any]] = []
     parts: dict[tuple[str, str], tuple[str, str]] = {}
     for entry in summaries:
-        name, protocol = entry.get("name"), entry.get("protocol")
+        name, protocol = str(entry.get("name")), str(entry.get("protocol"))
         datasets = asked.get((name, protocol), ())
         if shown & {(protocol, model, frozenset(datasets)) for model in (None, entry.get("model"))}:
             continue
@@ -342,7 +342,7 @@ def remaining(
             head, _, part = name.rpartition(": ")
             parts[name, protocol] = (head, part)
         for point in points:
-            if str(name).startswith(f"{point}, on ") and (protocol, name[len(point) + 5 :]) in corrupted:
+            if name.startswith(f"{point}, on ") and (protocol, name[len(point) + 5 :]) in corrupted:
                 parts[name, protocol] = (f"{point}, on corrupted data sets", name[len(point) + 5 :])
     return left, parts
 

@@ -118,7 +118,7 @@ def _views(console: Console, grid: grids.Grid) -> None:
     named = [_row(line, view) for line in view.lines]
     console.print(Text(f"\n{view.metric.title}, means over the cells"))
     ranks = [("#", ["" if line.rank is None else str(line.rank) for line in view.lines])] if view.ranked else []
-    means = [(_short(place), [_mean(line, place, view) for line in view.lines]) for place in (GRID, *grid.places[:-1])]
+    means = [(_short(place), [_mean(line, place, view) for line in view.lines]) for place in grid.places]
     if any(line.means[GRID].lo is not None for line in view.lines):
         means.insert(1, ("95 %", [_between(line.means[GRID], view) for line in view.lines]))
     _columns(console, [*ranks, (kind, named)], means)

@@ -85,7 +85,7 @@ def test_corruptions_stand_by_family_in_the_order_of_the_library_and_severities_
     grid = only(run_of(tmp_path, rows()))
     assert grid.families == {"noise": ("gaussian_noise",), "weather": ("snow", "fog")}
     assert grid.corruptions == ("gaussian_noise", "snow", "fog") and grid.severities == (1, 3)
-    assert [place.title for place in grid.places] == ["clean", "severity 1", "severity 3", "noise", "weather", "mean"]
+    assert [place.title for place in grid.places] == ["mean", "clean", "severity 1", "severity 3", "noise", "weather"]
     assert (grid.model, grid.dataset, grid.order, grid.leading) == ("toynet", "toytown", "rgb", "auroc")
 
 
@@ -149,6 +149,22 @@ def test_a_mean_that_lacks_a_cell_has_no_value_but_says_how_many_are_there(tmp_p
     for text in (markdown.render(grid.run, []), Page(html.render(grid.run, [])).text):
         assert "5 of 6" in text and "1 of 2" in text
     assert "5/6" in terminal.render(grid.run, 80)
+
+
+@pytest.mark.parametrize(("what", "leaders"), [("missing", set()), ("undefined", {"energy"})])
+def test_nobody_leads_while_a_row_is_unfinished_but_one_that_stays_undefined_does_not_count(
+    tmp_path: Path, what: str, leaders: set[str]
+) -> None:
+    results = rows(
+        ["msp", "energy", "entropy"], lambda method, spot: full(level(method, spot) - 0.02 * (method == "entropy"))
+    )
+    index = next(i for i, each in enumerate(results) if list(each.labels.values())[2:] == ["toytown+fog-3", "entropy"])
+    key = results[index].key
+    if what == "undefined":
+        results[index] = replace(results[index], metrics=dict.fromkeys(RANKING, Undefined("nothing is wrong")))
+    grid = only(unfinished(tmp_path, results, lambda each: what == "missing" and each.key == key))
+    assert best(grid, GRID) == best(grid, Place("corruption", "fog")) == leaders
+    assert best(grid, Place("corruption", "snow")) == {"energy"}
 
 
 def test_a_method_without_any_result_is_there_with_none_of_its_cells(tmp_path: Path) -> None:
@@ -243,7 +259,7 @@ def test_models_orders_and_data_sets_have_grids_of_their_own(tmp_path: Path) -> 
         ("toynet", "toytown", "bgr"),
         ("toynet", "other", "rgb"),
     ]
-    assert "BGR" in found[2].name and found[2].places[0] == CLEAN
+    assert "BGR" in found[2].name and CLEAN in found[2].places
     assert all(len(grid.rows) == 1 and grid.view("auroc").lines[0].means[GRID].complete for grid in found)
 
 
@@ -274,7 +290,7 @@ def test_a_protocol_without_methods_has_models_for_rows(tmp_path: Path) -> None:
     grid = only(run)
     assert not grid.scored
     assert [(line.rank, line.row.name) for line in grid.view("miou").lines] == [(1, "deeplab"), (2, "enet")]
-    assert re.search(r"\| *# \| Model *\| *clean", markdown.render(run, []))
+    assert re.search(r"\| *# \| Model *\| *mean % ↑ \| *clean", markdown.render(run, []))
     assert "model   " in terminal.render(run, 80) and "mIoU by corruption" in html.render(run, [])
 
 
@@ -370,7 +386,7 @@ def test_markdown_has_the_grid_and_the_clean_table_but_none_of_a_corrupted_data_
     assert "toytown+" not in text and "tables of the 6 data sets one by one are left out" in text
     plain = re.sub(" +", " ", text)
     assert "3 corruptions at 2 severities, 6 data sets, model toynet, by AUROC." in plain
-    assert "| 1 | energy | **90.00** (" in plain
+    assert "| 1 | energy | **79.50** (" in plain and ") | **90.00** (" in plain
     assert (
         "| Corruption | Family | energy | msp |" in plain and "| gaussian_noise | noise | **79.50** | 78.50 |" in plain
     )
