@@ -3,8 +3,8 @@
     python benchmarks/corruptions.py [--out docs/benchmarks.md] [--repeats 5] [--seeds 4] [--only fog,snow]
         [--severities 1,2,3,4,5] [--no-equality]
 
-Times are CPU seconds of the process for one image of 1024 x 2048, the median of the repeats, which alternate between
-the two. CPU time adds up all threads of a process, so that threads cannot hide work; OpenCV is held to one on both
+Times are CPU seconds of the process for one image of 1024 x 2048, the median of the repeats. Those of one side follow
+each other: where the two alternate, either pays for the pages that the other gives back, up to 5 ms. CPU time adds up all threads of a process, so that threads cannot hide work; OpenCV is held to one on both
 sides all the same, because waiting threads burn time. Ours runs on one thread. The library runs as
 ``tests/fixtures/corruptions/library.py`` makes it run on a current Python. Its ``glass_blur`` is measured once: it
 takes up to 40 s. "NumPy's draws" is what NumPy takes to draw the same random numbers and do nothing with them.
@@ -107,17 +107,17 @@ def seconds(call: Callable[[], object]) -> float:
 
 def row(name: str, severity: int, image: Image, library: Callable[..., Image], repeats: int) -> tuple[float, ...]:
     """Median CPU seconds of ours, the library and NumPy's draws."""
-    corrupt(image, name, severity, RandomState(0))  # compiled and read before
+    ours, theirs, drawn = [], [], []
     if name != "glass_blur":
         library(image, severity, name)
-    ours, theirs, drawn = [], [], []
+    for repeat in range(1 if name == "glass_blur" else repeats):
+        np.random.seed(repeat)
+        theirs.append(seconds(lambda: library(image, severity, name)))
+    corrupt(image, name, severity, RandomState(0))  # compiled and read before
     for repeat in range(repeats):
-        if name != "glass_blur" or repeat == 0:
-            np.random.seed(repeat)
-            theirs.append(seconds(lambda: library(image, severity, name)))
         ours.append(seconds(lambda: corrupt(image, name, severity, RandomState(repeat))))  # noqa: B023 - called now
-        if name in DRAWING:
-            drawn.append(seconds(lambda: draws(name, severity, image, RandomState(repeat))))  # noqa: B023
+    for repeat in range(repeats if name in DRAWING else 0):
+        drawn.append(seconds(lambda: draws(name, severity, image, RandomState(repeat))))  # noqa: B023
     return statistics.median(ours), statistics.median(theirs), statistics.median(drawn) if drawn else 0.0
 
 
