@@ -4,11 +4,11 @@
         [--severities 1,2,3,4,5] [--no-equality]
 
 Times are CPU seconds of the process for one image of 1024 x 2048, the median of the repeats. Those of one side follow
-each other: where the two alternate, either pays for the pages that the other gives back, up to 5 ms. CPU time adds up all threads of a process, so that threads cannot hide work; OpenCV is held to one on both
-sides all the same, because waiting threads burn time. Ours runs on one thread. The library runs as
-``tests/fixtures/corruptions/library.py`` makes it run on a current Python. Its ``glass_blur`` is measured once: it
-takes up to 40 s. "NumPy's draws" is what NumPy takes to draw the same random numbers and do nothing with them.
-``--out`` replaces the section of that file.
+each other: where the two alternate, either pays for the pages that the other gives back, up to 5 ms. CPU time adds up
+all threads of a process, so that threads cannot hide work; OpenCV is held to one on both sides all the same, because
+waiting threads burn time. Ours runs on one thread. The library runs as ``tests/fixtures/corruptions/library.py`` makes
+it run on a current Python. Its ``glass_blur`` is measured once: it takes up to 40 s. "NumPy's draws" is what NumPy
+takes to draw the same random numbers and do nothing with them. ``--out`` replaces the section of that file.
 """
 
 from __future__ import annotations
