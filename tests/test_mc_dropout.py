@@ -229,3 +229,41 @@ def test_the_contract_names_what_is_drawn_per_view():
         one.context.seed for _, one in inference.look(model, sample, numerics, 3, {})[0]
     ]
     assert seeds[0] != inference.look(model, sample, numerics, 4, {})[0][0][1].context.seed
+
+
+ALTERING = '''
+from bench.api import Method, Scored
+
+
+class Altering(Method):
+    """Gives logits or labels of its own."""
+
+    name = "altering"
+    source = "written for this test alone"
+    merge = "{merge}"
+
+    def score(self, prediction, state):
+        own = {{"logits": prediction.logits}} if "{what}" == "logits" else {{"labels": prediction.labels}}
+        return Scored(-prediction.max_logit, **own)
+'''
+
+
+@pytest.mark.parametrize(
+    ("merge", "what", "said"),
+    [
+        ("merged", "logits", "logits are merged where views are scored; return labels, or say merge = 'views'"),
+        ("views", "labels", "a method that alters the class map of views must return their logits"),
+    ],
+)
+def test_a_class_map_in_the_wrong_form_is_refused(tiny, tmp_path, monkeypatch, capsys, merge, what, said):
+    (tmp_path / "plugins" / "methods").mkdir(parents=True)
+    (tmp_path / "plugins" / "methods" / "altering.py").write_text(ALTERING.format(merge=merge, what=what))
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
+    registry.found.cache_clear()
+    try:
+        text = tiny.read_text().replace("[msp, maxlogit, {energy: {temperature: 2}}, entropy]", "[altering]")
+        tiny.write_text(text.replace("label: tiny}", "label: tiny, inference: {window: [32, 32]}}"))
+        assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    finally:
+        registry.found.cache_clear()
