@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -59,6 +60,16 @@ def read_checkpoint(
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     meta = loaded.get("meta") if found is not loaded and isinstance(loaded, dict) else None
     return dict(found), meta if isinstance(meta, Mapping) else {}
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """16 hex digits of a network's tensors by name, wherever they lie; counters of batches are left out."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        if not name.endswith("num_batches_tracked"):
+            total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+            total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:16]
 
 
 def load_strictly(module: torch.nn.Module, path: Path) -> torch.nn.Module:
