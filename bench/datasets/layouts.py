@@ -32,7 +32,7 @@ class Layout:
     """How one family lies on disk."""
 
     write: Writer
-    split: Literal["val", "anomaly"] = "anomaly"  # the scenes of toytown that it holds
+    split: Literal["train", "val", "anomaly"] = "anomaly"  # the scenes of toytown that it holds
 
 
 def find(name: str) -> Layout:
@@ -95,6 +95,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "road_anomaly_original_labels": Layout(layouts_repacked.write_road_anomaly_original_labels),
     "lost_and_found": Layout(layouts_lost_and_found.write),
     "coco": Layout(layouts_coco.write),
+    "coco_outliers": Layout(layouts_coco.write_outliers, "train"),
     "validation_dataset": Layout(layouts_repacked.write_validation_dataset),
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 from bench.api import Dataset, Sample
 from bench.datasets.coco_masks import Bools
 from bench.datasets.drafts import Progress, anomaly_of, drawn, save_bytes, save_jpeg, whole
+from bench.datasets.toytown_outliers import Pasted
 
 CATEGORIES = {
     "person": 1, "bicycle": 2, "car": 3, "motorcycle": 4, "bus": 6, "truck": 8, "boat": 9, "traffic light": 10,
@@ -54,6 +55,11 @@ def write(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> N
         names = [{"id": number, "name": name} for name, number in CATEGORIES.items()]
         content = {"info": {"year": 2017}, "images": images, "annotations": annotations, "categories": names}
         save_bytes(out / "annotations" / "instances_train2017.json", json.dumps(content).encode())
+
+
+def write_outliers(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """The same of scenes without anomalies, into which things are pasted that no anomaly of toytown resembles."""
+    write(Pasted(dataset), out, progress=progress)
 
 
 def _known(sample: Sample) -> dict[str, Bools]:
