@@ -174,6 +174,6 @@ def _tops(
                 "sml cannot be fitted on probabilities averaged over scales or mirror images; "
                 "say average: logits in the model's inference"
             )
-        count = count or len(prediction.raw["logits"])
+        count = count or prediction.classes
         top, classes = prediction.max_logit.cpu().numpy(), prediction.argmax.cpu().numpy()
         yield sample, top.reshape(-1).astype(np.float64), classes.reshape(-1), count
