@@ -11,7 +11,9 @@ import numpy as np
 from bench.api import Dataset, Sample
 from bench.datasets.coco_masks import Bools
 from bench.datasets.drafts import Progress, anomaly_of, drawn, save_bytes, save_jpeg, whole
-from bench.datasets.toytown_outliers import Pasted
+from bench.datasets.toytown import Toytown
+from bench.datasets.toytown_outliers import ToytownOutliers
+from bench.errors import UserError
 
 CATEGORIES = {
     "person": 1, "bicycle": 2, "car": 3, "motorcycle": 4, "bus": 6, "truck": 8, "boat": 9, "traffic light": 10,
@@ -58,8 +60,11 @@ def write(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> N
 
 
 def write_outliers(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
-    """The same of scenes without anomalies, into which things are pasted that no anomaly of toytown resembles."""
-    write(Pasted(dataset), out, progress=progress)
+    """The same of streets in which things lie that no anomaly of toytown resembles."""
+    if not isinstance(dataset, Toytown):
+        raise UserError(f"{dataset.name}: the layout coco_outliers is drawn for toytown alone")
+    streets = ToytownOutliers(dataset.count, dataset.height, dataset.width, dataset.seed)
+    write(streets, out, progress=progress)
 
 
 def _known(sample: Sample) -> dict[str, Bools]:
