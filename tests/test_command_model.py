@@ -110,6 +110,52 @@ def test_a_script_and_a_shell_script_give_the_figures_of_the_network_in_process(
     assert list(scratch.iterdir()) == []
 
 
+RED = """
+import sys
+from pathlib import Path
+import numpy
+from PIL import Image
+for path in Path(sys.argv[1]).iterdir():
+    red = numpy.array(Image.open(path))[:, :, 0].astype(numpy.float32)
+    numpy.save(Path(sys.argv[2]) / f"{path.stem}_anomaly.npy", red / 255)
+"""
+RED_NET = """
+from torch import nn
+
+
+class Red(nn.Module):
+    def forward(self, x):
+        return {"score": x[:, 0]}
+
+
+def build():
+    return Red()
+"""
+CORRUPTED = """
+protocols: [anomaly]
+models:
+  - python: {factory: "red.py:build", outputs: [score], label: here}
+  - command: {run: "PYTHON {program} {input} {output}", program: see.py, label: there}
+datasets:
+  - toytown: {split: anomaly, images: 4, height: 32, width: 64, label: plain}
+  - toytown: {split: anomaly, images: 4, height: 32, width: 64, corruption: {name: contrast, severity: 4}, label: faint}
+methods: [own]
+bootstrap: 0
+""".replace("PYTHON", sys.executable)
+
+
+def test_the_program_sees_corrupted_images_where_the_data_set_is(tmp_path):
+    (tmp_path / "see.py").write_text(RED)
+    (tmp_path / "red.py").write_text(RED_NET)
+    (tmp_path / "seen.yaml").write_text(CORRUPTED)
+    results = list(run_suite(suites.load(tmp_path / "seen.yaml"), tmp_path / "run", Options(workers=0), Silent()))
+    found = {(one.labels["model"], one.labels["dataset"]): dict(one.metrics) for one in results}
+    (faint,) = {dataset for _, dataset in found if dataset.startswith("faint")}
+    assert found["there", "plain"] == found["here", "plain"]
+    assert found["there", faint] == found["here", faint]
+    assert found["here", faint] != found["here", "plain"]
+
+
 @pytest.mark.slow
 def test_shards_in_two_processes_give_the_same_figures(tiny, tmp_path, scratch):
     (tiny.parent / "infer.py").write_text(COPY)
