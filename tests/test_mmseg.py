@@ -288,6 +288,29 @@ def test_again_takes_float_pixels(tiny):
     assert not torch.equal(given.again(one.pixels.float() + 0.25).raw["logits"], given.raw["logits"])
 
 
+def test_logits_to_train_by_have_gradients_and_are_those_of_predict(tiny):
+    config, _, checkpoint = tiny
+    model = loaded(config=config, checkpoint=checkpoint)
+    one = view(image(64, 96))
+    model.module().requires_grad_(True)
+    logits = model.forward(one.pixels.float()[None])
+    assert torch.equal(logits[0].detach(), model.predict(one).raw["logits"])
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.module().decode_head.parameters())
+
+
+def test_a_head_with_several_logits_in_training_says_so(tmp_path):
+    head = f"dict(type='DDRHead', in_channels=32, channels=8, {COMMON.replace(LOSS, f'[{LOSS}, {LOSS}]')})"
+    backbone = "dict(type='DDRNet', in_channels=3, channels=8, ppm_channels=16, norm_cfg=dict(type='BN'))"
+    config = write_config(tmp_path, backbone=backbone, head=head)
+    model = loaded(config=config, checkpoint=save(theirs(config), tmp_path / "w.pth"))
+    pixels = torch.zeros(2, 3, 64, 64)
+    assert model.forward(pixels).shape[:2] == (2, 19)
+    model.module().train()
+    with pytest.raises(BadPlugin, match=r"DDRHead gives no single logits while it is in training mode"):
+        model.forward(pixels)
+
+
 def test_outputs_are_float32_under_autocast(tiny):
     config, _, checkpoint = tiny
     model = loaded(config=config, checkpoint=checkpoint)

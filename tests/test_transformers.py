@@ -237,6 +237,18 @@ def test_again_takes_float_pixels(made):
     assert not torch.equal(given.again(one.pixels.float() + 0.25).raw["logits"], given.raw["logits"])
 
 
+def test_logits_to_train_by_have_gradients_and_are_those_of_predict(made):
+    model = loaded(made("segformer")[1])
+    (one,) = views(model, image(64, 96))
+    model.module().requires_grad_(True)
+    logits = model.forward(one.pixels.float()[None])
+    assert torch.equal(logits[0].detach(), model.predict(one).raw["logits"])
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.module().decode_head.parameters())
+    with pytest.raises(BadPlugin, match=r"Mask2Former\S+ gives masks of queries, not logits of pixels to train"):
+        loaded(made("mask2former")[1]).forward(one.pixels.float()[None])
+
+
 def test_outputs_are_float32_under_autocast(made):
     for kind in ("segformer", "mask2former"):
         model = loaded(made(kind)[1])

@@ -234,30 +234,35 @@ class Runner:
         """``logits`` and, of a head with a classifier, ``features`` of float32 [n, 3, h, w], RGB in 0..255."""
         import torch
 
-        seen: list[tuple[Tensor, Tensor]] = []
-        hooks = []
-        if self.inside.classifier:
-            hooks.append(
-                self._head.conv_seg.register_forward_hook(lambda _, given, made: seen.append((given[0], made)))
-            )
+        seen: list[tuple[Tensor, Tensor]] = []  # what goes into the classifier and what comes out
+
+        def watch(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+            seen.append((given[0], made))
+
+        hook = self._head.conv_seg.register_forward_hook(watch) if self.inside.classifier else None
         try:
             with torch.no_grad():
-                x, padded = self._prepared(pixels)
-                logits = self._at_own_resolution(x)
+                outputs = {"logits": self.logits(pixels).float()}
         finally:
-            for hook in hooks:
+            if hook:
                 hook.remove()
-        outputs = {"logits": self._fitted(logits.float(), padded, (int(pixels.shape[-2]), int(pixels.shape[-1])))}
         if self.inside.classifier:
-            if len(seen) != 1 or seen[0][1].shape != logits.shape:
+            if len(seen) != 1 or seen[0][1].shape[1] != self.inside.classes:
                 raise BadPlugin(f"{self._who}: the logits of {type(self._head).__name__} do not come from its conv_seg")
             outputs["features"] = seen[0][0].float()
         return outputs
 
     def logits(self, pixels: Tensor) -> Tensor:
         """The logits of float32 [n, 3, h, w], RGB in 0..255, with gradients where they are on."""
+        import torch
+
         x, padded = self._prepared(pixels)
-        return self._fitted(self._at_own_resolution(x), padded, (int(pixels.shape[-2]), int(pixels.shape[-1])))
+        made = self._at_own_resolution(x)
+        if not isinstance(made, torch.Tensor):
+            raise BadPlugin(
+                f"{self._who}: {type(self._head).__name__} gives no single logits while it is in training mode"
+            )
+        return self._fitted(made, padded, (int(pixels.shape[-2]), int(pixels.shape[-1])))
 
     def classify(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits [C, h', w'] of features [D, h, w] of a view of ``size``."""
@@ -279,14 +284,14 @@ class Runner:
             x = functional.pad(x, (0, right, 0, bottom), value=self._recipe.pad_value)
         return x, (int(x.shape[-2]), int(x.shape[-1]))
 
-    def _at_own_resolution(self, x: Tensor) -> Tensor:
+    def _at_own_resolution(self, x: Tensor) -> object:
         """The head's own prediction, before it resizes it to the image."""
         size = tuple(x.shape[-2:])
         metas = [{"img_shape": size, "pad_shape": size, "ori_shape": size} for _ in x]
         # Heads differ in what their forward returns; their ``predict`` sorts that out and then calls this.
         self._head.predict_by_feat = lambda logits, *_, **__: logits
         try:
-            return cast("Tensor", cast("Any", self.segmentor).encode_decode(x, metas))
+            return cast("Any", self.segmentor).encode_decode(x, metas)
         finally:
             del self._head.predict_by_feat
 
