@@ -138,7 +138,7 @@ def opencv() -> Any:
         import cv2
     except ImportError:
         raise MissingPackage(
-            "inference: resize opencv needs OpenCV, which is not installed; pip install opencv-python-headless, or say"
+            'inference: resize opencv needs OpenCV, which is not installed; the extras corruptions and mmseg bring it: pip install -e ".[corruptions]", or say'
             " resize: bilinear"
         ) from None
     return cv2

@@ -188,5 +188,5 @@ def test_opencv_resizes_within_a_grey_level_of_torch():
 
 def test_opencv_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingPackage, match=r"pip install opencv-python-headless, or say resize: bilinear"):
+    with pytest.raises(MissingPackage, match=r"the extras corruptions and mmseg bring it.*or say resize: bilinear"):
         inference.resize_image(torch.zeros(3, 4, 4, dtype=torch.uint8), (2, 2), "opencv")
