@@ -134,10 +134,14 @@ def test_weights_beside_the_file_belong_to_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, r"net\.onnx does not exist; paths in a suite"), (b"no network", r"net\.onnx cannot be read: ")],
+    [
+        (None, r"net\.onnx does not exist; paths in a suite"),
+        (b"no network", r"net\.onnx cannot be read: "),
+        (b"", r"net\.onnx cannot be read: "),
+    ],
 )
 def test_missing_and_damaged_files_are_one_line(content, words, tmp_path):
-    if content:
+    if content is not None:
         (tmp_path / "net.onnx").write_bytes(content)
     with pytest.raises(MissingData, match=words) as caught:
         loaded(tmp_path / "net.onnx")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +113,11 @@ class Onnx(FromPixels):
 
     def _outside(self) -> list[Path]:
         """Files beside this one that hold its weights: an export beyond 2 GB has some, and torch's by default."""
-        content = Path(self.file).read_bytes()
-        names = {content[found.end() : found.end() + found[1][0]] for found in OUTSIDE.finditer(content)}
+        with Path(self.file).open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return []  # an empty file has nothing to look at; reading it is refused later
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                names = {content[found.end() : found.end() + found[1][0]] for found in OUTSIDE.finditer(content)}
         return [Path(self.file).parent / name.decode(errors="replace") for name in sorted(names)]
 
 
