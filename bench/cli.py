@@ -178,6 +178,96 @@ def check(suites: Suites, only: Only = None, method: Methods = None, model: Mode
 
 
 @app.command()
+def fit(
+    what: Annotated[
+        str, typer.Argument(metavar="METHOD|SUITE", help="NAME[:k=v,...], an entry in braces, or a suite.")
+    ],
+    model: Annotated[str | None, typer.Option(metavar="NAME[:k=v,...]", help="The network.")] = None,
+    data_: Annotated[
+        str | None, typer.Option("--data", metavar="NAME[:k=v,...]", help="A labelled training split.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="A parameter of method or trainer. Repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write it to this .safetensors file.")] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where long trainings run.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Of torch, in long trainings. Default: all cores.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 1,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for curves; needs tensorboard.")] = None,
+) -> None:
+    """Train a method, or whatever a suite declares. Kill it at any time: the same command goes on."""
+    import os
+
+    from rich.console import Console
+
+    from bench import training
+    from bench.files import writing
+    from bench.progress import Bar
+
+    suite = _to_fit(what, model, data_, settings or [], seed)
+    if out and len({cell.method for cell in suite.cells if cell.method and cell.method.fit}) > 1:
+        raise BadSuite(f"{what}: --out is one file, and several methods are fitted; they are all kept, say no --out")
+    options = training.Options(device, threads or os.cpu_count() or 1, workers, tensorboard)
+    with Bar(Console(stderr=True)) as bar:
+        for done in training.run(suite, options, bar):
+            if out:
+                with writing(out) as file:
+                    file.write(done.path.read_bytes())
+            said = "" if done.new else " (was there already)"
+            losses = done.fitted.about.get("losses")
+            course = f", loss {losses[0][1]:.4f} to {losses[-1][1]:.4f}" if losses else ""
+            typer.echo(f"{done.label}{said}{course}: {out or done.path}")
+
+
+def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[str], seed: int) -> Suite:
+    """A suite as it is, or one made of a method, a network and data."""
+    import dataclasses
+
+    from bench import registry
+    from bench import suite as suites
+
+    name, params = _entry(what, "fit")
+    if name not in registry.found("method"):
+        if model or data or settings:
+            raise BadSuite(f"{what}: is no method, and a suite says itself what its models, data and parameters are")
+        return suites.load(suites.locate(what))
+    if not model or not data:
+        raise BadSuite(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
+    own = {entry.name for entry in dataclasses.fields(registry.plugin("method", name, where="fit"))}
+    training: dict[str, Any] = {}
+    for setting in settings:
+        given = _entry(f"x:{setting}", "--set")[1]
+        for key, value in given.items():
+            (params if key in own else training)[key] = value
+    source = dict([_entry(data, "--data")])
+    raw: dict[str, Any] = {
+        "protocols": ["misclassification"],
+        "models": [dict([_entry(model, "--model")])],
+        "datasets": [source],
+        "methods": [{name: params | {"fit": {"data": source, **training}}}],
+        "seed": seed,
+    }
+    return suites.expanded(raw, Path("fit"))
+
+
+def _entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """``NAME[:k=v,...]``, or one name with its parameters as YAML has it."""
+    if not text.lstrip().startswith("{"):
+        return _named(text, where)
+    import yaml
+
+    try:
+        entry = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadSuite(f"{where}: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
+        raise BadSuite(f"{where}: {text!r} must be one name with its parameters, as in a suite")
+    ((name, given),) = entry.items()
+    return str(name), dict(given or {})
+
+
+@app.command()
 def describe(
     dataset: Annotated[
         str, typer.Argument(metavar="DATASET", help="NAME[:k=v,...], an entry such as '{folder: {...}}', or a suite.")

@@ -160,7 +160,7 @@ def _job(cell: Cell, checked: preflight.Checked, how: Numerics, options: Options
         own = registry.digest("method", cell.method.name)
         depends["method"] = f"{own} {checked.method_digests.get(cell.method, '')}".strip()
         if cell.method.fit:
-            depends["fitted"] = fitting.key_of(_origin(cell, checked, how))
+            depends["fitted"] = fitting.key_of(preflight.origin(cell, checked, how))
     job = Job(cell, cell.key, protocol, depends, images, images < count)
     if cell.method and (protocol.second_phase or options.keep_maps):
         refs = (cell.model, cell.dataset, cell.method)
@@ -178,12 +178,6 @@ def _lacks_maps(run_dir: Path, job: Job, checked: preflight.Checked, options: Op
     if store.spool_stamp(folder) != job.map_stamp:
         return True
     return not all((folder / "scores" / f"{sample}.npy").is_file() for sample in ids)
-
-
-def _origin(cell: Cell, checked: preflight.Checked, how: Numerics) -> dict[str, Any]:
-    assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - callers looked
-    digests = checked.model_digests[cell.model], checked.data_digests[cell.method.fit]
-    return fitting.origin(cell.method, cell.model, *digests, cell.seed, how)
 
 
 def _fresh(run_dir: Path, job: Job, refused: str | None) -> bool:
@@ -230,7 +224,7 @@ def _fit(
             reporter.stage(f"fitting {method.label}")
             model = executor.worker.model(job.cell.model, how)
             with Loader(data, (method.fit.name, method.fit.given), options.workers) as loader:
-                fitting.fit(method, model, _origin(job.cell, checked, how), loader, how, reporter.advance)
+                fitting.fit(method, model, preflight.origin(job.cell, checked, how), loader, how, reporter.advance)
         job.fitted = fitting.load(key)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class Fitted:
 
     key: str
     state: State
-    origin: dict[str, Any]  # plug-in, model, data, digests, seed, images
+    origin: dict[str, Any]  # plug-in, model, data, digests, seed: what the key is made of
+    about: dict[str, Any] = field(default_factory=dict)  # what else a long training says of itself
 
     def shown(self) -> dict[str, Any]:
         """For a result: the origin, and the scalars among the tensors by value."""
@@ -43,7 +45,7 @@ def is_long(method: Ref) -> bool:
 
 
 def origin(
-    method: Ref, model: Ref, model_digest: str, data_digest: str, seed: int, numerics: Numerics
+    method: Ref, model: Ref, model_digest: str, data_digest: str, seed: int, numerics: Numerics | None
 ) -> dict[str, Any]:
     """Everything that decides what a fit gives; its digest is the key.
 
@@ -70,7 +72,31 @@ def origin(
         "data_digest": data_digest,
         "seed": seed,
     }
-    return made_from if is_long(method) else made_from | {"numerics": numerics.digest()}
+    if is_long(method):
+        return made_from
+    assert numerics is not None  # noqa: S101 - only who asks for long trainings has none
+    return made_from | {"numerics": numerics.digest()}
+
+
+def command(method: Ref, model: Ref, seed: int) -> str:
+    """The line that trains it."""
+    assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
+    words = ["bench", "fit", _typed(method), "--model", _typed(model), "--data", _typed(method.fit)]
+    trainer = registry.plugin("trainer", str(registry.plugin("method", method.name, where="").trainer), where="")
+    usual = registry.defaults(trainer)
+    for name, value in json.loads(method.training or "{}").items():
+        if value != usual.get(name):
+            words += ["--set", f"{name}={json.dumps(value)}"]
+    return shlex.join(words + (["--seed", str(seed)] if seed else []))
+
+
+def _typed(ref: Ref) -> str:
+    """A plug-in as an entry of a suite, in one line: its name alone if everything is as usual."""
+    usual = registry.defaults(registry.plugin(ref.kind, ref.name, where=ref.label))
+    given = {name: value for name, value in json.loads(ref.given).items() if value != usual.get(name)}
+    if names := given.get("class_map"):
+        given["class_map"] = names["classes"]
+    return json.dumps({ref.name: given}) if given else ref.name
 
 
 def key_of(made_from: dict[str, Any]) -> str:
@@ -89,7 +115,8 @@ def load(key: str) -> Fitted:
     try:
         with safe_open(path, framework="numpy") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return Fitted(key, state, json.loads((file.metadata() or {})["origin"]))
+            made_from = json.loads((file.metadata() or {})["origin"])
+            return Fitted(key, state, made_from, made_from.pop("about", {}))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise MissingData(f"{path} cannot be read: {error}; delete it and it will be fitted again") from None
 
@@ -114,15 +141,16 @@ def fit(
     return write(state, made_from)
 
 
-def write(state: State, made_from: dict[str, Any]) -> Fitted:
+def write(state: State, made_from: dict[str, Any], about: Mapping[str, Any] | None = None) -> Fitted:
     from safetensors.numpy import save
 
     key = key_of(made_from)
     tensors = {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in state.items()}
-    content = save(tensors, {"origin": json.dumps(made_from)})
+    # One entry only: safetensors writes several in no fixed order, and equal fits must give equal files.
+    content = save(tensors, {"origin": json.dumps(made_from | ({"about": dict(about)} if about else {}))})
     with files.writing(path_of(key)) as file:
         file.write(content)
-    return Fitted(key, state, made_from)
+    return Fitted(key, state, made_from, dict(about or {}))
 
 
 def _stream(

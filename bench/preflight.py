@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from bench import class_map, corrupted, inference
+from bench import class_map, corrupted, fitting, inference
 from bench.api import Dataset, Method, Protocol, SegModel
 from bench.corrupted import Corrupted
 from bench.errors import BadSuite, MissingData, NotFitted
+from bench.numerics import Numerics
 from bench.suite import Cell, Ref, Suite
 
 
@@ -26,8 +28,11 @@ class Checked:
     refused: dict[str, str] = field(default_factory=dict)  # cell key: why the pair is not applicable
 
 
-def check(suite: Suite) -> Checked:
-    """Find every missing file, short data set and impossible pair before anything is computed."""
+def check(suite: Suite, *, trained: bool = True) -> Checked:
+    """Find every missing file, short data set and impossible pair before anything is computed.
+
+    ``trained`` asks for long trainings to be done.
+    """
     checked = Checked()
     plain: dict[Ref, tuple[Dataset, str]] = {}
     for cell in suite.cells:
@@ -44,7 +49,28 @@ def check(suite: Suite) -> Checked:
     for ref in checked.datasets:
         digest = plain[ref.plain][1]
         checked.data_digests[ref] = corrupted.digest(digest) if ref.corruption else digest
+    if trained:
+        for cell in suite.cells:
+            if cell.key not in checked.refused:
+                _require_training(cell, checked)
     return checked
+
+
+def origin(cell: Cell, checked: Checked, how: Numerics | None) -> dict[str, Any]:
+    """What a cell's fit is made from; see ``fitting.origin``."""
+    assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - callers looked
+    digests = checked.model_digests[cell.model], checked.data_digests[cell.method.fit]
+    return fitting.origin(cell.method, cell.model, *digests, cell.seed, how)
+
+
+def _require_training(cell: Cell, checked: Checked) -> None:
+    if cell.method is None or cell.method.fit is None or not fitting.is_long(cell.method):
+        return
+    if not fitting.path_of(fitting.key_of(origin(cell, checked, None))).is_file():
+        raise NotFitted(
+            f"{cell.method.label} was not trained yet for {cell.model.label} on {cell.method.fit.label}, which takes "
+            f"long; type: {fitting.command(cell.method, cell.model, cell.seed)}"
+        )
 
 
 def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]]) -> Dataset:

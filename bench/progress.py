@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 EVERY = 10.0  # seconds between two lines in a log
@@ -47,7 +48,7 @@ class Bar:
     def stage(self, label: str) -> None:
         self._label = label
         if self._task is not None:
-            self._bar.update(self._task, description=label)
+            self._bar.update(self._task, description=escape(label))
 
     def advance(self, images: int) -> None:
         self._done += images
@@ -59,4 +60,4 @@ class Bar:
             self._spoke = now
             left = (self._total - self._done) / rate
             line = f"{self._label}: {self._done} of {self._total} images, {rate:.1f} images/s, about {left:.0f} s left"
-            self.console.print(line, highlight=False, soft_wrap=True)
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -288,7 +288,12 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
         raise BadSuite(f"{path}: cannot be read: {error}") from None
     if not isinstance(raw, dict):
         raise BadSuite(f"{path}: wanted a mapping with the keys {', '.join(SuiteFile.model_fields)}")
-    file = _parse(raw | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
+    return expanded(raw, path, replacing)
+
+
+def expanded(raw: Mapping[str, Any], path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> Suite:
+    """``load`` of what a suite file holds; ``path`` is to be blamed, and files are relative to its folder."""
+    file = _parse(dict(raw) | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
     # What the command line names is blamed on its option, and its paths are relative to the current folder.
     given = {f"{axis}s": Path(f"--{axis}") for axis in AXES if f"{axis}s" in (replacing or {})}
     axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), given.get(f"{axis}s", path), file.seed)) for axis in AXES}

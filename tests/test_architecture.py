@@ -20,8 +20,7 @@ ABOVE = {  # module: what it may import of ours
     "bench.segments": LEAVES | {"bench.compiled"},
     "bench.meta": {"bench.errors"},
     "bench.metrics": LEAVES | {"bench.compiled", "bench.segments"},
-    "bench.flow": READERS
-    | {"bench.inference", "bench.methods.sml", "bench.registry", "bench.scoring", "bench.weights"},
+    "bench.flow": READERS | {"bench.inference", "bench.registry", "bench.scoring", "bench.weights"},
     "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.meta", "bench.scoring", "bench.segments"},
     "bench.datasets": READERS,
     "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
@@ -29,8 +28,6 @@ ABOVE = {  # module: what it may import of ours
     | {
         "bench.datasets",
         "bench.flow",
-        "bench.inference",
-        "bench.methods",
         "bench.models",
         "bench.registry",
         "bench.scoring",

@@ -223,11 +223,11 @@ def _counts(name: str) -> bool:
 
 
 def write(path: Path, state: State, about: Mapping[str, Any]) -> None:
-    """Our format: the tensors of a state, and what they are and come from as JSON under ``detector``."""
+    """Our format, which is that of everything fitted: tensors, and as JSON their ``origin`` with ``about`` inside."""
     from safetensors.numpy import save
 
     tensors = {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in state.items()}
-    content = save(tensors, {"detector": json.dumps(dict(about), sort_keys=True)})
+    content = save(tensors, {"origin": json.dumps({"about": dict(about)}, sort_keys=True)})
     with files.writing(path) as file:
         file.write(content)
 
@@ -238,13 +238,14 @@ def _header(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            said = (file.metadata() or {}).get("detector")
+            said = (file.metadata() or {}).get("origin")
     except (SafetensorError, OSError) as error:
         raise MissingData(f"weights {path} cannot be read: {error}") from None
     try:
-        about = json.loads(said) if said else {}
+        origin = json.loads(said) if said else {}
     except ValueError:
-        raise MissingData(f"weights {path}: the header 'detector' is no JSON") from None
+        raise MissingData(f"weights {path}: the header 'origin' is no JSON") from None
+    about = origin.get("about") if isinstance(origin, dict) else None
     return about if isinstance(about, dict) else {}
 
 
