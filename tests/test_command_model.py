@@ -305,13 +305,15 @@ def alive(pid):
 CHILD = (
     "import subprocess\n"
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-    "open(os.path.dirname(__file__) + '/child', 'w').write(f'{child.pid} {os.getpid()}')\n"
+    "open(os.path.dirname(__file__) + '/child', 'a').write(f'{child.pid} {os.getpid()} ')\n"
 )
 
 
-def pids(tmp_path, tries=200):
+def pids(tmp_path, programs=1, tries=200):
+    """Of each program and its child, once so many have started."""
     for _ in range(tries):
-        if (tmp_path / "child").is_file() and (found := (tmp_path / "child").read_text().split()):
+        found = (tmp_path / "child").read_text().split() if (tmp_path / "child").is_file() else []
+        if len(found) == 2 * programs:
             return [int(pid) for pid in found]
         time.sleep(0.05)
     raise AssertionError("the program did not start")
@@ -349,20 +351,28 @@ def test_what_a_program_leaves_running_is_ended_too(tmp_path):
     assert gone(pids(tmp_path))
 
 
-def test_an_interrupted_run_leaves_no_process_and_no_folder(tiny, tmp_path, scratch):
+LONG = """
+protocols: [anomaly]
+models:
+  - command: {run: "PYTHON {program} {input} {output}", program: program.py}
+datasets:
+  - toytown: {split: anomaly, images: 40, height: 32, width: 64}
+methods: [own]
+""".replace("PYTHON", sys.executable)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_interrupted_run_leaves_no_process_and_no_folder(processes, tmp_path, scratch):
     (tmp_path / "program.py").write_text("import sys, os, time\n" + CHILD + "time.sleep(600)")
-    tiny.write_text(
-        SUITE.replace("infer.py", str(tmp_path / "program.py"))
-        .replace("[logits]", "[score]")
-        .replace("hand.sh", "net.py")
-    )
-    run = [sys.executable, "-m", "bench", "run", str(tiny), "--only", "model=script,method=own", "--workers", "0"]
+    (tmp_path / "long.yaml").write_text(LONG)
+    run = [sys.executable, "-m", "bench", "run", "long.yaml", "--processes", str(processes), "--workers", "0"]
     env = os.environ | {"TMPDIR": str(scratch), "PYTHONPATH": str(Path(__file__).parents[1])}
-    started = subprocess.Popen([*run, "--out", str(tmp_path / "run")], env=env, stderr=subprocess.DEVNULL)
-    processes = pids(tmp_path, tries=1200)
-    started.send_signal(signal.SIGINT)
+    started = subprocess.Popen(run, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
+    found = pids(tmp_path, processes, tries=1200)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does
     assert started.wait(60) == 130
-    assert gone(processes)
+    assert gone(found)
+    assert len((tmp_path / "child").read_text().split()) == 2 * processes, "no shard was begun after that"
     assert [path.name for path in scratch.iterdir() if path.name.startswith("bench-command-")] == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import multiprocessing
 import os
 import shlex
 import shutil
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 ENDINGS = {"score": "anomaly", "labels": "segmentation"}  # as Fishyscapes names them; others go by their own name
 GRACE = 10.0  # seconds between asking a program to end and ending it
 LAST = 3  # lines of a program's output that an error repeats
+_interrupted: list[bool] = []  # whether this process, if it is one of a pool, was told to stop
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Command(SegModel):
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Write the images, run the program, and see whether it left what it must."""
         self._forget()
+        if any(_interrupted):
+            raise KeyboardInterrupt
         folder = tempfile.TemporaryDirectory(prefix="bench-command-", ignore_cleanup_errors=True)
         object.__setattr__(self, "_folder", folder)
         images, made = Path(folder.name, "input"), Path(folder.name, "output")
@@ -176,6 +180,10 @@ class Command(SegModel):
                 raise BadPlugin(f"model command: {words[0]} cannot be started: {error.strerror}") from None
         try:
             status = process.wait(self.timeout)
+        except KeyboardInterrupt:
+            # A pool hands its process the next shard after this one failed; a program would be started for nobody.
+            _interrupted.append(multiprocessing.parent_process() is not None)
+            raise
         except subprocess.TimeoutExpired:
             _end(process)
             raise BadPlugin(
