@@ -380,6 +380,13 @@ class SegModel(PlugIn, ABC):
         """The predictions of equally sized views, in one forward pass where the network can."""
         return [self.predict(view) for view in views]
 
+    def about(self) -> Mapping[str, Any]:
+        """What results say of it beside its parameters, as JSON has it; called after ``check``.
+
+        ``uses_outliers: true``, where it was trained with pictures of anomalies, has it ranked apart.
+        """
+        return {}
+
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Called with all samples of a shard before the first of them is predicted, if ``by_shard`` says so."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.suite import Suite
+    from bench.training import Options
 
 app = typer.Typer(
     help="Evaluate anomaly and misclassification detection in semantic segmentation.",
@@ -180,7 +181,7 @@ def check(suites: Suites, only: Only = None, method: Methods = None, model: Mode
 @app.command()
 def fit(
     what: Annotated[
-        str, typer.Argument(metavar="METHOD|SUITE", help="NAME[:k=v,...], an entry in braces, or a suite.")
+        str, typer.Argument(metavar="METHOD|TRAINER|SUITE", help="NAME[:k=v,...], an entry in braces, or a suite.")
     ],
     model: Annotated[str | None, typer.Option(metavar="NAME[:k=v,...]", help="The network.")] = None,
     data_: Annotated[
@@ -190,21 +191,30 @@ def fit(
         list[str] | None, typer.Option("--set", metavar="K=V", help="A parameter of method or trainer. Repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Several networks of a trainer, one for each seed.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write it to this .safetensors file.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where long trainings run.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch, in long trainings. Default: all cores.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 1,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for curves; needs tensorboard.")] = None,
 ) -> None:
-    """Train a method, or whatever a suite declares. Kill it at any time: the same command goes on."""
+    """Train a method, a network further, or whatever a suite declares. Kill it: the same command goes on."""
     import os
 
     from rich.console import Console
 
-    from bench import training
+    from bench import retraining, training
     from bench.files import writing
     from bench.progress import Bar
 
+    if retraining.is_retrainer(_entry(what, "fit")[0]):
+        options = training.Options(device, threads or os.cpu_count() or 1, workers, tensorboard)
+        _retrain(what, model, data_, settings or [], seeds or str(seed), options, out)
+        return
+    if seeds:
+        raise BadSuite(f"{what}: --seeds is for trainers of networks; say --seed")
     suite = _to_fit(what, model, data_, settings or [], seed)
     if out and len({cell.method for cell in suite.cells if cell.method and cell.method.fit}) > 1:
         raise BadSuite(f"{what}: --out is one file, and several methods are fitted; they are all kept, say no --out")
@@ -218,6 +228,40 @@ def fit(
             losses = done.fitted.about.get("losses")
             course = f", loss {losses[0][1]:.4f} to {losses[-1][1]:.4f}" if losses else ""
             typer.echo(f"{done.label}{said}{course}: {out or done.path}")
+
+
+def _retrain(
+    what: str,
+    model: str | None,
+    data: str | None,
+    settings: Sequence[str],
+    seeds: str,
+    options: Options,
+    out: Path | None,
+) -> None:
+    """Train networks further, and say how a suite names them."""
+    from rich.console import Console
+
+    from bench import retraining
+    from bench.progress import Bar
+
+    name, params = _entry(what, "fit")
+    if not model or not data:
+        raise BadSuite(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
+    for setting in settings:
+        params |= _entry(f"x:{setting}", "--set")[1]
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise BadSuite(f"--seeds is {seeds!r}, wanted numbers such as 0,1,2") from None
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise BadSuite(f"--seeds is {seeds!r}, wanted each number once, from 0 on")
+    named = _entry(model, "--model"), _entry(data, "--data")
+    with Bar(Console(stderr=True)) as bar:
+        for done in retraining.run((name, params), *named, numbers, options, bar, out):
+            losses = done.origin["about"]["losses"]
+            said = "was there already" if not done.new else f"loss {losses[0][1]:.5f} to {losses[-1][1]:.5f}"
+            typer.echo(f"{name}, seed {done.origin['seed']}: {said}; in a suite this network is\n{done.entry}")
 
 
 def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[str], seed: int) -> Suite:

@@ -124,7 +124,7 @@ def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Option
         reporter.advance(images)
 
     with Loader(fitting.data_of(ref), (ref.fit.name, ref.fit.given), options.workers) as loader:
-        log, close = _curves(options.tensorboard)
+        log, close = curves(options.tensorboard)
         course = Course(
             model,
             loader.dataset,
@@ -148,7 +148,7 @@ def _in_order(loader: Loader, indices: Any, ahead: Any) -> Iterator[Sample]:
     return loader.samples(indices, ahead)
 
 
-def _curves(folder: Path | None) -> tuple[Any, Any]:
+def curves(folder: Path | None) -> tuple[Any, Any]:
     """What logs figures, and what closes the log."""
     if folder is None:
         return (lambda iteration, figures: None), (lambda: None)

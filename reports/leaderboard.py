@@ -232,8 +232,8 @@ def summary_tables(
 
 
 def uses_outliers(result: Result) -> bool:
-    """Whether the method was trained with data that shows anomalies."""
-    return bool(result.about.get("method", {}).get("uses_outliers"))
+    """Whether the method or the network was trained with data that shows anomalies."""
+    return any(bool(result.about.get(axis, {}).get("uses_outliers")) for axis in ("method", "model"))
 
 
 def _table(run: Run, results: Sequence[Result]) -> Table:

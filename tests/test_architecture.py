@@ -24,11 +24,13 @@ ABOVE = {  # module: what it may import of ours
     "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.meta", "bench.scoring", "bench.segments"},
     "bench.datasets": READERS,
     "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
+    "bench.outliers": READERS | {"bench.flow"},
     "bench.fit": READERS
     | {
         "bench.datasets",
         "bench.flow",
         "bench.models",
+        "bench.outliers",
         "bench.registry",
         "bench.scoring",
     },
@@ -85,6 +87,16 @@ ABOVE = {  # module: what it may import of ours
         "bench.numerics",
         "bench.store",
         "bench.suite",
+    },
+    "bench.retraining": READERS
+    | {
+        "bench.loading",
+        "bench.models",
+        "bench.numerics",
+        "bench.registry",
+        "bench.suite",
+        "bench.training",
+        "bench.weights",
     },
     "bench.executors": {"bench.errors", "bench.loading", "bench.shards"},
     "bench.progress": set(),

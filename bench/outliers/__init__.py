@@ -1,0 +1,1 @@
+"""Training networks on outliers: which images, which loss, and the loop over them."""
