@@ -415,6 +415,7 @@ class Method(PlugIn, ABC):
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     merge: ClassVar[Literal["merged", "views"]] = "merged"  # score the merged prediction, or each view and average
     trainer: ClassVar[str | None] = None  # who fits it, unless it brings its own ``fit``
+    fit_needs: ClassVar[frozenset[str]] = frozenset({"labels"})  # of the samples it is fitted on
     must_fit: ClassVar[bool] = False  # whether it means nothing unfitted
     fit_reads: ClassVar[frozenset[str] | None] = None  # the parameters that its own ``fit`` depends on; None is all
     uses_outliers: ClassVar[bool] = False  # trained with data that shows anomalies: ranked apart
@@ -462,6 +463,44 @@ class Method(PlugIn, ABC):
     def confidence(self, score: Scores) -> Scores | None:
         """Map a score to the probability of being right, in [0, 1]; None if it has no such reading."""
         return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What a refinement makes of the segments of all images."""
+
+    rows: Rows  # by sample id: what ``refine`` is given for that image, [n] each, in the order of its segments
+    report: Mapping[str, Any]  # how it came to that, as JSON has it
+
+
+@dataclass(frozen=True)
+class Refinement(Method):
+    """A method whose map is changed once every image of a set was seen, without asking the network again.
+
+    First pass: ``score`` gives the map of the method in ``refines``, and ``look`` describes the parts of it that may
+    change. Then ``decide`` sees what was found in all images. Last, ``refine`` changes the map of each image, and that
+    map is what every protocol counts. Of all methods it alone is shown labels: in ``look``, to learn from them and so
+    that its tables can say how right it was. What it decides about an image must not depend on the labels of that
+    image, unless ``fidelity: reference`` reproduces a source that does.
+    """
+
+    refines: ClassVar[str]  # name of the method whose map it begins with
+
+    @abstractmethod
+    def look(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
+        """Columns [n] of tables, each named ``table.column``; every image must have the same ones.
+
+        ``score`` is float32 [H, W] as ``score`` gave it, ``truth`` uint8 [H, W]: 0 usual, 1 anomaly, 255 ignored; None
+        where the data set has none.
+        """
+
+    @abstractmethod
+    def decide(self, rows: Rows, groups: Mapping[str, str], state: State, seed: int) -> Decision:
+        """Decide about all images at once. ``groups`` by sample id; ``state`` is what fitting left behind."""
+
+    @abstractmethod
+    def refine(self, score: Scores, truth: Labels | None, decided: Row) -> Scores:
+        """The changed map, float32 [H, W], finite. ``decided`` is this image's row of the decision."""
 
 
 @dataclass(frozen=True)
@@ -601,6 +640,14 @@ class Protocol(PlugIn, ABC):
     @abstractmethod
     def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
         """The figures, in the order of ``metrics``. ``tally`` is None where ``scored`` is False."""
+
+    def refuses(self, method: Method) -> str:
+        """Why a pair with that method means nothing, for an n/a cell; empty where it does."""
+        return ""
+
+    def refined(self, sample: Sample, before: Scores, decided: Row) -> Row:
+        """For a refinement, what else to say of one image, from the map as it was before. Joins the image's row."""
+        return {}
 
     def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
         """Figures of parts of the truth that are counted apart, by axis and part, such as ``class`` and ``road``."""

@@ -21,6 +21,7 @@ from bench import (
     operating,
     preflight,
     provenance,
+    refining,
     registry,
     scoring,
     shards,
@@ -28,13 +29,14 @@ from bench import (
     store,
     summary,
 )
-from bench.api import Protocol, Row, Undefined
+from bench.api import Protocol, Refinement, Row, Undefined
 from bench.errors import MissingData
 from bench.executors.local import Local
 from bench.intervals import intervals
 from bench.loading import Loader
 from bench.metrics.tally import Tally
 from bench.numerics import Numerics
+from bench.refining import Draft
 from bench.shards import CellTask, Task
 from bench.store import Plan, Result
 from bench.suite import Cell, Ref, Suite
@@ -75,6 +77,7 @@ class Job:
     partial: bool
     fitted: fitting.Fitted | None = None
     spool: str | None = None
+    draft: Draft | None = None  # where the method is a refinement
     pixels: int = 0  # counted so far, over all shards
     folded: bool = False
     parameters: Mapping[str, float] = field(default_factory=dict)
@@ -82,7 +85,7 @@ class Job:
     @property
     def stamp(self) -> str:
         """What a shard must have been made with to be merged."""
-        return _digest(self.depends)
+        return _digest(self.depends | ({"decided": self.draft.digest} if self.draft else {}))
 
     @property
     def map_stamp(self) -> str:
@@ -166,6 +169,8 @@ def _job(cell: Cell, checked: preflight.Checked, how: Numerics, options: Options
         refs = (cell.model, cell.dataset, cell.method)
         folder = store.spool_folder(run_dir, [(ref.label, str(ref.spelled())) for ref in refs], protocol.spool)
         job.spool = str(folder.relative_to(run_dir))
+    if cell.method and issubclass(registry.plugin("method", cell.method.name, where=cell.method.label), Refinement):
+        job.draft = refining.draft_of(run_dir, cell.model, cell.dataset, cell.method, cell.seed, job.map_stamp)
     return job
 
 
@@ -197,7 +202,8 @@ def _images(groups: Mapping[tuple[Ref, Ref], list[Job]]) -> int:
     total = 0
     fits: set[str] = set()
     for jobs in groups.values():
-        total += jobs[0].images * (2 if any(job.protocol.second_phase for job in jobs) else 1)
+        again = any(job.protocol.second_phase for job in jobs), any(job.draft for job in jobs)
+        total += jobs[0].images * (1 + sum(again))
         for job in jobs:
             key = job.depends.get("fitted")
             if key and key not in fits and not fitting.path_of(key).is_file() and job.cell.method:
@@ -244,7 +250,15 @@ def _pass(
             store.open_spool(run_dir / job.spool, job.map_stamp, keep=options.keep_maps)
     ranges = _ranges(jobs[0].images, options.shard or _shard_size(dataset))
     reporter.stage(f"{model.label} on {dataset.label}")
-    _phase(1, run_dir, model, dataset, jobs, ranges, how, options, executor, reporter)
+    drafts = _drafts(run_dir, jobs)
+    plain, refined = ([job for job in jobs if bool(job.draft) == wanted] for wanted in (False, True))
+    _phase(1, run_dir, model, dataset, plain, ranges, how, options, executor, reporter, drafts)
+    for draft in drafts:
+        reporter.stage(f"deciding {draft.method.label}")
+        refining.decide(run_dir, draft, ranges)
+    if refined:
+        reporter.stage(f"{model.label} on {dataset.label}")
+        _phase(1, run_dir, model, dataset, refined, ranges, how, options, executor, reporter)
     second = [job for job in jobs if job.protocol.second_phase]
     for job in jobs:
         if not job.protocol.second_phase:
@@ -264,6 +278,20 @@ def _pass(
     for job in ready:
         yield _finish(run_dir, job, ranges, how, options)
     _drop_spool(run_dir, jobs)
+    for draft in drafts:
+        store.drop_work(run_dir, draft.key)
+
+
+def _drafts(run_dir: Path, jobs: Sequence[Job]) -> list[Draft]:
+    """The refinements among the cells, each once, with a place for their maps."""
+    shared: dict[str, Draft] = {}
+    for job in jobs:
+        if job.draft:
+            job.draft = shared.setdefault(job.draft.key, job.draft)
+            job.draft.fitted = job.fitted
+    for draft in shared.values():
+        store.open_spool(run_dir / draft.spool, draft.stamp, keep=False)
+    return list(shared.values())
 
 
 def _ranges(images: int, size: int) -> list[tuple[int, int]]:
@@ -286,9 +314,12 @@ def _phase(
     options: Options,
     executor: Local,
     reporter: Reporter,
+    drafts: Sequence[Draft] = (),
 ) -> None:
     """Bring the shards of one phase to disk, as far as they are not there."""
     tasks: list[Task] = []
+    seed = (jobs[0].cell if jobs else drafts[0]).seed
+    refined = phase == 1 and any(job.draft for job in jobs)
     mine = {job.key: job for job in jobs}
     ids = shards.dataset_of(dataset).ids()
     for start, stop in ranges:
@@ -298,11 +329,13 @@ def _phase(
                 _account(run_dir, job, start, stop, phase)
             else:
                 todo.append(job)
-        if todo:
+        looks = tuple(
+            draft.task() for draft in drafts if not refining.shard_there(run_dir, draft, start, stop, ids[start:stop])
+        )
+        if todo or looks:
             cells = tuple(map(_cell_task, todo))
-            tasks.append(
-                Task(run_dir, model, dataset, cells, start, stop, how, jobs[0].cell.seed, options.workers, phase)
-            )
+            task = Task(run_dir, model, dataset, cells, start, stop, how, seed, options.workers, phase, looks, refined)
+            tasks.append(task)
         else:
             reporter.advance(stop - start)
 
@@ -319,8 +352,9 @@ def _cell_task(job: Job) -> CellTask:
     fitted = job.fitted.key if job.fitted else None
     method = job.cell.method
     budget = job.cell.budget
+    parameters, draft = dict(job.parameters), job.draft.task() if job.draft else None
     return CellTask(
-        job.key, job.cell.protocol, method, fitted, budget, job.folded, job.stamp, job.spool, dict(job.parameters)
+        job.key, job.cell.protocol, method, fitted, budget, job.folded, job.stamp, job.spool, parameters, draft
     )
 
 
@@ -400,6 +434,8 @@ def _finish(run_dir: Path, job: Job, ranges: Sequence[tuple[int, int]], how: Num
         _, second, more = _merged(run_dir, job, ranges, 2)
         rows = {sample: {**rows[sample], **second[sample]} for sample in rows}
         cost.seconds |= more.seconds
+    if job.draft:
+        cost.seconds = refining.seconds(run_dir, job.draft, ranges) | cost.seconds
     clock = shards.Clock()
     with clock("read"):
         figures = dict(job.protocol.read(tally, rows))
@@ -454,8 +490,16 @@ def _result(job: Job, options: Options, how: Numerics) -> Result:
         partial=job.partial,
         depends=job.depends,
         provenance=provenance.of(how, f"{options.command} --only cell={job.key}".strip()),
-        fitted=job.fitted.shown() if job.fitted else None,
+        fitted=_fitted(job),
     )
+
+
+def _fitted(job: Job) -> dict[str, Any] | None:
+    """What a result says of its fit, and of what was decided about segments."""
+    fitted = job.fitted.shown() if job.fitted else None
+    if job.draft is None or job.draft.report is None:
+        return fitted
+    return (fitted or {"key": job.draft.key}) | {"decided": refining.shown(job.draft)}
 
 
 def _not_applicable(job: Job, reason: str, options: Options, how: Numerics) -> Result:
@@ -465,7 +509,8 @@ def _not_applicable(job: Job, reason: str, options: Options, how: Numerics) -> R
 
 def _drop_spool(run_dir: Path, jobs: Sequence[Job]) -> None:
     """Delete the maps that nobody asked to keep."""
-    for folder in {run_dir / job.spool for job in jobs if job.spool}:
+    drafts = {run_dir / job.draft.spool for job in jobs if job.draft}
+    for folder in {run_dir / job.spool for job in jobs if job.spool} | drafts:
         if not (folder / "kept").is_file():
             shutil.rmtree(folder, ignore_errors=True)
     spool = run_dir / "spool"

@@ -59,7 +59,7 @@ def origin(
     if is_long(method):
         by |= {"method": method.name, "params": reads, "training": json.loads(method.training or "{}")}
     code = (
-        registry.digest("method", method.name)
+        f"{registry.digest('method', method.name)} {method.build().digest()}".strip()
         if own
         else registry.plugin("trainer", str(cls.trainer), where=method.label).version
     )
@@ -165,6 +165,7 @@ def _stream(
 def data_of(method: Ref) -> Dataset:
     assert method.fit is not None  # noqa: S101 - as in ``origin``
     data: Dataset = method.fit.build()
-    if "labels" not in data.gives:
-        raise MissingData(f"{method.label}: {method.fit.label} has no labels to fit on")
+    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
+    if lacking := cls.fit_needs - data.gives:
+        raise MissingData(f"{method.label}: {method.fit.label} has no {' and no '.join(sorted(lacking))} to fit on")
     return data

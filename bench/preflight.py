@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench import class_map, corrupted, fitting, inference
-from bench.api import Dataset, Method, Protocol, SegModel
+from bench.api import Dataset, Method, Protocol, Refinement, SegModel
 from bench.corrupted import Corrupted
 from bench.errors import BadSuite, MissingData, NotFitted
 from bench.numerics import Numerics
@@ -125,9 +125,28 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
             f"{cell.method.label} means nothing unfitted; say in the suite on what: "
             f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
         )
+    if isinstance(method, Refinement) and (why := _no_truth(cell, method, checked)):
+        return why
+    if why := protocol.refuses(method):
+        return why
     method.check(model)
     checked.method_digests[cell.method] = method.digest()
     return None
+
+
+def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> str:
+    """Why a refinement has nothing to learn from; empty where it has."""
+    assert cell.method is not None  # noqa: S101 - the caller built it
+    if cell.method.fit is None:
+        lacking = method.fit_needs - checked.datasets[cell.dataset].gives
+        said = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.method.label} learns from"
+        return f"{said}; fit it on other data: {method.name}: {{fit: {{data: ...}}}}" if lacking else ""
+    if cell.method.fit.spelled() == cell.dataset.spelled():
+        raise BadSuite(
+            f"{cell.method.label} would be judged on the images that it learns from, {cell.dataset.label}; leave its"
+            " fit out, and images are judged by what other groups of images taught, or fit it on other data"
+        )
+    return ""
 
 
 def _other_names(ref: Ref, data: Dataset, model: SegModel) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from bench.api import (
     Prediction,
     Protocol,
     Quantity,
+    Refinement,
     Row,
     Sample,
     Scored,
@@ -47,6 +49,17 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class DraftTask:
+    """A refinement as a shard sees it: all cells of one method share it."""
+
+    key: str
+    method: Ref
+    fitted: str | None
+    stamp: str
+    spool: str  # folder of the maps before they are refined, relative to the run
+
+
+@dataclass(frozen=True)
 class CellTask:
     """One cell as a shard sees it."""
 
@@ -59,6 +72,7 @@ class CellTask:
     stamp: str  # what the numbers depend on; a shard with another stamp is not merged
     spool: str | None  # folder for score maps, relative to the run
     parameters: Mapping[str, float] = field(default_factory=dict)  # of the second phase
+    draft: DraftTask | None = None  # where the method is a refinement
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ class Task:
     seed: int
     workers: int  # processes that read ahead
     phase: int = 1
+    drafts: tuple[DraftTask, ...] = ()  # of the first phase, beside the cells
+    refined: bool = False  # the first phase counts refined maps: no network
     ahead: tuple[int, int] = (0, 0)  # the range that the same process will do next
 
 
@@ -92,6 +108,10 @@ class Shard:
 
 def path_of(run: Path, key: str, start: int, stop: int, phase: int) -> Path:
     return run / "work" / key / f"phase{phase}-{start:07d}-{stop:07d}.npz"
+
+
+def decided_path(run: Path, key: str) -> Path:
+    return run / "work" / key / "decided.npz"
 
 
 def write(path: Path, shard: Shard) -> None:
@@ -143,6 +163,15 @@ class Lane:
     task: CellTask
     protocol: Protocol
     tally: Tally | None
+    rows: dict[str, Row] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+
+@dataclass
+class DraftLane:
+    """One refinement in flight."""
+
+    task: DraftTask
     rows: dict[str, Row] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
 
@@ -201,7 +230,9 @@ class Worker:
 
 def run(task: Task, worker: Worker, advance: Advance | None = None) -> None:
     """Do one task and write its shards. ``advance`` is told of every image."""
-    if task.phase == 1:
+    if task.phase == 1 and task.refined:
+        _count_refined(task, worker, advance or (lambda _: None))
+    elif task.phase == 1:
         with torch.no_grad():  # a method that needs gradients turns them on for itself
             _first_phase(task, worker, advance or (lambda _: None))
     else:
@@ -214,7 +245,8 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
         model = worker.model(task.model, task.numerics)
         loader = worker.loader(task.dataset, task.workers, images=True)
         lanes = [_lane(cell) for cell in task.cells]
-        for method in {cell.method for cell in task.cells if cell.method}:
+        drafts = [DraftLane(one) for one in task.drafts]
+        for method in {cell.method for cell in task.cells if cell.method} | {one.method for one in task.drafts}:
             worker.meet(method, task.model, task.numerics)
     read_before = loader.cpu_seconds
     about: dict[str, dict[str, Any]] = {}
@@ -228,12 +260,17 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
             predicted = _predicted(merged, sample)
         for method_ref, mates in _by_method(lanes):
             _feed(task, worker, sample, seen, merged, predicted, method_ref, mates)
+        for draft in drafts:
+            _look(task, worker, sample, seen, merged, predicted, draft)
         advance(1)
     clock.seconds["load"] = loader.cpu_seconds - read_before
     for lane in lanes:
         seconds = clock.seconds | lane.clock.seconds
         shard = Shard(lane.task.stamp, lane.tally, lane.rows, seconds, peak_memory(), about)
         write(path_of(task.run, lane.task.key, task.start, task.stop, 1), shard)
+    for draft in drafts:
+        shard = Shard(draft.task.stamp, None, draft.rows, clock.seconds | draft.clock.seconds, peak_memory(), about)
+        write(path_of(task.run, draft.task.key, task.start, task.stop, 0), shard)
 
 
 def _lane(cell: CellTask) -> Lane:
@@ -275,21 +312,100 @@ def _feed(
             if any(lane.protocol.reads == "confidence" for lane in lanes):
                 given["confidence"] = _confidence(worker.method(ref), given["score"], who)
     for lane in lanes:
-        score = given.get(lane.protocol.reads)
-        with lane.clock("count"):
-            score = None if score is None else lane.protocol.seen(score)
-            row = dict(lane.protocol.row(sample, labels, score))
-            categories = lane.protocol.categories(sample, labels)
-            if score is not None and lane.tally is not None:
-                keyed = key_pixels(score, categories, len(lane.protocol.category_names))
-                lane.tally.add(keyed)
-                row |= keyed.bins()
-            if sample.id in lane.rows:
-                raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
-            lane.rows[sample.id] = row
-        if lane.task.spool is not None and score is not None:
-            with lane.clock("spool"):
-                _spool(task.run / lane.task.spool, sample.id, score, labels, lane.protocol, who)
+        _count(task, lane, sample, given.get(lane.protocol.reads), labels, who)
+
+
+def _count(
+    task: Task,
+    lane: Lane,
+    sample: Sample,
+    score: Scores | None,
+    labels: Labels | None,
+    who: str,
+    more: Callable[[], Row] = dict,
+) -> None:
+    """One image into the tally and the rows of one cell; ``more`` joins its row."""
+    with lane.clock("count"):
+        score = None if score is None else lane.protocol.seen(score)
+        row = dict(lane.protocol.row(sample, labels, score))
+        categories = lane.protocol.categories(sample, labels)
+        if score is not None and lane.tally is not None:
+            keyed = key_pixels(score, categories, len(lane.protocol.category_names))
+            lane.tally.add(keyed)
+            row |= keyed.bins()
+        if sample.id in lane.rows:
+            raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
+        lane.rows[sample.id] = row | dict(more())
+    if lane.task.spool is not None and score is not None:
+        with lane.clock("spool"):
+            _spool(task.run / lane.task.spool, sample.id, score, labels, lane.protocol.spool, who)
+
+
+def _look(
+    task: Task,
+    worker: Worker,
+    sample: Sample,
+    seen: Sequence[tuple[View, Prediction]],
+    merged: Prediction,
+    predicted: Labels | None,
+    draft: DraftLane,
+) -> None:
+    """The first pass of a refinement: its map as it is before, and what it finds in it."""
+    ref = draft.task.method
+    method = worker.method(ref)
+    assert isinstance(method, Refinement)  # noqa: S101 - the engine makes drafts of nothing else
+    who = f"method {ref.label} on {task.dataset.label}/{sample.id}"
+    with draft.clock("score"):
+        how = worker.model(task.model, task.numerics).inference
+        score, _ = _scored(method, worker.state(draft.task.fitted), seen, merged, how, who)
+        check_scores(score, sample.size, who)
+    with draft.clock("segments"):
+        if sample.id in draft.rows:
+            raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
+        draft.rows[sample.id] = method.look(merged, score, sample.anomaly)
+    with draft.clock("spool"):
+        _spool(task.run / draft.task.spool, sample.id, score, predicted, "float32", who)
+
+
+def _count_refined(task: Task, worker: Worker, advance: Advance) -> None:
+    """Count the maps of refinements, changed as was decided about all images. No network."""
+    loader = worker.loader(task.dataset, task.workers, images=False)
+    lanes = [_lane(cell) for cell in task.cells]
+    decided = {key: _decided(task.run, key) for key in {cell.draft.key for cell in task.cells if cell.draft}}
+    about: dict[str, dict[str, Any]] = {}
+    for sample in loader.samples(range(task.start, task.stop), range(*task.ahead)):
+        about[sample.id] = {"group": sample.group, "tags": dict(sample.tags)}
+        for _, mates in _by_method(lanes):
+            _feed_refined(task, worker, sample, decided, mates)
+        advance(1)
+    for lane in lanes:
+        shard = Shard(lane.task.stamp, lane.tally, lane.rows, lane.clock.seconds, peak_memory(), about)
+        write(path_of(task.run, lane.task.key, task.start, task.stop, 1), shard)
+
+
+def _feed_refined(
+    task: Task, worker: Worker, sample: Sample, decided: Mapping[str, Mapping[str, Row]], lanes: Sequence[Lane]
+) -> None:
+    draft = lanes[0].task.draft
+    assert draft is not None  # noqa: S101 - the engine sends cells of refinements alone
+    method = worker.method(draft.method)
+    assert isinstance(method, Refinement)  # noqa: S101 - as above
+    who = f"method {draft.method.label} on {task.dataset.label}/{sample.id}"
+    mine = decided[draft.key][sample.id]
+    with lanes[0].clock("refine"):
+        before, labels = _spooled(task.run / draft.spool, sample.id)
+        score = method.refine(before, sample.anomaly, mine)
+        if not isinstance(score, np.ndarray) or score.dtype != np.float32:
+            raise BadPlugin(f"{who} refined its map to {getattr(score, 'dtype', type(score).__name__)}, wanted float32")
+        check_scores(score, sample.size, who)
+    for lane in lanes:
+        _count(task, lane, sample, score, labels, who, partial(lane.protocol.refined, sample, before, mine))
+
+
+def _decided(run: Path, key: str) -> dict[str, Row]:
+    with store.load_arrays(decided_path(run, key)) as arrays:
+        packed = {name: arrays[name] for name in arrays.files}
+    return store.unpack_rows([str(sample) for sample in packed.pop("ids")], packed)
 
 
 def _scored(
@@ -358,8 +474,8 @@ def _predicted(merged: Prediction, sample: Sample) -> Labels | None:
     return predicted
 
 
-def _spool(folder: Path, sample: str, score: Scores, labels: Labels | None, protocol: Protocol, who: str) -> None:
-    kept = score.astype(protocol.spool)
+def _spool(folder: Path, sample: str, score: Scores, labels: Labels | None, dtype: str, who: str) -> None:
+    kept = score.astype(dtype)
     if not np.isfinite(kept).all():
         raise BadPlugin(f"{who}: scores beyond 65504 do not fit float16; rescale them")
     store.write_map(folder / "scores" / f"{sample}.npy", kept)
@@ -382,11 +498,15 @@ def _second_phase(task: Task, worker: Worker, advance: Advance) -> None:
 
 def _second_row(task: Task, lane: Lane, sample: Sample) -> Row:
     assert lane.task.spool is not None  # noqa: S101 - the engine spools every cell that has a second phase
-    folder = task.run / lane.task.spool
-    score = np.load(folder / "scores" / f"{sample.id}.npy", allow_pickle=False).astype(np.float32)
-    labels_file = folder / "predictions" / f"{sample.id}.npy"
-    labels = np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None
+    score, labels = _spooled(task.run / lane.task.spool, sample.id)
     return lane.protocol.frame(score, sample, labels, lane.task.parameters)
+
+
+def _spooled(folder: Path, sample: str) -> tuple[Scores, Labels | None]:
+    """A score map as float32 and the class map beside it, if there is one."""
+    score = np.load(folder / "scores" / f"{sample}.npy", allow_pickle=False).astype(np.float32)
+    labels_file = folder / "predictions" / f"{sample}.npy"
+    return score, np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None
 
 
 def dataset_of(ref: Ref) -> Dataset:

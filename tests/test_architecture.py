@@ -88,6 +88,7 @@ ABOVE = {  # module: what it may import of ours
         "bench.store",
         "bench.suite",
     },
+    "bench.refining": READERS | {"bench.fitting", "bench.shards", "bench.store", "bench.suite"},
     "bench.retraining": READERS
     | {
         "bench.loading",

@@ -20,6 +20,7 @@ NOT_RANK_ONLY = {
     "calibration": "reads probabilities",
     "bravo": "reads probabilities",
     "entropy_max": "counts in 100 equal bins on [0, 1]",
+    "segments": "its threshold is a score",
     "operating_point": "its threshold is a score",
     "operating_point_misclassification": "its threshold is a score",
     "smiyc_anomaly": "its official sketch interpolates between scores",

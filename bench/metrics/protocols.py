@@ -17,6 +17,7 @@ from bench.metrics.fed import FedAnomaly, Idm, IdmOodCdd, OpenMeanIoU
 from bench.metrics.fishyscapes import Fishyscapes
 from bench.metrics.operating_point import MisclassificationPoint, OperatingPoint
 from bench.metrics.pooled import Anomaly, Misclassification, PooledRanking
+from bench.metrics.segments import Segments
 from bench.metrics.smiyc import SmiycAnomaly, SmiycObstacle
 from bench.metrics.streethazards import StreetHazards
 from bench.metrics.tally import Tally
@@ -38,6 +39,7 @@ __all__ = [
     "OpenMeanIoU",
     "OperatingPoint",
     "PooledRanking",
+    "Segments",
     "SmiycAnomaly",
     "SmiycObstacle",
     "StreetHazards",
