@@ -474,8 +474,7 @@ def _result(job: Job, options: Options, how: Numerics) -> Result:
     about: dict[str, dict[str, Any]] = {
         axis: {"source": registry.plugin(ref.kind, ref.name, where=ref.label).source} for axis, ref in refs.items()
     }
-    network: SegModel = job.cell.model.build()
-    about["model"] |= network.about()
+    about["model"] |= job.cell.model.build().about()
     about["protocol"] |= {"version": job.protocol.version, "title": job.protocol.title or job.cell.protocol.label}
     if job.cell.method:
         about["method"]["uses_outliers"] = registry.plugin("method", job.cell.method.name, where="").uses_outliers
