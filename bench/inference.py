@@ -138,8 +138,8 @@ def opencv() -> Any:
         import cv2
     except ImportError:
         raise MissingPackage(
-            'inference: resize opencv needs OpenCV, which is not installed; the extras corruptions and mmseg bring it: pip install -e ".[corruptions]", or say'
-            " resize: bilinear"
+            "inference: resize opencv needs OpenCV, which is not installed; the extras corruptions and mmseg bring it:"
+            " pip install 'ood-seg-bench[corruptions]', or say resize: bilinear"
         ) from None
     return cv2
 
