@@ -159,6 +159,19 @@ def test_a_score_that_does_not_fit_is_refused_by_file_name(array, words, tmp_pat
         model(scores=tmp_path).predict(view("a"))
 
 
+def test_a_file_that_is_another_than_its_name_says_is_refused(tmp_path):
+    np.savez(tmp_path / "all.npz", np.zeros((4, 6)))
+    (tmp_path / "all.npz").rename(tmp_path / "a.npy")
+    for end in ("npz", "hdf5"):
+        np.save(tmp_path / "b.npy", np.zeros((4, 6)))
+        (tmp_path / "b.npy").rename(tmp_path / f"{end}.{end}")
+    made = model(scores=tmp_path)
+    for name in ("a", "npz", "hdf5"):
+        with pytest.raises(BadScores, match=rf"{name}\.\w+ cannot be read as plain numbers: ") as caught:
+            made.predict(view(name))
+        assert "\n" not in str(caught.value)
+
+
 def test_logits_and_class_maps_are_held_against_the_classes(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((20, 4, 6), np.float32))
     with pytest.raises(BadScores, match=r"is \[20, 4, 6\], wanted \[19, h, w\]"):

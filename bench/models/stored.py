@@ -96,7 +96,7 @@ def read(entry: Entry, fits: Callable[[Sequence[int], np.dtype[Any]], None]) -> 
     """An array of plain numbers. ``fits`` is asked about its shape and type before memory is taken for it."""
     try:
         if entry.path.suffix == ".npy":
-            mapped = np.load(entry.path, mmap_mode="r", allow_pickle=False)
+            mapped = np.lib.format.open_memmap(entry.path, mode="r")  # of this format alone, whatever the file is
             fits(mapped.shape, mapped.dtype)
             return np.asarray(mapped)
         if entry.path.suffix == ".npz":
