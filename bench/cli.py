@@ -585,6 +585,45 @@ def toytown(
     typer.echo(f"{images} images of {height}x{width} in {out}")
 
 
+@data.command("coco-proxy")
+def coco_proxy(
+    coco: Annotated[Path, typer.Option(help="The folder of COCO, with annotations/ and train2017/ inside.")],
+    out: Annotated[Path, typer.Option(help="Where the masks and their index go, such as data/coco_proxy.")],
+    split: Annotated[Literal["train2017", "val2017"], typer.Option(help="Which photographs.")] = "train2017",
+    background: Annotated[
+        Literal["ignored", "road"], typer.Option(help="What is not annotated: 255, or 0 as in the source.")
+    ] = "ignored",
+    minimum: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = 480,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that draw. Default: all cores.")] = None,
+) -> None:
+    """Write outlier masks of COCO as files, with an index. Kill it at any time: the same command goes on."""
+    import os
+
+    from rich.console import Console
+
+    from bench import proxy
+    from bench.progress import Bar
+
+    if background == "road":
+        _say(
+            "bench: background road trains whatever COCO does not annotate as road, as the source does: its 0 there is"
+            " the train id of road; the default ignores it"
+        )
+    choice = proxy.Choice(split=split, minimum=minimum, background=background)
+    with Bar(Console(stderr=True)) as bar:
+        shown: list[int] = []
+
+        def progress(done: int, images: int) -> None:
+            if not shown:
+                bar.stage("masks")
+                bar.begin(images)
+            bar.advance(done - sum(shown))
+            shown.append(done - sum(shown))
+
+        images = proxy.write(coco, out, choice, workers=workers or os.cpu_count() or 1, progress=progress)
+    typer.echo(f"{images} masks in {out}")
+
+
 def _suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
     from bench import suite as suites
 

@@ -24,6 +24,7 @@ ABOVE = {  # module: what it may import of ours
     "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.meta", "bench.scoring", "bench.segments"},
     "bench.datasets": READERS,
     "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
+    "bench.proxy": {"bench"} | READERS | {"bench.datasets", "bench.loading"},
     "bench.outliers": READERS | {"bench.flow"},
     "bench.fit": READERS
     | {

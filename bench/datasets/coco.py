@@ -61,8 +61,7 @@ class Coco(frames.OnDisk):
 
     @property
     def obtain(self) -> str:
-        pictures = "train2017.zip (19 GB)" if self.split == "train2017" else "val2017.zip (0.8 GB)"
-        return f"{pictures} and annotations_trainval2017.zip (253 MB) are on https://cocodataset.org/#download"
+        return obtain(self.split)
 
     def scan(self) -> Sequence[Frame]:
         folder = self._root / self.split
@@ -97,12 +96,12 @@ class Coco(frames.OnDisk):
         return {"anomaly": mask.astype(np.uint8), "labels": np.where(mask, np.uint8(IGNORE), np.uint8(ROAD))}
 
     def decode(self, frame: Frame) -> NDArray[np.uint8]:
-        return _as_rgb(frame.image)
+        return as_rgb(frame.image)
 
     def check_frame(self, frame: Frame) -> None:
         """Of the image the header and the end; its annotations were looked at when the file was read."""
         self._check_size(frame)
-        frames.check_whole(frame.image, _as_rgb)
+        frames.check_whole(frame.image, as_rgb)
 
     def digest(self) -> str:
         """Take in the bytes of the annotation file, the choice, and the name and size in bytes of every image."""
@@ -128,10 +127,7 @@ class Coco(frames.OnDisk):
         root = data("coco")
         if not root.is_dir():
             raise frames.absent(root, f"annotations/ and {self.split}/ of COCO 2017", self.obtain)
-        found = frames.one_of((root / "annotations", root / "2017" / "annotations"))
-        if found is None:
-            raise MissingData(f"{root / 'annotations'} does not exist, nor below 2017/; {self.obtain}")
-        return found.parent
+        return unpacked(root, self.split)
 
     @property
     def _annotations(self) -> Path:
@@ -142,7 +138,21 @@ class Coco(frames.OnDisk):
         return index(self._annotations, self.exclude, self.minimum)
 
 
-def _as_rgb(path: Path) -> NDArray[np.uint8]:
+def unpacked(root: Path, split: str) -> Path:
+    """The folder with ``annotations/`` inside: ``root`` itself or, as the source has it, its folder ``2017``."""
+    found = frames.one_of((root / "annotations", root / "2017" / "annotations"))
+    if found is None:
+        raise MissingData(f"{root / 'annotations'} does not exist, nor below 2017/; {obtain(split)}")
+    return found.parent
+
+
+def obtain(split: str) -> str:
+    """Where the archives are."""
+    pictures = "train2017.zip (19 GB)" if split == "train2017" else "val2017.zip (0.8 GB)"
+    return f"{pictures} and annotations_trainval2017.zip (253 MB) are on https://cocodataset.org/#download"
+
+
+def as_rgb(path: Path) -> NDArray[np.uint8]:
     """uint8 [H, W, 3]. Some of these photographs are grey; the source system converts whatever it finds, too."""
     try:
         with Image.open(path) as file:
