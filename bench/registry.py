@@ -227,8 +227,14 @@ def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
 
 
 def digest(kind: Kind, name: str) -> str:
-    """12 hex digits of the source files of a plug-in and of what it derives from: an edited method is run again."""
-    lineage = inspect.getmro(plugin(kind, name, where=f"digest of {kind}"))
+    """12 hex digits of the source files of a plug-in and of what it derives from: an edited method is run again.
+
+    Those of a refinement include the method that it refines.
+    """
+    cls = plugin(kind, name, where=f"digest of {kind}")
+    lineage = inspect.getmro(cls)
+    if issubclass(cls, api.Refinement):
+        lineage += inspect.getmro(plugin("method", cls.refines, where=f"what {name} refines"))
     own = [cls for cls in lineage if cls.__module__ not in {"builtins", "abc", "typing", api.__name__}]
     whole = hashlib.sha256()
     for file in dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in own):
