@@ -94,7 +94,7 @@ def test_a_published_file_is_ours_after_one_reading(tmp_path):
         read = checkpoint.read(published_file(tmp_path / f"{name}.pth", name))
         assert (read.blocks, read.condition) == (4, 0 if name == "FEDU4" else 32)
         ours = tmp_path / f"{name}.safetensors"
-        about = {"fidelity": read.fidelity, "base": "a network", "base_digest": "0" * 16}
+        about = {"fidelity": read.fidelity, "evidence": read.evidence, "base": "a network", "base_digest": "0" * 16}
         checkpoint.write(ours, read.state, about)
         files = (str(tmp_path / f"{name}.pth"), str(ours))
         one, other = (build(plug_in(name), fidelity="reference", weights=file) for file in files)
@@ -147,7 +147,7 @@ def test_a_file_of_ours_refuses_another_network(tmp_path):
     digest = checkpoint.base_digest(network.module().state_dict())
     state = checkpoint.emptied(CouplingFlow(2, 0), {"mean": np.zeros(19), "variance": np.ones(19)})
     for name, told in (("own", digest), ("other", "f" * 16)):
-        about = {"fidelity": "corrected", "base": "toynet", "base_digest": told}
+        about = {"fidelity": "corrected", "evidence": "standardised", "base": "toynet", "base_digest": told}
         checkpoint.write(tmp_path / f"{name}.safetensors", state, about)
     own, other = (build("fed_u", weights=str(tmp_path / f"{name}.safetensors")) for name in ("own", "other"))
     own.check(network)
@@ -160,7 +160,7 @@ def test_a_file_of_ours_refuses_another_network(tmp_path):
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("fed_u", {"blocks": 8}, r"has 4 blocks, 8 are asked for; leave the parameter out"),
+        ("fed_u", {"blocks": 8}, r"has blocks 4, 8 is asked for; leave the parameter out"),
         ("fed_u", {"fidelity": "corrected"}, r"is a flow of fidelity reference; say fidelity: reference"),
         ("fed_c", {}, r"is a flow with 0 channels of a condition; its method is fed_u"),
     ],
@@ -252,6 +252,19 @@ def test_strips_and_a_late_upsampling_change_nothing(make, size, monkeypatch):
         torch.testing.assert_close(flow(z, small), whole, rtol=1e-5, atol=1e-5)
 
 
+def test_the_other_evidence_is_the_softmax():
+    """Log of the maximum softmax probability and of what is left, to the digit where the network is sure."""
+    logits = 6 * torch.randn(1, 19, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    top = logits.softmax(1).amax(1)
+    found = inputs.evidence("confidence", logits, torch.zeros(19), torch.ones(19))[0]
+    torch.testing.assert_close(found, torch.cat([top.log(), (1 - top).log()]), rtol=1e-6, atol=1e-9)
+    sure = inputs.confidence(torch.tensor([50.0, 0.0, -5000.0]).view(1, 3, 1, 1)).flatten()
+    torch.testing.assert_close(sure, torch.tensor([-np.exp(-50.0), -50.0], dtype=torch.float32))
+    assert torch.isfinite(inputs.confidence(torch.tensor([1e4, 0.0]).view(1, 2, 1, 1))).all()
+    with pytest.raises(BadSuite, match=r"reference fidelity has no evidence: confidence; leave it out"):
+        build("fed_u", fidelity="reference", evidence="confidence")
+
+
 def test_fed_u_never_looks_at_features():
     seen = prediction()
     del seen.raw["features"]
@@ -305,13 +318,19 @@ def test_fed_c_needs_at_most_half_of_the_multiplications(monkeypatch):
 def test_a_header_says_what_a_file_is(tmp_path):
     path = tmp_path / "ours.safetensors"
     state = checkpoint.emptied(CouplingFlow(2, 3), {"mean": np.zeros(5), "variance": np.ones(5)})
-    about = {"fidelity": "corrected", "base": "a network", "base_digest": "0" * 16, "seed": 3}
+    about = {
+        "fidelity": "corrected",
+        "evidence": "standardised",
+        "base": "a network",
+        "base_digest": "0" * 16,
+        "seed": 3,
+    }
     checkpoint.write(path, state, about)
     found = checkpoint.read(path)
     assert (found.blocks, found.condition, found.base_name) == (2, 3, "a network")
     for bad, said in (
         (about | {"fidelity": "both"}, r"the header does not say its fidelity"),
-        ({"fidelity": "corrected"}, r"the header does not say its base, base_digest"),
+        ({"fidelity": "corrected"}, r"the header does not say its base, base_digest, evidence"),
         (about | {"fidelity": "reference"}, r"flow\.\S+ is .*, wanted"),
     ):
         checkpoint.write(path, state, bad)

@@ -42,6 +42,7 @@ class Detector:
     base: Mapping[str, Tensor] = field(default_factory=dict)  # weights of the network, in a published file
     base_digest: str = ""  # of the network's tensors, in a file of ours
     base_name: str = ""
+    evidence: str = "standardised"  # what the flow looks at; see ``inputs``
 
     def flow(self) -> Flow:
         """The flow, filled, on the CPU, for evaluation."""
@@ -253,7 +254,7 @@ def _ours(path: Path) -> Detector:
     from safetensors.numpy import load_file
 
     about, state = _header(path), load_file(path)
-    lacking = sorted({"fidelity", "base_digest", "base"} - about.keys())
+    lacking = sorted({"fidelity", "evidence", "base_digest", "base"} - about.keys())
     if lacking or about["fidelity"] not in FLOWS:
         raise MissingData(f"weights {path}: the header does not say its {', '.join(lacking) or 'fidelity'}")
     try:
@@ -269,5 +270,11 @@ def _ours(path: Path) -> Detector:
             f"weights {path}: {odd[0]} is {found.get(odd[0], 'missing')}, wanted {shapes.get(odd[0], 'nothing')}"
         )
     return Detector(
-        about["fidelity"], blocks, condition, state, base_digest=about["base_digest"], base_name=about["base"]
+        about["fidelity"],
+        blocks,
+        condition,
+        state,
+        base_digest=about["base_digest"],
+        base_name=about["base"],
+        evidence=about["evidence"],
     )

@@ -25,6 +25,8 @@ class FlowDetector(Smoothed):
     """Score = p(wrong or strange | the pixel's logits, its condition), by a flow trained on labelled images.
 
     ``blocks`` is how many blocks a flow has; of a file it is what the file says, and to be trained it is 8.
+    ``evidence`` is what it makes of the logits, see ``inputs``: of a file it is what the file says, and to be trained
+    it is ``standardised``, which is the published one; ``confidence`` exists in ``corrected`` alone.
     ``weights`` names a checkpoint of FlowEneDet, a file that ``bench fit`` wrote, or a shipped one. ``upsample`` says
     whether logits and condition go to the size of the score before the flow or its probability does after it; ``size``
     is that size [h, w], without it the image's in ``reference`` and the view's in ``corrected``.
@@ -34,10 +36,11 @@ class FlowDetector(Smoothed):
     merge: ClassVar[Literal["merged", "views"]] = "views"
     trainer: ClassVar[str | None] = "fed"
     must_fit: ClassVar[bool] = True
-    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks"})
+    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks", "evidence"})
 
     fidelity: Literal["corrected", "reference"] = field(default="corrected", kw_only=True)
     blocks: Annotated[int, Ge(1)] | None = field(default=None, kw_only=True)
+    evidence: Literal["standardised", "confidence"] | None = field(default=None, kw_only=True)
     weights: File | None = field(default=None, kw_only=True)
     upsample: Literal["before", "after"] = field(default="after", kw_only=True)
     size: tuple[int, int] | None = field(default=None, kw_only=True)
@@ -46,6 +49,8 @@ class FlowDetector(Smoothed):
     def __post_init__(self) -> None:
         if self.fidelity == "reference" and self.post == "gaussian":
             raise ValueError("in reference fidelity the Gaussian is part of the score; say post: none, or boundary")
+        if self.fidelity == "reference" and self.evidence == "confidence":
+            raise ValueError("reference fidelity has no evidence: confidence; leave it out, or say fidelity: corrected")
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size is {list(self.size)}, wanted [height, width] of at least 1")
 
@@ -57,6 +62,10 @@ class FlowDetector(Smoothed):
     def trained_as(self) -> tuple[int, int]:
         """Blocks and channels of the condition of a flow that is to be trained."""
         return self.blocks or DEFAULT_BLOCKS, self.condition or 0
+
+    def looks_at(self) -> str:
+        """The evidence of a flow that is to be trained."""
+        return self.evidence or "standardised"
 
     def fits(self) -> Literal["must", "may", "cannot"]:
         return "must" if self.weights is None else "cannot"
@@ -77,10 +86,11 @@ class FlowDetector(Smoothed):
             raise BadSuite(f"{who} is a flow with {found.condition} channels of a condition; its method is {other}")
         for what, asked, there in (
             ("blocks", self.blocks, found.blocks),
-            ("channels of a condition", self.condition, found.condition),
+            ("pooled", self.condition, found.condition),
+            ("evidence", self.evidence, found.evidence),
         ):
             if asked is not None and asked != there:
-                raise BadSuite(f"{who} has {there} {what}, {asked} are asked for; leave the parameter out to take them")
+                raise BadSuite(f"{who} has {what} {there}, {asked} is asked for; leave the parameter out to take it")
         classes = len(model.class_names)
         if len(found.state["mean"]) != classes:
             raise MissingData(
@@ -93,8 +103,9 @@ class FlowDetector(Smoothed):
 
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
         logits = prediction.raw["logits"]
+        kind = self.looks_at()
         if self.weights is not None:
-            state = self._detector().state
+            state, kind = self._detector().state, self._detector().evidence
         flow, mean, variance = self._on(logits.device, state)
         whole = prediction.context.image_size if self.fidelity == "reference" else prediction.size
         size = self.size or whole
@@ -103,7 +114,7 @@ class FlowDetector(Smoothed):
             condition = inputs.pooled(prediction.raw["features"][None], flow.condition)
         at = dense.resize(logits, size) if self.upsample == "before" else logits
         with torch.no_grad():
-            found = flow(inputs.evidence(at[None], mean, variance), condition)[0]
+            found = flow(inputs.evidence(kind, at[None], mean, variance), condition)[0]
         suspicion = torch.sigmoid(found[1] - found[0])
         if self.fidelity == "corrected":
             return self.smoothed(prediction, suspicion)

@@ -8,10 +8,24 @@ from torch.nn import functional
 
 from bench.errors import BadSuite
 
+MOST = 60.0  # log-odds beyond which nothing is told apart; float32 gets there, and a single class is there
 FLOOR = 1e-6  # under the probability of being wrong, as in FlowEneDet's code
 
 
-def evidence(logits: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+def evidence(kind: str, logits: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """float32 [n, 2, h, w] of [n, C, h, w] logits, log sigmoid(E) and log(1 - sigmoid(E)); see the two kinds of E."""
+    return standardised(logits, mean, variance) if kind == "standardised" else confidence(logits)
+
+
+def confidence(logits: Tensor) -> Tensor:
+    """E is the log-odds of the largest logit against all others: sigmoid(E) is the maximum softmax probability."""
+    largest, classes = logits.max(dim=1, keepdim=True)
+    others = logits.scatter(1, classes, -torch.inf).logsumexp(dim=1)
+    odds = (largest[:, 0] - others).clamp(max=MOST)
+    return torch.stack([-functional.softplus(-odds), -functional.softplus(odds)], dim=1)
+
+
+def standardised(logits: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """float32 [n, 2, h, w] of [n, C, h, w] logits: log sigmoid(E) and log(1e-6 + 1 - sigmoid(E)).
 
     E is the log-sum-exp of the logits, each standardised by the mean and the variance [C] of its class's maximum logit.

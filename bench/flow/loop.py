@@ -71,6 +71,7 @@ def train(how: Schedule, method: Method, course: Course) -> tuple[State, Mapping
     devices.end()
     about = {
         "fidelity": method.fidelity,
+        "evidence": method.looks_at(),
         "base": course.model.name,
         "base_digest": before,
         "seed": course.seed,
@@ -97,6 +98,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             [one for one in self.flow.parameters() if one.requires_grad], lr=how.rate, weight_decay=how.weight_decay
         )
+        self.kind = method.looks_at()
         self.curve: list[list[float]] = []  # iteration, mean loss since the point before
         self.since: list[float] = []  # losses since the last point
         self.statistics: Arrays = {}
@@ -121,7 +123,7 @@ class _Run:
         if not self.done:
             with _mode(course.model.module(), self.method.fidelity), torch.no_grad():
                 first = self.reader.batch(0, self.devices)
-                self.flow.initialise(inputs.evidence(first.logits, mean, variance), first.condition)
+                self.flow.initialise(inputs.evidence(self.kind, first.logits, mean, variance), first.condition)
         stepping = self.devices.prepared(self.flow, self.optimiser)
         every, kept = max(1, how.iterations // POINTS), time.monotonic()
         with _mode(course.model.module(), self.method.fidelity), torch.random.fork_rng():
@@ -153,7 +155,7 @@ class _Run:
             dice = torch.Generator().manual_seed(_seed(self.course.seed, f"dropout {iteration} {devices.rank} {index}"))
             with devices.quiet(stepping, index + 1 < how.accumulate):
                 with devices.autocast():
-                    found = stepping(inputs.evidence(part.logits, mean, variance), part.condition, dice)
+                    found = stepping(inputs.evidence(self.kind, part.logits, mean, variance), part.condition, dice)
                 loss = _loss(found.float(), part.wrong) / how.accumulate
                 devices.backward(loss)
             total += float(loss.detach())
