@@ -205,9 +205,9 @@ class Prediction:
         """uint8 [H, W]: the class map that the network acts on."""
         if self._labels is not None:
             return self._labels
-        if "logits" in self.raw:
+        votes = next((name for name in ("class_scores", "probabilities") if name in self.raw), None)
+        if votes is None:
             return self.argmax
-        votes = "probabilities" if "probabilities" in self.raw else "class_scores"
         return self._once("labels", lambda: self.__getattr__(votes).argmax(dim=0).byte())
 
     @property

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from bench.errors import BadPlugin, MissingData
 from bench.loading import Loader
 from bench.numerics import Numerics
 from bench.suite import Ref
+
+TOGETHER = 16  # images that a model which must see them together is shown
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def origin(
     made_from = {
         "by": by,
         "code": code,
-        "model": model.spelled(),
+        "model": (bare(model) if is_long(method) else model).spelled(),
         "model_digest": model_digest,
         "data": method.fit.spelled(),
         "data_digest": data_digest,
@@ -78,10 +80,21 @@ def origin(
     return made_from | {"numerics": numerics.digest()}
 
 
+def bare(model: Ref) -> Ref:
+    """The network without what happens to whole images: scales, mirror images and sizes are no matter of a training.
+
+    Windows stay: they say how large an image the network is for.
+    """
+    identity, given = json.loads(model.identity), json.loads(model.given)
+    for params in (identity, given):
+        params["inference"] = {name: params["inference"][name] for name in ("window", "stride")}
+    return replace(model, identity=json.dumps(identity, sort_keys=True), given=json.dumps(given, sort_keys=True))
+
+
 def command(method: Ref, model: Ref, seed: int) -> str:
     """The line that trains it."""
     assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
-    words = ["bench", "fit", _typed(method), "--model", _typed(model), "--data", _typed(method.fit)]
+    words = ["bench", "fit", _typed(method), "--model", _typed(bare(model)), "--data", _typed(method.fit)]
     trainer = registry.plugin("trainer", str(registry.plugin("method", method.name, where="").trainer), where="")
     usual = registry.defaults(trainer)
     for name, value in json.loads(method.training or "{}").items():
@@ -94,6 +107,9 @@ def _typed(ref: Ref) -> str:
     """A plug-in as an entry of a suite, in one line: its name alone if everything is as usual."""
     usual = registry.defaults(registry.plugin(ref.kind, ref.name, where=ref.label))
     given = {name: value for name, value in json.loads(ref.given).items() if value != usual.get(name)}
+    if "inference" in given:  # only its windows are here
+        own = {name: value for name, value in given.pop("inference").items() if value != usual["inference"][name]}
+        given |= {"inference": own} if own else {}
     if names := given.get("class_map"):
         given["class_map"] = names["classes"]
     return json.dumps({ref.name: given}) if given else ref.name
@@ -157,9 +173,13 @@ def _stream(
     model: SegModel, loader: Loader, numerics: Numerics, seed: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[Prediction, Sample]]:
     asked: dict[Quantity, None] = {}
-    for sample in inference.prepared(model, loader.samples(range(len(loader.dataset.ids())))):
-        yield inference.look(model, sample, numerics, seed, asked)[1], sample
-        advance(1)
+    count = len(loader.dataset.ids())
+    for start in range(0, count, TOGETHER):
+        shard = range(start, min(start + TOGETHER, count))
+        ahead = range(shard.stop, min(shard.stop + TOGETHER, count))
+        for sample in inference.prepared(model, loader.samples(shard, ahead)):
+            yield inference.look(model, sample, numerics, seed, asked)[1], sample
+            advance(1)
 
 
 def data_of(method: Ref) -> Dataset:

@@ -23,7 +23,8 @@ from bench.errors import BadSuite, UnknownName
 from bench.registry import Kind
 
 AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")
-CHOOSES: Mapping[Kind, Kind] = {"dataset": "protocol", "method": "model"}  # what an entry may restrict itself to
+# What an entry may restrict itself to.
+CHOOSES: Mapping[Kind, Kind] = {"dataset": "protocol", "model": "method", "method": "model"}
 Entry = str | dict[str, Any]
 
 
@@ -119,7 +120,7 @@ class Ref:
     label: str = field(compare=False)  # for people: the name and the parameters that are not the default
     given: str = field(compare=False)  # JSON of every parameter, files by absolute path
     fit: Ref | None = None  # the data set that a method is fitted on
-    only_for: tuple[str, ...] = field(default=(), compare=False)  # protocols of a data set, models of a method
+    only_for: tuple[str, ...] = field(default=(), compare=False)  # see ``CHOOSES``
     class_map: str = ""  # JSON of what the classes of a data set are called; empty where they are the network's
     training: str = ""  # JSON of every parameter of the trainer that fits a method, if it has any
 
@@ -361,11 +362,11 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
     named = _Named(axes["model"], path)
     for protocol, model, dataset in itertools.product(axes["protocol"], axes["model"], axes["dataset"]):
-        if dataset.only_for and protocol.name not in dataset.only_for:
+        if not _for(dataset, protocol):
             continue
         data = named.under(dataset, model)
         for entry in axes["method"] if scored[protocol] else [None]:
-            if entry and entry.only_for and model.name not in entry.only_for:
+            if entry and not (_for(model, entry) and _for(entry, model)):
                 continue
             method = replace(entry, fit=named.under(entry.fit, model)) if entry and entry.fit else entry
             cell = Cell(protocol, model, data, method, file.seed, file.budget, file.bootstrap, file.resample)
@@ -373,6 +374,10 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
                 raise BadSuite(f"{path}: {cell} stands there twice")
             seen.add(cell)
             yield cell
+
+
+def _for(one: Ref, other: Ref) -> bool:
+    return not one.only_for or other.name in one.only_for
 
 
 class _Named:
@@ -517,7 +522,7 @@ def _corruption(given: dict[str, Any], name: str, path: Path, seed: int) -> Corr
 
 
 def _only_for(kind: Kind, given: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
-    """The ``protocols`` of a data set's entry or the ``models`` of a method's: a choice of cells, no parameter."""
+    """The ``protocols`` of a data set's entry, the ``methods`` of a model's: a choice of cells, no parameter."""
     if kind not in CHOOSES:
         return ()
     other = CHOOSES[kind]

@@ -190,3 +190,13 @@ def test_opencv_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingPackage, match=r"the extras corruptions and mmseg bring it.*or say resize: bilinear"):
         inference.resize_image(torch.zeros(3, 4, 4, dtype=torch.uint8), (2, 2), "opencv")
+
+
+def test_a_network_with_class_scores_acts_on_them():
+    """A mask classifier may give the logits of its trunk besides."""
+    outputs = {
+        "logits": torch.tensor([1.0, 0.0]).reshape(2, 1, 1),
+        "class_scores": torch.tensor([0.1, 0.2])[:, None, None],
+    }
+    assert Prediction(outputs, (1, 1)).labels.item() == 1
+    assert Prediction(outputs, (1, 1)).argmax.item() == 0

@@ -200,3 +200,17 @@ methods: [msp, energy: {models: [toynet]}]
     path.write_text(text.replace("models: [toynet]", "models: [onnx]").replace("onnx", "mmseg"))
     with pytest.raises(BadSuite, match="energy is for mmseg, which the suite does not list"):
         suites.load(path)
+
+
+def test_a_network_for_some_methods_meets_no_others(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text("""
+protocols: [misclassification, miou]
+models: [toynet, toyquery: {methods: [rba]}]
+datasets: [toytown]
+methods: [msp, rba: {models: [toyquery]}]
+""")
+    cells = suites.load(path).cells
+    pairs = [(cell.model.name, cell.method.name) for cell in cells if cell.method]
+    assert pairs == [("toynet", "msp"), ("toyquery", "rba")]
+    assert [cell.model.name for cell in cells if not cell.method] == ["toynet", "toyquery"]
