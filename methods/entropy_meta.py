@@ -40,6 +40,7 @@ class EntropyMeta(Refinement):
     refines = "entropy"
     fit_needs = frozenset({"anomaly"})
     fit_reads = frozenset({"threshold", "fidelity"})
+    uses_outliers = True  # unfitted, too: it learns from the anomalies of other drives
 
     threshold: Annotated[float, Gt(0), Le(1)] = 0.7
     folds: Annotated[int, Ge(2)] = 5

@@ -10,7 +10,7 @@ import torch
 from conftest import NETWORK
 from test_engine import Silent, metrics, run
 
-from bench import engine, fitting, meta, preflight, registry, shards
+from bench import engine, fitting, meta, preflight, registry, shards, store
 from bench import suite as suites
 from bench.api import IGNORE, Prediction, Sample, Undefined
 from bench.engine import Options
@@ -344,8 +344,6 @@ def whole(tmp_path_factory):
 
 
 def by_labels(folder):
-    from bench import store
-
     return {
         (r.labels["protocol"].partition("[")[0], r.labels["method"].partition("[")[0]): r
         for r in store.read_run(folder).results
@@ -501,3 +499,16 @@ def test_an_edited_base_makes_the_refinement_stale(monkeypatch):
     before = registry.digest("method", "entropy_meta")
     monkeypatch.setattr(EntropyMeta, "refines", "msp")
     assert registry.digest("method", "entropy_meta") != before
+
+
+@pytest.mark.slow
+def test_on_toytown_more_false_alarms_go_than_true_segments(tmp_path):
+    """And what that costs is seen, too: objects that were touched before are missed after."""
+    run(suites.shipped()["toytown_meta"], tmp_path / "run", only={"protocol": "segments*"})
+    found = {r.labels["method"]: r.metrics for r in store.read_run(tmp_path / "run").results}
+    for name in ("entropy + meta, other drives", "entropy + meta, another town"):
+        figures = found[name]
+        removed = figures["false_alarms_before"].value - figures["false_alarms"].value
+        assert removed > 5 * figures["true_kicked"].value > 0
+        assert figures["errors"].hi < found["entropy"]["errors"].lo
+        assert figures["missed"].value > figures["missed_before"].value

@@ -61,7 +61,9 @@ def test_too_few_scenes_and_too_small_ones_are_refused():
 @pytest.mark.parametrize("name", [name for name in suite.shipped() if name != "demo"])
 def test_shipped_suites_load_and_every_real_one_has_a_twin(name):
     plan = suite.load(suite.shipped()[name])
-    twin = {"cityscapes_c": "toytown_c", "cityscapes_c_full": "toytown_c"}.get(name, f"toytown_{name}")
+    shared = {"cityscapes_c": "toytown_c", "cityscapes_c_full": "toytown_c"}
+    shared |= dict.fromkeys(("lost_and_found_meta", "fishyscapes_meta"), "toytown_meta")
+    twin = shared.get(name, f"toytown_{name}")
     if name.startswith("toytown"):
         assert {cell.model.name for cell in plan.cells} == {"toynet"} and "Synthetic" in plan.note
     else:
