@@ -153,7 +153,7 @@ class _Run:
         total, size = 0.0, -(-len(targets) // self.how.accumulate)
         for start in range(0, len(targets), size):
             part = slice(start, start + size)
-            pixels = images[part].to(devices.device, torch.float32).contiguous(memory_format=torch.channels_last)
+            pixels = images[part].to(devices.device, torch.float32).contiguous()
             target = targets[part].to(devices.device)
             with devices.quiet(stepping, start + size < len(targets)):
                 with devices.autocast():
