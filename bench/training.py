@@ -18,7 +18,7 @@ from bench.errors import BadSuite, MissingPackage
 from bench.fitting import Fitted
 from bench.loading import Loader
 from bench.numerics import Numerics
-from bench.suite import Cell, Suite
+from bench.suite import Cell, Ref, Suite
 
 Log = Mapping[str, float]
 
@@ -92,9 +92,9 @@ def _trainer(cell: Cell) -> LongTrainer:
     return trainer
 
 
-def _loaded(cell: Cell, how: Numerics) -> SegModel:
+def _loaded(ref: Ref, how: Numerics) -> SegModel:
     numerics.apply(how)
-    model: SegModel = cell.model.build()
+    model: SegModel = ref.build()
     # Lightning Fabric starts this command once more for every further device, and numbers them so.
     rank = os.environ.get("LOCAL_RANK")
     model.load(f"{how.device}:{rank}" if how.device == "cuda" and rank else how.device)
@@ -105,7 +105,7 @@ def _fit(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options,
     method = cell.method
     assert method is not None and method.fit is not None  # noqa: S101 - callers looked
     with Loader(fitting.data_of(method), (method.fit.name, method.fit.given), options.workers) as loader:
-        fitting.fit(method, _loaded(cell, how), made_from, loader, how, reporter.advance)
+        fitting.fit(method, _loaded(cell.model, how), made_from, loader, how, reporter.advance)
 
 
 def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options, reporter: Reporter) -> None:
@@ -113,7 +113,7 @@ def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Option
     ref = cell.method
     assert ref is not None and ref.fit is not None  # noqa: S101 - callers looked
     method: Method = ref.build()
-    model, folder = _loaded(cell, how), files.home() / "training" / fitting.key_of(made_from)
+    model, folder = _loaded(fitting.bare(cell.model), how), files.home() / "training" / fitting.key_of(made_from)
     asked: dict[Quantity, None] = {}
 
     def predict(sample: Sample) -> Any:

@@ -25,7 +25,7 @@ class FedC(FlowDetector):
     name = "fed_c"
     source = "Gudovskiy et al., Concurrent Misclassification and OOD Detection..., arXiv:2305.09610, section 4"
     needs: ClassVar[frozenset[str]] = frozenset({"logits", "raw", "features"})
-    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks", "evidence", "pooled"})
+    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks", "evidence", "pooled", "upsample"})
 
     pooled: Annotated[int, Ge(1)] | None = field(default=None, kw_only=True)
 

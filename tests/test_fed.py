@@ -176,7 +176,7 @@ def test_what_is_asked_of_a_network_and_when_it_must_be_fitted():
     assert build("fed_u").fits() == "must" and build("fed_c", weights="x.pth").fits() == "cannot"
     with pytest.raises(BadSuite, match=r"the Gaussian is part of the score; say post: none, or boundary"):
         build("fed_u", fidelity="reference", post="gaussian")
-    with pytest.raises(MissingData, match=r"weights .*x.pth do not exist; paths in a suite are relative to its file"):
+    with pytest.raises(MissingData, match=r"weights .*x.pth do not exist, nor x.pth in .*checkpoints; paths"):
         build("fed_c", weights="x.pth").check(ToyNet())
 
 

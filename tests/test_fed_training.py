@@ -320,3 +320,46 @@ def test_two_devices_share_a_training(tmp_path, home):
     (file,) = (home / "fitted").glob("*.safetensors")
     losses = fitting.load(file.stem).about["losses"]
     assert losses[-1][1] < losses[0][1]
+
+
+def test_one_training_serves_every_scale_and_size():
+    """What happens to whole images is no part of what a flow is made from; the printed line leaves it out."""
+    keys, lines = set(), set()
+    for inference in ({}, {"scales": [1.0, 0.5], "flip": True}, {"size": [64, 128]}):
+        suite = asked()
+        (cell,) = suite.cells
+        model = suites.make_ref("model", "toynet", {"inference": inference}, Path("test.yaml"), 0)
+        keys.add(fitting.key_of(fitting.origin(cell.method, model, "model", "data", 0, None)))
+        lines.add(fitting.command(cell.method, model, 0))
+    assert len(keys) == 1
+    (line,) = lines
+    assert "--model toynet --data" in line
+    window = suites.make_ref("model", "toynet", {"inference": {"window": [32, 32]}}, Path("test.yaml"), 0)
+    assert fitting.key_of(fitting.origin(cell.method, window, "model", "data", 0, None)) not in keys
+    assert """--model '{"toynet": {"inference": {"window": [32, 32]}}}'""" in fitting.command(cell.method, window, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("fishyscapes_fed", 120),
+        ("smiyc_fed", 30),
+        ("smiyc_obstacle_fed", 30),
+        ("cityscapes_fed", 64),
+        ("cityscapes_c_fed", 1952),
+    ],
+)
+def test_the_suites_of_the_source_s_protocol(name, cells):
+    """Names, parameters and pairs are right; scores are merged per view, images resized as OpenCV does it."""
+    suite = suites.load(suites.locate(name))
+    assert len(suite.cells) == cells
+    models = {cell.model: cell.model.build() for cell in suite.cells}
+    assert {model.inference.resize for model in models.values()} == {"opencv"}
+    assert (1.0, 0.5, 0.25) in {model.inference.scales for model in models.values()}
+    windows = {(model.name, model.inference.window) for model in models.values()}
+    assert windows == {("deeplabv3plus_r101_cityscapes", None), ("segformer_b2_cityscapes", (1024, 1024))}
+    methods = {cell.method: cell.method.build() for cell in suite.cells if cell.method}
+    assert {method.merges() for method in methods.values()} == {"views"}
+    assert {method.name for method in methods.values()} >= {"fed_u", "fed_c", "msp", "sml", "mc_dropout"}
+    orders = {cell.dataset.corruption.order for cell in suite.cells if cell.dataset.corruption}
+    assert orders == ({"bgr"} if name == "cityscapes_c_fed" else set())

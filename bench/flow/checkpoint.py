@@ -73,16 +73,17 @@ def sized(state: State) -> tuple[int, int]:
 
 
 def find(weights: str) -> Path:
-    """The file, or the shipped one of that name."""
+    """The file, else one of that name in the folder ``checkpoints`` of $BENCH_HOME, else the shipped one."""
     path = Path(weights)
-    if path.is_file():
-        return path
     # A suite makes every path absolute, also what turns out to be a name.
-    shipped = SHIPPED / f"{path.name}.safetensors"
-    if shipped.is_file():
-        return shipped
+    for place in (path, files.home() / "checkpoints" / path.name, SHIPPED / f"{path.name}.safetensors"):
+        if place.is_file():
+            return place
     known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
-    raise MissingData(f"weights {path} do not exist; paths in a suite are relative to its file; shipped: {known}")
+    raise MissingData(
+        f"weights {path} do not exist, nor {path.name} in {files.home() / 'checkpoints'}; paths in a suite are "
+        f"relative to its file; shipped: {known}"
+    )
 
 
 def read(path: Path) -> Detector:

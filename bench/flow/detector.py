@@ -36,7 +36,7 @@ class FlowDetector(Smoothed):
     merge: ClassVar[Literal["merged", "views"]] = "views"
     trainer: ClassVar[str | None] = "fed"
     must_fit: ClassVar[bool] = True
-    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks", "evidence"})
+    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks", "evidence", "upsample"})
 
     fidelity: Literal["corrected", "reference"] = field(default="corrected", kw_only=True)
     blocks: Annotated[int, Ge(1)] | None = field(default=None, kw_only=True)
@@ -115,9 +115,9 @@ class FlowDetector(Smoothed):
         at = dense.resize(logits, size) if self.upsample == "before" else logits
         with torch.no_grad():
             found = flow(inputs.evidence(kind, at[None], mean, variance), condition)[0]
+        if self.fidelity == "corrected":  # upsampled as in training: before the sigmoid
+            return self.smoothed(prediction, torch.sigmoid(dense.resize(found[1] - found[0], size)))
         suspicion = torch.sigmoid(found[1] - found[0])
-        if self.fidelity == "corrected":
-            return self.smoothed(prediction, suspicion)
         fused = prediction.context.fused
         if self.post == "none":
             return dense.resize(smoothing.gaussian(suspicion, fused=fused), prediction.size)

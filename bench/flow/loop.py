@@ -123,7 +123,7 @@ class _Run:
         if not self.done:
             with _mode(course.model.module(), self.method.fidelity), torch.no_grad():
                 first = self.reader.batch(0, self.devices)
-                self.flow.initialise(inputs.evidence(self.kind, first.logits, mean, variance), first.condition)
+                self.flow.initialise(self._evidence(first, mean, variance), first.condition)
         stepping = self.devices.prepared(self.flow, self.optimiser)
         every, kept = max(1, how.iterations // POINTS), time.monotonic()
         with _mode(course.model.module(), self.method.fidelity), torch.random.fork_rng():
@@ -155,12 +155,20 @@ class _Run:
             dice = torch.Generator().manual_seed(_seed(self.course.seed, f"dropout {iteration} {devices.rank} {index}"))
             with devices.quiet(stepping, index + 1 < how.accumulate):
                 with devices.autocast():
-                    found = stepping(inputs.evidence(self.kind, part.logits, mean, variance), part.condition, dice)
+                    found = stepping(self._evidence(part, mean, variance), part.condition, dice)
                 loss = _loss(found.float(), part.wrong) / how.accumulate
                 devices.backward(loss)
             total += float(loss.detach())
         devices.step(self.optimiser)
         return devices.mean(total)
+
+    def _evidence(self, batch: Batch, mean: Tensor, variance: Tensor) -> Tensor:
+        """What the flow looks at. A corrected one is trained at the resolution that it is used at."""
+        logits = batch.logits
+        if self.method.fidelity == "corrected" and self.method.upsample == "before":
+            size = [int(side) for side in batch.wrong.shape[-2:]]
+            logits = functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return inputs.evidence(self.kind, logits, mean, variance)
 
     def _keep(self) -> None:
         if self.devices.rank:
