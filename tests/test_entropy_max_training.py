@@ -1,0 +1,465 @@
+"""Retraining on outliers: the loss, what an epoch shows, going on after a kill, networks that name their parents."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import registry, retraining, suite, training
+from bench.api import IGNORE, Sample, Source, View
+from bench.cli import main
+from bench.datasets.toytown import Toytown
+from bench.datasets.toytown_outliers import ToytownOutliers
+from bench.errors import BadPlugin, BadSuite, MissingData
+from bench.models import retrained
+from bench.outliers import loop, mixture, objective
+from bench.outliers.mixture import OUTLIER
+
+NETWORK = '''
+from torch import nn
+
+
+def build():
+    """Batch normalisation and dropout: what a training that is taken up must not lose."""
+    import torch
+
+    torch.manual_seed(3)
+    layers = [nn.Conv2d(3, 8, 3, padding=1, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(8, 19, 1))
+'''
+SMALL = {"outliers": {"toytown_outliers": {"images": 6, "height": 32, "width": 64}}, "crop": 32, "share": 0.5}
+DATA = ("toytown", {"split": "train", "images": 10, "height": 32, "width": 64})
+
+
+class Silent:
+    """A reporter that counts, and may stop."""
+
+    def __init__(self, stop=None):
+        self.total, self.done, self.stop = 0, 0, stop
+
+    def begin(self, images):
+        self.total = images
+
+    def stage(self, label):
+        pass
+
+    def advance(self, images):
+        self.done += images
+        if self.stop is not None and self.done >= self.stop:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def network(tmp_path):
+    (tmp_path / "net.py").write_text(NETWORK)
+    return ("python", {"factory": f"{tmp_path / 'net.py'}:build"})
+
+
+def trained(network, out, reporter=None, seeds=(0,), data=DATA, **params):
+    recipe = ("entropy_max", SMALL | {"epochs": 2, "batch": 4, "rate": 1e-2} | params)
+    options = training.Options("cpu", 1, 0)
+    return list(retraining.run(recipe, network, data, list(seeds), options, reporter or Silent(), out))
+
+
+def tensors(path):
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def dense(logits, target, weight):
+    """The loss as the source writes it: a soft target of every class at every pixel, in double precision."""
+    z = torch.as_tensor(logits, dtype=torch.float64)
+    classes = z.shape[1]
+    q = torch.zeros_like(z)
+    for index in np.ndindex(*target.shape):
+        n, place = index[0], index[1:]
+        if target[index] < classes:
+            q[(n, int(target[index]), *place)] = 1 - weight
+        elif target[index] == OUTLIER:
+            q[(n, slice(None), *place)] = weight / classes
+    return float((-q * z.log_softmax(dim=1)).mean())
+
+
+def test_the_check_value():
+    target = torch.tensor([[[0, OUTLIER], [IGNORE, 5]]], dtype=torch.uint8)
+    found = float(objective.loss(torch.zeros(1, 19, 2, 2), target, 0.9))
+    assert found == pytest.approx(1.1 * math.log(19) / (19 * 4), rel=1e-6)
+    assert found == pytest.approx(0.0426168800, abs=5e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.25, 0.5, 0.9, 1.0]))
+def test_the_closed_form_is_the_mean_over_soft_targets(seed, weight):
+    dice = np.random.default_rng(seed)
+    logits = dice.normal(0, 5, (2, 4, 3, 5)).astype(np.float32)
+    target = dice.choice([0, 1, 2, 3, OUTLIER, IGNORE], (2, 3, 5)).astype(np.uint8)
+    found = float(objective.loss(torch.from_numpy(logits), torch.from_numpy(target), weight))
+    assert found == pytest.approx(dense(logits, target, weight), rel=2e-5, abs=1e-7)
+
+
+def test_what_is_ignored_moves_nothing_but_counts_in_the_denominator():
+    logits = torch.randn(1, 3, 2, 4, requires_grad=True)
+    target = torch.tensor([[[0, 1, 2, OUTLIER], [IGNORE] * 4]], dtype=torch.uint8)
+    whole = objective.loss(logits, target, 0.9)
+    above = objective.loss(logits[:, :, :1], target[:, :1], 0.9)
+    assert whole.item() == pytest.approx(above.item() / 2, rel=1e-5)
+    whole.backward()
+    assert not logits.grad[0, :, 1].any()
+    assert logits.grad[0, :, 0].any()
+    nothing = objective.loss(logits, torch.full_like(target, IGNORE), 0.9)
+    assert nothing.item() == 0
+
+
+def test_an_outlier_is_content_at_the_uniform_distribution_alone():
+    target = torch.full((1, 1, 1), OUTLIER, dtype=torch.uint8)
+    at_rest = torch.full((1, 5, 1, 1), 2.0, requires_grad=True)
+    value = objective.loss(at_rest, target, 0.9)
+    assert value.item() == pytest.approx(0.9 * math.log(5) / 5)
+    value.backward()
+    assert torch.allclose(at_rest.grad, torch.zeros_like(at_rest), atol=1e-7)
+    sure = torch.tensor([4.0, 0, 0, 0, 0]).view(1, 5, 1, 1)
+    assert objective.loss(sure, target, 0.9) > value
+
+
+def test_smaller_logits_are_resized_as_predictions_are():
+    logits = torch.randn(1, 19, 8, 16)
+    target = torch.randint(0, 19, (1, 32, 64), dtype=torch.uint8)
+    large = torch.nn.functional.interpolate(logits, size=(32, 64), mode="bilinear", align_corners=False)
+    assert torch.equal(objective.loss(logits, target, 0.9), objective.loss(large, target, 0.9))
+
+
+def test_an_epoch_is_every_labelled_image_and_a_new_draw_of_outliers():
+    first, second = (mixture.epoch(2975, 500, 297, 0, number) for number in (0, 1))
+    assert len(first) == 3272  # 409 batches of 8, as published
+    assert sorted(place.index for place in first if not place.outlier) == list(range(2975))
+    drawn = [{place.index for place in epoch if place.outlier} for epoch in (first, second)]
+    assert [len(chosen) for chosen in drawn] == [297, 297]
+    assert drawn[0] != drawn[1]
+    assert first == mixture.epoch(2975, 500, 297, 0, 0) != mixture.epoch(2975, 500, 297, 1, 0)
+    # Shuffled together: no third of the epoch is without, or full of, outliers.
+    shares = [np.mean([place.outlier for place in first[at : at + 1000]]) for at in (0, 1000, 2000)]
+    assert 0.05 < min(shares) <= max(shares) < 0.14
+
+
+def test_of_an_outlier_picture_what_has_no_label_is_ignored():
+    anomaly = np.array([[0, 1], [255, 0]], np.uint8)
+    sample = Sample("a", (2, 2), lambda: np.zeros((2, 2, 3), np.uint8), anomaly=anomaly)
+    assert mixture.target(sample, 19, outlier=True).tolist() == [[255, 254], [255, 255]]
+    as_road = replace(sample, labels=np.array([[0, 255], [0, 0]], np.uint8))  # the source's reading
+    assert mixture.target(as_road, 19, outlier=True).tolist() == [[0, 254], [0, 0]]
+    with pytest.raises(MissingData, match=r"sample a has no labels"):
+        mixture.target(sample, 19, outlier=False)
+    with pytest.raises(MissingData, match=r"sample a has the label 19, the network has classes 0 to 18"):
+        mixture.target(replace(sample, labels=np.full((2, 2), 19, np.uint8)), 19, outlier=False)
+    with pytest.raises(MissingData, match=r"sample a has the label 254"):
+        mixture.target(replace(sample, labels=np.full((2, 2), 254, np.uint8)), 19, outlier=False)
+
+
+def test_crops_keep_image_and_target_together_and_reach_every_place():
+    height, width, side = 40, 50, 30
+    rows, cols = np.mgrid[:height, :width].astype(np.uint8)
+    image = np.stack([rows, cols, rows], axis=2)
+    labels = (rows.astype(int) * 7 + cols).astype(np.uint8)
+    tops, lefts, mirrored = set(), set(), 0
+    for place in range(300):
+        seen, target = mixture.cut(image, labels, side, mixture.dice("test", place))
+        assert seen.shape == (side, side, 3) and target.shape == (side, side)
+        assert np.array_equal(target, (seen[:, :, 0].astype(int) * 7 + seen[:, :, 1]).astype(np.uint8))
+        flipped = seen[0, 0, 1] > seen[0, -1, 1]
+        mirrored += flipped
+        tops.add(int(seen[0, 0, 0]))
+        lefts.add(int(seen[0, -1 if flipped else 0, 1]))
+    assert tops == set(range(height - side + 1))
+    assert lefts == set(range(width - side + 1))
+    assert 110 < mirrored < 190
+
+
+def test_an_image_of_exactly_the_crop_is_taken_whole_and_a_smaller_one_resized():
+    image = np.arange(30 * 30 * 3, dtype=np.uint8).reshape(30, 30, 3)
+    labels = np.arange(900, dtype=np.uint16).reshape(30, 30).astype(np.uint8)
+    seen, target = mixture.cut(image, labels, 30, mixture.dice("any"))
+    assert sorted(target.ravel().tolist()) == sorted(labels.ravel().tolist())
+    seen, target = mixture.cut(
+        image[:20], np.where(labels[:20] > 100, 254, 3).astype(np.uint8), 30, mixture.dice("any")
+    )
+    assert seen.shape == (30, 30, 3)
+    assert set(target.ravel().tolist()) <= {3, 254}  # labels are never mixed
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(network, tmp_path, monkeypatch):
+    """Interrupted in the middle of an epoch, with Adam's moments, dropout and batch statistics on the way."""
+    monkeypatch.setattr(loop, "KEEP_SECONDS", 0.0)
+    trained(network, tmp_path / "whole.safetensors")
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "other"))
+    for stop in (8, 12):
+        with pytest.raises(KeyboardInterrupt):
+            trained(network, tmp_path / "resumed.safetensors", Silent(stop))
+        assert not (tmp_path / "resumed.safetensors").exists()
+    reporter = Silent()
+    trained(network, tmp_path / "resumed.safetensors", reporter)
+    assert reporter.done == reporter.total == 30
+    one, other = (tensors(tmp_path / f"{name}.safetensors") for name in ("whole", "resumed"))
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    curves = [
+        retrained.read_origin(tmp_path / f"{name}.safetensors")["about"]["losses"] for name in ("whole", "resumed")
+    ]
+    assert curves[0] == curves[1]
+    assert not list((tmp_path / "other" / "training").iterdir())  # the checkpoint went when the weights were written
+
+
+def test_reference_begins_adam_anew_with_every_epoch(network, tmp_path):
+    """And so ends elsewhere: what the test above keeps, the moments, does matter."""
+    trained(network, tmp_path / "corrected.safetensors")
+    trained(network, tmp_path / "reference.safetensors", fidelity="reference")
+    one, other = (tensors(tmp_path / f"{name}.safetensors") for name in ("corrected", "reference"))
+    assert any(not np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_seeds_give_different_networks_and_the_same_seed_the_same(network, tmp_path):
+    first = trained(network, tmp_path / "a.safetensors", seeds=(0, 1))
+    assert [done.path.name for done in first] == ["a-seed0.safetensors", "a-seed1.safetensors"]
+    assert [done.origin["seed"] for done in first] == [0, 1]
+    again = trained(network, tmp_path / "b.safetensors", seeds=(1,))
+    zero, one, other = (tensors(path) for path in (first[0].path, first[1].path, again[0].path))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert any(not np.array_equal(zero[name], one[name]) for name in one)
+    assert [done.new for done in trained(network, tmp_path / "a.safetensors", seeds=(0, 1))] == [False, False]
+    with pytest.raises(BadSuite, match=r"a-seed0\.safetensors holds weights that were trained otherwise"):
+        trained(network, tmp_path / "a.safetensors", seeds=(0, 1), rate=1e-3)
+
+
+def test_all_weights_learn_and_batch_statistics_follow_or_stay(network, tmp_path):
+    before = registry.build("model", *network, where="x")
+    before.load("cpu")
+    start = {name: tensor.numpy() for name, tensor in before.module().state_dict().items()}
+    learned = tensors(trained(network, tmp_path / "train.safetensors")[0].path)
+    assert all(not np.array_equal(start[name], learned[name]) for name in start)
+    frozen = tensors(trained(network, tmp_path / "frozen.safetensors", batch_norm="frozen")[0].path)
+    stayed = {name for name in start if np.array_equal(start[name], frozen[name])}
+    assert stayed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+
+
+def test_accumulated_shares_add_up_to_the_batch(tmp_path):
+    """Of a network without batch statistics and dropout, whose gradients do add up."""
+    build = "def build():\n    torch.manual_seed(0)\n    return nn.Conv2d(3, 19, 4, 4)\n"
+    (tmp_path / "net.py").write_text(f"import torch\nfrom torch import nn\n\n\n{build}")
+    network = ("python", {"factory": f"{tmp_path / 'net.py'}:build"})
+    whole = tensors(trained(network, tmp_path / "a.safetensors", rate=1e-3)[0].path)
+    shares = tensors(trained(network, tmp_path / "b.safetensors", rate=1e-3, accumulate=2)[0].path)
+    for name in whole:
+        assert np.allclose(whole[name], shares[name], atol=2e-5)
+    half = tensors(trained(network, tmp_path / "c.safetensors", rate=1e-3, precision="bfloat16")[0].path)
+    for name in whole:
+        assert half[name].dtype == np.float32
+        assert np.allclose(whole[name], half[name], atol=5e-2)
+
+
+def test_toynet_learns_to_be_unsure_of_outliers_and_its_file_names_its_parents(tmp_path):
+    """And the model ``retrained`` gives what its base gives and predicts with the new weights."""
+    data = ("toytown", {"split": "train", "images": 16, "height": 64, "width": 128})
+    outliers = {"toytown_outliers": {"images": 8, "height": 64, "width": 128}}
+    (done,) = trained(
+        ("toynet", {}), tmp_path / "t.safetensors", data=data, outliers=outliers, crop=64, epochs=3, rate=1e-3
+    )
+    said = done.origin
+    assert said["by"]["training"]["outlier_weight"] == 0.9
+    assert said["model"]["name"] == "toynet" and said["data"]["name"] == "toytown"
+    assert said["outliers"]["name"] == "toytown_outliers" and len(said["outliers_digest"]) == 16
+    assert said["seed"] == 0 and said["about"]["versions"]["torch"] == torch.__version__
+    base, model = (
+        registry.build("model", *entry, where="x")
+        for entry in (("toynet", {}), ("retrained", {"base": "toynet", "weights": str(done.path)}))
+    )
+    assert model.gives == base.gives and model.class_names == base.class_names and model.digest() != base.digest()
+    assert model.about() == {"parents": said, "uses_outliers": True}
+    model.check()
+    risen = []
+    for network in (base, model):
+        network.load("cpu")
+        rises = []
+        for index in range(8):
+            sample = ToytownOutliers(images=8, height=64, width=128).load(index)
+            pixels = torch.from_numpy(sample.image()).permute(2, 0, 1)
+            view = View(sample.id, pixels, 1.0, False, (0, 0, 64, 128), (64, 128), (64, 128))
+            entropy = network.predict(view).entropy().numpy()
+            rises.append(entropy[sample.anomaly == 1].mean() - entropy[sample.anomaly == 0].mean())
+        risen.append(np.mean(rises))
+    assert risen[1] > risen[0] + 0.2  # nats
+
+
+@pytest.fixture
+def weights(network, tmp_path):
+    return trained(network, tmp_path / "w.safetensors")[0].path
+
+
+def test_a_retrained_network_refuses_another_base(network, weights, tmp_path):
+    def model(entry):
+        return registry.build("model", "retrained", {"base": entry, "weights": str(weights)}, where="x")
+
+    with pytest.raises(MissingData, match=r"were trained from the model python, not from toynet"):
+        model("toynet").check()
+    with pytest.raises(
+        MissingData, match=r"were trained from python with mean=\[0\.0, 0\.0, 0\.0\], the base has \[0\.5"
+    ):
+        model({"python": network[1] | {"mean": [0.5, 0.5, 0.5]}}).check()
+    elsewhere = model({"python": network[1] | {"inference": {"size": [16, 32]}}})
+    elsewhere.check()  # how it looks at images may differ
+    assert elsewhere.inference.size == (16, 32)
+    (tmp_path / "net.py").write_text(NETWORK.replace("manual_seed(3)", "manual_seed(4)"))
+    sys.modules.pop("bench_models.net")
+    with pytest.raises(
+        MissingData, match=r"trained from a network whose tensors have the digest [0-9a-f]{16}, those of"
+    ):
+        model({"python": network[1]}).load("cpu")
+
+
+def test_files_that_are_no_retrained_weights_are_refused(weights, tmp_path):
+    from safetensors.numpy import save_file
+
+    def check(path):
+        registry.build("model", "retrained", {"base": "toynet", "weights": str(path)}, where="x").check()
+
+    with pytest.raises(MissingData, match=r"weights .*absent\.safetensors do not exist"):
+        check(tmp_path / "absent.safetensors")
+    save_file({"a": np.zeros(2)}, tmp_path / "plain.safetensors")
+    with pytest.raises(MissingData, match=r"do not say what they were trained from"):
+        check(tmp_path / "plain.safetensors")
+    (tmp_path / "short.safetensors").write_bytes(weights.read_bytes()[:50])
+    with pytest.raises(MissingData, match=r"short\.safetensors cannot be read"):
+        check(tmp_path / "short.safetensors")
+    with pytest.raises(BadSuite, match=r"inference stands in the entry of its base"):
+        given = {"base": "toynet", "weights": str(weights), "inference": {"flip": True}}
+        registry.build("model", "retrained", given, where="x")
+
+
+def test_a_suite_runs_base_and_retrained_side_by_side_and_marks_the_one_that_saw_anomalies(weights, tmp_path, capsys):
+    (tmp_path / "s.yaml").write_text(
+        """
+protocols: [anomaly]
+models:
+  - python: {factory: "net.py:build", label: base}
+  - retrained: {base: {python: {factory: "net.py:build"}}, weights: w.safetensors}
+datasets: [{toytown: {split: anomaly, images: 4, height: 32, width: 64}}]
+methods: [entropy]
+bootstrap: 0
+"""
+    )
+    loaded = suite.load(tmp_path / "s.yaml")
+    refs = [cell.model for cell in loaded.cells]
+    assert refs[1].label == "retrained[base=python[factory=net.py:build],weights=w.safetensors]"
+    assert str(tmp_path) not in refs[1].identity  # files by name, also inside
+    again = tmp_path / "moved" / "s.yaml"
+    again.parent.mkdir()
+    again.write_text(loaded.text)
+    assert [cell.key for cell in suite.load(again).cells] == [cell.key for cell in loaded.cells]
+    assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
+    from bench import store
+
+    base, new = sorted(store.read_run(tmp_path / "run").results, key=lambda result: result.labels["model"])
+    assert new.about["model"]["parents"]["by"]["trainer"] == "entropy_max"
+    assert new.about["model"]["uses_outliers"] and "uses_outliers" not in base.about["model"]
+    assert "saw anomalies" in capsys.readouterr().out
+
+
+def test_bench_fit_trains_and_says_how_a_suite_names_the_result(network, tmp_path, capsys):
+    out = tmp_path / "a.safetensors"
+    outliers = "toytown_outliers: {images: 6, height: 32, width: 64}"
+    command = ["fit", "entropy_max", "--model", f"python:factory={tmp_path / 'net.py'}:build", "--out", str(out)]
+    command += ["--data", "toytown:split=train,images=10,height=32,width=64", "--set", f"outliers={{{outliers}}}"]
+    command += ["--set", "crop=32,share=0.5,epochs=1", "--workers", "1", "--threads", "1"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "entropy_max, seed 0: loss 0." in said
+    assert f"weights: {out}" in said
+    entry = suite.yaml.safe_load(said.partition("is\n")[2])
+    registry.build("model", "retrained", entry["retrained"], where="x").check()
+    assert main(command) == 0
+    assert "was there already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"outliers": "toytown"}, r"outliers is toytown, which shows no anomalies"),
+        ({"batch": 3, "accumulate": 2}, r"batch is 3, wanted a multiple of accumulate x devices, 2"),
+        ({"share": 0.01}, r"share 0\.01 of 10 images is no outlier image"),
+        ({"outlier_weight": 0.0}, r"outlier_weight .* is 0\.0"),
+        ({"precision": "float16"}, r"float16, which needs a GPU"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(network, tmp_path, change, said):
+    with pytest.raises(BadSuite, match=said):
+        trained(network, tmp_path / "x.safetensors", **change)
+
+
+def test_networks_without_gradients_are_refused(tmp_path):
+    (tmp_path / "scores").mkdir()
+    with pytest.raises(BadPlugin, match=r"model \w+ cannot be trained: it gives no gradients"):
+        retrained.spelled(registry.build("model", "torchscript", {"file": str(tmp_path / "x.pt")}, where="x"))
+
+
+def test_the_loss_that_explodes_is_said(network, tmp_path):
+    with pytest.raises(BadSuite, match=r"the loss is (nan|inf) in step \d+; lower its rate"):
+        trained(network, tmp_path / "x.safetensors", rate=1e30, epochs=4)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_goes_on_too(network, tmp_path):
+    """The same through the command line and SIGKILL."""
+    code = (
+        "import sys; from bench.outliers import loop; loop.KEEP_SECONDS = 0.0;"
+        " from bench.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    entry = json.dumps({"toytown_outliers": {"images": 30, "height": 32, "width": 64}})
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "fit",
+        "entropy_max",
+        "--model",
+        f"python:factory={tmp_path / 'net.py'}:build",
+    ]
+    command += ["--data", "toytown:split=train,images=120,height=32,width=64", "--set", f"outliers={entry}"]
+    command += ["--set", "crop=32,epochs=3,rate=0.01", "--threads", "1", "--workers", "1"]
+    killed = subprocess.Popen([*command, "--out", str(tmp_path / "a.safetensors")], stderr=subprocess.DEVNULL)
+    folder = tmp_path / "home" / "training"
+    for _ in range(600):
+        if list(folder.glob("*/checkpoint.pt")) or killed.poll() is not None:
+            break
+        time.sleep(0.1)
+    assert killed.poll() is None, "it was over before it could be killed"
+    killed.kill()
+    killed.wait()
+    assert list(folder.glob("*/checkpoint.pt"))
+    for name in ("a", "b"):
+        subprocess.run([*command, "--out", str(tmp_path / f"{name}.safetensors")], check=True, capture_output=True)
+    one, other = (tensors(tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_sources_are_read_in_the_order_of_the_places():
+    """Images of two data sets, interleaved; each place gets its own."""
+    inside, outside = Toytown(split="train", images=4, height=32, width=64), ToytownOutliers(4, 32, 64)
+
+    def reader(data):
+        return Source(data, lambda indices, ahead: (data.load(index) for index in indices))
+
+    places = mixture.epoch(4, 4, 3, 0, 0)
+    found = list(mixture.examples(places, [], {False: reader(inside), True: reader(outside)}, 32, 19, "x"))
+    for place, (image, target) in zip(places, found, strict=True):
+        sample = (outside if place.outlier else inside).load(place.index)
+        wanted = mixture.target(sample, 19, outlier=place.outlier)
+        expected = mixture.cut(sample.image(), wanted, 32, mixture.dice("x", place.at))
+        assert np.array_equal(image, expected[0]) and np.array_equal(target, expected[1])
+        assert (target == OUTLIER).any() <= place.outlier
