@@ -290,6 +290,18 @@ def test_errors_are_false_alarms_and_missed_objects():
     assert list(found) == list(METRICS)
 
 
+def test_a_sweep_counts_the_same_errors_at_other_thresholds():
+    one, score = scene()
+    protocol = Segments(thresholds=(0.85, 0.7, 0.95, 1.5))
+    row = protocol.row(one, None, score)
+    swept = protocol.parts(None, {"a": row, "b": row})["threshold"]
+    errors = {part: (figures["false_alarms"].value, figures["missed"].value) for part, figures in swept.items()}
+    assert errors == {"0.85": (0, 2), "0.7": (2, 2), "0.95": (0, 4), "1.5": (0, 4)}
+    assert swept["1.5"]["precision"] == Undefined("no segment at this threshold")
+    whole = protocol.read(None, {"a": row, "b": row})
+    assert all(whole[name] == figure for name, figure in swept["0.7"].items())
+
+
 @pytest.mark.parametrize(
     ("judged", "wanted"),
     [

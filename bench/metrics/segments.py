@@ -67,9 +67,12 @@ NOT_REFINED = Undefined("the method is no refinement: it kicks nothing")
 class Segments(Protocol):
     """Segments of score >= threshold against objects. For scores in [0, 1], such as the normalised entropy.
 
-    ``fidelity: reference`` cuts ignored pixels out before segments are made, which may cut one segment into several;
-    ``corrected`` makes them of the whole map, as one has to where there is no truth. A refinement must agree with both
-    parameters. ``min_predicted`` and ``min_truth`` are for sIoU, PPV and mean F1 alone.
+    ``thresholds`` are further ones at which errors are counted, for a sweep. ``min_predicted`` and ``min_truth`` are for
+    sIoU, PPV and mean F1 alone.
+
+    ``fidelity: reference`` cuts ignored pixels out before segments are made, as the source does: one segment may become
+    several, and the truth has a say in their shape. ``corrected`` makes them of the whole map, as one has to where there
+    is no truth. A refinement must agree with ``threshold`` and ``fidelity``.
     """
 
     name = "segments"
@@ -83,6 +86,7 @@ class Segments(Protocol):
     fidelity: Literal["corrected", "reference"] = "corrected"
     min_predicted: Annotated[int, Ge(1)] = 50  # pixels
     min_truth: Annotated[int, Ge(1)] = 10  # pixels
+    thresholds: tuple[Annotated[float, Gt(0)], ...] = ()
 
     def refuses(self, method: Method) -> str:
         if not isinstance(method, Refinement):
@@ -98,19 +102,20 @@ class Segments(Protocol):
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         heat, truth = score_of(sample, score), self.categories(sample, predicted)
-        found, hit = self._segments(heat, truth)
-        number, missed = segments.missed(truth, found > 0)
-        counts = [int((hit == side).sum()) for side in (0, 1)] + [number, missed]
+        found, hit = self._segments(heat, truth, self.threshold)
+        also = [_counts(truth, *self._segments(heat, truth, threshold)) for threshold in self.thresholds]
+        swept = np.array(also, np.int64).reshape(-1, len(COUNTS)).T
         return {
             "pixels": np.array((truth != IGNORE).sum(), np.int64),
-            **{name: np.array(count, np.int64) for name, count in zip(COUNTS, counts, strict=True)},
+            **{name: np.array(count) for name, count in zip(COUNTS, _counts(truth, found, hit), strict=True)},
+            **{f"sweep.{name}": counts.copy() for name, counts in zip(COUNTS, swept, strict=True)},
             **_ranked(_means(heat, found), hit),
             **components.find(found > 0, truth, min_predicted=self.min_predicted, min_truth=self.min_truth),
         }
 
     def refined(self, sample: Sample, before: Scores, decided: Row) -> Row:
         truth = self.categories(sample, None)
-        found, hit = self._segments(before, truth)
+        found, hit = self._segments(before, truth, self.threshold)
         kicked, judged = decided["segments.kicked"].astype(bool), decided["segments.p_false"]
         if kicked.shape != hit.shape:
             raise BadPlugin(f"{sample.id}: {hit.size} segments, the refinement decided about {kicked.size}")
@@ -125,15 +130,16 @@ class Segments(Protocol):
         }
         return {**{name: np.array(count, np.int64) for name, count in counts.items()}, **_ranked(1 - judged, hit)}
 
-    def _segments(self, score: Scores, truth: Labels) -> tuple[segments.Components, NDArray[np.uint8]]:
+    def _segments(
+        self, score: Scores, truth: Labels, threshold: float
+    ) -> tuple[segments.Components, NDArray[np.uint8]]:
         """Components [H, W], and for each 1 where it lies on an object, 0 on none, 255 ignored as a whole."""
-        mask = score >= np.float32(self.threshold)
+        mask = score >= np.float32(threshold)
         if self.fidelity == "reference":
             mask &= truth != IGNORE
         found = segments.label(mask)
-        targets = segments.targets(found, truth)
-        hit = np.where(targets["I"] > 0, np.uint8(1), np.uint8(0))
-        return found, np.where(targets["inside"] > 0, hit, np.uint8(IGNORE))
+        inside, shared = segments.shared(found, truth)
+        return found, np.where(inside > 0, (shared > 0).astype(np.uint8), np.uint8(IGNORE))
 
     def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
         if not any(row["pixels"] for row in rows.values()):
@@ -153,6 +159,21 @@ class Segments(Protocol):
         for name in METRICS:
             found.setdefault(name, NOT_REFINED)
         return {name: found[name] for name in METRICS}
+
+    def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
+        """The errors at each of ``thresholds``."""
+        swept = {}
+        for place, threshold in enumerate(self.thresholds):
+            there = {
+                image: {"pixels": row["pixels"], **{name: row[f"sweep.{name}"][place] for name in COUNTS}}
+                for image, row in rows.items()
+            }
+            figures = {name: float(value) for name, (value,) in self._figures(np.ones((1, len(rows))), there).items()}
+            swept[f"{threshold:g}"] = {
+                name: Value(value) if np.isfinite(value) else _UNDEFINED.get(name, Undefined("no pixel has a truth"))
+                for name, value in figures.items()
+            }
+        return {"threshold": swept} if swept else {}
 
     def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """Rankings of segments have no interval."""
@@ -201,6 +222,12 @@ _UNDEFINED: Mapping[str, Undefined] = {
     "errors_change": Undefined("there was no error before"),
     "judged_accuracy": Undefined("no segment was judged: those to learn from are all right, all wrong, or none"),
 }
+
+
+def _counts(truth: Labels, found: segments.Components, hit: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """In the order of ``COUNTS``."""
+    objects, missed = segments.missed(truth, found > 0)
+    return int((hit == 0).sum()), int((hit == 1).sum()), objects, missed
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

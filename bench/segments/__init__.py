@@ -23,7 +23,7 @@ boundary. Where S_bd is 0, the segment being the whole image, S_bd is taken as 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,6 @@ def label(mask: Bools) -> Components:
         box = slice(lines[0], lines[-1] + 1), slice(columns[0], columns[-1] + 1)
         ndimage.label(mask[box], np.ones((3, 3), np.uint8), output=labels[box])
     return labels
-
-
-def sweep(heat: NDArray[np.float32], thresholds: list[float]) -> Iterator[tuple[float, Components]]:
-    """The components of ``heat >= t`` [H, W] for each threshold; the map is looked at in float32, as it was made."""
-    for threshold in thresholds:
-        yield threshold, label(heat >= np.float32(threshold))
 
 
 def names(classes: int) -> tuple[str, ...]:
@@ -124,17 +118,24 @@ def targets(components: Components, truth: Labels) -> Columns:
     the objects that no component covers and that touches this one; without any I, U is ``inside`` and the IoU 0. A
     component that is ignored as a whole has the IoU NaN: nobody knows whether it is right.
     """
-    number = int(components.max(initial=0))
-    marked = np.flatnonzero(components)
-    which, there = components.reshape(-1)[marked], truth.reshape(-1)[marked]
-    inside, shared = (np.bincount(which[chosen], minlength=number + 1)[1:] for chosen in (there != IGNORE, there == 1))
+    inside, on_objects = shared(components, truth)
+    number = inside.size
     rest = label((truth == 1) & (components == 0))
     more = np.zeros(number + 1, np.int64)
     of, piece = _touching(components, rest)
     np.add.at(more, of, np.bincount(rest.reshape(-1))[piece])
-    union = inside + np.where(shared > 0, more[1:], 0)
-    iou = np.divide(shared, union, out=np.full(number, np.nan), where=inside > 0)
-    return {"inside": inside, "I": shared, "U": union, "iou": iou}
+    union = inside + np.where(on_objects > 0, more[1:], 0)
+    iou = np.divide(on_objects, union, out=np.full(number, np.nan), where=inside > 0)
+    return {"inside": inside, "I": on_objects, "U": union, "iou": iou}
+
+
+def shared(components: Components, truth: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """int64 [n] each: pixels of a component that are not ignored, and those on an object; ``inside`` and ``I``."""
+    marked = np.flatnonzero(components)
+    which, there = components.reshape(-1)[marked], truth.reshape(-1)[marked]
+    length = int(components.max(initial=0)) + 1
+    inside, on_objects = (np.bincount(which[chosen], minlength=length)[1:] for chosen in (there != IGNORE, there == 1))
+    return inside, on_objects
 
 
 def _touching(components: Components, others: Components) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
