@@ -59,15 +59,15 @@ def write(
     images = len(chosen.ids)
     if not images:
         raise MissingData(f"{annotations}: no image is left that may be taken and has {choice.minimum} pixels a side")
-    about = {"schema": coco_proxy.SCHEMA, "images": images, "annotations_digest": digest(annotations)}
-    _begin(out, about | choice.spelled())
+    about = {"schema": coco_proxy.SCHEMA, "annotations_digest": digest(annotations), "images": images}
+    _begin(out, choice.spelled() | about)
     if (out / coco_proxy.INDEX).is_file():
         return images
     starts = range(0, images, BLOCK)
     todo = [start for start in starts if not _part(out, start).is_file()]
     done = images - sum(min(start + BLOCK, images) - start for start in todo)
     with ProcessPoolExecutor(max(1, workers), spawning(), initializer=die_with_parent) as pool:
-        waiting = {pool.submit(_block, root, out, choice, start): start for start in todo}
+        waiting = [pool.submit(_block, root, out, choice, start, min(start + BLOCK, images)) for start in todo]
         try:
             for finished in as_completed(waiting):
                 done += finished.result()
@@ -107,9 +107,9 @@ def _part(out: Path, start: int) -> Path:
     return out / PARTS / f"{start:09}.csv"
 
 
-def _block(root: Path, out: Path, choice: Choice, start: int) -> int:
+def _block(root: Path, out: Path, choice: Choice, start: int, stop: int) -> int:
     """Draw the masks of one block, then write its rows; how many they are."""
-    rows = list(_drawn(root, out, choice, start))
+    rows = list(_drawn(root, out, choice, start, stop))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     with writing(_part(out, start), "w") as file:
@@ -117,11 +117,11 @@ def _block(root: Path, out: Path, choice: Choice, start: int) -> int:
     return len(rows)
 
 
-def _drawn(root: Path, out: Path, choice: Choice, start: int) -> Iterator[tuple[str, str, int, int, int]]:
+def _drawn(root: Path, out: Path, choice: Choice, start: int, stop: int) -> Iterator[tuple[str, str, int, int, int]]:
     annotations = root / "annotations" / f"instances_{choice.split}.json"
     chosen = _index(annotations, choice.exclude, choice.minimum)
     folder, empty = out / coco_proxy.masks(choice.split), np.uint8(coco_proxy.VALUES[choice.background])
-    for place in range(start, min(start + BLOCK, len(chosen.ids))):
+    for place in range(start, stop):
         name, number = str(chosen.names[place]), f"{int(chosen.ids[place]):012}"
         said, found = tuple(chosen.sizes[place].tolist()), frames.size(root / choice.split / name)
         if said != found:
