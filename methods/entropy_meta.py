@@ -16,7 +16,7 @@ from bench.errors import BadPlugin, MissingData
 from bench.methods.entropy import Entropy
 
 HIT, FALSE, UNKNOWN = 1, 0, 255  # a segment that lies on an object, on none, or is ignored as a whole
-BELOW = 1 - 2.0**-9  # two units in the last place of float16: below stays below where maps are stored so
+GAP = 2.0**-9  # two units in the last place of float16: below stays below where maps are stored so
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,10 @@ class EntropyMeta(Refinement):
     """Score = entropy / log C; in segments (entropy >= threshold) that a classifier takes for false alarms, lowered.
 
     Each 8-connected segment is described by 75 figures (``bench.segments``). A logistic regression gives the
-    probability that it lies on no object; above one half it is kicked. Its pixels then score
-    s x threshold x (1 - 2^-9): below all that is kept, in their order, within [0, 1].
+    probability that it lies on no object; above one half it is kicked. Its scores, from ``threshold`` to 1, then become
+    those from threshold x (1 - depth) to threshold x (1 - 2^-9): below all that is kept, in their order. With a small
+    ``depth`` they stay above nearly all that was in no segment, and at lower thresholds the map is what it was; a large
+    one mixes them with that, which takes false alarms further down and tears holes into what is found there.
 
     Unfitted, segments are judged by the truth of other drives of the same data: ``folds`` parts, groups of images
     together. Such figures show what a classifier of this kind can do there; with ``fit: {data: ...}`` it learns on
@@ -43,6 +45,7 @@ class EntropyMeta(Refinement):
     uses_outliers = True  # unfitted, too: it learns from the anomalies of other drives
 
     threshold: Annotated[float, Gt(0), Le(1)] = 0.7
+    depth: Annotated[float, Gt(GAP), Le(1)] = 2.0**-5
     folds: Annotated[int, Ge(2)] = 5
     fidelity: Literal["corrected", "reference"] = "corrected"
 
@@ -109,7 +112,9 @@ class EntropyMeta(Refinement):
         if not kicked.any():
             return score
         fallen = np.concatenate([[False], kicked])[components]
-        return np.where(fallen, score * np.float32(self.threshold * BELOW), score).astype(np.float32)
+        share = (score - self.threshold) / (1 - self.threshold) if self.threshold < 1 else np.ones_like(score)
+        lowered = self.threshold * (1 - self.depth + (self.depth - GAP) * share)
+        return np.where(fallen, lowered, score).astype(np.float32)
 
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
         """Mean, scale and weight of each figure and the intercept, by name: ``mean.E`` ..., float64 scalars."""

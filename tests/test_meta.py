@@ -15,7 +15,7 @@ from bench import suite as suites
 from bench.api import IGNORE, Prediction, Sample, Undefined
 from bench.engine import Options
 from bench.errors import BadPlugin, BadSuite, MissingData
-from bench.methods.entropy_meta import BELOW, FALSE, HIT, UNKNOWN, EntropyMeta
+from bench.methods.entropy_meta import FALSE, HIT, UNKNOWN, EntropyMeta
 from bench.metrics.segments import METRICS, Segments
 
 GOLDEN = json.loads((Path(__file__).parent / "fixtures" / "meta_golden.json").read_text())["loo_logreg"]
@@ -178,8 +178,9 @@ def test_where_nothing_can_be_learned_nothing_is_kicked(rows, fidelity):
     json.dumps(decision.report, allow_nan=False)
 
 
-def test_kicked_segments_fall_below_all_that_is_kept_and_keep_their_order():
-    method = EntropyMeta(threshold=0.5)
+@pytest.mark.parametrize("depth", [2.0**-5, 1.0])
+def test_kicked_segments_fall_below_all_that_is_kept_and_keep_their_order(depth):
+    method = EntropyMeta(threshold=0.5, depth=depth)
     score = np.random.RandomState(0).rand(40, 60).astype(np.float32)
     score[20:] *= 0.5
     score[5:9, 5:9], score[30:34, 40:44] = 1, 0.5
@@ -192,10 +193,16 @@ def test_kicked_segments_fall_below_all_that_is_kept_and_keep_their_order():
     assert np.array_equal(refined[~fallen], score[~fallen])
     assert refined[fallen].max() < refined[(components > 0) & ~fallen].min() == np.float32(0.5)
     assert refined[fallen].max().astype(np.float16) < np.float16(0.5), "the same where maps are stored as float16"
-    assert refined.min() >= 0 and refined[fallen].min() >= 0.25 * BELOW
+    assert refined.min() >= 0 and refined[fallen].min() >= 0.5 * (1 - depth)
     assert np.array_equal(np.argsort(score[fallen], kind="stable"), np.argsort(refined[fallen], kind="stable"))
     with pytest.raises(BadPlugin, match=r"entropy_meta: \d+ segments, decided were 1"):
         method.refine(score, None, {"segments.kicked": np.array([True])})
+
+
+def test_a_threshold_of_1_can_be_refined_too():
+    score = np.array([[1, 0.999, 0, 1]], np.float32)
+    refined = EntropyMeta(threshold=1.0).refine(score, None, {"segments.kicked": np.array([True, False])})
+    assert refined.tolist() == [[pytest.approx(1 - 2**-9), np.float32(0.999), 0, 1]]
 
 
 def says(softmax):
@@ -315,10 +322,12 @@ def test_a_sweep_counts_the_same_errors_at_other_thresholds():
 )  # fmt: skip
 def test_what_a_refinement_gained_and_lost(judged, wanted):
     one, before = scene()
-    protocol, method = Segments(), EntropyMeta()
+    protocol, method = Segments(thresholds=(0.5,)), EntropyMeta()
     decided = {"segments.p_false": np.array(judged), "segments.kicked": np.array(judged) > 0.5}
     after = method.refine(before, None, decided)
-    found = read(protocol, {**protocol.row(one, None, after), **protocol.refined(one, before, decided)})
+    rows = {"image0": {**protocol.row(one, None, after), **protocol.refined(one, before, decided)}}
+    found = protocol.read(None, rows)
+    assert protocol.parts(None, rows) == {}, "no sweep of a map that was refined at one threshold"
     wanted |= {"errors_before": 2, "false_alarms_before": 1, "missed_before": 1}
     assert {name: found[name].value for name in wanted} == pytest.approx(wanted)
 

@@ -67,12 +67,12 @@ NOT_REFINED = Undefined("the method is no refinement: it kicks nothing")
 class Segments(Protocol):
     """Segments of score >= threshold against objects. For scores in [0, 1], such as the normalised entropy.
 
-    ``thresholds`` are further ones at which errors are counted, for a sweep. ``min_predicted`` and ``min_truth`` are for
-    sIoU, PPV and mean F1 alone.
+    ``thresholds`` are further ones at which errors are counted, for a sweep of maps that are not refined.
+    ``min_predicted`` and ``min_truth`` are for sIoU, PPV and mean F1 alone.
 
-    ``fidelity: reference`` cuts ignored pixels out before segments are made, as the source does: one segment may become
-    several, and the truth has a say in their shape. ``corrected`` makes them of the whole map, as one has to where there
-    is no truth. A refinement must agree with ``threshold`` and ``fidelity``.
+    ``fidelity: reference`` cuts ignored pixels out before segments are made, as the source does: one segment may
+    become several, and the truth has a say in their shape. ``corrected`` makes them of the whole map, as one has to
+    where there is no truth. A refinement must agree with ``threshold`` and ``fidelity``.
     """
 
     name = "segments"
@@ -161,8 +161,10 @@ class Segments(Protocol):
         return {name: found[name] for name in METRICS}
 
     def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
-        """The errors at each of ``thresholds``."""
-        swept = {}
+        """The errors at each of ``thresholds``. A map that was refined at one is not a map to try others on."""
+        swept: dict[str, Mapping[str, Value | Undefined]] = {}
+        if any("kicked" in row for row in rows.values()):
+            return {}
         for place, threshold in enumerate(self.thresholds):
             there = {
                 image: {"pixels": row["pixels"], **{name: row[f"sweep.{name}"][place] for name in COUNTS}}
