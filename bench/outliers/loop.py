@@ -40,7 +40,6 @@ def retrain(how: Recipe, course: Retraining) -> tuple[State, Mapping[str, Any]]:
             " as road: outliers={coco: {background: road}}",
             stacklevel=2,
         )
-    began = time.monotonic()
     run = _Run(how, course, on(how.devices, course.device, how.precision))
     run.go()
     run.devices.end()
@@ -49,7 +48,6 @@ def retrain(how: Recipe, course: Retraining) -> tuple[State, Mapping[str, Any]]:
         "images": how.epochs * (run.counts[0] + run.counts[2]),
         "steps": run.steps,
         "device": course.device,
-        "seconds": round(time.monotonic() - began, 1),
         "losses": run.curve,
         "versions": {"ood-seg-bench": __version__, "torch": torch.__version__},
     }
