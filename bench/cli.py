@@ -387,6 +387,9 @@ def show(
     per_image: Annotated[
         Path | None, typer.Option(help="Write the figures of every image to this Parquet file.")
     ] = None,
+    over_seeds: Annotated[
+        bool, typer.Option("--seeds", help="Mean and deviation over networks that differ in their seed alone.")
+    ] = False,
 ) -> None:
     """Print the results of a run. The JSON is a list of records; docs/results.md describes them."""
     from bench import files, records, store
@@ -396,6 +399,12 @@ def show(
         with files.writing(per_image) as file:
             records.per_image(found).to_parquet(file, index=False)
         typer.echo(str(per_image))
+    elif over_seeds:
+        from bench import seeds
+
+        rows = seeds.spread(found.results)
+        schema = {"schema": records.SCHEMA, "seeds": rows}
+        typer.echo(json.dumps(schema, indent=1) if format_ == "json" else seeds.lines(rows))
     elif by:
         _show_slices(found.results, by.split(","), format_)
     elif format_ == "json":

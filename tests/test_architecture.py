@@ -46,6 +46,7 @@ ABOVE = {  # module: what it may import of ours
     "bench.store": READERS,
     "bench.records": {"bench.api", "bench.store"},
     "bench.summary": {"bench.api", "bench.store"},
+    "bench.seeds": LEAVES | {"bench.store"},
     "bench.slices": LEAVES | {"bench.metrics"},
     "bench.operating": LEAVES | {"bench.intervals", "bench.metrics", "bench.registry", "bench.store"},
     "bench.compare": LEAVES | {"bench.store"},

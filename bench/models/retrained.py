@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,19 +22,23 @@ ORIGIN = "origin"  # the entry of the header; what it holds is said in docs/entr
 
 
 @dataclass(frozen=True)
-class Retrained(SegModel):
-    """The network ``base`` with the weights that ``bench fit`` wrote; it gives what its base gives.
+class Descendant(SegModel):
+    """A network with the weights that ``bench fit`` wrote for it; it gives what its base gives.
 
     The file names its parents: the base by its entry and by a digest of its tensors, the data, the trainer's
     parameters, the seed and the versions. A base that is another network, or that prepares images otherwise, is
     refused; ``inference`` is the base's and may differ from that in training.
     """
 
-    name = "retrained"
-    source = "the trainer that its weights name"
+    @property
+    @abstractmethod
+    def _entry(self) -> str | Mapping[str, Any]:
+        """The entry of its base."""
 
-    base: ModelEntry
-    weights: File
+    @property
+    @abstractmethod
+    def _file(self) -> Path:
+        """Its weights."""
 
     def __post_init__(self) -> None:
         if self.inference not in (Inference(), self._base.inference):
@@ -54,7 +59,7 @@ class Retrained(SegModel):
         self.origin()
 
     def digest(self) -> str:
-        parts = [files.digest(Path(self.weights)), self._base.digest(), files.digest(Path(__file__))]
+        parts = [files.digest(self._file), self._base.digest(), files.digest(Path(__file__))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> None:
@@ -65,10 +70,10 @@ class Retrained(SegModel):
         module = self._base.module()
         if (found := tensors_digest(module.state_dict())) != said:
             raise MissingData(
-                f"weights {self.weights} were trained from a network whose tensors have the digest {said}, those of"
+                f"weights {self._file} were trained from a network whose tensors have the digest {said}, those of"
                 f" {self._base.name} have {found}; name the base that they were trained from, or train them again"
             )
-        fill(module, read_state_dict(Path(self.weights)), Path(self.weights)).eval().requires_grad_(False)
+        fill(module, read_state_dict(self._file), self._file).eval().requires_grad_(False)
 
     def about(self) -> Mapping[str, Any]:
         said = self.origin()
@@ -88,28 +93,51 @@ class Retrained(SegModel):
 
     def origin(self) -> dict[str, Any]:
         """What the header says: ``by``, ``model``, ``base_digest``, ``data``, ``seed``, ``about`` and more."""
-        found = read_origin(Path(self.weights))
+        found = read_origin(self._file)
         mine, theirs = _parameters(self._base), found["model"]
         if mine["name"] != theirs["name"]:
             raise MissingData(
-                f"weights {self.weights} were trained from the model {theirs['name']}, not from {mine['name']}"
+                f"weights {self._file} were trained from the model {theirs['name']}, not from {mine['name']}"
             )
         for name, value in theirs["params"].items():
             if name in mine["params"] and name != "inference" and mine["params"][name] != value:
                 raise MissingData(
-                    f"weights {self.weights} were trained from {theirs['name']} with {name}={value!r}, the base has"
+                    f"weights {self._file} were trained from {theirs['name']} with {name}={value!r}, the base has"
                     f" {mine['params'][name]!r}"
                 )
         return found
 
     @cached_property
     def _base(self) -> SegModel:
-        entry: Mapping[str, Any] = {self.base: {}} if isinstance(self.base, str) else self.base
+        entry = {self._entry: {}} if isinstance(self._entry, str) else self._entry
         if len(entry) != 1:
             raise ValueError("base is one network: its name, or {name: {parameter: value}}")
         ((name, params),) = entry.items()
         model: SegModel = registry.build("model", name, params or {}, where="base of retrained")
         return model
+
+
+@dataclass(frozen=True)
+class Retrained(Descendant):
+    """The network ``base`` with the weights that ``bench fit`` wrote; it gives what its base gives.
+
+    The file names its parents, and a base that is another network, or that prepares images otherwise, is refused.
+    ``inference`` stands in the entry of the base and may differ from that in training.
+    """
+
+    name = "retrained"
+    source = "the trainer that its weights name"
+
+    base: ModelEntry
+    weights: File
+
+    @property
+    def _entry(self) -> str | Mapping[str, Any]:
+        return self.base
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.weights)
 
 
 def read_origin(path: Path) -> dict[str, Any]:
