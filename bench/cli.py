@@ -14,6 +14,7 @@ import typer
 
 from bench import __version__
 from bench.errors import BadScores, BadSuite, UnknownName, UserError
+from bench.submit_cli import submit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,9 +34,10 @@ new = typer.Typer(help="Write a plug-in to start from.", no_args_is_help=True)
 data = typer.Typer(help="Write data sets to disk.", no_args_is_help=True)
 app.add_typer(new, name="new")
 app.add_typer(data, name="data")
+app.add_typer(submit, name="submit")
 
 INTERRUPTED = 130  # what typer returns for a Ctrl-C that it caught itself
-KINDS = ("methods", "models", "datasets", "corruptions", "protocols", "trainers", "suites")
+KINDS = ("methods", "models", "datasets", "corruptions", "protocols", "trainers", "suites", "leaderboards")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -351,7 +353,7 @@ def describe(
 
 @app.command("list")
 def list_(kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = "methods") -> None:
-    """List plug-ins, corruptions and shipped suites."""
+    """List plug-ins, corruptions, shipped suites and leaderboards."""
     from bench import corruptions, registry
     from bench.suite import shipped
 
@@ -359,6 +361,10 @@ def list_(kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.
         raise UnknownName("kind", kind, KINDS, "list")
     if kind == "suites":
         rows = [(name, _first_comment(path)) for name, path in shipped().items()]
+    elif kind == "leaderboards":
+        from bench.submissions import boards
+
+        rows = boards.listing()
     elif kind == "corruptions":
         rows = list(corruptions.FAMILIES.items())
     else:

@@ -105,7 +105,35 @@ ABOVE = {  # module: what it may import of ours
     "bench.progress": set(),
     "bench.scaffold": READERS | {"bench.registry"},
     "bench.reports": LEAVES | {"bench.corruptions", "bench.store", "bench.summary"},
-    "bench.submissions": READERS | {"bench.store"},
+    "bench.maps": LEAVES
+    | {
+        "bench.fitting",
+        "bench.inference",
+        "bench.loading",
+        "bench.numerics",
+        "bench.preflight",
+        "bench.registry",
+        "bench.scoring",
+        "bench.shards",
+        "bench.suite",
+    },
+    "bench.submissions": READERS
+    | {
+        "bench.datasets",
+        "bench.evaluate",
+        "bench.fitting",
+        "bench.labelled",
+        "bench.lint",
+        "bench.maps",
+        "bench.models.command",  # the names of its files: the contract is one
+        "bench.numerics",
+        "bench.registry",
+        "bench.score_files",
+        "bench.shards",
+        "bench.store",
+        "bench.suite",
+    },
+    "bench.submit_cli": LEAVES | {"bench.progress", "bench.submissions"},
     "bench.suites": set(),
 }
 FOLDERS = {"bench": "bench", "methods": "bench.methods", "reports": "bench.reports", "submissions": "bench.submissions"}

@@ -37,12 +37,14 @@ ENCODINGS: Mapping[Kind, Encoding] = {
         likely=((_ALL_IDS, "are these label ids? then name the file so"),),
     ),
 }
-_OFFICIAL = {"train": 2975, "val": 500}
+_OFFICIAL = {"train": 2975, "val": 500, "test": 1525}
 
 
 @dataclass(frozen=True)
 class Cityscapes(frames.OnDisk):
     """Street scenes of German and Swiss cities; ``train`` has 2975 frames and ``val`` 500, all 1024x2048.
+
+    ``test`` (1525) has no truth here: its published labels are empty. It is what a submission is made from.
 
     ``labels`` says which files are read: ``labelTrainIds`` as they are, or ``labelIds`` mapped in memory. None takes
     the former if every frame has one. A group is one recorded sequence of one city.
@@ -51,12 +53,18 @@ class Cityscapes(frames.OnDisk):
     name = "cityscapes"
     source = "Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, arXiv:1604.01685"
 
-    split: Literal["train", "val"] = "val"
+    split: Literal["train", "val", "test"] = "val"
     labels: Kind | None = None
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"labels"})
+        return frozenset() if self.split == "test" else frozenset({"labels"})
+
+    @property
+    def hidden(self) -> str:
+        if self.split != "test":
+            return ""
+        return "its labels are kept by the organisers: it is there to make a submission from; evaluate split val"
 
     @property
     def published(self) -> int:
@@ -75,6 +83,9 @@ class Cityscapes(frames.OnDisk):
             raise frames.absent(root, "leftImg8bit/ and gtFine/ of Cityscapes", self.obtain)
         pictures, labels = root / "leftImg8bit" / self.split, root / "gtFine" / self.split
         images = _files(pictures, "leftImg8bit")
+        if self.split == "test":
+            frames.counted(images, self.count, pictures, "unpack leftImg8bit_trainvaltest.zip again")
+            return [Frame(name, path, group=sequence(name)) for name, path in images.items()]
         found: Mapping[Kind, Mapping[str, Path]] = {kind: _files(labels, f"gtFine_{kind}") for kind in ENCODINGS}
         kind = self.labels
         if kind is None:
