@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -673,7 +674,8 @@ def _named(text: str, where: str) -> tuple[str, dict[str, Any]]:
         if not equals:
             raise BadSuite(f"{where}: {part!r} must be name=value")
         try:
-            params[key.strip()] = yaml.safe_load(value)
+            # To YAML 1.1 1e-5 is text, to everybody else a number.
+            params[key.strip()] = float(value) if re.fullmatch(r"\s*-?\d+e[+-]?\d+\s*", value) else yaml.safe_load(value)
         except yaml.YAMLError:
             raise BadSuite(f"{where}: {value!r} is not a YAML value") from None
     return name, params
