@@ -675,7 +675,8 @@ def _named(text: str, where: str) -> tuple[str, dict[str, Any]]:
             raise BadSuite(f"{where}: {part!r} must be name=value")
         try:
             # To YAML 1.1 1e-5 is text, to everybody else a number.
-            params[key.strip()] = float(value) if re.fullmatch(r"\s*-?\d+e[+-]?\d+\s*", value) else yaml.safe_load(value)
+            scientific = re.fullmatch(r"\s*-?\d+e[+-]?\d+\s*", value)
+            params[key.strip()] = float(value) if scientific else yaml.safe_load(value)
         except yaml.YAMLError:
             raise BadSuite(f"{where}: {value!r} is not a YAML value") from None
     return name, params
