@@ -19,7 +19,7 @@ class FedC(FlowDetector):
     keeps. Everything that differs is listed in docs/fed.md.
 
     Parameters in ``reference``: 464,151 for 8 blocks, 232,079 for 4, at P = 32. Memory beside the network at
-    1024 x 2048: 0.1 GB with ``upsample: after``, 0.5 GB with ``before``: hidden maps exist in strips alone.
+    1024 x 2048: 0.2 GB with ``upsample: after``, 0.5 GB with ``before``: hidden maps exist in strips alone.
     """
 
     name = "fed_c"

@@ -19,7 +19,7 @@ class FedU(FlowDetector):
     Everything that differs is listed in docs/fed.md.
 
     Features are never touched. Parameters in ``reference``: 1,815 for 8 blocks, 911 for 4. Memory beside the network at
-    1024 x 2048: 50 MB with ``upsample: after``, 0.4 GB with ``before``, whose logits are upsampled.
+    1024 x 2048: 0.2 GB with ``upsample: after``, 0.5 GB with ``before``, most of it upsampled logits.
     """
 
     name = "fed_u"
