@@ -17,7 +17,6 @@ import argparse
 import datetime
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import statistics
 import sys
@@ -30,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from page import machine, publish
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -179,7 +179,7 @@ def processor() -> str:
     return found[0].split(":")[1].strip() if found else platform.machine()
 
 
-def page(arguments: argparse.Namespace) -> str:
+def section(arguments: argparse.Namespace) -> str:
     import cv2
 
     cv2.setNumThreads(1)
@@ -187,17 +187,13 @@ def page(arguments: argparse.Namespace) -> str:
     severities = [int(severity) for severity in arguments.severities.split(",")]
     library = the_library()
     packages = ("numpy", "numba", "scipy", "scikit-image", "opencv-python", "pillow", "imagecorruptions")
-    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
     lines = [
-        "## Corruptions",
-        "",
         f"Written by `benchmarks/corruptions.py` on {datetime.datetime.now(datetime.UTC).date()}: CPU seconds for one",
         f"image of {HEIGHT} x {WIDTH}, median of {arguments.repeats} runs; one of the library's `glass_blur`. Ours",
         "is compiled before. CPU time adds up the threads of a process; OpenCV is held to one on both sides, ours runs",
         "on one. `frost` has its pictures at hand, as after the first few images of a size.",
         "",
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()};",
-        f"{versions}.",
+        f"{processor()}; {machine(*packages)}",
         "",
         *times(names, severities, library, arguments.repeats),
         "",
@@ -216,13 +212,6 @@ def page(arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def put_in(page: str, section: str) -> str:
-    """The page with the section of the same heading replaced, or appended."""
-    before, heading, rest = page.partition("\n## Corruptions\n")
-    after = rest.partition("\n## ")
-    return before.rstrip("\n") + "\n\n" + section + (f"\n## {after[2]}" if heading and after[1] else "")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
@@ -233,12 +222,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # 0 / 0 where spatter leaves a small image dry
-    text = page(arguments)
-    if arguments.out:
-        old = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
-        arguments.out.write_text(put_in(old, text), encoding="utf-8")
-    else:
-        print(text)
+    publish("Corruptions", section(arguments), arguments.out)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from page import machine, publish
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -259,32 +258,25 @@ def apart(
     return found
 
 
-def versions() -> Iterator[str]:
-    for package in (
-        "numpy",
-        "numba",
-        "scipy",
-        "scikit-learn",
-        "torch",
-        "torchmetrics",
-        "pytorch-ood",
-        "torch-uncertainty",
-    ):
-        try:
-            yield f"{package} {importlib.metadata.version(package)}"
-        except importlib.metadata.PackageNotFoundError:
-            yield f"{package} not installed"
+PACKAGES = (
+    "numpy",
+    "numba",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "torchmetrics",
+    "pytorch-ood",
+    "torch-uncertainty",
+)
 
 
-def page(arguments: argparse.Namespace) -> str:
+def section(arguments: argparse.Namespace) -> str:
     today = datetime.datetime.now(datetime.UTC).date()
     lines = [
-        "# Benchmarks",
-        "",
         f"Written by `benchmarks/metrics.py` on {today}: {arguments.images} maps of {SIZE[0]} x {SIZE[1]},",
         f"synthetic; each evaluator in a process of its own, median of {arguments.repeats} runs (scikit-learn: one).",
         "",
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {', '.join(versions())}.",
+        machine(*PACKAGES),
         "",
     ]
     with tempfile.TemporaryDirectory() as place:
@@ -310,7 +302,7 @@ def table(arguments: argparse.Namespace, folder: Path, score: str, truth: str) -
         results[name] = good[len(good) // 2] if good else runs[0]
         print(score, truth, name, results[name], flush=True)
     lines = [
-        f"## {score}, {truth}", "",
+        f"### {score}, {truth}", "",
         "| evaluator | CPU ms per map | MB beyond the maps | x certified | x exact | x reading | AUROC | AP | FPR95 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
@@ -348,11 +340,8 @@ def main() -> None:
         print(json.dumps(found))
         return
     arguments.checkouts = [path.resolve() for path in (arguments.smiyc, arguments.bdl) if path]
-    text = page(arguments)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    text = section(arguments)
+    publish("Metrics", text, arguments.out)
 
 
 if __name__ == "__main__":

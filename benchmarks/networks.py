@@ -1,6 +1,6 @@
 """What six methods and two protocols cost beside the forward pass, for the networks that ship as entries.
 
-    python benchmarks/networks.py [--out FILE.md] [--networks NAME ...] [--size 1024 2048] [--images 3]
+    python benchmarks/networks.py [--out docs/benchmarks.md] [--networks NAME ...] [--size 1024 2048] [--images 3]
         [--device auto|cpu|cuda] [--dtype float32|bfloat16|float16] [--tf32]
 
 Weights are random: time depends on the architecture alone. Images are synthetic. Each row is a process of its own:
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from page import machine, publish
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -146,7 +146,7 @@ def main() -> None:
         f"Written by `benchmarks/networks.py` on {datetime.date.today()}: {height} x {width}, {given.images} images"
         f" after one that is not counted, {given.dtype}{', TF32' if given.tf32 else ''}, {device}.",
         "",
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; torch {torch.__version__}.",
+        machine("torch", "onedl-mmsegmentation"),
         "",
         "| network | work | s per image | images/s | CPU s | x forward | x forward (CPU) | peak MB |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -154,9 +154,7 @@ def main() -> None:
         *gpu,
         "",
     ]
-    print("\n".join(text))
-    if given.out:
-        given.out.write_text("\n".join(text))
+    publish("Networks", "\n".join(text), given.out)
 
 
 if __name__ == "__main__":

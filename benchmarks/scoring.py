@@ -1,6 +1,6 @@
 """What the scores of a frame cost on a CPU: from quarter-resolution logits, ours against torch, in one run.
 
-    python benchmarks/scoring.py [--out docs/benchmarks_scoring.md] [--repeats 7]
+    python benchmarks/scoring.py [--out docs/benchmarks.md] [--repeats 7]
 
 One thread. CPU time of this process, the median of the repeats, ours and torch's in turn. The logits are drawn: 19
 classes at 256 x 512 for a frame of 1024 x 2048, and three windows of 1024 x 1024 as the sliding window of the source
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import platform
 import resource
 import statistics
 import sys
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from page import machine, publish
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -94,7 +93,7 @@ def table(title: str, works: dict[str, Callable[[], list[Tensor]]], repeats: int
     reference = results["torch, each score on its own"]
     cost = timed(works, repeats)
     best = cost["ours, one compiled pass"]
-    lines = [f"## {title}", "", "| how | CPU ms per frame | x ours | largest difference | classes that differ |"]
+    lines = [f"### {title}", "", "| how | CPU ms per frame | x ours | largest difference | classes that differ |"]
     lines += ["| --- | ---: | ---: | ---: | ---: |"]
     for name, scores in results.items():
         off = max(float((one - other).abs().max()) for one, other in zip(scores[:4], reference[:4], strict=True))
@@ -130,20 +129,17 @@ def main() -> None:
         "torch, each score on its own": lambda: separately(averaged),
         "torch, upsampled once": lambda: upsampled_once(averaged),
     }
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     text = [
         f"Written by `benchmarks/scoring.py` on {datetime.date.today()}: one thread, median of {given.repeats} runs.",
         "",
-        f"{machine}, Python {platform.python_version()}; torch {torch.__version__}, numpy {np.__version__}.",
+        f"{machine('torch', 'numba', 'numpy')} {torch.backends.cpu.get_cpu_capability()}.",
         "",
         table("Four scores and the class map, whole image", whole, given.repeats),
         table("The same from three overlapping windows", windowed, given.repeats),
         f"Peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB.",
         "",
     ]
-    print("\n".join(text))
-    if given.out:
-        given.out.write_text("\n".join(text))
+    publish("Scores of the logits", "\n".join(text), given.out)
 
 
 if __name__ == "__main__":

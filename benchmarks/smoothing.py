@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.metadata
-import os
-import platform
 import statistics
 import sys
 import time
@@ -25,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from page import machine, publish
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.scoring import dense, smoothing
 
 SIZE = (1024, 2048)
-HEADING = "## Boundary suppression and dilated smoothing"
+HEADING = "Boundary suppression and dilated smoothing"
 Dilate = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -122,42 +120,21 @@ def about(score: Tensor, labels: Tensor) -> str:
     return f"{share:.0f} % of the pixels lie within 3 steps of a boundary; scores go up to {float(score.max()):.0f}."
 
 
-def version(package: str) -> str:
-    try:
-        return f"{package} {importlib.metadata.version(package)}"
-    except importlib.metadata.PackageNotFoundError:
-        return f"{package} not installed"
-
-
-def put_in(page: str, section: str) -> str:
-    """The page with the section of this heading replaced, or appended."""
-    before, _, rest = page.partition(f"\n{HEADING}\n")
-    _, another, after = rest.partition("\n## ")
-    return before.rstrip("\n") + "\n\n" + section + (another + after)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
-    versions = ", ".join(version(package) for package in ("torch", "numba", "numpy", "kornia"))
     text = [
-        HEADING,
-        "",
         f"Written by `benchmarks/smoothing.py` on {datetime.date.today()}: one thread, median of {given.repeats} runs.",
         "",
-        f"{machine}, Python {platform.python_version()}; {versions}.",
+        f"{machine('torch', 'numba', 'numpy', 'kornia')} {torch.backends.cpu.get_cpu_capability()}.",
         "",
         table("A class map of large regions", *drawn((8, 16), 0.0), given.repeats),
         table("A class map of small regions", *drawn((16, 32), 0.6), given.repeats),
     ]
-    if given.out:
-        given.out.write_text(put_in(given.out.read_text(encoding="utf-8"), "\n".join(text)), encoding="utf-8")
-    else:
-        print("\n".join(text))
+    publish(HEADING, "\n".join(text), given.out)
 
 
 if __name__ == "__main__":
