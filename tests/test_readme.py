@@ -44,6 +44,12 @@ def commands():
     return [line for block in blocks("README.md", language="sh") for line in block["text"].splitlines()]
 
 
+def test_the_readme_names_every_suite_and_every_kind_of_network():
+    named = set(re.findall(r"`(\w+)[:`]", README))
+    assert suites.shipped().keys() - {"demo"} <= named
+    assert registry.found("model").keys() <= named
+
+
 @pytest.fixture
 def plugins(tmp_path, monkeypatch):
     """A plug-in folder with every example."""
