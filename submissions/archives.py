@@ -6,6 +6,7 @@ more than its rule allows.
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import struct
 import zipfile
@@ -13,11 +14,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from bench.errors import BadScores, MissingData
 
 DIRECTORY = 2**25  # bytes of a zip's own listing: some 300,000 names
 MEMBERS = 100_000
+PIECE = 2**20
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 DEFLATE = 1032  # no byte of deflate unpacks to more than this
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _END = struct.Struct("<4s4H2LH")
@@ -66,16 +70,30 @@ class Archive:
             raise Refused("size in bytes", f"unpacks to {self.size(name)} bytes, wanted at most {limit}")
         if isinstance(member, Path):
             return member.read_bytes()
-        assert self._zip is not None  # noqa: S101 - only a zip has members of this kind
         try:
-            with self._zip.open(member) as stream:
+            with self._opened(member) as stream:
                 content = stream.read(limit + 1)  # zipfile stops at the declared size and compares the checksum
                 stream.read(1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        except BROKEN as error:
             raise Refused("whole", f"cannot be unpacked: {error}; pack or upload the archive again") from None
         if len(content) != member.file_size:
             raise Refused("whole", f"ends after {len(content)} of {member.file_size} bytes; pack the archive again")
         return content
+
+    def sha256(self, name: str) -> str:
+        """The digest of a member, read in pieces. Raise Refused if it is broken or cut off."""
+        member, whole = self.members[name], hashlib.sha256()
+        try:
+            with member.open("rb") if isinstance(member, Path) else self._opened(member) as stream:
+                while piece := stream.read(PIECE):
+                    whole.update(piece)
+        except BROKEN as error:
+            raise Refused("whole", f"cannot be unpacked: {error}; pack or upload the archive again") from None
+        return whole.hexdigest()
+
+    def _opened(self, member: zipfile.ZipInfo) -> IO[bytes]:
+        assert self._zip is not None  # noqa: S101 - only a zip has members of this kind
+        return self._zip.open(member)
 
     def close(self) -> None:
         if self._zip is not None:

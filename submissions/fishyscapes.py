@@ -14,7 +14,9 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -32,7 +34,9 @@ MANIFEST = "manifest.json"
 CLAIM = "validation_performance.json"
 METHOD = "method.json"
 ENTRY = "run"
-PYTHON = "3.12"
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"  # the versions in requirements.txt are known to go with it
+PLAIN = frozenset({"toynet", "toyquery", "torchscript"})  # networks that need no package beyond the project's own
+OPTIONAL = ("imagecorruptions", "onnxruntime", "transformers", "onedl-mmcv", "onedl-mmengine", "onedl-mmsegmentation")
 TEMPLATES = ("Dockerfile", "README.md", "apptainer.def", "entry.py", ENTRY)
 CODE = frozenset({".py", ".safetensors", ".json", ".yaml", ".typed"})
 NAMES = {"bench": "", "methods": "methods", "reports": "reports", "submissions": "submissions", "suites": "suites"}
@@ -137,7 +141,7 @@ def _fill(package: Path, choice: maps.Choice, name: str, claim: Claim) -> None:
     for number, plugins in enumerate(filter(None, os.environ.get("BENCH_PLUGINS", "").split(os.pathsep))):
         _copy_tree(Path(plugins), package / "plugins" / str(number))
     with files.writing(package / "requirements.txt", "w") as file:
-        file.write("".join(f"{line}\n" for line in requirements()))
+        file.write("".join(f"{line}\n" for line in requirements(choice.model.name)))
     for template in TEMPLATES:
         text = resources.files("bench.submissions").joinpath(f"templates/fishyscapes/{template}").read_text("utf-8")
         (package / template).write_text(text.replace("@NAME@", name).replace("@PYTHON@", PYTHON), encoding="utf-8")
@@ -190,29 +194,35 @@ def _copy_tree(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
 
 
-def requirements() -> list[str]:
-    """``name==version`` of everything this project needs to run, as installed here, extras that are there included."""
+def requirements(model: str) -> list[str]:
+    """``name==version`` of what the project and a network of that name need to run, as installed here.
+
+    A network of the user's own may import anything: what it needs beyond this is to be added by hand.
+    """
     found: dict[str, str] = {}
-    queue = ["ood-seg-bench"]
-    optional = {
-        "imagecorruptions",
-        "onnxruntime",
-        "transformers",
-        "onedl-mmcv",
-        "onedl-mmengine",
-        "onedl-mmsegmentation",
-    }
-    queue += sorted(optional)
+    queue = [*_own(), *(() if model in PLAIN else OPTIONAL)]
     while queue:
-        name = queue.pop()
-        try:
-            held = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        name = _distribution(queue.pop())
         if name in found:
             continue
+        try:
+            held = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:  # of another platform, or an extra that is not there
+            continue
         found[name] = held.version.partition("+")[0]
-        for line in held.requires or ():
-            if "extra ==" not in line:
-                queue.append(re.split(r"[\s;<>=!~\[(]", line, maxsplit=1)[0].lower().replace("_", "-"))
-    return sorted(f"{name}=={version}" for name, version in found.items() if name != "ood-seg-bench")
+        queue += [line for line in held.requires or () if "extra ==" not in line]
+    return sorted(f"{name}=={version}" for name, version in found.items())
+
+
+def _own() -> list[str]:
+    """What the project itself asks for: as its clone says, else as it was installed."""
+    declared = Path(bench.__file__).parents[1] / "pyproject.toml"
+    if declared.is_file():
+        wanted: list[str] = tomllib.loads(declared.read_text(encoding="utf-8"))["project"]["dependencies"]
+        return wanted
+    lines = importlib.metadata.requires("ood-seg-bench") or []
+    return [line for line in lines if "extra ==" not in line]
+
+
+def _distribution(requirement: str) -> str:
+    return re.split(r"[\s;<>=!~\[(]", requirement, maxsplit=1)[0].lower().replace("_", "-")
