@@ -1,6 +1,6 @@
 """Entropy whose segments a linear classifier has judged: what it holds for false alarms falls below the rest."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -76,10 +76,10 @@ class EntropyMeta(Refinement):
         report: dict[str, Any] = {"threshold": self.threshold, "fidelity": self.fidelity, "segments": len(table)}
         models: Mapping[str, meta.Linear | None]
         if state:
-            known = tuple(name.removeprefix("mean.") for name in state if name.startswith("mean."))
-            if set(names) != set(known):
-                raise BadPlugin(f"{self.name} was fitted on segments of {len(known)} figures, these have {len(names)}")
-            models = {"fitted": _restored(state, names)}
+            known = state["weights"].size
+            if len(names) != known:
+                raise BadPlugin(f"{self.name} was fitted on segments of {known} figures, these have {len(names)}")
+            models = {"fitted": _restored(state)}
             judged = _judged(models["fitted"], table)
             report["judged by"] = "a classifier fitted on other data"
         elif hit is None:
@@ -96,6 +96,7 @@ class EntropyMeta(Refinement):
             report["judged by"] = f"classifiers of other groups of images, {self.folds} folds"
         kicked = judged > 0.5  # NaN, where nothing could be learned, keeps
         report |= _outcome(judged, kicked, hit)
+        report["largest weights"] = _largest(list(models.values()), names)
         report["classifiers"] = {name: _told(model, names) for name, model in models.items()}
         ends = np.cumsum(counts)[:-1]
         decided = zip(np.split(judged, ends), np.split(kicked, ends), strict=True) if rows else ()
@@ -117,14 +118,14 @@ class EntropyMeta(Refinement):
         return np.where(fallen, lowered, score).astype(np.float32)
 
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
-        """Mean, scale and weight of each figure and the intercept, by name: ``mean.E`` ..., float64 scalars."""
+        """``meta.Linear`` as arrays: ``mean``, ``scale`` and ``weights`` [F], in the order of ``segments.names``."""
         rows = {}
         for prediction, sample in stream:
             heat = self.score(prediction, {}).cpu().numpy()
             row = self.look(prediction, heat, sample.anomaly)
             rows[sample.id] = {name: values for name, values in row.items() if name.startswith("segments.")}
         rows = dict(sorted(rows.items()))
-        names, table = _table(rows)
+        table = _table(rows)[1]
         hit = _column(rows, "segments.hit")
         model = meta.learn(table[hit != UNKNOWN], hit[hit != UNKNOWN] == FALSE)
         if model is None:
@@ -133,12 +134,9 @@ class EntropyMeta(Refinement):
                 f"{self.name} cannot be fitted: at threshold {self.threshold} there are {hits} segments on objects and"
                 f" {alarms} false alarms, and both are needed; lower the threshold, or take more data"
             )
-        state = {"intercept": np.array(model.intercept), "segments": np.array(float(model.segments))}
-        state["false"] = np.array(float(model.false))
-        for place, name in enumerate(names):
-            for kind, values in (("mean", model.mean), ("scale", model.scale), ("weight", model.weights)):
-                state[f"{kind}.{name}"] = np.array(values[place])
-        return state
+        counts = {"segments": np.array(float(model.segments)), "false": np.array(float(model.false))}
+        figures = {"mean": model.mean, "scale": model.scale, "weights": model.weights}
+        return counts | figures | {"intercept": np.array(model.intercept)}
 
     def _components(self, score: Scores, truth: Labels | None) -> segments.Components:
         mask = score >= np.float32(self.threshold)
@@ -179,12 +177,18 @@ def _judged(model: meta.Linear | None, table: NDArray[np.float64]) -> NDArray[np
     return np.full(len(table), np.nan) if model is None else model.probabilities(table)
 
 
-def _restored(state: State, names: tuple[str, ...]) -> meta.Linear:
-    mean, scale, weights = (
-        np.array([float(state[f"{kind}.{name}"]) for name in names]) for kind in ("mean", "scale", "weight")
-    )
+def _restored(state: State) -> meta.Linear:
     counts = (int(state[name]) for name in ("segments", "false"))
-    return meta.Linear(mean, scale, weights, float(state["intercept"]), *counts)
+    return meta.Linear(state["mean"], state["scale"], state["weights"], float(state["intercept"]), *counts)
+
+
+def _largest(models: Sequence[meta.Linear | None], names: tuple[str, ...]) -> dict[str, float]:
+    """The ten weights of the largest size, averaged over the classifiers that learned something."""
+    learned = [model.weights for model in models if model is not None]
+    if not learned:
+        return {}
+    weights = np.mean(learned, axis=0)
+    return {names[place]: float(weights[place]) for place in np.argsort(-np.abs(weights), kind="stable")[:10]}
 
 
 def _outcome(

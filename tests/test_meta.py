@@ -10,7 +10,7 @@ import torch
 from conftest import NETWORK
 from test_engine import Silent, metrics, run
 
-from bench import engine, fitting, meta, preflight, registry, shards, store
+from bench import engine, fitting, meta, preflight, registry, segments, shards, store
 from bench import suite as suites
 from bench.api import IGNORE, Prediction, Sample, Undefined
 from bench.engine import Options
@@ -118,8 +118,6 @@ def test_the_only_segment_of_its_kind_cannot_be_judged_without_itself():
 
 def row(hits, classes=2, seed=0):
     """A row of ``look`` with random figures; ``hits`` says what each segment lies on."""
-    from bench import segments
-
     random = np.random.RandomState(seed)
     found = {f"segments.{name}": random.standard_normal(len(hits)) for name in segments.names(classes)}
     return found | {"segments.id": np.arange(1, len(hits) + 1), "segments.hit": np.array(hits, np.uint8)}
@@ -254,13 +252,22 @@ def stream(images=6):
 def test_a_fit_on_other_data_is_a_classifier_with_figures_by_name():
     method = EntropyMeta()
     state = method.fit(stream(), 0)
-    assert {"intercept", "mean.E", "scale.S_rel", "weight.ndist2"} <= state.keys()
+    assert {name: values.shape for name, values in state.items()} == {
+        "segments": (), "false": (), "mean": (43,), "scale": (43,), "weights": (43,), "intercept": (),
+    }  # fmt: skip
     assert float(state["segments"]) == 12 and float(state["false"]) == 6
     (prediction, one), *_ = stream()
     seen = method.look(prediction, method.score(prediction, {}).numpy(), None)  # blind: no truth of this image
     decision = method.decide({one.id: seen}, {one.id: ""}, state, 0)
     assert decision.rows[one.id]["segments.kicked"].tolist() == [False, True]
     assert decision.report["on objects"] is None and "fitted" in decision.report["classifiers"]
+    told = decision.report["classifiers"]["fitted"]["figures"]
+    assert list(decision.report["largest weights"]) == list(told)[:10] and len(told) == 43
+    place = segments.names(3).index("S_rel")
+    assert told["S_rel"] == {
+        name: state[key][place]
+        for name, key in zip(("weight", "mean", "scale"), ("weights", "mean", "scale"), strict=True)
+    }
 
 
 def test_a_fit_needs_both_kinds_and_the_same_figures():
@@ -466,6 +473,26 @@ def test_maps_that_are_kept_are_the_refined_ones(tmp_path):
     assert above == table.loc[~table["kicked"], "S"].sum() < table["S"].sum()
 
 
+@pytest.mark.parametrize(
+    ("threshold", "segments_found"), [(1.0, 0), (0.001, 16)], ids=["no segment anywhere", "every image is one segment"]
+)
+def test_the_extremes_of_a_threshold_have_results(tmp_path, threshold, segments_found):
+    import pandas
+
+    text = SUITE.replace("0.995", str(threshold)).replace("min_predicted: 1}", "min_predicted: 1, thresholds: [0.5]}")
+    path = write_suite(tmp_path / "suite", text)
+    run(path, tmp_path / "run", workers=0)
+    found = by_labels(tmp_path / "run")
+    assert len(found) == 6 and not any(result.not_applicable for result in found.values())
+    assert len(pandas.read_parquet(tmp_path / "run" / "segments")) == segments_found
+    plain, refined = (found["segments", method].metrics for method in ("entropy", "entropy_meta"))
+    assert plain["errors"].value == refined["errors_before"].value
+    if not segments_found:
+        assert plain["precision"].reason == "no segment at this threshold"
+        assert refined["judged_auroc"].reason.startswith("all segments are right") and refined["kicked"].value == 0
+        assert found["anomaly", "entropy"].metrics["ap"] == found["anomaly", "entropy_meta"].metrics["ap"]
+
+
 ELSEWHERE = "{toytown: {split: anomaly, images: 8, height: 32, width: 64, seed: 4}}"
 FIT = f"{{entropy_meta: {{threshold: 0.995, fit: {{data: {ELSEWHERE}}}}}}}"
 
@@ -476,7 +503,7 @@ def test_what_is_learned_elsewhere_sees_no_truth_here(tmp_path, monkeypatch):
     only = {"method": "entropy_meta", "protocol": "anomaly"}
     (one,) = run(path, tmp_path / "run", only=only, workers=0)
     assert one.fitted["decided"]["judged by"] == "a classifier fitted on other data"
-    assert one.fitted["scalars"]["segments"] > 5 and "weight.E" in one.fitted["scalars"]
+    assert one.fitted["scalars"]["segments"] > 5 and len(one.fitted["decided"]["largest weights"]) == 10
     decided = []
     real = EntropyMeta.decide
 
