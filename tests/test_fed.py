@@ -95,7 +95,13 @@ def test_a_published_file_is_ours_after_one_reading(tmp_path):
         read = checkpoint.read(published_file(tmp_path / f"{name}.pth", name))
         assert (read.blocks, read.condition) == (4, 0 if name == "FEDU4" else 32)
         ours = tmp_path / f"{name}.safetensors"
-        about = {"fidelity": read.fidelity, "evidence": read.evidence, "base": "a network", "base_digest": "0" * 16}
+        about = {
+            "fidelity": read.fidelity,
+            "evidence": read.evidence,
+            "upsample": "",
+            "base": "a network",
+            "base_digest": "0" * 16,
+        }
         checkpoint.write(ours, read.state, about)
         files = (str(tmp_path / f"{name}.pth"), str(ours))
         one, other = (build(plug_in(name), fidelity="reference", weights=file) for file in files)
@@ -148,7 +154,13 @@ def test_a_file_of_ours_refuses_another_network(tmp_path):
     digest = checkpoint.base_digest(network.module().state_dict())
     state = checkpoint.emptied(CouplingFlow(2, 0), {"mean": np.zeros(19), "variance": np.ones(19)})
     for name, told in (("own", digest), ("other", "f" * 16)):
-        about = {"fidelity": "corrected", "evidence": "standardised", "base": "toynet", "base_digest": told}
+        about = {
+            "fidelity": "corrected",
+            "evidence": "standardised",
+            "upsample": "after",
+            "base": "toynet",
+            "base_digest": told,
+        }
         checkpoint.write(tmp_path / f"{name}.safetensors", state, about)
     own, other = (build("fed_u", weights=str(tmp_path / f"{name}.safetensors")) for name in ("own", "other"))
     own.check(network)
@@ -322,6 +334,7 @@ def test_a_header_says_what_a_file_is(tmp_path):
     about = {
         "fidelity": "corrected",
         "evidence": "standardised",
+        "upsample": "after",
         "base": "a network",
         "base_digest": "0" * 16,
         "seed": 3,
@@ -331,7 +344,7 @@ def test_a_header_says_what_a_file_is(tmp_path):
     assert (found.blocks, found.condition, found.base_name) == (2, 3, "a network")
     for bad, said in (
         (about | {"fidelity": "both"}, r"the header does not say its fidelity"),
-        ({"fidelity": "corrected"}, r"the header does not say its base, base_digest, evidence"),
+        ({"fidelity": "corrected"}, r"the header does not say its base, base_digest, evidence, upsample"),
         (about | {"fidelity": "reference"}, r"flow\.\S+ is .*, wanted"),
     ):
         checkpoint.write(path, state, bad)
@@ -352,3 +365,16 @@ def test_the_published_rows_are_whole():
     tta = {row["metric"]: row for row in rows if row["method"] == "FED-C (TTA)" and "Found val" in row["dataset"]}
     assert {name: float(row["value"]) for name, row in tta.items()} == {"AUROC": 99.11, "AP": 56.11, "FPR95": 3.87}
     assert tta["AP"]["spread"] == "4.4"
+
+
+def test_a_corrected_flow_is_used_where_it_was_trained(tmp_path):
+    state = checkpoint.emptied(randomised(CouplingFlow(2, 0)), {"mean": np.zeros(19), "variance": np.ones(19)})
+    about = {"fidelity": "corrected", "evidence": "confidence", "upsample": "before", "base": "toynet"}
+    checkpoint.write(tmp_path / "flow.safetensors", state, about | {"base_digest": ""})
+    weights = str(tmp_path / "flow.safetensors")
+    as_trained = score(build("fed_u", weights=weights, post="none"), prediction(), {})
+    said = build("fed_u", evidence="confidence", upsample="before", post="none")
+    assert torch.equal(as_trained, score(said, prediction(), state))
+    assert not torch.equal(as_trained, score(build("fed_u", evidence="confidence", post="none"), prediction(), state))
+    with pytest.raises(BadSuite, match=r"has upsample before, after is asked for; leave the parameter out to take it"):
+        build("fed_u", weights=weights, upsample="after").check(ToyNet())

@@ -43,6 +43,7 @@ class Detector:
     base_digest: str = ""  # of the network's tensors, in a file of ours
     base_name: str = ""
     evidence: str = "standardised"  # what the flow looks at; see ``inputs``
+    upsample: str = ""  # before or after: where a corrected flow was trained
 
     def flow(self) -> Flow:
         """The flow, filled, on the CPU, for evaluation."""
@@ -255,7 +256,7 @@ def _ours(path: Path) -> Detector:
     from safetensors.numpy import load_file
 
     about, state = _header(path), load_file(path)
-    lacking = sorted({"fidelity", "evidence", "base_digest", "base"} - about.keys())
+    lacking = sorted({"fidelity", "evidence", "upsample", "base_digest", "base"} - about.keys())
     if lacking or about["fidelity"] not in FLOWS:
         raise MissingData(f"weights {path}: the header does not say its {', '.join(lacking) or 'fidelity'}")
     try:
@@ -278,4 +279,5 @@ def _ours(path: Path) -> Detector:
         base_digest=about["base_digest"],
         base_name=about["base"],
         evidence=about["evidence"],
+        upsample=about["upsample"],
     )

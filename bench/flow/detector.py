@@ -28,8 +28,9 @@ class FlowDetector(Smoothed):
     ``evidence`` is what it makes of the logits, see ``inputs``: of a file it is what the file says, and to be trained
     it is ``standardised``, which is the published one; ``confidence`` exists in ``corrected`` alone.
     ``weights`` names a checkpoint of FlowEneDet, a file that ``bench fit`` wrote, or a shipped one. ``upsample`` says
-    whether logits and condition go to the size of the score before the flow or its probability does after it; ``size``
-    is that size [h, w], without it the image's in ``reference`` and the view's in ``corrected``.
+    whether logits and condition go to the size of the score before the flow or its probability does after it. A
+    corrected flow is used where it was trained; elsewhere it is ``after`` unless said. ``size`` is that size [h, w],
+    without it the image's in ``reference`` and the view's in ``corrected``.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits", "raw"})
@@ -42,7 +43,7 @@ class FlowDetector(Smoothed):
     blocks: Annotated[int, Ge(1)] | None = field(default=None, kw_only=True)
     evidence: Literal["standardised", "confidence"] | None = field(default=None, kw_only=True)
     weights: File | None = field(default=None, kw_only=True)
-    upsample: Literal["before", "after"] = field(default="after", kw_only=True)
+    upsample: Literal["before", "after"] | None = field(default=None, kw_only=True)
     size: tuple[int, int] | None = field(default=None, kw_only=True)
     post: Literal["none", "gaussian", "boundary"] = field(default="boundary", kw_only=True)
 
@@ -88,6 +89,7 @@ class FlowDetector(Smoothed):
             ("blocks", self.blocks, found.blocks),
             ("pooled", self.condition, found.condition),
             ("evidence", self.evidence, found.evidence),
+            ("upsample", self.upsample, found.upsample or self.upsample),
         ):
             if asked is not None and asked != there:
                 raise BadSuite(f"{who} has {what} {there}, {asked} is asked for; leave the parameter out to take it")
@@ -103,21 +105,23 @@ class FlowDetector(Smoothed):
 
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
         logits = prediction.raw["logits"]
-        kind = self.looks_at()
+        kind: str = self.looks_at()
+        place: str | None = self.upsample
         if self.weights is not None:
-            state, kind = self._detector().state, self._detector().evidence
+            found = self._detector()
+            state, kind, place = found.state, found.evidence, place or found.upsample
         flow, mean, variance = self._on(logits.device, state)
         whole = prediction.context.image_size if self.fidelity == "reference" else prediction.size
         size = self.size or whole
         condition = None
         if flow.condition:
             condition = inputs.pooled(prediction.raw["features"][None], flow.condition)
-        at = dense.resize(logits, size) if self.upsample == "before" else logits
+        at = dense.resize(logits, size) if place == "before" else logits
         with torch.no_grad():
-            found = flow(inputs.evidence(kind, at[None], mean, variance), condition)[0]
+            scores = flow(inputs.evidence(kind, at[None], mean, variance), condition)[0]
         if self.fidelity == "corrected":  # upsampled as in training: before the sigmoid
-            return self.smoothed(prediction, torch.sigmoid(dense.resize(found[1] - found[0], size)))
-        suspicion = torch.sigmoid(found[1] - found[0])
+            return self.smoothed(prediction, torch.sigmoid(dense.resize(scores[1] - scores[0], size)))
+        suspicion = torch.sigmoid(scores[1] - scores[0])
         fused = prediction.context.fused
         if self.post == "none":
             return dense.resize(smoothing.gaussian(suspicion, fused=fused), prediction.size)

@@ -72,6 +72,7 @@ def train(how: Schedule, method: Method, course: Course) -> tuple[State, Mapping
     about = {
         "fidelity": method.fidelity,
         "evidence": method.looks_at(),
+        "upsample": (method.upsample or "after") if method.fidelity == "corrected" else "",
         "base": course.model.name,
         "base_digest": before,
         "seed": course.seed,
