@@ -13,13 +13,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import registry, retraining, suite, training
+from bench import registry, retraining, seeds, store, suite, training
 from bench.api import IGNORE, Sample, Source, View
 from bench.cli import main
 from bench.datasets.toytown import Toytown
 from bench.datasets.toytown_outliers import ToytownOutliers
 from bench.errors import BadPlugin, BadSuite, MissingData
 from bench.models import retrained
+from bench.models.toynet_entropy_max import WEIGHTS
 from bench.outliers import loop, mixture, objective
 from bench.outliers.mixture import OUTLIER
 
@@ -63,7 +64,7 @@ def network(tmp_path):
     return ("python", {"factory": f"{tmp_path / 'net.py'}:build"})
 
 
-def trained(network, out, reporter=None, seeds=(0,), data=DATA, **params):
+def trained(network, out, reporter=None, *, seeds=(0,), data=DATA, **params):
     recipe = ("entropy_max", SMALL | {"epochs": 2, "batch": 4, "rate": 1e-2} | params)
     options = training.Options("cpu", 1, 0)
     return list(retraining.run(recipe, network, data, list(seeds), options, reporter or Silent(), out))
@@ -363,8 +364,6 @@ bootstrap: 0
     again.write_text(loaded.text)
     assert [cell.key for cell in suite.load(again).cells] == [cell.key for cell in loaded.cells]
     assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
-    from bench import store
-
     base, new = sorted(store.read_run(tmp_path / "run").results, key=lambda result: result.labels["model"])
     assert new.about["model"]["parents"]["by"]["trainer"] == "entropy_max"
     assert new.about["model"]["uses_outliers"] and "uses_outliers" not in base.about["model"]
@@ -385,6 +384,67 @@ def test_bench_fit_trains_and_says_how_a_suite_names_the_result(network, tmp_pat
     registry.build("model", "retrained", entry["retrained"], where="x").check()
     assert main(command) == 0
     assert "was there already" in capsys.readouterr().out
+
+
+def test_figures_over_seeds(network, tmp_path, capsys):
+    """Mean and sample deviation over networks whose parents are the same but for the seed, by hand."""
+    for rate, name in ((1e-2, "a"), (2e-2, "b")):
+        trained(network, tmp_path / f"{name}.safetensors", seeds=(0, 4) if name == "a" else (0,), rate=rate, epochs=1)
+    base = {"python": {"factory": "net.py:build"}}
+    files = ("a-seed0", "a-seed4", "b")
+    models = [{"retrained": {"base": base, "weights": f"{name}.safetensors", "label": name}} for name in files]
+    content = {
+        "protocols": ["anomaly"],
+        "models": [{"python": {"factory": "net.py:build"}}, *models],
+        "datasets": [{"toytown": {"split": "anomaly", "images": 4, "height": 32, "width": 64}}],
+        "methods": ["entropy"],
+        "bootstrap": 0,
+    }
+    (tmp_path / "s.yaml").write_text(json.dumps(content))
+    assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
+    capsys.readouterr()
+    assert main(["show", str(tmp_path / "run"), "--seeds", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["seeds"]
+    results = {result.labels["model"]: result for result in store.read_run(tmp_path / "run").results}
+    found = {row["metric"]: row for row in rows}
+    assert found.keys() == results["b"].metrics.keys()  # one record each: b has another rate, the base no parents
+    one, other = (results[name].metrics["ap"].value for name in ("a-seed0", "a-seed4"))
+    assert found["ap"]["seeds"] == {"0": one, "4": other}
+    assert found["ap"]["mean"] == pytest.approx((one + other) / 2)
+    assert found["ap"]["std"] == pytest.approx(abs(one - other) / math.sqrt(2))
+    assert main(["show", str(tmp_path / "run"), "--seeds"]) == 0
+    assert f"{found['ap']['mean']:.4f}" in capsys.readouterr().out
+    with pytest.raises(BadSuite, match=r"no two networks of this run differ in their seed alone"):
+        seeds.spread([results["b"], results["a-seed0"]])
+
+
+def test_the_network_that_ships_belongs_to_the_toynet_that_ships():
+    model = registry.build("model", "toynet_entropy_max", {}, where="x")
+    model.check()
+    model.load("cpu")
+    assert model.about()["parents"]["outliers"]["name"] == "coco_proxy"
+    assert WEIGHTS.stat().st_size < 2_000_000
+    asked = registry.build("model", "toynet_entropy_max", {"inference": {"size": [64, 128]}}, where="x")
+    assert asked.inference.size == (64, 128)
+    sample = Toytown(split="anomaly", images=1).load(0)
+    pixels = torch.from_numpy(sample.image()).permute(2, 0, 1)
+    view = View(sample.id, pixels, 1.0, False, (0, 0, 128, 256), (128, 256), (128, 256))
+    assert model.predict(view).logits.shape == (19, 128, 256)
+
+
+def test_outliers_are_none_of_the_anomalies_and_lie_in_another_town():
+    data = ToytownOutliers(images=12, height=64, width=128)
+    streets = Toytown(split="train", images=12, height=64, width=128)
+    for index in range(12):
+        sample, plain = data.load(index), streets.load(index)
+        assert (sample.anomaly == 1).any() and set(np.unique(sample.anomaly)) <= {0, 1}
+        assert (sample.labels[sample.anomaly == 1] == IGNORE).all()
+        assert not np.array_equal(sample.image(), plain.image())
+        again = data.load(index)
+        assert np.array_equal(sample.image(), again.image()) and sample.id == data.ids()[index]
+    assert len({data.digest(), ToytownOutliers(images=12, height=64, width=128, seed=2).digest()}) == 2
+    with pytest.raises(BadSuite, match=r"toytown is drawn from 32x32 on, not at 8x8"):
+        registry.build("dataset", "toytown_outliers", {"height": 8, "width": 8}, where="x")
 
 
 @pytest.mark.parametrize(
