@@ -116,9 +116,12 @@ def opened(path: Path) -> Archive:
     members: dict[str, zipfile.ZipInfo | Path] = {}
     failures: list[Failure] = []
     strays: list[str] = []
+    seen: set[str] = set()
     for info in found.infolist():
         name = info.filename
-        if complaint := _complaint(info, name in members):
+        known = name in seen
+        seen.add(name)
+        if complaint := _complaint(info, known):
             failures.append(Failure(complaint.rule, repr(name)[1:-1][:200], complaint.text))
         elif info.is_dir():
             continue
