@@ -17,6 +17,8 @@ from bench.engine import Options
 from bench.errors import BadPlugin, BadSuite, MissingData
 from bench.methods.entropy_meta import FALSE, HIT, UNKNOWN, EntropyMeta
 from bench.metrics.segments import METRICS, Segments
+from bench.metrics.segments import _ap as ranking_ap
+from bench.metrics.segments import _auroc as ranking_auroc
 
 GOLDEN = json.loads((Path(__file__).parent / "fixtures" / "meta_golden.json").read_text())["loo_logreg"]
 
@@ -345,6 +347,18 @@ def test_the_sources_false_positives_after_are_the_hits_that_were_kicked():
     printed = kicked.sum() - (kicked & (hit == 0)).sum()
     assert printed == (kicked & (hit == 1)).sum() == 1
     assert "FP after" in METRICS["true_kicked"].definition
+
+
+def test_rankings_of_segments_are_those_of_scikit_learn():
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    random = np.random.RandomState(0)
+    for _ in range(50):
+        ranks, right = random.randint(0, 8, 30).astype(float), random.rand(30) < 0.4
+        assert ranking_ap(ranks, right, "").value == pytest.approx(average_precision_score(right, ranks), abs=1e-12)
+        assert ranking_auroc(ranks, right).value == pytest.approx(roc_auc_score(right, ranks), abs=1e-12)
+    both = np.array([np.inf, np.inf, 0.0])
+    assert ranking_ap(both, np.array([True, False, False]), "").value == 0.5, "infinities are ties"
 
 
 def test_segments_that_were_not_judged_have_no_ranking():

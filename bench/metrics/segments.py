@@ -249,18 +249,19 @@ def _ranked(by: Floats, hit: NDArray[np.uint8]) -> Row:
 
 
 def _ap(ranks: Floats, positive: NDArray[np.bool_], what: str) -> Value | Undefined:
-    if not np.isfinite(ranks).all():
+    if np.isnan(ranks).any():
         return Undefined("some segments were not judged: those to learn from are all right, all wrong, or none")
     if not positive.any():
         return Undefined(f"no {what}")
     order = np.argsort(-ranks, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(ranks[order])), ranks.size - 1)  # equal ranks count together
+    ranked = ranks[order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranks.size - 1)  # equal ranks count together
     true = np.cumsum(positive[order])[ends]
     return Value(fsum(np.diff(true, prepend=0) / true[-1] * true / (ends + 1)))
 
 
 def _auroc(ranks: Floats, positive: NDArray[np.bool_]) -> Value | Undefined:
-    if not np.isfinite(ranks).all():
+    if np.isnan(ranks).any():
         return Undefined("some segments were not judged: those to learn from are all right, all wrong, or none")
     if not positive.any() or positive.all():
         return Undefined("all segments are right, or all are false alarms")
