@@ -31,7 +31,7 @@ class Checked:
 def check(suite: Suite, *, trained: bool = True) -> Checked:
     """Find every missing file, short data set and impossible pair before anything is computed.
 
-    ``trained`` asks for long trainings to be done.
+    ``trained`` asks for long trainings to be done, and for fits to be of use: False where something is to be fitted.
     """
     checked = Checked()
     plain: dict[Ref, tuple[Dataset, str]] = {}
@@ -53,6 +53,7 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
         for cell in suite.cells:
             if cell.key not in checked.refused:
                 _require_training(cell, checked)
+                _require_other_data(cell)
     return checked
 
 
@@ -141,12 +142,18 @@ def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> str:
         lacking = method.fit_needs - checked.datasets[cell.dataset].gives
         said = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.method.label} learns from"
         return f"{said}; fit it on other data: {method.name}: {{fit: {{data: ...}}}}" if lacking else ""
+    return ""
+
+
+def _require_other_data(cell: Cell) -> None:
+    """A refinement learns the very truth that it is judged by: not that of the same images."""
+    if cell.method is None or cell.method.fit is None or not isinstance(cell.method.build(), Refinement):
+        return
     if cell.method.fit.spelled() == cell.dataset.spelled():
         raise BadSuite(
             f"{cell.method.label} would be judged on the images that it learns from, {cell.dataset.label}; leave its"
             " fit out, and images are judged by what other groups of images taught, or fit it on other data"
         )
-    return ""
 
 
 def _other_names(ref: Ref, data: Dataset, model: SegModel) -> str:
