@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from bench import registry
-from bench.api import Context, Prediction
+from bench.api import Context, Prediction, View
+from bench.datasets.toytown import Toytown
 from bench.errors import BadSuite, MissingData
 from bench.flow import checkpoint, inputs
 from bench.flow.coupling import CouplingFlow
@@ -378,3 +379,26 @@ def test_a_corrected_flow_is_used_where_it_was_trained(tmp_path):
     assert not torch.equal(as_trained, score(build("fed_u", evidence="confidence", post="none"), prediction(), state))
     with pytest.raises(BadSuite, match=r"has upsample before, after is asked for; leave the parameter out to take it"):
         build("fed_u", weights=weights, upsample="after").check(ToyNet())
+
+
+@pytest.mark.parametrize("name", ["fed_u", "fed_c"])
+def test_the_shipped_detectors_belong_to_the_shipped_network(name):
+    """They load by name, rank errors of frames that nobody was trained on, and say how they were made."""
+    network = ToyNet()
+    network.load("cpu")
+    method = build(name, weights=f"somewhere/toynet_{name}", post="none")
+    method.check(network)
+    method.meet(network)
+    right, wrong = [], []
+    for index in range(4, 44, 5):
+        sample = Toytown(split="val").load(index)
+        pixels = torch.from_numpy(np.ascontiguousarray(sample.image())).permute(2, 0, 1)
+        seen = network.predict(View(sample.id, pixels, 1.0, False, (0, 0, *sample.size), sample.size, sample.size))
+        given, labels = score(method, seen, {}).numpy(), seen.labels.numpy()
+        valid = sample.labels != 255
+        wrong.append(given[valid & (labels != sample.labels)])
+        right.append(given[valid & (labels == sample.labels)])
+    hits, misses = np.concatenate(wrong), np.sort(np.concatenate(right))
+    auroc = np.searchsorted(misses, hits).mean() / len(misses)
+    assert auroc > 0.92
+    assert hits.mean() == pytest.approx(0.4, abs=0.15) and misses.mean() < 0.1  # probabilities, and used as such
