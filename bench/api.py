@@ -496,7 +496,10 @@ class Refinement(Method):
 
     @abstractmethod
     def decide(self, rows: Rows, groups: Mapping[str, str], state: State, seed: int) -> Decision:
-        """Decide about all images at once. ``groups`` by sample id; ``state`` is what fitting left behind."""
+        """Decide about all images at once. ``groups`` by sample id; ``state`` is what fitting left behind.
+
+        With a ``state`` no image may matter for another: images are then refined one by one, too.
+        """
 
     @abstractmethod
     def refine(self, score: Scores, truth: Labels | None, decided: Row) -> Scores:

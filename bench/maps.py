@@ -100,10 +100,10 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
     }
     if not scored or cell.method is None:
         return Choice(cell.model, None, None, how, cell.seed, depends)
-    if isinstance(cell.method.build(), Refinement):
+    if isinstance(cell.method.build(), Refinement) and cell.method.fit is None:
         raise BadSuite(
-            f"{cell.method.label} changes its maps after it has seen the truth of all images or those it was fitted"
-            " on; it cannot be submitted from here: write its maps with 'bench run --keep-maps'"
+            f"{cell.method.label} learns from the truth of the images that it judges, which a submission has not; "
+            f"fit it on other data: {cell.method.name}: {{fit: {{data: ...}}}}"
         )
     depends["method"] = f"{registry.digest('method', cell.method.name)} {checked.method_digests.get(cell.method, '')}"
     depends["method_entry"] = json.dumps(cell.method.spelled(), sort_keys=True)
@@ -154,6 +154,8 @@ def each(
                 state = worker.state(choice.fitted)
                 score, own = shards._scored(method, state, seen, merged, model.inference, who)
                 shards.check_scores(score, sample.size, who)
+                if isinstance(method, Refinement):
+                    score = shards.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
                 labels = labels if own is None else own
         if labels is not None and labels.shape != sample.size:
             raise BadPlugin(f"{sample.id}: the class map is {list(labels.shape)}, the image {list(sample.size)}")

@@ -41,7 +41,9 @@ class Linear:
         """[n] of figures [n, F]."""
         from scipy.special import expit
 
-        return np.asarray(expit(((features - self.mean) / self.scale) @ self.weights + self.intercept))
+        # Row by row: a matrix product may round otherwise when more rows stand beside.
+        terms = (features - self.mean) / self.scale * self.weights
+        return np.asarray(expit(terms.sum(axis=1) + self.intercept))
 
 
 def learn(features: Floats, false: Bools) -> Linear | None:

@@ -394,12 +394,25 @@ def _feed_refined(
     mine = decided[draft.key][sample.id]
     with lanes[0].clock("refine"):
         before, labels = _spooled(task.run / draft.spool, sample.id)
-        score = method.refine(before, sample.anomaly, mine)
-        if not isinstance(score, np.ndarray) or score.dtype != np.float32:
-            raise BadPlugin(f"{who} refined its map to {getattr(score, 'dtype', type(score).__name__)}, wanted float32")
-        check_scores(score, sample.size, who)
+        score = _refined(method, before, sample.anomaly, mine, who)
     for lane in lanes:
         _count(task, lane, sample, score, labels, who, partial(lane.protocol.refined, sample, before, mine))
+
+
+def refined_alone(
+    method: Refinement, state: State, merged: Prediction, score: Scores, sample: str, seed: int, who: str
+) -> Scores:
+    """The map of one image without a truth, by a refinement that was fitted."""
+    decision = method.decide({sample: method.look(merged, score, None)}, {sample: ""}, state, seed)
+    return _refined(method, score, None, decision.rows[sample], who)
+
+
+def _refined(method: Refinement, before: Scores, truth: Labels | None, decided: Row, who: str) -> Scores:
+    score = method.refine(before, truth, decided)
+    if not isinstance(score, np.ndarray) or score.dtype != np.float32:
+        raise BadPlugin(f"{who} refined its map to {getattr(score, 'dtype', type(score).__name__)}, wanted float32")
+    check_scores(score, before.shape, who)
+    return score
 
 
 def _decided(run: Path, key: str) -> dict[str, Row]:

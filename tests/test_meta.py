@@ -10,7 +10,7 @@ import torch
 from conftest import NETWORK
 from test_engine import Silent, metrics, run
 
-from bench import engine, fitting, meta, preflight, registry, segments, shards, store
+from bench import engine, fitting, maps, meta, preflight, registry, segments, shards, store
 from bench import suite as suites
 from bench.api import IGNORE, Prediction, Sample, Undefined
 from bench.engine import Options
@@ -533,6 +533,24 @@ def test_what_is_learned_elsewhere_sees_no_truth_here(tmp_path, monkeypatch):
     monkeypatch.setattr(EntropyMeta, "decide", blind)
     run(path, tmp_path / "again", only=only, workers=0)
     assert decided == [True]
+
+
+def test_a_fitted_refinement_changes_maps_of_images_without_a_truth(tmp_path):
+    """What is submitted is what a run counts: the same decision, image by image."""
+    path = write_suite(tmp_path / "suite", SUITE.replace("{entropy_meta: {threshold: 0.995}}", FIT))
+    run(path, tmp_path / "run", only={"method": "entropy_meta*", "protocol": "components*"}, keep_maps=True, workers=0)
+    suite = suites.load(path).only({"method": "entropy_meta*", "protocol": "components*"})
+    choice = maps.choose(suite)
+    dataset = suite.cells[0].dataset.build()
+    hidden = (replace(dataset.load(place), anomaly=None, labels=None) for place in range(16))
+    made = {one.id: score for one, score, _ in maps.each(choice, hidden, shards.Worker())}
+    counted = {file.stem: np.load(file) for file in (tmp_path / "run" / "spool").rglob("scores/*.npy")}
+    assert made.keys() == counted.keys() and all(np.array_equal(made[one], counted[one]) for one in made)
+    unfitted = suites.load(write_suite(tmp_path / "suite")).only({"method": "entropy_meta*"})
+    with pytest.raises(
+        BadSuite, match="learns from the truth of the images that it judges, which a submission has not"
+    ):
+        maps.choose(unfitted)
 
 
 def test_refusals_before_anything_is_computed(tmp_path):
