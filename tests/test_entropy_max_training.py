@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import registry, retraining, seeds, store, suite, training
-from bench.api import IGNORE, Sample, Source, View
+from bench.api import CITYSCAPES, IGNORE, Sample, Source, View
 from bench.cli import main
 from bench.datasets.toytown import Toytown
 from bench.datasets.toytown_outliers import ToytownOutliers
@@ -291,8 +291,7 @@ def test_toynet_learns_to_be_unsure_of_outliers_and_its_file_names_its_parents(t
         for index in range(8):
             sample = ToytownOutliers(images=8, height=64, width=128).load(index)
             pixels = torch.from_numpy(sample.image()).permute(2, 0, 1)
-            view = View(sample.id, pixels, 1.0, False, (0, 0, 64, 128), (64, 128), (64, 128))
-            entropy = network.predict(view).entropy().numpy()
+            entropy = network.predict(as_view(pixels)).entropy().numpy()
             rises.append(entropy[sample.anomaly == 1].mean() - entropy[sample.anomaly == 0].mean())
         risen.append(np.mean(rises))
     assert risen[1] > risen[0] + 0.2  # nats
@@ -386,6 +385,75 @@ def test_bench_fit_trains_and_says_how_a_suite_names_the_result(network, tmp_pat
     assert "was there already" in capsys.readouterr().out
 
 
+def as_view(pixels):
+    height, width = pixels.shape[1:]
+    return View("a", pixels, 1.0, False, (0, 0, height, width), (height, width), (height, width))
+
+
+def check_back_end(entry, out, data=DATA):
+    """What is trained is what is predicted, the training moves it, and the result is a network like its base."""
+    base = registry.build("model", *entry, where="x")
+    base.load("cpu")
+    pixels = torch.randint(0, 256, (2, 3, 32, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        forward = base.forward(pixels.float())
+    for index in range(2):
+        predicted = base.predict(as_view(pixels[index])).raw["logits"]
+        assert torch.allclose(forward[index], predicted, atol=1e-5)
+    (done,) = trained(entry, out, data=data, epochs=1, rate=1e-3)
+    name, params = entry
+    new = registry.build("model", "retrained", {"base": {name: params}, "weights": str(done.path)}, where="x")
+    new.check()
+    new.load("cpu")
+    assert not new.module().training
+    moved = new.predict(as_view(pixels[0])).raw["logits"]
+    assert moved.shape == forward[0].shape and not torch.allclose(moved, forward[0], atol=1e-3)
+
+
+def test_a_network_of_a_file_is_trained_as_it_predicts(network, tmp_path):
+    scaled = {"scale": 58.0, "mean": [2.0, 2.1, 1.9], "std": [1.0, 1.1, 0.9], "channels": "bgr"}
+    check_back_end((network[0], network[1] | scaled), tmp_path / "a.safetensors")
+
+
+def test_toynet_is_trained_as_it_predicts(tmp_path):
+    check_back_end(("toynet", {}), tmp_path / "a.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of mmsegmentation's own
+def test_a_network_of_mmsegmentation_is_trained_as_it_predicts(tmp_path):
+    pytest.importorskip("mmseg", reason="the extra mmseg is not installed")
+    from bench.models import mmseg_network
+
+    backbone = "dict(type='MixVisionTransformer', embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 2, 5, 8])"
+    head = "dict(type='SegformerHead', in_channels=[8, 16, 40, 64], in_index=[0, 1, 2, 3], channels=16, num_classes=19)"
+    steps = "dict(type='SegDataPreProcessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4], bgr_to_rgb=True)"
+    config = tmp_path / "tiny.py"
+    config.write_text(
+        f"model = dict(type='EncoderDecoder', data_preprocessor={steps}, backbone={backbone}, decode_head={head},"
+        " test_cfg=dict(mode='whole'))\n"
+    )
+    torch.manual_seed(0)
+    made = mmseg_network.build(mmseg_network.read_config(config, "x"), config.name, "x")
+    torch.save({"state_dict": made.state_dict()}, tmp_path / "tiny.pth")
+    entry = ("mmseg", {"config": str(config), "checkpoint": str(tmp_path / "tiny.pth")})
+    check_back_end(entry, tmp_path / "a.safetensors")
+
+
+def test_a_network_of_transformers_is_trained_as_it_predicts(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    names = dict(enumerate(CITYSCAPES))
+    sizes = {"depths": [1] * 4, "hidden_sizes": [8, 8, 16, 16], "num_attention_heads": [1, 1, 2, 2]}
+    torch.manual_seed(0)
+    made = transformers.SegformerForSemanticSegmentation(
+        transformers.SegformerConfig(**sizes, decoder_hidden_size=16, id2label=names)
+    )
+    made.save_pretrained(tmp_path / "tiny")
+    preparation = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+    preparation |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    (tmp_path / "tiny" / "preprocessor_config.json").write_text(json.dumps(preparation))
+    check_back_end(("transformers", {"folder": str(tmp_path / "tiny")}), tmp_path / "a.safetensors")
+
+
 def test_figures_over_seeds(network, tmp_path, capsys):
     """Mean and sample deviation over networks whose parents are the same but for the seed, by hand."""
     for rate, name in ((1e-2, "a"), (2e-2, "b")):
@@ -428,8 +496,7 @@ def test_the_network_that_ships_belongs_to_the_toynet_that_ships():
     assert asked.inference.size == (64, 128)
     sample = Toytown(split="anomaly", images=1).load(0)
     pixels = torch.from_numpy(sample.image()).permute(2, 0, 1)
-    view = View(sample.id, pixels, 1.0, False, (0, 0, 128, 256), (128, 256), (128, 256))
-    assert model.predict(view).logits.shape == (19, 128, 256)
+    assert model.predict(as_view(pixels)).logits.shape == (19, 128, 256)
 
 
 def test_outliers_are_none_of_the_anomalies_and_lie_in_another_town():
@@ -452,7 +519,8 @@ def test_outliers_are_none_of_the_anomalies_and_lie_in_another_town():
     [
         ({"outliers": "toytown"}, r"outliers is toytown, which shows no anomalies"),
         ({"batch": 3, "accumulate": 2}, r"batch is 3, wanted a multiple of accumulate x devices, 2"),
-        ({"share": 0.01}, r"share 0\.01 of 10 images is no outlier image"),
+        ({"share": 0.01}, r"share 0\.01 of 10 images is 0 outlier images in an epoch, there are 6; say share"),
+        ({"share": 0.7}, r"share 0\.7 of 10 images is 7 outlier images in an epoch, there are 6; say share"),
         ({"outlier_weight": 0.0}, r"outlier_weight .* is 0\.0"),
         ({"precision": "float16"}, r"float16, which needs a GPU"),
     ],
@@ -460,6 +528,18 @@ def test_outliers_are_none_of_the_anomalies_and_lie_in_another_town():
 def test_what_cannot_be_trained_is_refused(network, tmp_path, change, said):
     with pytest.raises(BadSuite, match=said):
         trained(network, tmp_path / "x.safetensors", **change)
+
+
+def test_reference_takes_outliers_on_a_labelled_background_alone(network, tmp_path, monkeypatch):
+    from bench.datasets import layouts
+
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    layouts.write("coco_outliers", Toytown(split="train", images=8, height=32, width=64, seed=3), tmp_path / "coco")
+    coco = {"frames": 6, "minimum": 32}
+    with pytest.raises(BadSuite, match=r"fidelity is reference, but coco ignores what is not annotated; the source"):
+        trained(network, tmp_path / "a.safetensors", fidelity="reference", outliers={"coco": coco})
+    outliers = {"coco": coco | {"background": "road"}}
+    assert trained(network, tmp_path / "b.safetensors", fidelity="reference", outliers=outliers)[0].new
 
 
 def test_networks_without_gradients_are_refused(tmp_path):

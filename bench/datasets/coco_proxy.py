@@ -24,7 +24,7 @@ from bench.datasets import coco, frames
 from bench.datasets.coco import ROAD
 from bench.datasets.frames import Encoding, Frame
 from bench.errors import MissingData
-from bench.files import data, digest
+from bench.files import data, digest, read_gray
 
 OUTLIER = 254
 VALUES = {"ignored": IGNORE, "road": ROAD}  # of what is not annotated
@@ -92,8 +92,16 @@ class CocoProxy(frames.OnDisk):
         return coco.as_rgb(frame.image)
 
     def check_frame(self, frame: Frame) -> None:
-        self.truth(frame)
+        """Of image and mask the header and the end: there are tens of thousands. Values are looked at when read."""
+        assert frame.mask is not None  # noqa: S101 - as in ``truth``
+        found, wanted = frames.size(frame.mask), frames.size(frame.image)
+        if found != wanted:
+            raise MissingData(
+                f"{frame.mask} is {found[0]}x{found[1]}, its image {frame.image.name} is {wanted[0]}x{wanted[1]};"
+                f" {self.obtain}"
+            )
         frames.check_whole(frame.image, coco.as_rgb)
+        frames.check_whole(frame.mask, read_gray)
 
     def digest(self) -> str:
         """Of the manifest, the index and the limits: both are written after the masks."""

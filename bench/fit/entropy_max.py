@@ -20,16 +20,16 @@ class EntropyMax(Recipe, Retrainer):
     random and cropped, never scaled; all weights learn, batch normalisation with the statistics of the mixed batches.
 
     The defaults are those published for DeepLabv3+; DualGCNNet has ``epochs: 11`` and ``outlier_weight: 0.25``. With
-    ``fidelity: reference`` Adam begins anew with every epoch, as in the source, and the outliers should be ``coco:
-    {background: road}``: there whatever is not annotated is trained as road, which is what zero happens to mean. Where
-    the source cannot crop an image of exactly the crop's size, it is taken whole.
+    ``fidelity: reference`` Adam begins anew with every epoch, as in the source, and only outliers whose background has
+    labels are taken, such as ``coco: {background: road}``: there whatever is not annotated is trained as road, which is
+    what zero happens to mean. Where the source cannot crop an image of exactly the crop's size, it is taken whole.
     """
 
     name = "entropy_max"
     source = "Chan, Rottmann, Gottschalk, arXiv:2012.06575, section 3; robin-chan/meta-ood@8657a5e"
 
     def images(self, data: Dataset, others: Mapping[str, Dataset]) -> int:
-        return self.epochs * (data.count + self.drawn(data.count, others["outliers"].count))
+        return self.epochs * (data.count + self.drawn(data.count))
 
     def retrain(self, course: Retraining) -> tuple[State, Mapping[str, Any]]:
         from bench.outliers import loop

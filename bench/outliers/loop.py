@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -35,10 +34,9 @@ def retrain(how: Recipe, course: Retraining) -> tuple[State, Mapping[str, Any]]:
         raise MissingData("entropy_max: there is no image in the data")
     outliers = course.others["outliers"].data
     if how.fidelity == "reference" and "labels" not in outliers.gives:
-        warnings.warn(
-            f"fidelity is reference, but {outliers.name} leaves what is not annotated unlabelled; the source trains it"
-            " as road: outliers={coco: {background: road}}",
-            stacklevel=2,
+        raise BadSuite(
+            f"entropy_max: fidelity is reference, but {outliers.name} ignores what is not annotated; the source trains"
+            " it as road, say outliers={coco: {background: road}}"
         )
     run = _Run(how, course, on(how.devices, course.device, how.precision))
     run.go()
@@ -78,10 +76,11 @@ class _Run:
         self.sources = {False: course.data, True: course.others["outliers"]}
         self.classes = len(course.model.class_names)
         labelled, outliers = course.data.data.count, course.others["outliers"].data.count
-        self.counts = labelled, outliers, how.drawn(labelled, outliers)
-        if not self.counts[2]:
+        self.counts = labelled, outliers, how.drawn(labelled)
+        if not 0 < self.counts[2] <= outliers:
             raise BadSuite(
-                f"entropy_max: share {how.share} of {labelled} images is no outlier image; raise it, or take more data"
+                f"entropy_max: share {how.share} of {labelled} images is {self.counts[2]} outlier images in an epoch,"
+                f" there are {outliers}; say share otherwise"
             )
         self.per_epoch = -(-(labelled + self.counts[2]) // how.batch)
         self.steps = how.epochs * self.per_epoch

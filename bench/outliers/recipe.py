@@ -36,6 +36,6 @@ class Recipe:
                 f"batch is {self.batch}, wanted a multiple of accumulate x devices, {self.accumulate * self.devices}"
             )
 
-    def drawn(self, labelled: int, outliers: int) -> int:
-        """How many outlier images an epoch has."""
-        return min(int(self.share * labelled), outliers)
+    def drawn(self, labelled: int) -> int:
+        """How many outlier images an epoch has, rounded down as in the source."""
+        return int(self.share * labelled)
