@@ -276,6 +276,9 @@ def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[s
 
     name, params = _entry(what, "fit")
     if name not in registry.found("method"):
+        if name in registry.found("trainer"):
+            fits = [key for key, entry in registry.found("method").items() if getattr(entry, "trainer", None) == name]
+            raise BadSuite(f"fit {name}: is a trainer; name a method that it trains: {', '.join(fits)}")
         if model or data or settings:
             raise BadSuite(f"{what}: is no method, and a suite says itself what its models, data and parameters are")
         return suites.load(suites.locate(what))

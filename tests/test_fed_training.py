@@ -211,6 +211,7 @@ def test_a_suite_fits_what_it_declares_once(tmp_path, capsys):
     ("line", "said"),
     [
         (["fed_u", "--model", "toynet"], "wanted the network and the data: --model NAME --data NAME"),
+        (["fed", "--model", "toynet"], "fit fed: is a trainer; name a method that it trains: fed_c, fed_u"),
         (["demo", "--model", "toynet"], "is no method, and a suite says itself what its models, data"),
         (["maxlogit", "--model", "toynet", "--data", "toytown"], "'maxlogit' has nothing to fit"),
         (
