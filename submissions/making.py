@@ -170,12 +170,20 @@ def check(
         truth = Folder(labels, pair)
         truth.check([_anomaly()])
     verdict = check_smiyc.check(archive, frames, truth)
-    record = streaming.record_of(path)
-    for name, one in (record or {}).get("sets", {}).items():
-        if isinstance(one, dict) and {"distinct_before", "distinct_after"} <= one.keys():
-            lost = 100 * (1 - one["distinct_after"] / max(one["distinct_before"], 1))
-            verdict.notes.append(f"{name}: {lost:.1f} % of the distinct values were lost in the cast to float16")
+    verdict.notes += _lost(path)
     return verdict, archive
+
+
+def _lost(path: Path) -> Iterator[str]:
+    """What the record beside an archive says of the cast, if it is about these bytes; a strange one says nothing."""
+    record = streaming.record_of(path) or {}
+    sets = record.get("sets")
+    for name, one in sets.items() if isinstance(sets, dict) else ():
+        before, after = (
+            one.get(key) if isinstance(one, dict) else None for key in ("distinct_before", "distinct_after")
+        )
+        if isinstance(before, int) and isinstance(after, int) and before > 0:
+            yield f"{name}: {100 * (1 - after / before):.1f} % of the distinct values were lost in the cast to float16"
 
 
 def _anomaly() -> Protocol:

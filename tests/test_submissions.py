@@ -256,6 +256,18 @@ def test_the_direction_is_read_off_exact_counts() -> None:
         assert check_smiyc.average_precision(counts, negated=negated) == pytest.approx(wanted, abs=1e-12)
 
 
+def test_a_weak_direction_is_a_warning(board: Path) -> None:
+    generator = np.random.default_rng(6)
+    folder = check_smiyc._Folder("AnomalyTrack-all", {}, {}, None)
+    truth = (generator.random((200, 200)) < 0.1).astype(np.uint8)
+    half = (generator.normal(size=truth.shape) + 0.1 * truth).astype(np.float16)
+    folder.counts += check_smiyc._counted(half, truth)
+    verdict = check_smiyc.Verdict("smiyc", "maps.zip")
+    check_smiyc._judge(folder, verdict)
+    assert verdict.failures == []
+    assert "below 1.5 times the base rate" in verdict.warnings[0]
+
+
 # ---------------------------------------------------------------------------------------------- broken archives
 
 Broken = dict[str, bytes]
