@@ -68,7 +68,7 @@ class Devices:
 class Several(Devices):
     """Processes of Lightning Fabric that run this same command, one for each device."""
 
-    def __init__(self, count: int, device: str, precision: str) -> None:
+    def __init__(self, count: int, device: str, precision: str, *, idle: bool) -> None:
         super().__init__(device, precision)
         try:
             from lightning_fabric import Fabric
@@ -79,7 +79,8 @@ class Several(Devices):
             ) from None
         kinds = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
         kind = self.device.type
-        self.fabric = Fabric(accelerator=kind, devices=count, strategy="ddp", precision=kinds[precision])
+        strategy = "ddp_find_unused_parameters_true" if idle else "ddp"
+        self.fabric = Fabric(accelerator=kind, devices=count, strategy=strategy, precision=kinds[precision])
         self.fabric.launch()
         self.rank, self.count, self.device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
 
@@ -112,6 +113,6 @@ class Several(Devices):
             sys.exit(0)
 
 
-def on(count: int, device: str, precision: str) -> Devices:
-    """That many devices of a kind."""
-    return Devices(device, precision) if count == 1 else Several(count, device, precision)
+def on(count: int, device: str, precision: str, *, idle: bool = False) -> Devices:
+    """That many devices of a kind; ``idle``: there may be parameters that take no part in the loss."""
+    return Devices(device, precision) if count == 1 else Several(count, device, precision, idle=idle)

@@ -38,7 +38,7 @@ def retrain(how: Recipe, course: Retraining) -> tuple[State, Mapping[str, Any]]:
             f"entropy_max: fidelity is reference, but {outliers.name} ignores what is not annotated; the source trains"
             " it as road, say outliers={coco: {background: road}}"
         )
-    run = _Run(how, course, on(how.devices, course.device, how.precision))
+    run = _Run(how, course, on(how.devices, course.device, how.precision, idle=True))
     run.go()
     run.devices.end()
     module = course.model.module().eval().requires_grad_(False)
