@@ -362,9 +362,26 @@ def _look(
     with draft.clock("segments"):
         if sample.id in draft.rows:
             raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
-        draft.rows[sample.id] = method.look(merged, score, sample.anomaly)
+        draft.rows[sample.id] = _columns(method.look(merged, score, sample.anomaly), draft.rows, who)
     with draft.clock("spool"):
         _spool(task.run / draft.task.spool, sample.id, score, predicted, "float32", who)
+
+
+def _columns(row: Row, before: Mapping[str, Row], who: str) -> Row:
+    """The columns that a refinement wrote down, held to its word; ``before`` are those of the images before."""
+    lengths: dict[str, set[int]] = {}
+    for name, values in row.items():
+        table, dot, column = name.partition(".")
+        if not (table and dot and column) or not isinstance(values, np.ndarray) or values.ndim != 1:
+            raise BadPlugin(f"{who} wrote down {name!r}, wanted table.column with an array of one dimension")
+        lengths.setdefault(table, set()).add(len(values))
+    for table, found in lengths.items():
+        if len(found) > 1:
+            raise BadPlugin(f"{who} wrote down columns of {table!r} with {min(found)} to {max(found)} lines")
+    first = next(iter(before.values()), row)
+    if row.keys() != first.keys():
+        raise BadPlugin(f"{who} wrote down other columns than before: {min(row.keys() ^ first.keys())!r}")
+    return row
 
 
 def _count_refined(task: Task, worker: Worker, advance: Advance) -> None:

@@ -535,6 +535,26 @@ def test_what_is_learned_elsewhere_sees_no_truth_here(tmp_path, monkeypatch):
     assert decided == [True]
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda row: row | {"more": np.zeros(1)}, r"wrote down 'more', wanted table.column with an array of one"),
+        (lambda row: row | {"segments.more": np.zeros((2, 2))}, "wrote down 'segments.more', wanted"),
+        (lambda row: row | {"segments.more": np.zeros(99)}, r"columns of 'segments' with \d+ to 99 lines"),
+        (
+            lambda row: row | {f"segments.{row['segments.id'].size}": row["segments.id"]},
+            "other columns than before: 's",
+        ),
+    ],
+    ids=["no table", "two dimensions", "lengths", "other columns"],
+)
+def test_a_refinement_that_writes_down_something_else_is_named(tmp_path, monkeypatch, change, words):
+    real = EntropyMeta.look
+    monkeypatch.setattr(EntropyMeta, "look", lambda self, *given: change(dict(real(self, *given))))
+    with pytest.raises(BadPlugin, match=rf"method entropy_meta\[threshold=0.995\] on toytown.* {words}"):
+        run(write_suite(tmp_path / "suite"), tmp_path / "run", only={"method": "entropy_meta*"}, workers=0)
+
+
 def test_a_fitted_refinement_changes_maps_of_images_without_a_truth(tmp_path):
     """What is submitted is what a run counts: the same decision, image by image."""
     path = write_suite(tmp_path / "suite", SUITE.replace("{entropy_meta: {threshold: 0.995}}", FIT))
