@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -36,6 +37,24 @@ def build():
     layers = [nn.Conv2d(3, 8, 3, padding=1, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(0.2)]
     return nn.Sequential(*layers, nn.Conv2d(8, 19, 1))
 '''
+IDLE = """
+import torch
+from torch import nn
+
+
+class Idle(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.main, self.aside = nn.Conv2d(3, 19, 4, 4), nn.Conv2d(3, 19, 4, 4)
+
+    def forward(self, image):
+        return self.main(image)
+
+
+def build():
+    return Idle()
+"""
 SMALL = {"outliers": {"toytown_outliers": {"images": 6, "height": 32, "width": 64}}, "crop": 32, "share": 0.5}
 DATA = ("toytown", {"split": "train", "images": 10, "height": 32, "width": 64})
 
@@ -586,6 +605,33 @@ def test_a_process_that_is_killed_goes_on_too(network, tmp_path):
         subprocess.run([*command, "--out", str(tmp_path / f"{name}.safetensors")], check=True, capture_output=True)
     one, other = (tensors(tmp_path / f"{name}.safetensors") for name in ("a", "b"))
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_two_devices_share_every_batch_and_end_where_one_does(tmp_path):
+    """Two processes on the CPU; a branch that takes no part in the loss stands aside."""
+    pytest.importorskip("lightning_fabric", reason="the extra train is not installed")
+    (tmp_path / "net.py").write_text(IDLE)
+    (tmp_path / "go.py").write_text("import sys\nfrom bench.cli import main\nsys.exit(main(sys.argv[1:]))\n")
+    command = [
+        sys.executable,
+        "go.py",
+        "fit",
+        "entropy_max",
+        "--model",
+        "python:factory=net.py:build",
+        "--device",
+        "cpu",
+    ]
+    command += ["--data", "toytown:split=train,images=8,height=32,width=64", "--threads", "1", "--workers", "0"]
+    command += ["--set", "outliers={toytown_outliers: {images: 4, height: 32, width: 64}}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for devices in (1, 2):
+        recipe = f"crop=32,share=0.5,epochs=1,batch=4,rate=1e-3,devices={devices}"
+        out = ["--set", recipe, "--out", f"{devices}.safetensors"]
+        subprocess.run([*command, *out], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=200)
+    one, two = (tensors(tmp_path / f"{devices}.safetensors") for devices in (1, 2))
+    assert all(np.allclose(one[name], two[name], atol=1e-6) for name in one)
 
 
 def test_sources_are_read_in_the_order_of_the_places():
