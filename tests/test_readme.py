@@ -99,7 +99,7 @@ def test_the_demo_says_where_its_page_is(here, home):
     assert "`runs/demo/report.html`" in README
     page = (here / "runs/demo/report.html").read_text(encoding="utf-8")
     assert "Synthetic street scenes" in page and "Not comparable with any paper." in page
-    assert "**Synthetic street scenes and a small network trained on them. Not comparable with any paper.**" in README
+    assert "**Synthetic street scenes and two small networks trained on them. Not comparable with any paper.**" in README
 
 
 def test_the_method_of_the_readme_runs_beside_the_others(plugins, here, capsys):
@@ -275,7 +275,12 @@ def test_the_result_tables_are_those_of_the_demo(here, capsys):
         for record in records:
             if (record["protocol"], record["dataset"]) == (protocol, dataset):
                 figures = (f"{100 * record[end]:.2f}" for end in ("value", "lo", "hi") if record[end] is not None)
-                made.setdefault(record["method"], {})[record["metric"]] = "{} ({}–{})".format(*figures, "", "")
-        order = sorted(made, key=lambda method: float(made[method]["auroc"].split()[0]), reverse=True)
-        rows = [f"| {name} | " + " | ".join(made[name][m] for m in ("auroc", "ap", "fpr95")) + " |" for name in order]
+                row = made.setdefault((record["method"], record["model"]), {})
+                row[record["metric"]] = "{} ({}–{})".format(*figures, "", "")
+        apart = {name for name, cls in registry.found("method").items() if cls.uses_outliers}
+        order = sorted(made, key=lambda row: (row[0] in apart, -float(made[row]["auroc"].split()[0])))
+        rows = []
+        for method, model in order:
+            cells = [method + " †" * (method in apart), model, *(made[method, model][m] for m in ("auroc", "ap", "fpr95"))]
+            rows.append("| " + " | ".join(cells) + " |")
         assert table.splitlines()[2:] == rows

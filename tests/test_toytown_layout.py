@@ -67,7 +67,7 @@ def test_shipped_suites_load_and_every_real_one_has_a_twin(name):
     if name.startswith("toytown"):
         assert "toynet" in {cell.model.name for cell in plan.cells} <= {"toynet", "toynet_entropy_max"}
         assert "Synthetic" in plan.note
-    else:
+    elif not name.endswith("_fed"):  # whose flows are for the published networks; the demo has rows of ToyNet's
         mine, other = ({cell.protocol.name for cell in one.cells} for one in (plan, suite.load(suite.shipped()[twin])))
         assert mine == other and not plan.note
 
