@@ -41,6 +41,9 @@ BoardName = Annotated[
 ]
 LabelsOption = Annotated[Path | None, typer.Option(help="Folder of masks kept elsewhere: 0, 1, 255.")]
 Pair = Annotated[str, typer.Option(metavar="PATTERN", help="How its files are named.")]
+Asked = Annotated[
+    str, typer.Option("--sets", metavar="SET,...", help="The sets of smiyc that must be there. Default: both tracks.")
+]
 Public = Annotated[bool, typer.Option("--public-log", help="Print nothing about any single frame or file.")]
 
 
@@ -74,7 +77,7 @@ def smiyc(
     from bench.submissions.smiyc import Request, plain_name, stored
 
     title = plain_name(name or method)
-    chosen = tuple(part.strip() for part in sets.split(",") if part.strip())
+    chosen = _listed(sets)
     for one in chosen:
         stored(one)
     source = making.Source.named(run, suite, method, model)
@@ -142,6 +145,7 @@ def check(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="A .zip, the folder it is made of, or a package.")],
     board: BoardName = None,
     frames: FramesOption = "",
+    sets: Asked = "",
     labels: LabelsOption = None,
     pair: Pair = "{id}.png",
     public_log: Public = False,
@@ -150,7 +154,7 @@ def check(
     from bench.submissions import making
 
     with _silent(public_log):
-        verdict, opened = making.check(archive, board, _frames(frames), labels, pair)
+        verdict, opened = making.check(archive, board, _frames(frames), labels, pair, _listed(sets))
         opened.close()
     _print(list(verdict.lines(public=public_log)))
     if verdict.failures:
@@ -162,6 +166,7 @@ def dry_run(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="A .zip, or the folder of a package.")],
     board: BoardName = None,
     frames: FramesOption = "",
+    sets: Asked = "",
     run: Annotated[Path | None, typer.Option(help="The run whose figures are compared.")] = None,
     method: Annotated[str | None, typer.Option(help="The method in it, where there are several.")] = None,
     model: Model = None,
@@ -177,7 +182,9 @@ def dry_run(
     from bench.submissions import making
 
     with _silent(public_log):
-        trial = making.dry_run(archive, board, _frames(frames), run, method, model, labels, pair, timeout, limit)
+        trial = making.dry_run(
+            archive, board, _frames(frames), run, method, model, labels, pair, timeout, limit, _listed(sets)
+        )
     _print(list(trial.verdict.lines(public=public_log)))
     _print([*trial.lines, *map(str, trial.compared)])
     if not trial.passed:
@@ -200,6 +207,10 @@ def entry(
 def _print(lines: list[str]) -> None:
     for line in lines:
         typer.echo(line)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _frames(text: str) -> dict[str, int]:

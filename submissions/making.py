@@ -154,9 +154,16 @@ def board_of(archive: Archive) -> Board:
 
 
 def check(
-    path: Path, board: Board | None, frames: Mapping[str, int], labels: Path | None, pair: str
+    path: Path,
+    board: Board | None,
+    frames: Mapping[str, int],
+    labels: Path | None,
+    pair: str,
+    sets: Sequence[str] = (),
 ) -> tuple[Verdict, Archive]:
     """Hold an archive against the rules of its board. The archive stays open: the caller closes it."""
+    for name in sets:
+        smiyc.stored(name)
     archive = archives.opened(path)
     chosen = board or board_of(archive)
     if chosen == "fishyscapes":
@@ -169,7 +176,7 @@ def check(
     if labels is not None:
         truth = Folder(labels, pair)
         truth.check([_anomaly()])
-    verdict = check_smiyc.check(archive, frames, truth)
+    verdict = check_smiyc.check(archive, frames, truth, sets)
     verdict.notes += _lost(path)
     return verdict, archive
 
@@ -215,9 +222,10 @@ def dry_run(
     pair: str,
     timeout: float,
     limit: int | None,
+    sets: Sequence[str] = (),
 ) -> Trial:
     """Check an archive, then evaluate it from its files, or run the package, and hold that against the claim."""
-    verdict, archive = check(path, board, frames, labels, pair)
+    verdict, archive = check(path, board, frames, labels, pair, sets)
     try:
         if verdict.failures:
             return Trial((), (), verdict)

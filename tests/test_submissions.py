@@ -119,6 +119,18 @@ def test_the_root_of_the_zip_is_chosen(board: Path, tmp_path: Path) -> None:
     assert main([*line, "--method", "maxlogit"]) == 0
 
 
+def test_an_archive_of_one_track_is_one_only_if_that_is_said(
+    board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(board, tmp_path / "one", "--sets", "AnomalyTrack-all") == 0
+    line = ["submit", "check", str(tmp_path / "one" / "MaxLogit.zip"), *FRAMES]
+    assert main(line) == 2
+    assert "ObstacleTrack-all/: is absent; wanted 8 maps in it, or say --sets" in capsys.readouterr().out
+    assert main([*line, "--sets", "AnomalyTrack-all"]) == 0
+    assert main([*line, "--sets", "AnomalyTrack"]) == 2
+    assert "unknown set 'AnomalyTrack'; did you mean 'AnomalyTrack-all'" in capsys.readouterr().err
+
+
 def test_interrupted_and_resumed_gives_the_same_bytes(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
