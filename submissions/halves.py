@@ -119,7 +119,7 @@ def unpacked(content: bytes, size: tuple[int, int] | None, largest: int) -> Halv
     try:
         with h5py.File(BytesIO(content), "r") as file:
             return _value(file, size, largest)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Refused("hdf5", f"is not a whole HDF5 file: {said}") from None
 

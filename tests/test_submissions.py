@@ -479,6 +479,46 @@ def test_a_flipped_byte_is_found_by_the_checksum(board: Path, tmp_path: Path) ->
     assert [failure.rule for failure in refused(tmp_path / "flipped.zip")] == ["whole"]
 
 
+def flipped(content: bytes, generator: np.random.Generator, first: int = 0) -> bytes:
+    """A few bytes changed at random, none before ``first``."""
+    damaged = bytearray(content)
+    for place in generator.integers(first, len(content), generator.integers(1, 4)):
+        damaged[place] = generator.integers(256)
+    return bytes(damaged)
+
+
+def test_no_damage_to_a_map_is_more_than_a_refusal() -> None:
+    generator = np.random.default_rng(7)
+    content = halves.packed(generator.normal(size=(24, 32)).astype(np.float16))
+    refusals = 0
+    for _ in range(600):
+        try:
+            assert halves.unpacked(flipped(content, generator), (24, 32), 0).shape == (24, 32)
+        except archives.Refused:
+            refusals += 1
+    assert 100 < refusals < 600
+
+
+def test_no_damage_to_the_listing_of_a_zip_is_more_than_a_refusal(tmp_path: Path) -> None:
+    generator = np.random.default_rng(8)
+    content = write_zip(tmp_path / "whole.zip", {f"{name}.hdf5": bytes(50) for name in "abcdef"}).read_bytes()
+    listing, refusals = content.index(b"PK\x01\x02"), 0
+    for _ in range(400):
+        (tmp_path / "damaged.zip").write_bytes(flipped(content, generator, listing))
+        try:
+            archive = archives.opened(tmp_path / "damaged.zip")
+        except BadScores:
+            refusals += 1
+            continue
+        for name in archive.members:
+            try:
+                archive.read(name, 1000)
+            except archives.Refused:
+                refusals += 1
+        archive.close()
+    assert refusals > 100
+
+
 def test_without_the_images_names_and_sizes_are_said_to_be_unchecked(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ from bench.datasets import layouts
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
 from bench.datasets.toytown import Toytown
 from bench.errors import BadPlugin
-from bench.submissions import check_fishyscapes, fishyscapes, making, sandbox
+from bench.submissions import archives, check_cityscapes, check_fishyscapes, fishyscapes, making, sandbox
 from bench.submissions.verdict import Verdict
 
 SUITE = """
@@ -335,6 +335,23 @@ def test_broken_class_maps_are_refused(kind: str, board: Path, tmp_path: Path) -
         for name, content in members.items():
             archive.writestr(name, content)
     assert rule in {found for found, _ in rules(tmp_path / "broken.zip", "cityscapes")}
+
+
+def test_no_damage_to_a_class_map_is_more_than_a_refusal(tmp_path: Path) -> None:
+    generator = np.random.default_rng(9)
+    content = png(generator.integers(7, 12, (24, 32)).astype(np.uint8))
+    refusals = 0
+    for number in range(400):
+        damaged = bytearray(content)
+        for place in generator.integers(0, len(content), 3):
+            damaged[place] = generator.integers(256)
+        (tmp_path / "a.png").write_bytes(damaged)
+        archive = archives.opened(tmp_path)
+        try:
+            assert check_cityscapes.read(archive, "a.png", (24, 32)).shape == (24, 32), number
+        except archives.Refused:
+            refusals += 1
+    assert 100 < refusals < 400
 
 
 def test_the_frames_of_test_are_listed_and_have_no_truth(board: Path) -> None:
