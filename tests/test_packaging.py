@@ -71,6 +71,11 @@ def test_the_wheel_holds_every_file_that_is_not_code(wheel):
         *("bench/py.typed", "bench/models/toynet.safetensors"),
         *(f"bench/suites/{path.name}" for path in (ROOT / "suites").glob("*.yaml")),
         *(f"bench/reports/{path.relative_to(ROOT / 'reports')}" for path in (ROOT / "reports/templates").iterdir()),
+        *(
+            f"bench/submissions/{path.relative_to(ROOT / 'submissions')}"
+            for path in (ROOT / "submissions/templates").rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        ),
     ]
     assert [name for name in data if name not in names] == []
     assert any(name.startswith("bench/reports/templates/") for name in names)
