@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.api import IGNORE, Dataset, Labels, Sample
 from bench.errors import BadSuite, UnknownName
+from bench.wrapped import Wrapped
 
 DROPPED = "ignore"  # what a class_map says of a class that counts nowhere
 
@@ -44,17 +45,16 @@ def advice(names: Sequence[str], class_map: Mapping[str, str] | None, to: Sequen
 
 
 @dataclass(frozen=True)
-class Renamed(Dataset):
+class Renamed(Wrapped):
     """A data set with its classes under the names of a network. Suites make it where an entry has a ``class_map``.
 
     ``classes`` says of every class of ``inner`` which one of ``to`` it is, several may be the same, or ``ignore``.
-    Images, anomalies, ids, groups and tags stay as they are.
+    Images, anomalies, ids, groups, tags and the digest stay as they are: what classes are called is part of a key.
     """
 
     name = "renamed"
     source = "the data set inside"
 
-    inner: Dataset
     classes: Mapping[str, str]
     to: tuple[str, ...]
 
@@ -62,35 +62,9 @@ class Renamed(Dataset):
     def class_names(self) -> tuple[str, ...]:
         return self.to
 
-    @property
-    def gives(self) -> frozenset[str]:
-        return self.inner.gives
-
-    @property
-    def hidden(self) -> str:
-        """Why the data set inside has no truth; empty where it has."""
-        return str(getattr(self.inner, "hidden", ""))
-
-    @property
-    def count(self) -> int:
-        return self.inner.count
-
-    def ids(self) -> Sequence[str]:
-        return self.inner.ids()
-
     def load(self, index: int) -> Sample:
         sample = self.inner.load(index)
         return sample if sample.labels is None else replace(sample, labels=self._table[sample.labels])
-
-    def digest(self) -> str:
-        """That of the data set inside: what its classes are called is part of a cell's key."""
-        return self.inner.digest()
-
-    def check(self) -> None:
-        self.inner.check()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     @cached_property
     def _table(self) -> Labels:

@@ -19,9 +19,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from bench import corruptions
-from bench.api import Dataset, Sample
+from bench.api import Sample
 from bench.corruption_cache import Cache
 from bench.errors import BadSuite, UnknownName
+from bench.wrapped import Wrapped
 
 Order = Literal["rgb", "bgr"]
 
@@ -51,36 +52,13 @@ class Corruption:
 
 
 @dataclass(frozen=True)
-class Corrupted(Dataset):
+class Corrupted(Wrapped):
     """The data set ``inner`` with every image corrupted. Labels, ids, groups and tags stay as they are."""
 
     name = "corrupted"
-    source = (
-        "Hendrycks and Dietterich, Benchmarking Neural Network Robustness..., arXiv:1903.12261; docs/corruptions.md"
-    )
+    source = "Hendrycks and Dietterich, Benchmarking Neural Network Robustness..., arXiv:1903.12261"
 
-    inner: Dataset
     corruption: Corruption
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.inner.class_names
-
-    @property
-    def gives(self) -> frozenset[str]:
-        return self.inner.gives
-
-    @property
-    def hidden(self) -> str:
-        """Why there is no truth, where there is none."""
-        return str(getattr(self.inner, "hidden", ""))
-
-    @property
-    def count(self) -> int:
-        return self.inner.count
-
-    def ids(self) -> Sequence[str]:
-        return self.inner.ids()
 
     def load(self, index: int) -> Sample:
         sample = self.inner.load(index)

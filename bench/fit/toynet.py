@@ -34,13 +34,7 @@ LINE = 250  # iterations between two lines where there is no terminal to show a 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.fit.toynet", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
-    parser.add_argument("--iterations", type=int, default=ITERATIONS, help=f"batches of {BATCH} (default {ITERATIONS})")
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"training images (default {IMAGES})")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args(arguments)
+    options = parsed("python -m bench.fit.toynet", str(__doc__), ITERATIONS, 2, arguments)
 
     import torch
     from rich.console import Console
@@ -56,19 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images, labels = draw(Toytown(split="val"), options.threads, progress)
     with writing(options.out) as file:
         # One entry only: safetensors writes several in no fixed order, and equal trainings must give equal files.
-        file.write(save(shrunk(net), metadata={"made_by": recipe(options)}))
+        file.write(save(shrunk(net), metadata={"made_by": options.recipe}))
     shares = evaluate(net, images, labels)
     for name, share in shares.items():
         console.print(f"{name:>14} {share:.3f}")
     console.print(f"mean IoU on val {sum(shares.values()) / len(shares):.4f}; written to {options.out}")
 
 
-def recipe(options: argparse.Namespace) -> str:
-    """Say what makes the same weights again."""
-    return (
-        f"python -m bench.fit.toynet --iterations {options.iterations} --images {options.images}"
-        f" --seed {options.seed} --threads {options.threads}"
-    )
+def parsed(
+    program: str, description: str, iterations: int, threads: int, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """The options of a program that trains a network on Toytown; ``recipe`` is what makes the same weights again."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
+    parser.add_argument("--iterations", type=int, default=iterations, help=f"batches of {BATCH} (default {iterations})")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"training images (default {IMAGES})")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=threads)
+    options = parser.parse_args(arguments)
+    given = {name: getattr(options, name) for name in ("iterations", "images", "seed", "threads")}
+    options.recipe = f"{program} " + " ".join(f"--{name} {value}" for name, value in given.items())
+    return options
 
 
 def draw(data: Toytown, processes: int, progress: Progress) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,7 @@ network of its own accord. Still this file is read when trainers are listed, so 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +14,7 @@ import numpy as np
 from bench.api import CITYSCAPES, IGNORE
 from bench.datasets.toytown import Toytown
 from bench.files import writing
-from bench.fit.toynet import BATCH, IMAGES, LINE, augment, draw, shrunk
+from bench.fit.toynet import BATCH, LINE, augment, draw, parsed, shrunk
 from bench.models.toynet import STRIDE, ToyNet
 from bench.models.toyquery import network
 
@@ -32,13 +30,7 @@ PATCHES = 3  # pasted into an image, at most
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.fit.toyquery", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
-    parser.add_argument("--iterations", type=int, default=ITERATIONS, help=f"batches of {BATCH} (default {ITERATIONS})")
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"training images (default {IMAGES})")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = parsed("python -m bench.fit.toyquery", str(__doc__), ITERATIONS, 1, arguments)
 
     import torch
     from rich.console import Console
@@ -54,13 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images, labels = draw(Toytown(split="train", images=options.images), options.threads, progress)
         net = train(trunk.module(), images, labels, options.iterations, options.seed, progress)
         images, labels = draw(Toytown(split="val"), options.threads, progress)
-    recipe = (
-        f"python -m bench.fit.toyquery --iterations {options.iterations} --images {options.images}"
-        f" --seed {options.seed} --threads {options.threads}"
-    )
     with writing(options.out) as file:
         # One entry only: safetensors writes several in no fixed order, and equal trainings must give equal files.
-        file.write(save(shrunk(net), metadata={"made_by": recipe}))
+        file.write(save(shrunk(net), metadata={"made_by": options.recipe}))
     console.print(f"mean IoU on val {mean_iou(trunk.module(), net, images, labels):.4f}; written to {options.out}")
 
 

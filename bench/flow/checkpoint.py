@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from bench.api import State
 from bench.errors import MissingData
 from bench.flow.coupling import CouplingFlow
 from bench.flow.published import PublishedFlow
-from bench.weights import read_checkpoint
+from bench.weights import read_checkpoint, tensors_digest
 
 Flow = PublishedFlow | CouplingFlow
 FLOWS: Mapping[str, type[Flow]] = {flow.fidelity: flow for flow in (PublishedFlow, CouplingFlow)}
@@ -186,19 +185,9 @@ def _fixed(flow: Mapping[str, Tensor], index: int, path: Path) -> set[str]:
     return names
 
 
-def base_digest(tensors: Mapping[str, Tensor]) -> str:
-    """16 hex digits of a network's tensors by name, wherever they lie; counters of batches are left out."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        if not name.endswith("num_batches_tracked"):
-            total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-            total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()[:16]
-
-
 def belongs(detector: Detector, tensors: Mapping[str, Tensor], who: str) -> None:
     """Refuse a network that is not the one the flow was trained on. ``tensors`` are those of the network at hand."""
-    if detector.base_digest and (found := base_digest(tensors)) != detector.base_digest:
+    if detector.base_digest and (found := tensors_digest(tensors)) != detector.base_digest:
         raise MissingData(
             f"{who}: trained on {detector.base_name or 'another network'}, whose weights have the digest "
             f"{detector.base_digest}; those of the network at hand have {found}; fit it again on that network"

@@ -30,6 +30,7 @@ from bench.flow.detector import FlowDetector
 from bench.flow.devices import Devices, on
 from bench.flow.schedule import Schedule
 from bench.scoring import dense
+from bench.weights import tensors_digest
 
 KEEP_SECONDS = 30.0  # between two checkpoints: what a kill can cost
 MEAN_COLOUR = (124, 116, 104)  # of ImageNet, which most networks subtract: what lies beyond an image is 0 to them
@@ -61,12 +62,12 @@ def train(how: Schedule, method: Method, course: Course) -> tuple[State, Mapping
     if not course.data.count:
         raise MissingData(f"{method.name} cannot be fitted: there is no image in the data")
     module = course.model.module()
-    before = checkpoint.base_digest(module.state_dict())
+    before = tensors_digest(module.state_dict())
     began = time.monotonic()
     devices = on(how.devices, course.device, how.precision)
     run = _Run(how, method, course, devices)
     run.go()
-    if checkpoint.base_digest(module.state_dict()) != before:
+    if tensors_digest(module.state_dict()) != before:
         raise BadPlugin(f"training {method.name} changed the weights of {course.model.name}, which must stay")
     devices.end()
     about = {
