@@ -132,7 +132,8 @@ def test_a_claim_that_does_not_hold_fails(
 
 
 @pytest.mark.slow
-def test_a_package_is_a_command_model(board: Path, tmp_path: Path) -> None:
+def test_a_package_is_a_command_model(board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHON", sys.executable)
     (tmp_path / "suite.yaml").write_text(f"""
 protocols: [fishyscapes]
 models:
@@ -149,6 +150,33 @@ bootstrap: 0
     (mine,) = store.read_run(tmp_path / "run").results
     (theirs,) = [one for one in store.read_run(board / "run").results if one.labels["protocol"] == "fishyscapes"]
     assert mine.metrics == theirs.metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["SML fitted", "mc_dropout"])
+def test_what_was_fitted_and_what_is_drawn_travel_with_a_package(
+    method: str, board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "suite.yaml").write_text("""
+protocols: [fishyscapes]
+models: [toynet]
+datasets:
+  - fishyscapes: {set: lost_and_found, frames: 6}
+methods:
+  - sml: {fit: {data: {toytown: {split: train, images: 4, height: 64, width: 128}}}, label: SML fitted}
+  - mc_dropout
+bootstrap: 0
+""")
+    assert main(["run", str(tmp_path / "suite.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
+    words = ["submit", "fishyscapes", "--run", str(tmp_path / "run"), "--method", method, "--out", str(tmp_path)]
+    assert main([*words, "--name", "packed"]) == 0
+    capsys.readouterr()
+    assert main(["submit", "dry-run", str(tmp_path / "packed")]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("validation:")]
+    assert len(said) == 2
+    for line in said:
+        found, claimed = line.split()[2].rstrip(","), line.split()[4].rstrip(",")
+        assert found == claimed  # to every digit that is printed, not to 0.01
 
 
 Damage = Callable[[Path], object]
