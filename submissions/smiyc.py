@@ -90,7 +90,7 @@ def labelled(name: str, frames: int | None) -> OnDisk:
         return public
     if isinstance(public, SegmentMeIfYouCan):
         return replace(public, frames=sum(public._wants(sample) for sample in one.reader(frames).ids()))
-    return replace(public, frames=frames)
+    return one.reader(frames)  # LostAndFound's truth is all public; a copy of another size has no official split
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import stat
 import struct
@@ -129,6 +130,21 @@ def test_an_archive_of_one_track_is_one_only_if_that_is_said(
     assert main([*line, "--sets", "AnomalyTrack-all"]) == 0
     assert main([*line, "--sets", "AnomalyTrack"]) == 2
     assert "unknown set 'AnomalyTrack'; did you mean 'AnomalyTrack-all'" in capsys.readouterr().err
+
+
+def test_lost_and_found_is_a_third_set(
+    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(shutil.copytree(board / "data", tmp_path / "data")))
+    scenes = Toytown(split="anomaly", images=16, height=128, width=256)
+    layouts.write("lost_and_found", scenes, tmp_path / "data" / "lost_and_found")
+    chosen = ["--sets", "LostAndFound-test", "--frames", "LostAndFound-test=12"]
+    assert submit(board, tmp_path / "out", *chosen) == 0
+    archive = str(tmp_path / "out" / "MaxLogit.zip")
+    assert main(["submit", "check", archive, *chosen]) == 0
+    assert "LostAndFound-test: AP on 12 labelled frames" in capsys.readouterr().out
+    assert main(["submit", "dry-run", archive, *chosen]) == 0
+    assert "LostAndFound-test: ap 0." in capsys.readouterr().out
 
 
 def test_interrupted_and_resumed_gives_the_same_bytes(
