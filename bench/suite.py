@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -298,6 +298,7 @@ def expanded(raw: Mapping[str, Any], path: Path, replacing: Mapping[str, Sequenc
     # What the command line names is blamed on its option, and its paths are relative to the current folder.
     given = {f"{axis}s": Path(f"--{axis}") for axis in AXES if f"{axis}s" in (replacing or {})}
     axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), given.get(f"{axis}s", path), file.seed)) for axis in AXES}
+    _drop_idle(axes, given)
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
     name = file.name or path.stem
@@ -339,6 +340,14 @@ def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
         if first["type"] == "list_type":
             raise BadSuite(f"{path}: {place[0]}: {first['input']!r} must be a list, even of one") from None
         raise BadSuite(f"{path}: {'.'.join(place)} is {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def _drop_idle(axes: dict[Kind, list[Ref]], given: Collection[str]) -> None:
+    """Leave out entries that are for others than the ones which the command line put in place of the suite's."""
+    for mine, others in CHOOSES.items():
+        if f"{others}s" in given:
+            listed = {ref.name for ref in axes[others]}
+            axes[mine] = [ref for ref in axes[mine] if not ref.only_for or listed.intersection(ref.only_for)]
 
 
 def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:

@@ -214,3 +214,18 @@ methods: [msp, rba: {models: [toyquery]}]
     pairs = [(cell.model.name, cell.method.name) for cell in cells if cell.method]
     assert pairs == [("toynet", "msp"), ("toyquery", "rba")]
     assert [cell.model.name for cell in cells if not cell.method] == ["toynet", "toyquery"]
+
+
+def test_what_the_command_line_puts_in_place_leaves_out_networks_for_other_methods(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text("""
+protocols: [misclassification, miou]
+models: [toynet, toyquery: {methods: [rba]}]
+datasets: [toytown]
+methods: [rba: {models: [toyquery]}, msp]
+""")
+    suite = suites.load(path, {"methods": ["energy"]})
+    assert {cell.model.name for cell in suite.cells} == {"toynet"}
+    again = tmp_path / "again.yaml"
+    again.write_text(suite.text)
+    assert [cell.key for cell in suites.load(again).cells] == [cell.key for cell in suite.cells]
