@@ -1,6 +1,6 @@
 """What the segments of a frame cost on a CPU, by how much of it they cover, against array expressions, in one run.
 
-    python benchmarks/segments.py [--out FILE] [--repeats 5]
+    python benchmarks/segments.py [--out docs/benchmarks.md] [--repeats 5]
 
 One thread. CPU time of this process, the median of the repeats, all ways in turn. The softmax is drawn: 19 smooth
 classes on 1024 x 2048; the threshold is the quantile of its entropy that covers the share. ``features`` makes the 75
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import platform
 import statistics
 import sys
 import time
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from page import machine, publish
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -154,19 +153,16 @@ def main() -> None:
         found = [str(int((components > 0).sum())), str(int(components.max()))]
         found += [f"{cost[stage]:.0f}" for stage in stages]
         lines.append(f"| {' | '.join([name, *found, f'{off:.0e}', f'{memory:.1f}'])} |")
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
     text = [
         f"Written by `benchmarks/segments.py` on {datetime.date.today()}: CPU ms per frame of 1024 x 2048 with 19"
         f" classes, one thread, median of {given.repeats} runs.",
         "",
-        f"{machine}, Python {platform.python_version()}; torch {torch.__version__}, numpy {np.__version__}.",
+        machine("torch", "numba", "numpy"),
         "",
         *lines,
         "",
     ]
-    print("\n".join(text))
-    if given.out:
-        given.out.write_text("\n".join(text))
+    publish("Segments", "\n".join(text), given.out)
 
 
 if __name__ == "__main__":
