@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PythonModel(FromPixels):
-    """A network of your own: ``factory`` names a file and a function in it, called with the path of ``weights``, if any.
+    """A network of your own: ``factory`` names a file and a function, which is called with the path of ``weights``.
 
     What it returns maps float32 [1, 3, h, w] to logits [1, C, h', w'], or to a mapping of named outputs. Pixels are
     (x / scale - mean) / std in the given order of channels.
