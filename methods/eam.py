@@ -15,8 +15,9 @@ class Eam(Method):
 
     name = "eam"
     source = (
-        "Grcic, Saric and Segvic, On Advantages of Mask-level Recognition for Outlier-aware Segmentation, CVPR workshops"
-        " 2023, arXiv:2301.03407; matejgrcic/Open-set-M2F@4f79cb7, mask2former/evaluation/ood_detection_evaluation.py"
+        "Grcic, Saric and Segvic, On Advantages of Mask-level Recognition for Outlier-aware Segmentation, CVPR"
+        " workshops 2023, arXiv:2301.03407; matejgrcic/Open-set-M2F@4f79cb7,"
+        " mask2former/evaluation/ood_detection_evaluation.py"
     )
     needs = frozenset({"query_logits", "query_masks", "raw"})
     merge = "views"
