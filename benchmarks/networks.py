@@ -154,7 +154,7 @@ def main() -> None:
         *gpu,
         "",
     ]
-    publish("Networks", "\n".join(text), given.out)
+    publish(f"Networks at {height} x {width}", "\n".join(text), given.out)
 
 
 if __name__ == "__main__":
