@@ -7,7 +7,7 @@
     RUN/summaries.json        figures over several cells
     RUN/segments/KEY.parquet  what a refinement found, one line per segment; see bench.refining for what lies beside it
     RUN/spool/...             score maps, while a second phase needs them or with --keep-maps
-    RUN/work/KEY/...          shards of unfinished cells
+    RUN/work/KEY/             shards of unfinished cells
 
 Everything is written whole, by rename. A result once published stays readable: ``tests/frozen`` holds a file of each
 schema.

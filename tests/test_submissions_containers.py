@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import socket
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -261,7 +263,7 @@ for place in ("/", "/usr", "/etc", "/input", "/var/tmp", "/dev/shm", HERE, os.pa
     except OSError:
         pass
 open("/output/a", "w").close()
-open("/tmp/a", "w").close()
+open(os.path.expanduser("~/MARK"), "w").close()
 try:
     socket.create_connection(("127.0.0.1", PORT), 2)
     found.append("reached the host")
@@ -280,7 +282,10 @@ def test_a_program_in_the_sandbox_reaches_nothing(tmp_path: Path) -> None:
         folder.mkdir()
     (images / "in").write_text("content")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        code = PROBE.replace("PORT", str(server.getsockname()[1])).replace("HERE", repr(str(seen)))
+        mark = f"mark-{tmp_path.name}-{os.getpid()}"  # a name that nobody else has written
+        code = (
+            PROBE.replace("PORT", str(server.getsockname()[1])).replace("HERE", repr(str(seen))).replace("MARK", mark)
+        )
         (seen / "probe.py").write_text(code)
         see = [seen, Path(sys.prefix), Path(sys.base_prefix)]
         outcome = sandbox.run([sys.executable, str(seen / "probe.py")], images, out, see, 60)
@@ -289,7 +294,8 @@ def test_a_program_in_the_sandbox_reaches_nothing(tmp_path: Path) -> None:
     assert "reached" not in outcome.said
     assert "wrote" not in outcome.said.replace("wrote /tmp", "")  # HOME is /tmp, which is its own
     assert [path.name for path in out.iterdir()] == ["a"]
-    assert not (seen / "bench-was-here").exists() and not Path("/tmp/a").exists()  # noqa: S108
+    assert not (seen / "bench-was-here").exists()
+    assert not Path(tempfile.gettempdir(), mark).exists() and not Path.home().joinpath(mark).exists()
 
 
 def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
