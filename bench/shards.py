@@ -258,8 +258,9 @@ def _first_phase(task: Task, worker: Worker, advance: Advance) -> None:
             seen, merged = inference.look(model, sample, task.numerics, task.seed, asked)
             _check_outputs(task, sample, seen)
             predicted = _predicted(merged, sample)
+        truths = _Truths(sample, predicted)
         for method_ref, mates in _by_method(lanes):
-            _feed(task, worker, sample, seen, merged, predicted, method_ref, mates)
+            _feed(task, worker, truths, seen, merged, method_ref, mates)
         for draft in drafts:
             _look(task, worker, sample, seen, merged, predicted, draft)
         advance(1)
@@ -291,46 +292,55 @@ def _by_method(lanes: Sequence[Lane]) -> Iterable[tuple[tuple[Ref | None, str | 
 def _feed(
     task: Task,
     worker: Worker,
-    sample: Sample,
+    truths: _Truths,
     seen: Sequence[tuple[View, Prediction]],
     merged: Prediction,
-    predicted: Labels | None,
     scorer: tuple[Ref | None, str | None],
     lanes: Sequence[Lane],
 ) -> None:
     """Score once for all cells of one method, then count in each."""
     ref, fitted = scorer
+    sample = truths.sample
     given: dict[str, Scores] = {}  # what a protocol may read, by name
-    labels, who = predicted, ""
+    who = ""
     if ref is not None:
         with lanes[0].clock("score"):
             who = f"method {ref.label} on {task.dataset.label}/{sample.id}"
             how = worker.model(task.model, task.numerics).inference
             given["score"], own = _scored(worker.method(ref), worker.state(fitted), seen, merged, how, who)
             check_scores(given["score"], sample.size, who)
-            labels = own if own is not None else predicted
+            if own is not None:
+                truths = _Truths(sample, own)
             if any(lane.protocol.reads == "confidence" for lane in lanes):
                 given["confidence"] = _confidence(worker.method(ref), given["score"], who)
     for lane in lanes:
-        _count(task, lane, sample, given.get(lane.protocol.reads), labels, who)
+        _count(task, lane, truths, given.get(lane.protocol.reads), who)
+
+
+class _Truths:
+    """The categories of one image under one class map, by protocol: the same for every method."""
+
+    def __init__(self, sample: Sample, labels: Labels | None) -> None:
+        self.sample, self.labels = sample, labels
+        self._made: dict[Ref, Labels] = {}
+
+    def of(self, lane: Lane) -> Labels:
+        ref = lane.task.protocol
+        if ref not in self._made:
+            self._made[ref] = lane.protocol.categories(self.sample, self.labels)
+        return self._made[ref]
 
 
 def _count(
-    task: Task,
-    lane: Lane,
-    sample: Sample,
-    score: Scores | None,
-    labels: Labels | None,
-    who: str,
-    more: Callable[[], Row] = dict,
+    task: Task, lane: Lane, truths: _Truths, score: Scores | None, who: str, more: Callable[[], Row] = dict
 ) -> None:
     """One image into the tally and the rows of one cell; ``more`` joins its row."""
+    sample, labels = truths.sample, truths.labels
     with lane.clock("count"):
         score = None if score is None else lane.protocol.seen(score)
         row = dict(lane.protocol.row(sample, labels, score))
-        categories = lane.protocol.categories(sample, labels)
         if score is not None and lane.tally is not None:
-            keyed = key_pixels(score, categories, len(lane.protocol.category_names))
+            keyed = key_pixels(score, truths.of(lane), len(lane.protocol.category_names))
             lane.tally.add(keyed)
             row |= keyed.bins()
         if sample.id in lane.rows:
@@ -412,8 +422,9 @@ def _feed_refined(
     with lanes[0].clock("refine"):
         before, labels = _spooled(task.run / draft.spool, sample.id)
         score = _refined(method, before, sample.anomaly, mine, who)
+    truths = _Truths(sample, labels)
     for lane in lanes:
-        _count(task, lane, sample, score, labels, who, partial(lane.protocol.refined, sample, before, mine))
+        _count(task, lane, truths, score, who, partial(lane.protocol.refined, sample, before, mine))
 
 
 def refined_alone(

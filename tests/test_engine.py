@@ -18,6 +18,7 @@ from bench import engine, shards, store
 from bench import suite as suites
 from bench.engine import Options
 from bench.errors import BadPlugin, RunInUse
+from bench.metrics.pooled import Misclassification
 
 
 class Silent:
@@ -355,3 +356,15 @@ def test_kept_maps_outlive_a_second_phase_that_needs_them_in_passing(tiny, tmp_p
     next((out / "cells").glob("*.json")).unlink()
     assert len(run(tiny, out, only={"method": "msp", "protocol": "components*"})) == 1
     assert sorted((out / "spool").rglob("scores/*.npy")) == maps and len(maps) == 10
+
+
+def test_the_truth_of_an_image_is_made_once_for_all_methods(tiny, tmp_path, monkeypatch):
+    asked = []
+    real = Misclassification.categories
+    monkeypatch.setattr(
+        Misclassification,
+        "categories",
+        lambda self, sample, predicted: asked.append(sample.id) or real(self, sample, predicted),
+    )
+    results = run(tiny, tmp_path / "run", only={"protocol": "misclassification"})
+    assert len(results) == 4 and len(asked) == len(set(asked)) == 10
