@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.metrics.tally import Tally
+    from bench.counts.tally import Tally
 
 T = TypeVar("T")
 
@@ -196,7 +196,7 @@ class Prediction:
     def __getattr__(self, name: str) -> Tensor:
         if name.startswith("_") or name not in self.raw:
             raise AttributeError(f"this network gives {', '.join(sorted(self.raw)) or 'nothing'}, not {name!r}")
-        from bench.scoring import dense
+        from bench.ops import dense
 
         return self._once(name, lambda: dense.resize(self.raw[name], self.size))
 
@@ -218,7 +218,7 @@ class Prediction:
     @property
     def classes(self) -> int:
         """How many classes the logits have."""
-        from bench.scoring import reduce
+        from bench.ops import reduce
 
         return reduce.count(self.raw)
 
@@ -253,7 +253,7 @@ class Prediction:
 
     def softmax_at(self, index: Tensor) -> Tensor:
         """float32 [n, C]: the class probabilities of n pixels by flat index, without the whole volume."""
-        from bench.scoring import reduce
+        from bench.ops import reduce
 
         return reduce.softmax_at(self.raw, self.size, lambda: self.logits, index, fused=self.context.fused)
 
@@ -263,7 +263,7 @@ class Prediction:
     def _ask(self, quantity: Quantity) -> tuple[Tensor, ...]:
         """A reduction over the classes, together with those that were asked of the image before: one pass for all."""
         if quantity not in self._made:
-            from bench.scoring import reduce
+            from bench.ops import reduce
 
             wanted = self.context.asked
             wanted[quantity] = None

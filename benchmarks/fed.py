@@ -3,8 +3,8 @@
     python benchmarks/fed.py [--size 256 512] [--repeat 3] [--threads 1] [--device cpu|cuda]
 
 ``published`` follows the published code: the condition is brought to the size of the score, and the network of every
-block is evaluated under both of its names. ``ours`` is ``bench.flow``. Both have the same random weights and must give
-the same scores. Seconds are of the processor on a CPU and of the clock on a GPU, the median of the repetitions.
+block is evaluated under both of its names. ``ours`` is ``bench.fit.flow``. Both have the same random weights and must
+give the same scores. Seconds are of the processor on a CPU and of the clock on a GPU, the median of the repetitions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.flow.published import PublishedBlock, PublishedFlow
+from bench.fit.flow.published import PublishedBlock, PublishedFlow
 
 
 def published(flow: PublishedFlow, z: Tensor, condition: Tensor | None) -> Tensor:

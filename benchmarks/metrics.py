@@ -67,8 +67,8 @@ def load(folder: Path, score: str, truth: str, images: int) -> Pairs:
 
 
 def ours(pairs: Pairs, budget: int) -> Figures:
+    from bench.counts.tally import Tally, key_pixels
     from bench.metrics.ranking import ranking
-    from bench.metrics.tally import Tally, key_pixels
 
     tally = Tally(2, budget)
     for score, truth in pairs:

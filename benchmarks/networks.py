@@ -36,8 +36,8 @@ def random_weights(name: str, folder: Path) -> Path:
     """Save the network as its config initialises it, in the layout of the published files."""
     import torch
 
-    from bench import registry
     from bench.models import mmseg_network
+    from bench.suite import registry
 
     path = folder / f"{name}.pth"
     if not path.is_file():
@@ -53,7 +53,9 @@ def work(given: argparse.Namespace, name: str, what: str, folder: Path) -> dict[
     import torch
     import yaml
 
-    from bench import inference, numerics, shards, suite
+    from bench.models import inference, numerics
+    from bench.run import shards
+    from bench.suite import expansion
 
     height, width = given.size
     model: dict[str, Any] = {"checkpoint": str(random_weights(name, folder))}
@@ -69,7 +71,7 @@ def work(given: argparse.Namespace, name: str, what: str, folder: Path) -> dict[
     }
     path = folder / f"{name}-{what.replace(' ', '-')}.yaml"
     path.write_text(yaml.safe_dump(text))
-    plan = suite.load(path)
+    plan = expansion.load(path)
     how = numerics.resolve(plan.numerics)
     numerics.apply(how)
     cells = [

@@ -24,8 +24,8 @@ import report
 from page import machine, publish
 from playwright.sync_api import sync_playwright
 
-from bench import report_cli
-from bench.reports.chosen import Choice
+from bench.cli import results
+from bench.report.selection import Choice
 
 OPENINGS = 5
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -88,7 +88,7 @@ def main() -> None:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="page-"))
     if not (options.keep and (folder / "run.json").is_file()):
         report.make(folder, options.cells)
-    page = report_cli.write([str(folder)], "html", folder / "report.html", choice=Choice(images=False))
+    page = results.write([str(folder)], "html", folder / "report.html", choice=Choice(images=False))
     size = page.stat().st_size / 2**20
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:

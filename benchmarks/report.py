@@ -29,11 +29,13 @@ from page import machine, publish
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import curves, engine, registry, store, suite
 from bench.api import Undefined, Value
-from bench.metrics.tally import Tally
-from bench.store import Result
-from bench.suite import Cell
+from bench.counts.tally import Tally
+from bench.results import curves, store
+from bench.results.store import Result
+from bench.run import engine
+from bench.suite import expansion, registry
+from bench.suite.expansion import Cell
 
 PROTOCOLS = ["misclassification", "anomaly", "idm", "fed_anomaly", "fishyscapes", "components", "streethazards"]
 PROTOCOLS += ["entropy_max"]
@@ -62,13 +64,13 @@ def seeded(*words: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(" ".join(words).encode()).digest()[:8], "big"))
 
 
-def asked(cells: int, folder: Path) -> suite.Suite:
+def asked(cells: int, folder: Path) -> expansion.Suite:
     """The suite with as few protocols as give that many cells; the cells beyond are left out when writing."""
     each = 7 * 3 * 61
     protocols = ", ".join(PROTOCOLS[: -(-cells // each)])
     path = folder / "large.yaml"
     path.write_text(SUITE.format(protocols=protocols))
-    return suite.load(path)
+    return expansion.load(path)
 
 
 def make(folder: Path, cells: int) -> int:
@@ -148,7 +150,7 @@ def step(folder: Path, name: str) -> dict[str, float]:
         "md": ["report", str(folder), "--format", "md"],
         "show": ["show", str(folder)],
     }[name]
-    script = f"import sys; sys.argv[1:] = {arguments!r}; from bench.cli import main; sys.exit(main(sys.argv[1:]))"
+    script = f"import sys; sys.argv[1:] = {arguments!r}; from bench.cli.main import main; sys.exit(main(sys.argv[1:]))"
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)  # noqa: S603
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - begin

@@ -171,14 +171,16 @@ def written(folder: Path, seconds: float, images: int, shard: int, cells: int = 
 
 def planned(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """From a suite file to jobs, each with its key and the question answered whether its result is there."""
-    from bench import engine, numerics, preflight, registry, suite
+    from bench.models import numerics
+    from bench.run import engine, preflight
+    from bench.suite import expansion, registry
 
     path = written(folder, 0, 1, 1, given["cells"])
     for kind in registry.FOLDERS:
         registry.found(kind)
-    preflight.check(suite.load(path).only({"dataset": "*-1"}))  # so that everything is imported
+    preflight.check(expansion.load(path).only({"dataset": "*-1"}))  # so that everything is imported
     before, began = _resident(), time.process_time()
-    plan = suite.load(path)
+    plan = expansion.load(path)
     plan = replace(plan, cells=plan.cells[: given["cells"]])
     checked = preflight.check(plan)
     engine.plan_of(plan)
@@ -193,7 +195,8 @@ def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """A run on so many workers, from the first raylet to the last result."""
     from ray.cluster_utils import Cluster
 
-    from bench import engine, suite
+    from bench.run import engine
+    from bench.suite import expansion
 
     path = written(folder, given["sleep"], given["images"], given["shard"])
     count = given["workers"]
@@ -209,7 +212,7 @@ def run(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     )
     began, spent = time.time(), time.process_time()
     try:
-        results = list(engine.run(suite.load(path), folder / "run", options, driver))
+        results = list(engine.run(expansion.load(path), folder / "run", options, driver))
     finally:
         took, spent = time.time() - began, time.process_time() - spent
         driver.close()

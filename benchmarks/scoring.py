@@ -27,8 +27,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.api import Context, Prediction
-from bench.scoring import dense
-from bench.scoring.tiles import Tiles, average
+from bench.ops import dense
+from bench.ops.tiles import Tiles, average
 
 SIZE = (1024, 2048)
 WINDOWS = [(0, 0, 1024, 1024), (0, 768, 1024, 1792), (0, 1024, 1024, 2048)]

@@ -28,8 +28,8 @@ from page import machine, publish
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import segments
 from bench.api import Context, Prediction
+from bench.ops import segments
 
 SIZE, CLASSES = (1024, 2048), 19
 SHARES = {"sparse": 0.007, "medium": 0.035, "heavy": 0.2, "the whole image": 1.0}

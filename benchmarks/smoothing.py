@@ -28,7 +28,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.scoring import dense, smoothing
+from bench.ops import dense, smoothing
 
 SIZE = (1024, 2048)
 HEADING = "Boundary suppression and dilated smoothing"
@@ -112,7 +112,7 @@ def table(title: str, score: Tensor, labels: Tensor, repeats: int) -> str:
 
 
 def about(score: Tensor, labels: Tensor) -> str:
-    from bench.scoring import suppression
+    from bench.ops import suppression
 
     found = np.empty(tuple(labels.shape), np.uint8)
     suppression._near(labels.numpy(), found)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.weights import load_strictly
+from bench.core.weights import load_strictly
 
 TWO = 2  # convolutions in a plain block; the others have three
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.weights import load_strictly
+from bench.core.weights import load_strictly
 
 EXPANSION = 4
 # Of layers 1 to 4: planes, stride of the first block, dilation of each block.

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.weights import load_strictly
+from bench.core.weights import load_strictly
 
 
 def build(weights: Path) -> nn.Module:

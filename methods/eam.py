@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from bench.api import Method, Prediction, State
-from bench.scoring import queries
+from bench.ops import queries
 
 
 class Eam(Method):

@@ -6,7 +6,7 @@ from math import log
 from torch import Tensor
 
 from bench.api import Positive, Prediction, State
-from bench.scoring.smoothed import Smoothed
+from bench.contract.smoothed import Smoothed
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench import meta, segments
 from bench.api import IGNORE, Decision, Labels, Prediction, Refinement, Row, Rows, Sample, Scores, State
-from bench.errors import BadPlugin, MissingData
+from bench.core.errors import BadPlugin, MissingData
 from bench.methods.entropy import Entropy
+from bench.ops import meta, segments
 
 HIT, FALSE, UNKNOWN = 1, 0, 255  # a segment that lies on an object, on none, or is ignored as a whole
 GAP = 2.0**-9  # two units in the last place of float16: below stays below where maps are stored so
@@ -23,7 +23,7 @@ GAP = 2.0**-9  # two units in the last place of float16: below stays below where
 class EntropyMeta(Refinement):
     """Score = entropy / log C; in segments (entropy >= threshold) that a classifier takes for false alarms, lowered.
 
-    Each 8-connected segment is described by 75 figures (``bench.segments``). A logistic regression gives the
+    Each 8-connected segment is described by 75 figures (``bench.ops.segments``). A logistic regression gives the
     probability that it lies on no object; above one half it is kicked. Its scores, from ``threshold`` to 1, then become
     those from threshold x (1 - depth) to threshold x (1 - 2^-9): below all that is kept, in their order. With a small
     ``depth`` they stay above nearly all that was in no segment, and at lower thresholds the map is what it was; a large

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
-from bench.flow.detector import FlowDetector
+from bench.fit.flow.detector import FlowDetector
 
 DEFAULT = 32
 

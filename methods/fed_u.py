@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.flow.detector import FlowDetector
+from bench.fit.flow.detector import FlowDetector
 
 
 @dataclass(frozen=True)

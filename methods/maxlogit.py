@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from bench.api import Prediction, Scored, State
-from bench.scoring.fed import LogitScore
+from bench.contract.logit_score import LogitScore
 
 
 class MaxLogit(LogitScore):

@@ -9,9 +9,9 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from bench.api import Prediction, Scored, State
-from bench.errors import BadPlugin, BadSuite
-from bench.scoring import dense
-from bench.scoring.fed import LogitScore
+from bench.contract.logit_score import LogitScore
+from bench.core.errors import BadPlugin, BadSuite
+from bench.ops import dense
 
 
 @dataclass(frozen=True)

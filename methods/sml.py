@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.api import CITYSCAPES, Prediction, Sample, Scored, State
-from bench.errors import MissingData
-from bench.scoring import dense
-from bench.scoring.fed import LogitScore
+from bench.contract.logit_score import LogitScore
+from bench.core.errors import MissingData
+from bench.ops import dense
 
 Doubles = NDArray[np.float64]
 

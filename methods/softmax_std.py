@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bench.api import Positive, Prediction, Scored, State
-from bench.scoring.fed import LogitScore
+from bench.contract.logit_score import LogitScore
 
 
 @dataclass(frozen=True)

@@ -18,27 +18,21 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench import curves
 from bench.api import Metric, Undefined
-from bench.reports import embedded, galleries, grids, leaderboard
-from bench.reports.anonymous import anonymous, without_paths
-from bench.reports.chosen import Choice
-from bench.reports.grids import CLEAN, GRID, Place
-from bench.reports.leaderboard import Change, Table
-from bench.reports.merged import Merged
-from bench.reports.panels import tables_of
-from bench.reports.provenance import (
-    cost_of,
-    facts_of,
-    fields_of,
-    fitted_by,
-    missing_from,
-    shared_by,
-    sources_of,
-)
-from bench.reports.sheets import GridSheet, SummarySheet, defining, sheet_of
-from bench.reports.shown import count, millions, minus
-from bench.store import Result, Run
+from bench.report import grids, leaderboard
+from bench.report.anonymous import anonymous, without_paths
+from bench.report.grids import CLEAN, GRID, Place
+from bench.report.leaderboard import Change, Table
+from bench.report.merge_runs import Merged
+from bench.report.page import data as embedded
+from bench.report.page import galleries
+from bench.report.page.panels import tables_of
+from bench.report.page.provenance import cost_of, facts_of, fields_of, fitted_by, missing_from, shared_by, sources_of
+from bench.report.page.sections import GridSheet, SummarySheet, defining, sheet_of
+from bench.report.selection import Choice
+from bench.report.text import count, millions, minus
+from bench.results import curves
+from bench.results.store import Result, Run
 
 MIOU = Metric("mIoU", "mean over the classes of intersection over union")
 SCRIPTS = ("page.js", "data.js", "charts.js", "heat.js", "gallery.js")

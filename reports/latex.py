@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.api import Metric, Undefined, Value
-from bench.reports import grids, leaderboard, paper, shown
-from bench.reports.chosen import Choice
-from bench.reports.grids import CLEAN, GRID, Grid, Place, View
-from bench.reports.leaderboard import Figure, Line, Summary, SummaryTable, Table
-from bench.reports.merged import Merged
-from bench.reports.paper import Column, Paper
-from bench.reports.shown import Style
-from bench.reports.words import line
-from bench.store import Run
-from bench.summary import Mean
+from bench.report import grids, leaderboard, paper
+from bench.report import text as shown
+from bench.report.grids import CLEAN, GRID, Grid, Place, View
+from bench.report.leaderboard import Figure, Line, Summary, SummaryTable, Table
+from bench.report.merge_runs import Merged
+from bench.report.paper import Column, Paper
+from bench.report.selection import Choice
+from bench.report.text import Style
+from bench.report.words import line
+from bench.results.store import Run
+from bench.results.summary import Mean
 
 ARROWS = {"higher": r"\,$\uparrow$", "lower": r"\,$\downarrow$", "neither": ""}
 PARTIAL, OUTLIERS, REFERENCE = r"$^{*}$", r"$^{\dagger}$", r"$^{\ddagger}$"

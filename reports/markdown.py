@@ -9,15 +9,16 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.api import Metric, Undefined, Value
-from bench.reports import grids, leaderboard, paper, shown
-from bench.reports.chosen import Choice
-from bench.reports.grids import CLEAN, GRID, Grid, Place, View
-from bench.reports.leaderboard import Figure, Group, Line, Summary, SummaryTable, Table
-from bench.reports.paper import Column, Paper
-from bench.reports.shown import Style
-from bench.reports.words import line as one_line
-from bench.store import Run
-from bench.summary import Mean
+from bench.report import grids, leaderboard, paper
+from bench.report import text as shown
+from bench.report.grids import CLEAN, GRID, Grid, Place, View
+from bench.report.leaderboard import Figure, Group, Line, Summary, SummaryTable, Table
+from bench.report.paper import Column, Paper
+from bench.report.selection import Choice
+from bench.report.text import Style
+from bench.report.words import line as one_line
+from bench.results.store import Run
+from bench.results.summary import Mean
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 READING = "Rates in percent; ↑ higher and ↓ lower is better"

@@ -16,14 +16,15 @@ from rich.text import Text
 from tabulate import tabulate
 
 from bench.api import Undefined, Value
-from bench.reports import grids, leaderboard, paper, shown
-from bench.reports.chosen import Choice
-from bench.reports.grids import GRID, Place, View
-from bench.reports.leaderboard import Figure, Line, Table
-from bench.reports.shown import Style
-from bench.reports.words import line as one_line
-from bench.store import Run
-from bench.summary import Mean
+from bench.report import grids, leaderboard, paper
+from bench.report import text as shown
+from bench.report.grids import GRID, Place, View
+from bench.report.leaderboard import Figure, Line, Table
+from bench.report.selection import Choice
+from bench.report.text import Style
+from bench.report.words import line as one_line
+from bench.results.store import Run
+from bench.results.summary import Mean
 
 NAMES = (None, 32, 24, 18, 14)  # columns that names may take, in narrow terminals the fewer
 
@@ -253,7 +254,7 @@ def _cell(line: grids.Line, spot: grids.Spot, view: View, style: Style) -> Text:
 
 
 def slices(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
-    """A table per cell and axis, a part per line and a figure per column, of ``bench.records.slices``."""
+    """A table per cell and axis, a part per line and a figure per column, of ``bench.results.records.slices``."""
     tables: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in rows:
         named = (str(row[axis]) for axis in ("protocol", "model", "dataset", "method") if row[axis])
@@ -275,7 +276,7 @@ def _sliced(row: Mapping[str, Any]) -> str:
 
 
 def differences(found: Sequence[Any], width: int | None = None) -> str:
-    """A line per pair of cells and metric, as ``bench.compare.compare`` has them. A star marks a clear difference.
+    """A line per pair of cells and metric, of ``bench.results.compare``. A star marks a clear difference.
 
     Where one table of all pairs is too wide, there is one for each pair; in narrow ones A and B go, their difference
     stays.
@@ -328,7 +329,7 @@ def _simple(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def images(found: Sequence[Any], top: int) -> str:
-    """The images that changed most under each pair of cells, as ``bench.compare.by_image`` has them."""
+    """The images that changed most under each pair of cells, as ``bench.results.compare.by_image`` has them."""
     pairs: dict[tuple[str, ...], list[Any]] = {}
     for one in found:
         pairs.setdefault((one.cell, one.first, one.second, one.metric), []).append(one)

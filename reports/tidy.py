@@ -15,14 +15,14 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from bench.api import Metric, Undefined, Value
+from bench.core.errors import UnknownName
 from bench.corruptions import FAMILIES
-from bench.errors import UnknownName
-from bench.reports import paper
-from bench.reports.chosen import Choice
-from bench.reports.grids import LABEL
-from bench.reports.merged import Merged
-from bench.reports.words import line
-from bench.store import Result, Run
+from bench.report import paper
+from bench.report.grids import LABEL
+from bench.report.merge_runs import Merged
+from bench.report.selection import Choice
+from bench.report.words import line
+from bench.results.store import Result, Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -151,7 +151,7 @@ def paper_parquet(table: paper.Paper) -> bytes:
 
 
 def differences_csv(found: Sequence[Any], types: Mapping[str, type]) -> str:
-    """What ``bench.compare`` found: one row per image (``IMAGES``) or per cell and metric (``DIFFERENCES``)."""
+    """What ``bench.results.compare`` found: one row per image (``IMAGES``) or per cell and metric (``DIFFERENCES``)."""
     return _csv(list(types), (list(_difference(one, types).values()) for one in found))
 
 

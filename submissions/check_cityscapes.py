@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.api import IGNORE, Labels
+from bench.core.errors import MissingData
+from bench.core.files import UNREADABLE
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
 from bench.datasets.frames import Frame
 from bench.datasets.frames import size as size_of
-from bench.errors import MissingData
-from bench.files import UNREADABLE
-from bench.submissions.archives import Archive, Failure, Refused
 from bench.submissions.cityscapes import COUNTS, Split
-from bench.submissions.verdict import Verdict
+from bench.submit.archives import Archive, Failure, Refused
+from bench.submit.verdict import Verdict
 
 THREADS = 2
 SIZE = (1024, 2048)

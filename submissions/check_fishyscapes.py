@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import BadScores
-from bench.score_files import MapFile
-from bench.submissions.archives import Archive, Failure, Refused
-from bench.submissions.verdict import Verdict
+from bench.core.errors import BadScores
+from bench.evaluate.files import MapFile
+from bench.submit.archives import Archive, Failure, Refused
+from bench.submit.verdict import Verdict
 
 LARGEST = 10 * 10**9  # bytes of an image
 CLAIM = "validation_performance.json"
@@ -132,12 +132,12 @@ def check_output(folder: Path, sizes: Mapping[str, tuple[int, int]], verdict: Ve
 
 def _output(path: Path, size: tuple[int, int], *, classes: bool) -> tuple[str, str] | None:
     """Which rule a file breaks, and how."""
-    from bench import score_files
+    from bench.evaluate import files
 
     if path.is_symlink() or not path.is_file():
         return "symlink", "is no plain file"
     try:
-        values = score_files._array(MapFile(path), size)
+        values = files._array(MapFile(path), size)
     except BadScores as error:
         return "npy", str(error).removeprefix(f"{path} ")
     if values.shape != size:

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Labels
+from bench.core.errors import MissingData
 from bench.datasets.frames import Frame, OnDisk
 from bench.datasets.frames import size as size_of
-from bench.errors import MissingData
-from bench.labelled import Frames, Published
-from bench.lint import Look
-from bench.submissions import halves, smiyc
-from bench.submissions.archives import Archive, Failure, Refused
-from bench.submissions.verdict import Verdict
+from bench.evaluate.frames import Frames, Published
+from bench.evaluate.lint import Look
+from bench.submissions import smiyc
+from bench.submit import float16_maps
+from bench.submit.archives import Archive, Failure, Refused
+from bench.submit.verdict import Verdict
 
 THREADS = 2
 SLACK = 2**21  # bytes of a file beyond four for each pixel
@@ -149,7 +150,7 @@ def _check_map(archive: Archive, folder: _Folder, frame: str, member: str) -> li
         return []  # no frame of the set: said already
     try:
         limit = 4 * (math.prod(size) if size else LARGEST) + SLACK
-        half = halves.unpacked(archive.read(member, limit), size, LARGEST)
+        half = float16_maps.unpacked(archive.read(member, limit), size, LARGEST)
         if size is None and half.shape not in smiyc.SETS[folder.name].sizes:
             shapes = " or ".join(f"{height}x{width}" for height, width in smiyc.SETS[folder.name].sizes)
             raise Refused("map size", f"is {half.shape[0]}x{half.shape[1]}, the frames are {shapes}")
@@ -165,14 +166,14 @@ def _check_map(archive: Archive, folder: _Folder, frame: str, member: str) -> li
     return []
 
 
-def _check_values(half: halves.Halves) -> None:
+def _check_values(half: float16_maps.Halves) -> None:
     finite = np.isfinite(half)
     if not finite.all():
         row, column = divmod(int(np.argmin(finite)), half.shape[1])
         kind = "NaN" if np.isnan(half[row, column]) else "infinite"
         count = int(half.size - np.count_nonzero(finite))
         raise Refused("finite", f"is {kind} at row {row}, column {column} ({count} pixels are not finite)")
-    distinct = halves.levels(half)
+    distinct = float16_maps.levels(half)
     if distinct == 1:
         raise Refused("constant", f"holds {half[0, 0]} everywhere and ranks nothing")
     if distinct == 2:
@@ -194,7 +195,7 @@ def _truth(folder: _Folder, frame: str, size: tuple[int, ...]) -> Labels | None:
     return truth
 
 
-def _counted(half: halves.Halves, truth: Labels) -> NDArray[np.int64]:
+def _counted(half: float16_maps.Halves, truth: Labels) -> NDArray[np.int64]:
     """int64 [2, 65536]: usual and anomalous pixels by the value of their score, from the lowest to the highest."""
     bits = (half + np.float16(0)).view(np.uint16)  # -0 becomes 0: they are equal
     keys = np.where(bits & 0x8000, 0xFFFF - bits, bits | 0x8000)

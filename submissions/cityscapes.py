@@ -15,12 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from bench import files, maps
 from bench.api import CITYSCAPES, IGNORE, Labels, Scores, SegModel
+from bench.core import files
+from bench.core.errors import BadSuite
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
-from bench.errors import BadSuite
-from bench.submissions import streaming
-from bench.submissions.streaming import Part, Progress
+from bench.run import score_maps
+from bench.submit import archive_writer
+from bench.submit.archive_writer import Part, Progress
 
 Split = Literal["val", "test"]
 COUNTS: Mapping[Split, int] = {"val": 500, "test": 1525}
@@ -47,7 +48,13 @@ class Keep:
 
 
 def write(
-    choice: maps.Choice, out: Path, name: str, split: Split, frames: int | None, processes: int, progress: Progress
+    choice: score_maps.Choice,
+    out: Path,
+    name: str,
+    split: Split,
+    frames: int | None,
+    processes: int,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Make the archive, or go on where a killed call stopped; returns the record that stands beside it."""
     network: SegModel = choice.model.build()
@@ -62,7 +69,7 @@ def write(
         made_with=files.digest(Path(__file__)),
     )
     about = {"board": "cityscapes", "name": name, "split": split}
-    return streaming.write(choice, out / f"{name}.zip", [part], about, processes, progress)
+    return archive_writer.write(choice, out / f"{name}.zip", [part], about, processes, progress)
 
 
 def _member(split: Split, sample: str) -> str:

@@ -24,11 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench import files, fitting, maps, store
 from bench.api import CITYSCAPES, SegModel, Value
-from bench.errors import BadSuite, CannotWrite
-from bench.store import Result
-from bench.suite import Ref
+from bench.core import files
+from bench.core.errors import BadSuite, CannotWrite
+from bench.fit import fitted_store
+from bench.results import store
+from bench.results.store import Result
+from bench.run import score_maps
+from bench.suite.expansion import Ref
 
 MANIFEST = "manifest.json"
 CLAIM = "validation_performance.json"
@@ -78,9 +81,9 @@ def claim_of(results: list[Result], asked: str | None) -> Claim:
     return Claim(ap.value, fpr.value, results[0])
 
 
-def write(choice: maps.Choice, out: Path, name: str, claim: Claim, card: Mapping[str, Any]) -> Path:
+def write(choice: score_maps.Choice, out: Path, name: str, claim: Claim, card: Mapping[str, Any]) -> Path:
     """Write ``out/name/``, whole or not at all; an older package of that name is replaced."""
-    from bench.submissions import card as cards
+    from bench.submit import card as cards
 
     assert choice.method is not None  # noqa: S101 - the command line asks for one
     network: SegModel = choice.model.build()
@@ -119,7 +122,7 @@ def digests(package: Path) -> Iterator[tuple[str, str]]:
                 yield name, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fill(package: Path, choice: maps.Choice, name: str, claim: Claim) -> None:
+def _fill(package: Path, choice: score_maps.Choice, name: str, claim: Claim) -> None:
     assert choice.method is not None  # noqa: S101 - the caller looked
     refs = {"model": _packed(choice.model, package), "method": _packed(choice.method, package)}
     described = {
@@ -136,7 +139,7 @@ def _fill(package: Path, choice: maps.Choice, name: str, claim: Claim) -> None:
     if choice.fitted:
         place = package / "home" / "fitted"
         place.mkdir(parents=True)
-        shutil.copyfile(fitting.path_of(choice.fitted), place / f"{choice.fitted}.safetensors")
+        shutil.copyfile(fitted_store.path_of(choice.fitted), place / f"{choice.fitted}.safetensors")
     _copy_code(package / "lib" / "bench")
     for number, plugins in enumerate(filter(None, os.environ.get("BENCH_PLUGINS", "").split(os.pathsep))):
         _copy_tree(Path(plugins), package / "plugins" / str(number))

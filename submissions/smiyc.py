@@ -12,14 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from bench import files, maps
 from bench.api import Labels, Scores
+from bench.core import files
+from bench.core.errors import BadScores, BadSuite, UnknownName
 from bench.datasets.frames import OnDisk
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.smiyc import SegmentMeIfYouCan
-from bench.errors import BadScores, BadSuite, UnknownName
-from bench.submissions import halves, streaming
-from bench.submissions.streaming import Part, Progress
+from bench.run import score_maps
+from bench.submit import archive_writer, float16_maps
+from bench.submit.archive_writer import Part, Progress
 
 Root = Literal["tree", "sets"]
 TREE = "anomaly_p"
@@ -125,11 +126,11 @@ class Keep:
 
     def __call__(self, sample: str, score: Scores | None, labels: Labels | None) -> None:
         assert score is not None  # noqa: S101 - the caller chose a method
-        half = halves.halved(score, self.transform, f"{self.who} on {sample}")
+        half = float16_maps.halved(score, self.transform, f"{self.who} on {sample}")
         with files.writing(self.folder / f"{sample}.levels", "w") as file:
-            file.write(f"{halves.levels(score)} {halves.levels(half)}\n")
+            file.write(f"{float16_maps.levels(score)} {float16_maps.levels(half)}\n")
         with files.writing(self.folder / f"{sample}{ENDING}") as file:
-            file.write(halves.packed(half))
+            file.write(float16_maps.packed(half))
 
 
 def plain_name(name: str) -> str:
@@ -141,7 +142,7 @@ def plain_name(name: str) -> str:
     return name
 
 
-def write(choice: maps.Choice, request: Request, progress: Progress) -> dict[str, Any]:
+def write(choice: score_maps.Choice, request: Request, progress: Progress) -> dict[str, Any]:
     """Make the archive, or go on where a killed call stopped; returns the record that stands beside it."""
     assert choice.method is not None  # noqa: S101 - the command line asks for one
     parts = [
@@ -151,13 +152,13 @@ def write(choice: maps.Choice, request: Request, progress: Progress) -> dict[str
             ending=ENDING,
             member=partial(request.member, name),
             sink=partial(Keep, transform=request.transform, who=f"method {choice.method.label}"),
-            made_with=f"{request.transform} {files.digest(Path(halves.__file__))}",
+            made_with=f"{request.transform} {files.digest(Path(float16_maps.__file__))}",
             summary=_kept,
         )
         for name in request.sets
     ]
     about = {"board": "smiyc", "name": request.name, "root": request.root, "transform": request.transform}
-    return streaming.write(choice, request.archive, parts, about, request.processes, progress)
+    return archive_writer.write(choice, request.archive, parts, about, request.processes, progress)
 
 
 def _kept(folder: Path, ids: Sequence[str]) -> dict[str, Any]:

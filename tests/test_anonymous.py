@@ -13,11 +13,13 @@ from conftest import write_suite
 from test_gallery import run as run_suite
 from test_reports import Page, carried, full, result, run_of
 
-from bench import report_cli, store
 from bench.api import Undefined
-from bench.reports import galleries, html, markdown
-from bench.reports.anonymous import anonymous, without_paths
-from bench.reports.chosen import Choice
+from bench.cli import results
+from bench.report.anonymous import anonymous, without_paths
+from bench.report.page import galleries
+from bench.report.selection import Choice
+from bench.reports import html, markdown
+from bench.results import store
 
 
 @pytest.mark.parametrize(
@@ -81,9 +83,9 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
 
 
 def test_an_anonymous_page_with_a_gallery_shows_pictures_and_no_place(pictured: store.Run) -> None:
-    known = str(report_cli.rendered(pictured, "html", "all", Choice()))
+    known = str(results.rendered(pictured, "html", "all", Choice()))
     assert "/home/ada/scans" in known and "/home/ada/odd.py" in known, "else this test would see nothing"
-    text = str(report_cli.rendered(pictured, "html", "all", Choice(anonymous=True)))
+    text = str(results.rendered(pictured, "html", "all", Choice(anonymous=True)))
     page = Page(text)
     assert text.count("<img") == known.count("<img") > 10
     markup = re.sub(r"data:image/\w+;base64,[A-Za-z0-9+/=]+", "", re.sub("<script>.*?</script>", "", text, flags=re.S))

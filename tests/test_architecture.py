@@ -6,206 +6,246 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"bench", "bench.errors", "bench.api", "bench.reporting"}
-READERS = LEAVES | {"bench.files"}
+LEAVES = {"bench", "bench.core.errors", "bench.api", "bench.contract.progress"}
+READERS = LEAVES | {"bench.core.files"}
 ABOVE = {  # module: what it may import of ours
-    "bench.errors": set(),
-    "bench.api": {"bench.scoring", "bench.metrics.tally"},  # late, and for types
-    "bench.scoring": {"bench.api", "bench.compiled"},  # the former for types
-    "bench.files": {"bench.errors"},
-    "bench.compiled": set(),
-    "bench.corruptions": {"bench.compiled", "bench.errors"},
-    "bench.corruption_cache": {"bench.files"},
-    "bench.corrupted": LEAVES | {"bench.corruption_cache", "bench.corruptions", "bench.wrapped"},
-    "bench.segments": LEAVES | {"bench.compiled"},
-    "bench.meta": {"bench.errors"},
-    "bench.metrics": LEAVES | {"bench.compiled", "bench.segments"},
-    "bench.flow": READERS | {"bench.inference", "bench.registry", "bench.scoring", "bench.weights"},
-    "bench.methods": {"bench.api", "bench.errors", "bench.flow", "bench.meta", "bench.scoring", "bench.segments"},
+    "bench.core.errors": set(),
+    "bench.api": {"bench.ops", "bench.counts.tally"},  # late, and for types
+    "bench.ops": {"bench.api", "bench.core.compiled"},  # the former for types
+    "bench.core.files": {"bench.core.errors"},
+    "bench.core.compiled": set(),
+    "bench.corruptions": {"bench.core.compiled", "bench.core.errors"},
+    "bench.datasets.wrappers.corruption_cache": {"bench.core.files"},
+    "bench.datasets.wrappers.corrupted": LEAVES
+    | {"bench.datasets.wrappers.corruption_cache", "bench.corruptions", "bench.datasets.wrappers.wrapped"},
+    "bench.ops.segments": LEAVES | {"bench.core.compiled"},
+    "bench.ops.meta": {"bench.core.errors"},
+    "bench.metrics": LEAVES | {"bench.core.compiled", "bench.ops.segments"},
+    "bench.fit.flow": READERS | {"bench.models.inference", "bench.suite.registry", "bench.ops", "bench.core.weights"},
+    "bench.methods": {
+        "bench.api",
+        "bench.core.errors",
+        "bench.fit.flow",
+        "bench.ops.meta",
+        "bench.ops",
+        "bench.ops.segments",
+    },
     "bench.datasets": READERS,
-    "bench.models": READERS | {"bench.registry", "bench.scoring", "bench.weights"},
-    "bench.proxy": {"bench"} | READERS | {"bench.datasets", "bench.loading"},
-    "bench.outliers": READERS | {"bench.flow"},
+    "bench.models": READERS | {"bench.suite.registry", "bench.ops", "bench.core.weights"},
+    "bench.data.coco_proxy": {"bench"} | READERS | {"bench.datasets", "bench.suite.loader"},
+    "bench.fit.outliers": READERS | {"bench.fit.flow"},
     "bench.fit": READERS
     | {
         "bench.datasets",
-        "bench.flow",
+        "bench.fit.flow",
         "bench.models",
-        "bench.outliers",
-        "bench.registry",
-        "bench.scoring",
+        "bench.fit.outliers",
+        "bench.suite.registry",
+        "bench.ops",
     },
-    "bench.weights": {"bench.errors"},
-    "bench.wrapped": {"bench.api"},
-    "bench.class_map": LEAVES | {"bench.wrapped"},
-    "bench.registry": LEAVES | {"bench.class_map", "bench.corrupted"},
-    "bench.suite": LEAVES | {"bench.class_map", "bench.corrupted", "bench.registry"},
-    "bench.numerics": {"bench.errors", "bench.suite"},
-    "bench.inference": LEAVES | {"bench.numerics", "bench.scoring"},
-    "bench.intervals": LEAVES | {"bench.metrics"},
-    "bench.loading": LEAVES | {"bench.registry"},
-    "bench.npz": set(),
-    "bench.store": READERS | {"bench.npz"},
-    "bench.records": {"bench.api", "bench.store"},
-    "bench.summary": {"bench.api", "bench.store"},
-    "bench.seeds": LEAVES | {"bench.store"},
-    "bench.slices": LEAVES | {"bench.metrics"},
-    "bench.reliability": LEAVES | {"bench.metrics", "bench.store"},
-    "bench.operating": LEAVES | {"bench.intervals", "bench.metrics", "bench.registry", "bench.store"},
-    "bench.curves": LEAVES | {"bench.metrics", "bench.operating", "bench.reliability", "bench.store", "bench.summary"},
-    "bench.compare": LEAVES | {"bench.store", "bench.summary"},
-    "bench.score_files": LEAVES | {"bench.scoring"},  # late: only what is upsampled needs torch
-    "bench.labelled": READERS | {"bench.registry"},
-    "bench.lint": LEAVES,
-    "bench.definitions": LEAVES | {"bench.metrics", "bench.store"},
-    "bench.evaluate": LEAVES
+    "bench.core.weights": {"bench.core.errors"},
+    "bench.datasets.wrappers.wrapped": {"bench.api"},
+    "bench.datasets.wrappers.class_map": LEAVES | {"bench.datasets.wrappers.wrapped"},
+    "bench.suite.registry": LEAVES | {"bench.datasets.wrappers.class_map", "bench.datasets.wrappers.corrupted"},
+    "bench.suite.expansion": LEAVES
+    | {"bench.datasets.wrappers.class_map", "bench.datasets.wrappers.corrupted", "bench.suite.registry"},
+    "bench.models.numerics": {"bench.core.errors", "bench.suite.expansion"},
+    "bench.models.inference": LEAVES | {"bench.models.numerics", "bench.ops"},
+    "bench.metrics.intervals": LEAVES | {"bench.metrics"},
+    "bench.suite.loader": LEAVES | {"bench.suite.registry"},
+    "bench.core.npz": set(),
+    "bench.results.store": READERS | {"bench.core.npz"},
+    "bench.results.records": {"bench.api", "bench.results.store"},
+    "bench.results.summary": {"bench.api", "bench.results.store"},
+    "bench.results.seeds": LEAVES | {"bench.results.store"},
+    "bench.metrics.slices": LEAVES | {"bench.metrics"},
+    "bench.results.reliability": LEAVES | {"bench.metrics", "bench.results.store"},
+    "bench.results.operating": LEAVES
+    | {"bench.metrics.intervals", "bench.metrics", "bench.suite.registry", "bench.results.store"},
+    "bench.results.curves": LEAVES
     | {
-        "bench.intervals",
-        "bench.labelled",
-        "bench.lint",
         "bench.metrics",
-        "bench.registry",
-        "bench.score_files",
+        "bench.results.operating",
+        "bench.results.reliability",
+        "bench.results.store",
+        "bench.results.summary",
     },
-    "bench.score_text": LEAVES | {"bench.evaluate", "bench.metrics", "bench.registry"},
-    "bench.preflight": LEAVES
+    "bench.results.compare": LEAVES | {"bench.results.store", "bench.results.summary"},
+    "bench.evaluate.files": LEAVES | {"bench.ops"},  # late: only what is upsampled needs torch
+    "bench.evaluate.frames": READERS | {"bench.suite.registry"},
+    "bench.evaluate.lint": LEAVES,
+    "bench.results.definitions": LEAVES | {"bench.metrics", "bench.results.store"},
+    "bench.evaluate.evaluation": LEAVES
     | {
-        "bench.class_map",
-        "bench.corrupted",
-        "bench.fitting",
-        "bench.inference",
-        "bench.numerics",
-        "bench.registry",
-        "bench.suite",
-    },
-    "bench.estimate": LEAVES | {"bench.fitting", "bench.numerics", "bench.preflight", "bench.store", "bench.suite"},
-    "bench.training": READERS
-    | {
-        "bench.fitting",
-        "bench.inference",
-        "bench.loading",
-        "bench.numerics",
-        "bench.preflight",
-        "bench.registry",
-        "bench.suite",
-    },
-    "bench.describe": READERS | {"bench.class_map", "bench.datasets", "bench.registry", "bench.suite"},
-    "bench.provenance": {"bench", "bench.numerics"},
-    "bench.fitting": READERS | {"bench.inference", "bench.loading", "bench.numerics", "bench.registry", "bench.suite"},
-    "bench.pictures": READERS | {"bench.metrics"},
-    "bench.gallery": READERS | {"bench.pictures", "bench.store"},
-    "bench.drawing": READERS
-    | {
-        "bench.fitting",
-        "bench.gallery",
+        "bench.metrics.intervals",
+        "bench.evaluate.frames",
+        "bench.evaluate.lint",
         "bench.metrics",
-        "bench.numerics",
-        "bench.pictures",
-        "bench.registry",
-        "bench.shards",
-        "bench.store",
-        "bench.suite",
+        "bench.suite.registry",
+        "bench.evaluate.files",
     },
-    "bench.shards": READERS
+    "bench.evaluate.text": LEAVES | {"bench.evaluate.evaluation", "bench.metrics", "bench.suite.registry"},
+    "bench.run.preflight": LEAVES
     | {
-        "bench.fitting",
-        "bench.inference",
-        "bench.loading",
+        "bench.datasets.wrappers.class_map",
+        "bench.datasets.wrappers.corrupted",
+        "bench.fit.fitted_store",
+        "bench.models.inference",
+        "bench.models.numerics",
+        "bench.suite.registry",
+        "bench.suite.expansion",
+    },
+    "bench.run.estimate": LEAVES
+    | {
+        "bench.fit.fitted_store",
+        "bench.models.numerics",
+        "bench.run.preflight",
+        "bench.results.store",
+        "bench.suite.expansion",
+    },
+    "bench.run.train": READERS
+    | {
+        "bench.fit.fitted_store",
+        "bench.models.inference",
+        "bench.suite.loader",
+        "bench.models.numerics",
+        "bench.run.preflight",
+        "bench.suite.registry",
+        "bench.suite.expansion",
+    },
+    "bench.data.describe": READERS
+    | {"bench.datasets.wrappers.class_map", "bench.datasets", "bench.suite.registry", "bench.suite.expansion"},
+    "bench.run.provenance": {"bench", "bench.models.numerics"},
+    "bench.fit.fitted_store": READERS
+    | {
+        "bench.models.inference",
+        "bench.suite.loader",
+        "bench.models.numerics",
+        "bench.suite.registry",
+        "bench.suite.expansion",
+    },
+    "bench.results.pictures": READERS | {"bench.metrics"},
+    "bench.results.gallery": READERS | {"bench.results.pictures", "bench.results.store"},
+    "bench.run.gallery_pass": READERS
+    | {
+        "bench.fit.fitted_store",
+        "bench.results.gallery",
         "bench.metrics",
-        "bench.numerics",
-        "bench.pictures",
-        "bench.store",
-        "bench.suite",
+        "bench.models.numerics",
+        "bench.results.pictures",
+        "bench.suite.registry",
+        "bench.run.shards",
+        "bench.results.store",
+        "bench.suite.expansion",
     },
-    "bench.refining": READERS | {"bench.fitting", "bench.shards", "bench.store", "bench.suite"},
-    "bench.retraining": READERS
+    "bench.run.shards": READERS
     | {
-        "bench.loading",
+        "bench.fit.fitted_store",
+        "bench.models.inference",
+        "bench.suite.loader",
+        "bench.metrics",
+        "bench.models.numerics",
+        "bench.results.pictures",
+        "bench.results.store",
+        "bench.suite.expansion",
+    },
+    "bench.run.refinement": READERS
+    | {"bench.fit.fitted_store", "bench.run.shards", "bench.results.store", "bench.suite.expansion"},
+    "bench.run.finetune": READERS
+    | {
+        "bench.suite.loader",
         "bench.models",
-        "bench.numerics",
-        "bench.registry",
-        "bench.suite",
-        "bench.training",
-        "bench.weights",
+        "bench.models.numerics",
+        "bench.suite.registry",
+        "bench.suite.expansion",
+        "bench.run.train",
+        "bench.core.weights",
     },
-    "bench.executors": {"bench"}
+    "bench.run.executors": {"bench"}
     | READERS
     | {
-        "bench.corrupted",
-        "bench.fitting",
-        "bench.loading",
-        "bench.numerics",
-        "bench.provenance",
-        "bench.shards",
-        "bench.suite",
-        "bench.work",
+        "bench.datasets.wrappers.corrupted",
+        "bench.fit.fitted_store",
+        "bench.suite.loader",
+        "bench.models.numerics",
+        "bench.run.provenance",
+        "bench.run.shards",
+        "bench.suite.expansion",
+        "bench.run.tasks",
     },
-    "bench.finishing": LEAVES
+    "bench.run.finalise": LEAVES
     | {
-        "bench.curves",
-        "bench.intervals",
+        "bench.results.curves",
+        "bench.metrics.intervals",
         "bench.metrics",
-        "bench.reliability",
-        "bench.shards",
-        "bench.slices",
-        "bench.store",
-        "bench.suite",
+        "bench.results.reliability",
+        "bench.run.shards",
+        "bench.metrics.slices",
+        "bench.results.store",
+        "bench.suite.expansion",
     },
-    "bench.work": LEAVES | {"bench.finishing", "bench.fitting", "bench.loading", "bench.shards", "bench.suite"},
-    "bench.progress": set(),
-    "bench.reporting": set(),
-    "bench.scaffold": READERS | {"bench.registry"},
+    "bench.run.tasks": LEAVES
+    | {
+        "bench.run.finalise",
+        "bench.fit.fitted_store",
+        "bench.suite.loader",
+        "bench.run.shards",
+        "bench.suite.expansion",
+    },
+    "bench.cli.progress": set(),
+    "bench.contract.progress": set(),
+    "bench.suite.scaffold": READERS | {"bench.suite.registry"},
     "bench.reports": LEAVES
     | {
         "bench.corruptions",
-        "bench.curves",
-        "bench.definitions",
-        "bench.gallery",
+        "bench.results.curves",
+        "bench.results.definitions",
+        "bench.results.gallery",
         "bench.metrics",
-        "bench.store",
-        "bench.summary",
+        "bench.results.store",
+        "bench.results.summary",
     },
-    "bench.maps": LEAVES
+    "bench.run.score_maps": LEAVES
     | {
-        "bench.fitting",
-        "bench.inference",
-        "bench.loading",
-        "bench.numerics",
-        "bench.preflight",
-        "bench.registry",
-        "bench.scoring",
-        "bench.shards",
-        "bench.suite",
+        "bench.fit.fitted_store",
+        "bench.models.inference",
+        "bench.suite.loader",
+        "bench.models.numerics",
+        "bench.run.preflight",
+        "bench.suite.registry",
+        "bench.ops",
+        "bench.run.shards",
+        "bench.suite.expansion",
     },
     "bench.submissions": READERS
     | {
         "bench.datasets",
-        "bench.evaluate",
-        "bench.fitting",
-        "bench.labelled",
-        "bench.lint",
-        "bench.maps",
+        "bench.evaluate.evaluation",
+        "bench.fit.fitted_store",
+        "bench.evaluate.frames",
+        "bench.evaluate.lint",
+        "bench.run.score_maps",
         "bench.models.command",  # the names of its files: the contract is one
-        "bench.numerics",
-        "bench.registry",
-        "bench.score_files",
-        "bench.shards",
-        "bench.store",
-        "bench.suite",
+        "bench.models.numerics",
+        "bench.suite.registry",
+        "bench.evaluate.files",
+        "bench.run.shards",
+        "bench.results.store",
+        "bench.suite.expansion",
     },
-    "bench.arguments": {"bench.errors"},
-    "bench.report_cli": READERS
+    "bench.suite.arguments": {"bench.core.errors"},
+    "bench.cli.results": READERS
     | {
-        "bench.arguments",
-        "bench.compare",
-        "bench.operating",
-        "bench.records",
+        "bench.suite.arguments",
+        "bench.results.compare",
+        "bench.results.operating",
+        "bench.results.records",
         "bench.reports",
-        "bench.seeds",
-        "bench.store",
-        "bench.summary",
+        "bench.results.seeds",
+        "bench.results.store",
+        "bench.results.summary",
     },
-    "bench.submit_cli": LEAVES | {"bench.progress", "bench.submissions"},
+    "bench.cli.submit": LEAVES | {"bench.cli.progress", "bench.submissions"},
     "bench.suites": set(),
 }
 FOLDERS = {"bench": "bench", "methods": "bench.methods", "reports": "bench.reports", "submissions": "bench.submissions"}
@@ -218,7 +258,7 @@ def module_of(path):
 
 
 FILES = {module_of(path): path for top in FOLDERS for path in sorted((ROOT / top).rglob("*.py"))}
-FREE = {"bench", "bench.cli", "bench.__main__", "bench.engine"}  # the two that put everything together
+FREE = {"bench", "bench.cli.main", "bench.__main__", "bench.run.engine"}  # the two that put everything together
 
 
 def imported(path):
@@ -249,11 +289,11 @@ def test_imports_point_one_way(module):
 def test_nobody_imports_the_command_line_or_the_engine_from_below():
     for module, path in FILES.items():
         if module not in FREE:
-            assert not {"bench.cli", "bench.engine"} & set(imported(path)), module
+            assert not {"bench.cli.main", "bench.run.engine"} & set(imported(path)), module
 
 
 @pytest.mark.parametrize(
-    "module", [m for m in FILES if m.startswith(("bench.datasets", "bench.metrics", "bench.store"))]
+    "module", [m for m in FILES if m.startswith(("bench.datasets", "bench.metrics", "bench.results.store"))]
 )
 def test_what_runs_in_data_workers_and_in_bench_score_imports_no_torch(module):
     assert not any(name == "torch" or name.startswith("torch.") for name in imported(FILES[module]))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import registry
-from bench.cli import main
-from bench.errors import BadPublished
-from bench.reports import bibliography
+from bench.cli.main import main
+from bench.core.errors import BadPublished
+from bench.report import bibliography
+from bench.suite import registry
 
 HERE = Path("references.bib")
 GOOD = """@article{brier1950verification,
@@ -45,7 +45,7 @@ def keys(source):
 
 
 def test_the_shipped_file_is_read_whole_and_sorted():
-    text = (Path(bibliography.__file__).parent / "references.bib").read_text(encoding="ascii")
+    text = (Path(bibliography.__file__).parents[2] / "reports" / "references.bib").read_text(encoding="ascii")
     entries = bibliography.entries()
     assert list(entries) == sorted(entries) and len(entries) == text.count("\n@") + 1
     for entry in entries.values():

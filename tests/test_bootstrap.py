@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from bench.api import Value
-from bench.intervals import intervals
+from bench.counts.tally import Tally, key_pixels
 from bench.metrics import bootstrap
 from bench.metrics.bootstrap import interval, replicate_ranking, weights
-from bench.metrics.pooled import Misclassification
+from bench.metrics.intervals import intervals
+from bench.metrics.protocols.pooled import Misclassification
 from bench.metrics.ranking import RESAMPLED, ranking
-from bench.metrics.tally import Tally, key_pixels
 
 IDS = [f"image{index}" for index in range(6)]
 

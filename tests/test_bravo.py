@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench import files
 from bench.api import Sample, Undefined, Value
-from bench.errors import BadPlugin, BadScores, BadSuite, MissingData
-from bench.intervals import intervals
-from bench.metrics import bravo, bravo_index, bravo_levels, segmentation
-from bench.metrics.bravo import Bravo
-from bench.metrics.tally import Column, Counts, Tally, key_pixels
-from bench.registry import build
+from bench.core import files
+from bench.core.errors import BadPlugin, BadScores, BadSuite, MissingData
+from bench.counts.tally import Column, Counts, Tally, key_pixels
+from bench.metrics import bravo_index, bravo_levels, segmentation
+from bench.metrics.intervals import intervals
+from bench.metrics.protocols import bravo
+from bench.metrics.protocols.bravo import Bravo
+from bench.suite.registry import build
 
 FIXTURES = Path(__file__).parent / "fixtures" / "bravo"
 METRIC_CASES = json.loads((FIXTURES / "metric_cases.json").read_text())

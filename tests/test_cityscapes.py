@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from bench.api import IGNORE, Sample
-from bench.datasets import layouts
+from bench.core.errors import CannotWrite, MissingData, UnknownName, UserError
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
-from bench.datasets.toytown import Toytown
-from bench.errors import CannotWrite, MissingData, UnknownName, UserError
+from bench.datasets.layouts import writers
+from bench.datasets.toytown.scenes import Toytown
 
 SOURCE = Toytown(images=6, height=64, width=128)
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "cityscapes_sample"
@@ -28,7 +28,7 @@ STEM = "toytown_000000_000002"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "cityscapes"
-    layouts.write("cityscapes", SOURCE, out)
+    writers.write("cityscapes", SOURCE, out)
     return out
 
 
@@ -204,28 +204,28 @@ def test_bytes_after_the_end_of_an_image_do_no_harm(root: Path) -> None:
 
 def test_an_unknown_layout_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="unknown layout 'cityscape'; did you mean 'cityscapes'"):
-        layouts.write("cityscape", SOURCE, tmp_path / "out")
+        writers.write("cityscape", SOURCE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(CannotWrite, match="is not empty"):
-        layouts.write("cityscapes", SOURCE, tmp_path)
+        writers.write("cityscapes", SOURCE, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(CannotWrite, match="cannot be written"):
-        layouts.write("cityscapes", SOURCE, tmp_path / "mine.txt")
+        writers.write("cityscapes", SOURCE, tmp_path / "mine.txt")
 
 
 def test_anomalies_have_no_place_in_this_layout(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no anomalies"):
-        layouts.write("cityscapes", Toytown(split="anomaly"), tmp_path / "out")
+        writers.write("cityscapes", Toytown(split="anomaly"), tmp_path / "out")
 
 
 def test_progress_counts_to_the_end(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     data = Toytown(images=3, height=32, width=64, split="train")
-    layouts.write("cityscapes", data, tmp_path / "out", progress=lambda done, whole: seen.append((done, whole)))
+    writers.write("cityscapes", data, tmp_path / "out", progress=lambda done, whole: seen.append((done, whole)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert len(list(tmp_path.glob("out/leftImg8bit/train/toytown/*.png"))) == 3
 
@@ -242,7 +242,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     with files_of_at_most(9000), pytest.raises(CannotWrite, match="no room left"):
-        layouts.write("cityscapes", SOURCE, tmp_path / "out")
+        writers.write("cityscapes", SOURCE, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -258,7 +258,7 @@ class Breaking(Toytown):
 
 def test_an_interrupted_call_leaves_an_empty_folder_empty(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        layouts.write("cityscapes", Breaking(images=4, height=32, width=64), tmp_path)
+        writers.write("cityscapes", Breaking(images=4, height=32, width=64), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.cli import main
+from bench.cli.main import main
 
 CLONE = Path(__file__).parents[1]
 
@@ -115,7 +115,7 @@ def test_no_write_permission_is_one_line(tiny, capsys):
 
 
 def test_a_run_directory_in_use_is_refused(tiny, tmp_path, capsys):
-    from bench import store
+    from bench.results import store
 
     with store.owned(tmp_path / "run"):
         line = refused(capsys, "run", tiny, "--out", tmp_path / "run")
@@ -173,20 +173,19 @@ def test_a_new_method_is_written_listed_and_run_with_no_other_file_touched(tiny,
 
 
 def test_an_interrupt_leaves_status_130(monkeypatch, capsys):
-    from bench import suite
+    from bench.suite import expansion
 
     def interrupted(name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(suite, "locate", interrupted)
+    monkeypatch.setattr(expansion, "locate", interrupted)
     assert main(["run", "demo"]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
 
 
 def test_help_and_score_import_no_torch():
-    script = (
-        "import sys; from bench.cli import main; main(['--help']);print('torch' in sys.modules, 'numba' in sys.modules)"
-    )
+    script = "import sys; from bench.cli.main import main; main(['--help'])"
+    script += "; print('torch' in sys.modules, 'numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=CLONE, check=True)
     assert done.stdout.splitlines()[-1] == "False False"
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench import registry
-from bench.datasets import coco_annotations, coco_masks, layouts
+from bench.core.errors import BadSuite, MissingData
+from bench.datasets import coco_annotations, coco_masks
 from bench.datasets.coco import Coco
-from bench.datasets.toytown import Toytown
-from bench.errors import BadSuite, MissingData
+from bench.datasets.layouts import writers
+from bench.datasets.toytown.scenes import Toytown
+from bench.suite import registry
 
 SOURCE = Toytown(split="anomaly", images=12, height=48, width=64)
 GOLDEN = json.loads((Path(__file__).parent / "fixtures" / "coco_masks.json").read_text())["cases"]
@@ -24,7 +25,7 @@ GOLDEN = json.loads((Path(__file__).parent / "fixtures" / "coco_masks.json").rea
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     out = tmp_path_factory.mktemp("data") / "coco"
-    layouts.write("coco", SOURCE, out)
+    writers.write("coco", SOURCE, out)
     return out
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import proxy, registry
-from bench.cli import main
+from bench.cli.main import main
+from bench.core.errors import CannotWrite, MissingData
+from bench.data import coco_proxy as proxy
 from bench.datasets import coco_proxy
-from bench.errors import CannotWrite, MissingData
+from bench.suite import registry
 
 CATEGORIES = {
     "person": 1, "bicycle": 2, "car": 3, "motorcycle": 4, "bus": 6, "train": 7, "truck": 8, "traffic light": 10,
@@ -250,6 +251,6 @@ def test_what_was_damaged_is_named(root, out):
 
 
 def test_the_outlier_value_is_the_one_that_trainers_know():
-    from bench.outliers.mixture import OUTLIER
+    from bench.fit.outliers.mixture import OUTLIER
 
     assert coco_proxy.OUTLIER == OUTLIER == 254

@@ -14,15 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import registry, store
-from bench import suite as suites
 from bench.api import Sample, View
-from bench.cli import main
-from bench.engine import Options
-from bench.engine import run as run_suite
-from bench.errors import BadPlugin, BadScores, MissingData, UserError
+from bench.cli.main import main
+from bench.core.errors import BadPlugin, BadScores, MissingData, UserError
 from bench.models import command
-from bench.registry import from_file
+from bench.results import store
+from bench.run.engine import Options
+from bench.run.engine import run as run_suite
+from bench.suite import expansion as suites
+from bench.suite import registry
+from bench.suite.registry import from_file
 
 TEN_LINES = """
 import sys

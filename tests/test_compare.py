@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench import compare, registry, slices, store
-from bench.cli import main
-from bench.errors import BadSuite, MissingData, UnknownName
-from bench.metrics.tally import key_pixels
+from bench.cli.main import main
+from bench.core.errors import BadSuite, MissingData, UnknownName
+from bench.counts.tally import key_pixels
+from bench.metrics import slices
+from bench.results import compare, store
+from bench.suite import registry
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +150,7 @@ def test_figures_by_image_are_written_as_parquet(run, tmp_path, capsys):
 
 
 def test_resampling_whole_groups_widens_the_interval_and_changes_the_key(tiny, tmp_path):
-    from bench import suite as suites
+    from bench.suite import expansion as suites
 
     images = suites.load(tiny)
     tiny.write_text(tiny.read_text() + "resample: groups\n")

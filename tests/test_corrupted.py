@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from bench import corrupted, corruption_cache, corruptions, registry, suite
-from bench.corruption_cache import Cache
-from bench.errors import BadSuite, MissingPackage, UnknownName
-from bench.loading import Loader
+from bench import corruptions
+from bench.core.errors import BadSuite, MissingPackage, UnknownName
+from bench.datasets.wrappers import corrupted, corruption_cache
+from bench.datasets.wrappers.corruption_cache import Cache
+from bench.suite import expansion, registry
+from bench.suite.loader import Loader
 
 TOYTOWN = {"split": "val", "images": 3, "height": 48, "width": 64}
 FOG = {"name": "gaussian_noise", "severity": 3}
@@ -58,7 +60,7 @@ def test_images_do_not_depend_on_workers_or_order():
 
 def test_a_grid_is_one_entry_and_every_corruption_a_data_set(tmp_path):
     grid = {"names": ["fog", "snow"], "severities": [1, 4]}
-    plan = suite.load(write(tmp_path, [{"toytown": TOYTOWN}, {"toytown": TOYTOWN | {"corruptions": grid}}]))
+    plan = expansion.load(write(tmp_path, [{"toytown": TOYTOWN}, {"toytown": TOYTOWN | {"corruptions": grid}}]))
     labels = [cell.dataset.label.rpartition("+")[2] for cell in plan.cells]
     assert labels[1:] == ["fog-1", "fog-4", "snow-1", "snow-4"]
     assert len({cell.key for cell in plan.cells}) == 5
@@ -66,19 +68,19 @@ def test_a_grid_is_one_entry_and_every_corruption_a_data_set(tmp_path):
     assert spelled == {"name": "fog", "severity": 4, "order": "rgb", "seed": 0}
     again = tmp_path / "again.yaml"
     again.write_text(plan.text)
-    assert [cell.key for cell in suite.load(again).cells] == [cell.key for cell in plan.cells]
-    assert [cell.dataset.label for cell in suite.load(again).cells] == [cell.dataset.label for cell in plan.cells]
+    assert [cell.key for cell in expansion.load(again).cells] == [cell.key for cell in plan.cells]
+    assert [cell.dataset.label for cell in expansion.load(again).cells] == [cell.dataset.label for cell in plan.cells]
 
 
 def test_the_names_all_and_source_are_the_librarys_and_the_source_systems(tmp_path):
     for name, count in (("all", 19 * 5), ("source", 15 * 5)):
-        plan = suite.load(write(tmp_path, [{"toytown": TOYTOWN | {"corruptions": {"names": name}}}]))
+        plan = expansion.load(write(tmp_path, [{"toytown": TOYTOWN | {"corruptions": {"names": name}}}]))
         assert len(plan.cells) == count
 
 
 def test_another_seed_is_another_cell_and_another_image(tmp_path):
     entry = [{"toytown": TOYTOWN | {"corruption": FOG}}]
-    cells = [suite.load(write(tmp_path, entry, seed=seed)).cells[0] for seed in (0, 1)]
+    cells = [expansion.load(write(tmp_path, entry, seed=seed)).cells[0] for seed in (0, 1)]
     first, second = (images(cell.dataset.build()) for cell in cells)
     assert cells[0].key != cells[1].key
     assert all(not np.array_equal(first[name], second[name]) for name in first)
@@ -99,7 +101,7 @@ def test_another_seed_is_another_cell_and_another_image(tmp_path):
 )
 def test_what_is_no_corruption_is_refused(tmp_path, entry, error, words):
     with pytest.raises(error, match=words):
-        suite.load(write(tmp_path, [{"toytown": TOYTOWN | entry}]))
+        expansion.load(write(tmp_path, [{"toytown": TOYTOWN | entry}]))
 
 
 def test_a_missing_package_stops_the_check_and_not_the_run(monkeypatch):
@@ -121,7 +123,7 @@ def test_summaries_over_corruptions_families_and_severities(tmp_path):
         {"name": "one", "protocol": "misclassification", "corruption": "sn*", "severity": 4},
     ]
     datasets = [{"toytown": TOYTOWN}, {"toytown": TOYTOWN | {"corruptions": grid}}]
-    asked = list(suite.load(write(tmp_path, datasets, summaries=rules)).summaries_asked())
+    asked = list(expansion.load(write(tmp_path, datasets, summaries=rules)).summaries_asked())
     short = {
         entry["name"]: [label.rpartition("+")[2] for label in entry["datasets"]]
         for entry in asked
@@ -208,7 +210,10 @@ def test_what_a_killed_process_left_is_cleared(cache):
 
 
 def test_reading_plain_images_imports_no_compiler():
-    code = "import sys; from bench import corrupted, loading; print(*{'torch', 'numba'} & sys.modules.keys())"
+    code = (
+        "import sys; from bench.datasets.wrappers import corrupted; from bench.suite import loader; "
+        "print(*{'torch', 'numba'} & sys.modules.keys())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

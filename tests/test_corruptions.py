@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.random import RandomState
 
+from bench.core.errors import BadPlugin, MissingPackage, UnknownName
 from bench.corruptions import (
     FAMILIES,
     NAMES,
@@ -26,7 +27,6 @@ from bench.corruptions import (
     weather,
 )
 from bench.corruptions.draws import drawing, fill_normal, fill_uniform
-from bench.errors import BadPlugin, MissingPackage, UnknownName
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures" / "corruptions"

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import curves, operating, registry, slices, store
 from bench.api import Value
-from bench.intervals import intervals
-from bench.metrics.tally import Tally, key_pixels
-from bench.store import Plan, Result, Run
+from bench.counts.tally import Tally, key_pixels
+from bench.metrics import slices
+from bench.metrics.intervals import intervals
+from bench.results import curves, operating, store
+from bench.results.store import Plan, Result, Run
+from bench.suite import registry
 
 Image = tuple[np.ndarray, np.ndarray]  # float32 scores and uint8 categories, [H, W]
 
@@ -321,7 +323,8 @@ def test_scoring_is_charged_to_every_cell_that_shares_the_map(tmp_path: Path) ->
 
 
 def idm_row(image: Image) -> Mapping[str, Any]:
-    from bench.metrics import fed, per_image
+    from bench.metrics import per_image
+    from bench.metrics.protocols import fed
 
     found = per_image.steps(*image)
     return per_image.row(**dict.fromkeys(fed.BY_IMAGE, float(found.total_positives)))

@@ -7,18 +7,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import evaluate, store, summary
 from bench.api import Sample, Undefined, Value
-from bench.cli import main
-from bench.compare import Side, compare
-from bench.definitions import panel
-from bench.errors import BadScores
-from bench.labelled import Folder
-from bench.metrics import definitions, per_image, ranking
-from bench.metrics.definitions import POOLINGS, RANKED, READ, RULES, Spread
-from bench.metrics.protocols import Anomaly, Fishyscapes, MeanIoU, StreetHazards
-from bench.metrics.tally import Tally, key_pixels
-from bench.reports import grids, leaderboard, markdown, terminal
+from bench.cli.main import main
+from bench.core.errors import BadScores
+from bench.counts.tally import Tally, key_pixels
+from bench.evaluate import evaluation
+from bench.evaluate.frames import Folder
+from bench.metrics import per_image, ranking
+from bench.metrics.protocols import definitions
+from bench.metrics.protocols.definitions import POOLINGS, RANKED, READ, RULES
+from bench.metrics.protocols.fishyscapes import Fishyscapes
+from bench.metrics.protocols.miou import MeanIoU
+from bench.metrics.protocols.pooled import Anomaly
+from bench.metrics.protocols.streethazards import StreetHazards
+from bench.metrics.spread import Spread
+from bench.report import grids, leaderboard
+from bench.reports import markdown, terminal
+from bench.results import store, summary
+from bench.results.compare import Side, compare
+from bench.results.definitions import panel
 
 BOARDS = Path(__file__).parent / "fixtures" / "leaderboards"
 VARIANTS = json.loads((BOARDS / "metric_variants_not_official.json").read_text())["cases"]
@@ -216,12 +223,12 @@ def test_the_report_stands_with_its_evaluation(folder, capsys):
 
 
 def test_the_report_of_a_run_is_that_of_the_pure_functions(folder):
-    options = evaluate.Options(resamples=0, definitions=True)
-    report = evaluate.score([Anomaly()], [Folder(folder / "labels")], folder / "scores", None, options)
+    options = evaluation.Options(resamples=0, definitions=True)
+    report = evaluation.score([Anomaly()], [Folder(folder / "labels")], folder / "scores", None, options)
     frames = load("fs04_one_frame_without_anomaly")
     assert list(report.evaluations[0].definitions) == definitions.entries(read(frames), read(frames, scaled=True))
     with pytest.raises(BadScores, match="--definitions needs a protocol that ranks two sides"):
-        evaluate.score([MeanIoU()], [Folder(folder / "labels")], None, folder / "labels", options)
+        evaluation.score([MeanIoU()], [Folder(folder / "labels")], None, folder / "labels", options)
 
 
 def test_every_rule_says_who_uses_it():

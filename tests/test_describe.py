@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import describe, registry
-from bench.cli import main
-from bench.datasets import layouts
+from bench.cli.main import main
+from bench.core.errors import MissingData
+from bench.data import describe
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.frames import OnDisk
-from bench.datasets.toytown import Toytown
-from bench.errors import MissingData
+from bench.datasets.layouts import writers
+from bench.datasets.toytown.scenes import Toytown
+from bench.suite import registry
 
 CLONE = Path(__file__).parents[1]
 
@@ -25,9 +26,9 @@ CLONE = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     out = tmp_path_factory.mktemp("data")
-    layouts.write("cityscapes", Toytown(images=6, height=32, width=64), out / "cityscapes")
-    layouts.write("lost_and_found", Toytown(split="anomaly", images=8, height=32, width=64), out / "lost_and_found")
-    layouts.write("smiyc_anomaly", Toytown(split="anomaly", images=8, height=32, width=64), out / "smiyc")
+    writers.write("cityscapes", Toytown(images=6, height=32, width=64), out / "cityscapes")
+    writers.write("lost_and_found", Toytown(split="anomaly", images=8, height=32, width=64), out / "lost_and_found")
+    writers.write("smiyc_anomaly", Toytown(split="anomaly", images=8, height=32, width=64), out / "smiyc")
     return out
 
 

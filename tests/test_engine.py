@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from conftest import write_suite
 
-from bench import engine, shards, store
-from bench import suite as suites
-from bench.engine import Options
-from bench.errors import CellsFailed, RunInUse
-from bench.metrics.pooled import Misclassification
+from bench.core.errors import CellsFailed, RunInUse
+from bench.metrics.protocols.pooled import Misclassification
+from bench.results import store
+from bench.run import engine, shards
+from bench.run.engine import Options
+from bench.suite import expansion as suites
 
 
 class Silent:
@@ -149,7 +150,8 @@ def test_an_edited_method_recomputes_its_own_cells_only(tiny, tmp_path, monkeypa
     source = (clone() / "methods" / "maxlogit.py").read_text()
     (plugins / "loudest.py").write_text(source.replace('"maxlogit"', '"loudest"'))
     script = (
-        "import sys; from pathlib import Path; from bench import engine, suite; sys.path.insert(0, 'tests');"
+        "import sys; from pathlib import Path; from bench.run import engine; "
+        "from bench.suite import expansion as suite; sys.path.insert(0, 'tests');"
         "from test_engine import Silent\n"
         "for r in engine.run(suite.load(Path(sys.argv[1])), Path(sys.argv[2]), engine.Options(workers=0), Silent()):"
         " print(r.labels.get('method'))"
@@ -192,7 +194,8 @@ def test_two_runs_cannot_own_one_directory(tiny, tmp_path):
 
 
 def test_kept_maps_are_a_spool_that_bench_score_reads_to_the_same_figures(tiny, tmp_path):
-    from bench import evaluate, registry
+    from bench.evaluate import evaluation
+    from bench.suite import registry
 
     only = {"method": "msp", "protocol": "components*"}
     (result,) = run(tiny, tmp_path / "run", only=only, keep_maps=True)
@@ -200,8 +203,8 @@ def test_kept_maps_are_a_spool_that_bench_score_reads_to_the_same_figures(tiny, 
     data = registry.build("dataset", "toytown", {"split": "anomaly", "images": 10, "height": 32, "width": 64}, where="")
     labels = tmp_path / "labels"
     write_labels(data, labels)
-    protocol = evaluate.protocol_named("components", {"min_predicted": 6, "min_truth": 4})
-    again = evaluate.evaluate(protocol, folder, labels, None, seed=0, resamples=50, budget=2**30)
+    protocol = evaluation.protocol_named("components", {"min_predicted": 6, "min_truth": 4})
+    again = evaluation.evaluate(protocol, folder, labels, None, seed=0, resamples=50, budget=2**30)
     assert dict(again.figures) == dict(result.metrics)
 
 
@@ -221,7 +224,7 @@ def test_a_method_that_lies_about_its_map_is_named_with_the_image(tiny, tmp_path
         "    def score(self, prediction, state):\n        return prediction.max_logit * float('nan')\n"
     )
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
-    from bench import registry
+    from bench.suite import registry
 
     registry.found.cache_clear()
     tiny.write_text(tiny.read_text().replace("maxlogit", "liar"))

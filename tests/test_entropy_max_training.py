@@ -14,16 +14,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import registry, retraining, seeds, store, suite, training
 from bench.api import CITYSCAPES, IGNORE, Sample, Source, View
-from bench.cli import main
-from bench.datasets.toytown import Toytown
-from bench.datasets.toytown_outliers import ToytownOutliers
-from bench.errors import BadPlugin, BadSuite, MissingData
+from bench.cli.main import main
+from bench.core.errors import BadPlugin, BadSuite, MissingData
+from bench.datasets.toytown.outliers import ToytownOutliers
+from bench.datasets.toytown.scenes import Toytown
+from bench.fit.outliers import loop, mixture, objective
+from bench.fit.outliers.mixture import OUTLIER
 from bench.models import retrained
 from bench.models.toynet_entropy_max import WEIGHTS
-from bench.outliers import loop, mixture, objective
-from bench.outliers.mixture import OUTLIER
+from bench.results import seeds, store
+from bench.run import finetune, train
+from bench.suite import expansion, registry
 
 NETWORK = '''
 from torch import nn
@@ -85,8 +87,8 @@ def network(tmp_path):
 
 def trained(network, out, reporter=None, *, seeds=(0,), data=DATA, **params):
     recipe = ("entropy_max", SMALL | {"epochs": 2, "batch": 4, "rate": 1e-2} | params)
-    options = training.Options("cpu", 1, 0)
-    return list(retraining.run(recipe, network, data, list(seeds), options, reporter or Silent(), out))
+    options = train.Options("cpu", 1, 0)
+    return list(finetune.run(recipe, network, data, list(seeds), options, reporter or Silent(), out))
 
 
 def tensors(path):
@@ -373,14 +375,14 @@ methods: [entropy]
 bootstrap: 0
 """
     )
-    loaded = suite.load(tmp_path / "s.yaml")
+    loaded = expansion.load(tmp_path / "s.yaml")
     refs = [cell.model for cell in loaded.cells]
     assert refs[1].label == "retrained[base=python[factory=net.py:build],weights=w.safetensors]"
     assert str(tmp_path) not in refs[1].identity  # files by name, also inside
     again = tmp_path / "moved" / "s.yaml"
     again.parent.mkdir()
     again.write_text(loaded.text)
-    assert [cell.key for cell in suite.load(again).cells] == [cell.key for cell in loaded.cells]
+    assert [cell.key for cell in expansion.load(again).cells] == [cell.key for cell in loaded.cells]
     assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
     base, new = sorted(store.read_run(tmp_path / "run").results, key=lambda result: result.labels["model"])
     assert new.about["model"]["parents"]["by"]["trainer"] == "entropy_max"
@@ -398,7 +400,7 @@ def test_bench_fit_trains_and_says_how_a_suite_names_the_result(network, tmp_pat
     said = capsys.readouterr().out
     assert "entropy_max, seed 0: loss 0." in said
     assert f"weights: {out}" in said
-    entry = suite.yaml.safe_load(said.partition("is\n")[2])
+    entry = expansion.yaml.safe_load(said.partition("is\n")[2])
     registry.build("model", "retrained", entry["retrained"], where="x").check()
     assert main(command) == 0
     assert "was there already" in capsys.readouterr().out
@@ -550,10 +552,10 @@ def test_what_cannot_be_trained_is_refused(network, tmp_path, change, said):
 
 
 def test_reference_takes_outliers_on_a_labelled_background_alone(network, tmp_path, monkeypatch):
-    from bench.datasets import layouts
+    from bench.datasets.layouts import writers
 
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    layouts.write("coco_outliers", Toytown(split="train", images=8, height=32, width=64, seed=3), tmp_path / "coco")
+    writers.write("coco_outliers", Toytown(split="train", images=8, height=32, width=64, seed=3), tmp_path / "coco")
     coco = {"frames": 6, "minimum": 32}
     with pytest.raises(BadSuite, match=r"fidelity is reference, but coco ignores what is not annotated; the source"):
         trained(network, tmp_path / "a.safetensors", fidelity="reference", outliers={"coco": coco})
@@ -576,8 +578,8 @@ def test_the_loss_that_explodes_is_said(network, tmp_path):
 def test_a_process_that_is_killed_goes_on_too(network, tmp_path):
     """The same through the command line and SIGKILL."""
     code = (
-        "import sys; from bench.outliers import loop; loop.KEEP_SECONDS = 0.0;"
-        " from bench.cli import main; sys.exit(main(sys.argv[1:]))"
+        "import sys; from bench.fit.outliers import loop; loop.KEEP_SECONDS = 0.0;"
+        " from bench.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     entry = json.dumps({"toytown_outliers": {"images": 30, "height": 32, "width": 64}})
     command = [
@@ -612,7 +614,7 @@ def test_two_devices_share_every_batch_and_end_where_one_does(tmp_path):
     """Two processes on the CPU; a branch that takes no part in the loss stands aside."""
     pytest.importorskip("lightning_fabric", reason="the extra train is not installed")
     (tmp_path / "net.py").write_text(IDLE)
-    (tmp_path / "go.py").write_text("import sys\nfrom bench.cli import main\nsys.exit(main(sys.argv[1:]))\n")
+    (tmp_path / "go.py").write_text("import sys\nfrom bench.cli.main import main\nsys.exit(main(sys.argv[1:]))\n")
     command = [
         sys.executable,
         "go.py",

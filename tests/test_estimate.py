@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 from conftest import NETWORK, write_suite
 
-from bench import engine, estimate, numerics, preflight, store
-from bench import suite as suites
-from bench.cli import main
-from bench.estimate import Measured, Plan, Record
+from bench.cli.main import main
+from bench.models import numerics
+from bench.results import store
+from bench.run import engine, estimate, preflight
+from bench.run.estimate import Measured, Plan, Record
+from bench.suite import expansion as suites
 
 
 class Quiet:

@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import definitions, evaluate, lint, score_files
 from bench.api import Value
-from bench.cli import main
-from bench.errors import BadScores
-from bench.labelled import Folder
-from bench.metrics import smiyc
-from bench.metrics.protocols import Anomaly, Fishyscapes, Misclassification, OpenMeanIoU
+from bench.cli.main import main
+from bench.core.errors import BadScores
+from bench.evaluate import evaluation, files, lint
+from bench.evaluate.frames import Folder
+from bench.metrics.protocols import smiyc
+from bench.metrics.protocols.fed import OpenMeanIoU
+from bench.metrics.protocols.fishyscapes import Fishyscapes
+from bench.metrics.protocols.pooled import Anomaly, Misclassification
+from bench.results import definitions
 
 
 @pytest.fixture
@@ -153,7 +156,7 @@ def test_no_anomaly_at_all_has_no_value_and_says_so(maps, capsys):
 
 def test_it_runs_without_torch(maps):
     script = (
-        "import sys\nsys.modules['torch'] = None\nfrom bench.cli import main\n"
+        "import sys\nsys.modules['torch'] = None\nfrom bench.cli.main import main\n"
         f"sys.exit(main(['score', '--protocol', 'anomaly', '--scores', {str(maps / 'scores')!r},"
         f" '--labels', {str(maps / 'anomaly')!r}]))"
     )
@@ -170,7 +173,7 @@ TOYTOWN = "toytown:split=anomaly,images=6,height=32,width=64"
 @pytest.fixture
 def town(tmp_path):
     """Six frames of Toytown and a score for each pixel."""
-    from bench import registry
+    from bench.suite import registry
 
     data = registry.build(
         "dataset", "toytown", {"split": "anomaly", "images": 6, "height": 32, "width": 64}, where="test"
@@ -291,7 +294,7 @@ def test_two_maps_of_one_frame_are_both_named(town, tmp_path, capsys):
 
 def test_a_map_that_two_frames_could_own_is_refused():
     with pytest.raises(BadScores, match=r"a\.npy could be the score map of 0001_a and of 0002_a; name it after the"):
-        score_files.match([score_files.MapFile(Path("a.npy"))], ["0001_a", "0002_a"], "score map")
+        files.match([files.MapFile(Path("a.npy"))], ["0001_a", "0002_a"], "score map")
 
 
 def test_the_truth_is_the_one_of_the_data_set(town, tmp_path, capsys):
@@ -342,8 +345,8 @@ def test_several_protocols_in_one_pass_are_each_alone(maps, capsys, monkeypatch)
         )
     ]
     opened = []
-    original = score_files.read_map
-    monkeypatch.setattr(score_files, "read_map", lambda file, size: opened.append(file) or original(file, size))
+    original = files.read_map
+    monkeypatch.setattr(files, "read_map", lambda file, size: opened.append(file) or original(file, size))
     found = run(capsys, "--protocol", SEVERAL, "--scores", maps / "scores", "--labels", maps / "anomaly")
     assert found["schema"] == 2
     assert found["evaluations"] == [{k: v for k, v in each.items() if k not in ("notes", "lint")} for each in alone]
@@ -354,19 +357,19 @@ def test_several_protocols_in_one_pass_are_each_alone(maps, capsys, monkeypatch)
 def test_protocols_that_count_alike_share_a_tally_until_an_image_tells_them_apart(maps):
     made = []
 
-    class Counting(evaluate.Tally):
+    class Counting(evaluation.Tally):
         def __init__(self, *given):
             made.append(self)
             super().__init__(*given)
 
-    original, evaluate.Tally = evaluate.Tally, Counting
+    original, evaluation.Tally = evaluation.Tally, Counting
     try:
-        options = evaluate.Options(resamples=0)
+        options = evaluation.Options(resamples=0)
 
         def figures(*protocols, labels="anomaly"):
             made.clear()
             predictions = maps / "predictions" if labels == "trainids" else None
-            report = evaluate.score(protocols, [Folder(maps / labels)], maps / "scores", predictions, options)
+            report = evaluation.score(protocols, [Folder(maps / labels)], maps / "scores", predictions, options)
             return [dict(each.figures) for each in report.evaluations], len(made)
 
         assert figures(Anomaly(), Fishyscapes())[1] == 1
@@ -387,7 +390,7 @@ def test_protocols_that_count_alike_share_a_tally_until_an_image_tells_them_apar
         assert tallies == 2
         assert both == [figures(Anomaly())[0][0], figures(Late())[0][0], figures(Fishyscapes())[0][0]]
     finally:
-        evaluate.Tally = original
+        evaluation.Tally = original
 
 
 def test_protocols_that_need_different_labels_or_maps_are_named(maps, capsys):
@@ -435,7 +438,7 @@ def test_upsampling_is_that_of_torch_to_the_bit_and_of_opencv_to_a_rounding():
         wanted = torch.nn.functional.interpolate(
             torch.from_numpy(array)[None, None], size=large, mode="bilinear", align_corners=False, antialias=False
         )[0, 0].numpy()
-        found = score_files.upsampled(array, large)
+        found = files.upsampled(array, large)
         assert found.dtype == np.float32 and np.array_equal(found, wanted)
         assert np.allclose(found, smiyc.upsampled(array, large), atol=1e-5)
 
@@ -629,7 +632,7 @@ def listed(section, head):
 def test_the_page_lists_every_code_format_rule_and_field(maps, capsys):
     codes = re.findall(r'Finding\(\s*"(\w+)"', (ROOT / "bench" / "lint.py").read_text())
     assert sorted(listed("Lint", "| code |")) == sorted(codes)
-    assert sorted(listed("Formats", "| ending |")) == sorted(score_files.READERS)
+    assert sorted(listed("Formats", "| ending |")) == sorted(files.READERS)
     assert re.findall(r"^\| \w+ \| `(\w+)`:", PAGE, re.M) == list(definitions.RULES)
     argv = ["--scores", maps / "scores", "--labels", maps / "anomaly", "--definitions"]
     found = run(capsys, "--protocol", "anomaly", *argv)

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import shards
-from bench.errors import BadPlugin, BadSuite
-from bench.executors import crews, local
-from bench.executors.dispatch import DEPTH, Crew, Died, Dispatcher, Stage
-from bench.numerics import Numerics
-from bench.shards import CellTask, Failure, Task
-from bench.suite import Ref
-from bench.work import Done
+from bench.core.errors import BadPlugin, BadSuite
+from bench.models.numerics import Numerics
+from bench.run import shards
+from bench.run.executors import crews, local
+from bench.run.executors.dispatch import DEPTH, Crew, Died, Dispatcher, Stage
+from bench.run.shards import CellTask, Failure, Task
+from bench.run.tasks import Done
+from bench.suite.expansion import Ref
 
 HOW = Numerics("cpu", "cpu", 1, "AVX2")
 
@@ -190,7 +190,7 @@ def test_halves_that_are_survived_are_joined(monkeypatch):
 def test_joined_shards_are_the_shard_of_the_whole(tmp_path):
     import numpy as np
 
-    from bench.metrics.tally import Tally, key_pixels
+    from bench.counts.tally import Tally, key_pixels
 
     def shard(images):
         tally, rows = Tally(2, 2**20), {}
@@ -273,7 +273,7 @@ def test_a_cpu_gets_one_process_unless_more_are_asked_for():
 
 
 def test_options_of_ray_without_ray_are_refused():
-    from bench import cli
+    from bench.cli import main
 
     with pytest.raises(BadSuite, match=r"belong to Ray; say --executor ray"):
-        cli.run(["demo"], address="auto")
+        main.run(["demo"], address="auto")

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from bench import registry
-from bench import suite as suites
 from bench.api import View
-from bench.engine import Options
-from bench.engine import run as run_suite
-from bench.errors import BadPlugin, MissingData, UserError
+from bench.core.errors import BadPlugin, MissingData, UserError
 from bench.models.exported import unsafe
-from bench.registry import from_file
+from bench.run.engine import Options
+from bench.run.engine import run as run_suite
+from bench.suite import expansion as suites
+from bench.suite import registry
+from bench.suite.registry import from_file
 
 ANY = torch.export.Dim.DYNAMIC
 
@@ -179,7 +179,7 @@ def test_a_dict_without_a_wanted_name_is_refused_with_both_lists(tmp_path):
 
 
 def test_queries_alone_are_added_up_to_class_scores(tmp_path):
-    from bench.scoring import queries
+    from bench.ops import queries
 
     logits, masks = torch.randn(1, 3, 5), torch.randn(1, 3, 4, 4)
     path = as_script(Given(logits, masks), tmp_path / "net.pt")

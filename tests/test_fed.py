@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
 from bench.api import Context, Prediction, View
-from bench.datasets.toytown import Toytown
-from bench.errors import BadSuite, MissingData
-from bench.flow import checkpoint, inputs
-from bench.flow.coupling import CouplingFlow
-from bench.flow.net import ContextNet
-from bench.flow.published import PublishedFlow
+from bench.core.errors import BadSuite, MissingData
+from bench.core.weights import tensors_digest
+from bench.datasets.toytown.scenes import Toytown
+from bench.fit.flow import checkpoint, inputs
+from bench.fit.flow.coupling import CouplingFlow
+from bench.fit.flow.net import ContextNet
+from bench.fit.flow.published import PublishedFlow
 from bench.models.toynet import ToyNet
-from bench.weights import tensors_digest
+from bench.suite import registry
 
 FIXTURES = Path(__file__).with_name("fixtures")
 GIVEN = dict(np.load(FIXTURES / "fed_scores.npz", allow_pickle=False))

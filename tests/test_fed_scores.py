@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
 from bench.api import Context, Prediction
-from bench.errors import BadSuite
-from bench.scoring import dense
-from bench.scoring.fed import LogitScore
+from bench.contract.logit_score import LogitScore
+from bench.core.errors import BadSuite
+from bench.ops import dense
+from bench.suite import registry
 
 GIVEN = np.load(Path(__file__).with_name("fixtures") / "fed_scores.npz", allow_pickle=False)
 SIZE = (64, 80)  # of the image; logits and features are 16 x 20
@@ -106,7 +106,7 @@ def test_what_the_source_does_not_have_is_refused(name, given, said):
 @pytest.mark.parametrize("post", ["gaussian", "boundary"])
 @pytest.mark.parametrize("name", ["msp", "maxlogit", "energy", "entropy", "softmax_std"])
 def test_post_processing_follows_the_plain_score(name, post):
-    from bench.scoring import smoothing
+    from bench.ops import smoothing
 
     seen = prediction(SIZE)
     plain = registry.build("method", name, {}, where="").score(seen, {})

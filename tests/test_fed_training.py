@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from bench import fitting, training
-from bench import suite as suites
 from bench.api import IGNORE
-from bench.cli import main
-from bench.datasets.toytown import Toytown
-from bench.errors import BadSuite, MissingData, MissingPackage
-from bench.fit.fed import Fed
-from bench.flow import checkpoint, devices, loop
+from bench.cli.main import main
+from bench.core.errors import BadSuite, MissingData, MissingPackage
+from bench.core.weights import tensors_digest
+from bench.datasets.toytown.scenes import Toytown
+from bench.fit import fitted_store
+from bench.fit.flow import checkpoint, devices, loop
+from bench.fit.trainers.fed import Fed
 from bench.models.toynet import ToyNet
-from bench.weights import tensors_digest
+from bench.run import train
+from bench.suite import expansion as suites
 
 DATA = {"toytown": {"split": "train", "images": 6, "height": 32, "width": 64}}
 SHORT = {"iterations": 12, "batch": 2, "warmup": 2, "crop": [32, 64], "statistics_images": 4, "rate": 0.01}
-OPTIONS = training.Options(device="cpu", workers=0)
+OPTIONS = train.Options(device="cpu", workers=0)
 
 
 class Silent:
@@ -54,7 +55,7 @@ def asked(method="fed_u", params=None, **changed):
 
 
 def fitted(suite, reporter=None):
-    (done,) = training.run(suite, OPTIONS, reporter or Silent())
+    (done,) = train.run(suite, OPTIONS, reporter or Silent())
     return done.fitted
 
 
@@ -101,7 +102,7 @@ def test_training_lowers_the_loss_and_leaves_the_network_alone(method, params, m
 def test_a_training_that_was_stopped_ends_with_the_same_bits(params, home, monkeypatch):
     monkeypatch.setattr(loop, "KEEP_SECONDS", 0.0)
     whole = fitted(asked(params=params))
-    fitting.path_of(whole.key).unlink()
+    fitted_store.path_of(whole.key).unlink()
     with pytest.raises(KeyboardInterrupt):
         fitted(asked(params=params), Silent(stop_after=4 + 14))
     (kept,) = (home / "training").glob("*/checkpoint.pt")
@@ -123,9 +124,9 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(home):
     line += [f"--set={name}={json.dumps(value)}" for name, value in SHORT.items()]
     program = (
         "import os, signal, sys\n"
-        "from bench import training\n"
-        "from bench.cli import main\n"
-        "from bench.flow import loop\n"
+        "from bench.run import train as training\n"
+        "from bench.cli.main import main\n"
+        "from bench.fit.flow import loop\n"
         "loop.KEEP_SECONDS = 0.0\n"
         "inner, count = loop._Run._step, []\n"
         "def step(self, stepping, iteration, *rest):\n"
@@ -320,7 +321,7 @@ def test_two_devices_share_a_training(tmp_path, home):
     done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=os.environ | {"BENCH_HOME": str(home)})
     assert done.returncode == 0, done.stderr
     (file,) = (home / "fitted").glob("*.safetensors")
-    losses = fitting.load(file.stem).about["losses"]
+    losses = fitted_store.load(file.stem).about["losses"]
     assert losses[-1][1] < losses[0][1]
 
 
@@ -331,14 +332,16 @@ def test_one_training_serves_every_scale_and_size():
         suite = asked()
         (cell,) = suite.cells
         model = suites.make_ref("model", "toynet", {"inference": inference}, Path("test.yaml"), 0)
-        keys.add(fitting.key_of(fitting.origin(cell.method, model, "model", "data", 0, None)))
-        lines.add(fitting.command(cell.method, model, 0))
+        keys.add(fitted_store.key_of(fitted_store.origin(cell.method, model, "model", "data", 0, None)))
+        lines.add(fitted_store.command(cell.method, model, 0))
     assert len(keys) == 1
     (line,) = lines
     assert "--model toynet --data" in line
     window = suites.make_ref("model", "toynet", {"inference": {"window": [32, 32]}}, Path("test.yaml"), 0)
-    assert fitting.key_of(fitting.origin(cell.method, window, "model", "data", 0, None)) not in keys
-    assert """--model '{"toynet": {"inference": {"window": [32, 32]}}}'""" in fitting.command(cell.method, window, 0)
+    assert fitted_store.key_of(fitted_store.origin(cell.method, window, "model", "data", 0, None)) not in keys
+    assert """--model '{"toynet": {"inference": {"window": [32, 32]}}}'""" in fitted_store.command(
+        cell.method, window, 0
+    )
 
 
 @pytest.mark.parametrize(

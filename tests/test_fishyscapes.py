@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import registry
-from bench.datasets import fishyscapes, layouts
+from bench.core.errors import BadSuite, MissingData
+from bench.datasets import fishyscapes
 from bench.datasets.fishyscapes import Fishyscapes
-from bench.datasets.toytown import Toytown
-from bench.errors import BadSuite, MissingData
+from bench.datasets.layouts import writers
+from bench.datasets.toytown.scenes import Toytown
+from bench.suite import registry
 
 SCENES = Toytown(split="anomaly", images=6, height=64, width=128)
 LISTS = Path(__file__).parent / "fixtures" / "leaderboards" / "frame_lists.json"
@@ -37,8 +38,8 @@ def static() -> Fishyscapes:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "fishyscapes"
-    layouts.write("fishyscapes", SCENES, out)
-    layouts.write("fishyscapes_static", SCENES, out)
+    writers.write("fishyscapes", SCENES, out)
+    writers.write("fishyscapes_static", SCENES, out)
     return out
 
 
@@ -291,14 +292,14 @@ def test_a_copy_is_recognised_and_never_taken_for_the_official_set(
     root = tmp_path / "fishyscapes"
     for layout in ("renamed", "original_labels", "side_by_side"):
         shutil.rmtree(root, ignore_errors=True)
-        layouts.write(f"fishyscapes_{layout}", SCENES, root)
+        writers.write(f"fishyscapes_{layout}", SCENES, root)
         for asked in (laf(), static()):
             message = complaint(asked)
             assert f"holds (layout: {layout}, " in message
             assert message.count("(layout:") == 1
             version = asked.version if layout == "renamed" else None
             Fishyscapes(asked.set, version, layout, frames=6).check()
-    layouts.write("fishyscapes", SCENES, root)
+    writers.write("fishyscapes", SCENES, root)
     assert "holds (layout: official, " in complaint(Fishyscapes("lost_and_found", None, "renamed", frames=6))
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench import fitting
-from bench import suite as suites
 from bench.api import Prediction, Sample
-from bench.cli import main
-from bench.errors import MissingData
-from bench.fit.temperature import Temperature
+from bench.cli.main import main
+from bench.core.errors import MissingData
+from bench.fit import fitted_store
+from bench.fit.trainers.temperature import Temperature
+from bench.suite import expansion as suites
 
 
 def stream(temperature, images=3, seed=0):
@@ -65,7 +65,7 @@ def test_a_suite_fits_once_for_all_methods_and_says_what(tiny, tmp_path, home, c
     out = tmp_path / "run"
     assert main(["run", str(tiny), "--out", str(out), "--only", "protocol=misclassification", "--workers", "0"]) == 0
     (kept,) = (home / "fitted").glob("*.safetensors")
-    fitted = fitting.load(kept.stem)
+    fitted = fitted_store.load(kept.stem)
     assert fitted.origin["by"] == {"trainer": "temperature"} and fitted.state["temperature"].shape == ()
     for path in (out / "cells").glob("*.json"):
         said = json.loads(path.read_text())["fitted"]
@@ -76,11 +76,11 @@ def test_a_suite_fits_once_for_all_methods_and_says_what(tiny, tmp_path, home, c
 
 
 def test_a_broken_fitted_file_is_named(home):
-    path = fitting.path_of("0" * 16)
+    path = fitted_store.path_of("0" * 16)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not safetensors")
     with pytest.raises(MissingData, match="delete it and it will be fitted again"):
-        fitting.load("0" * 16)
+        fitted_store.load("0" * 16)
 
 
 def test_the_data_of_a_fit_is_part_of_the_key(tiny):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import registry
-from bench import suite as suites
 from bench.api import CITYSCAPES
-from bench.cli import main
+from bench.cli.main import main
+from bench.core.errors import BadSuite, MissingData, UnknownName
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
 from bench.datasets.folder import Folder
-from bench.errors import BadSuite, MissingData, UnknownName
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 IDS = {7: "street", 26: "lorry", 8: "street"}
 SIZES = {"a": (32, 48), "b": (40, 64), "c": (32, 48)}

@@ -22,14 +22,16 @@ import numpy as np
 import pytest
 import typer
 
-from bench import report_cli, store, summary
 from bench.api import Metric, Undefined, Value
-from bench.cli import app, main
-from bench.errors import BadSuite, UnknownName
-from bench.reports import chosen, latex, leaderboard, markdown, paper, terminal, tidy
-from bench.reports.chosen import Choice
-from bench.reports.words import line
-from bench.store import Plan, Result, Run
+from bench.cli import results as report_cli
+from bench.cli.main import app, main
+from bench.core.errors import BadSuite, UnknownName
+from bench.report import leaderboard, paper, selection
+from bench.report.selection import Choice
+from bench.report.words import line
+from bench.reports import latex, markdown, terminal, tidy
+from bench.results import store, summary
+from bench.results.store import Plan, Result, Run
 
 GOLDEN = Path(__file__).parent / "fixtures" / "reports"
 METRICS = {
@@ -366,7 +368,7 @@ def test_pdflatex_sets_every_table_and_hostile_words_come_out(tmp_path: Path) ->
 
 def test_chosen_metrics_keep_their_order_and_the_first_one_ranks(tmp_path: Path) -> None:
     run = small(tmp_path)
-    found = chosen.select(run, Choice(metrics=("fpr95", "ap")))
+    found = selection.select(run, Choice(metrics=("fpr95", "ap")))
     table = leaderboard.tables(found)[0]
     assert (
         list(table.metrics) == ["fpr95", "ap"] and table.ranking is METRICS["fpr95"]
@@ -375,18 +377,18 @@ def test_chosen_metrics_keep_their_order_and_the_first_one_ranks(tmp_path: Path)
     assert {result.labels["protocol"] for result in found.results} == {"anomaly"}
     assert table.lines[0].facts.miou is not None  # the mIoU is known, though its table is left out
     with pytest.raises(UnknownName, match=r"--metrics: unknown metric 'fpr'; did you mean 'fpr95'"):
-        chosen.select(run, Choice(metrics=("fpr",)))
+        selection.select(run, Choice(metrics=("fpr",)))
 
 
 def test_only_keeps_what_matches_by_name_or_label_and_says_so(tmp_path: Path) -> None:
     run = small(tmp_path)
-    found = chosen.select(run, Choice(only={"method": "m*", "dataset": "road & rail"}))
+    found = selection.select(run, Choice(only={"method": "m*", "dataset": "road & rail"}))
     assert {result.labels.get("method") for result in found.results} == {"msp", "maxlogit", None}
     assert found.missing == 0 and "Only method=m*, dataset=road & rail is shown." in found.plan.note
     with pytest.raises(BadSuite, match=r"no cell of the run matches --only method=nosuch"):
-        chosen.select(run, Choice(only={"method": "nosuch"}))
+        selection.select(run, Choice(only={"method": "nosuch"}))
     with pytest.raises(UnknownName, match=r"unknown axis 'methods'; did you mean 'method'"):
-        chosen.select(run, Choice(only={"methods": "msp"}))
+        selection.select(run, Choice(only={"methods": "msp"}))
 
 
 def test_a_mean_over_data_sets_that_are_left_out_is_not_shown_under_its_name(tmp_path: Path) -> None:
@@ -394,8 +396,8 @@ def test_a_mean_over_data_sets_that_are_left_out_is_not_shown_under_its_name(tmp
 
     def shown(**options: Any) -> list[str]:
         choice = Choice(**options)
-        found, whole = chosen.select(run, choice), chosen.select(run, chosen.wide(choice))
-        entries = chosen.figures(found, choice, summary.compute(whole))
+        found, whole = selection.select(run, choice), selection.select(run, selection.wide(choice))
+        entries = selection.figures(found, choice, summary.compute(whole))
         return [f"{entry['method']} {entry['metric']} {entry['value']}" for entry in entries]
 
     assert "msp ap 0.45" in shown() and "msp ap 0.45" in shown(only={"method": "msp"}, metrics=("ap",))

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bench.api import IGNORE
+from bench.core.errors import MissingData
+from bench.core.files import read_rgb
 from bench.datasets import frames
 from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
-from bench.errors import MissingData
-from bench.files import read_rgb
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)

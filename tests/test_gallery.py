@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_engine import Silent, clone, metrics, until
 
-from bench import engine, gallery, pictures, shards, store
-from bench import suite as suites
 from bench.api import CITYSCAPES, IGNORE, Metric
-from bench.cli import main
-from bench.engine import Options
-from bench.errors import CannotWrite, CellsFailed, MissingData
-from bench.metrics.tally import Counts, Tally, key_pixels
-from bench.reports import merged
+from bench.cli.main import main
+from bench.core.errors import CannotWrite, CellsFailed, MissingData
+from bench.counts.tally import Counts, Tally, key_pixels
+from bench.report import merge_runs
+from bench.results import gallery, pictures, store
+from bench.run import engine, shards
+from bench.run.engine import Options
+from bench.suite import expansion as suites
 
 META = """
 protocols: [anomaly, {components: {min_predicted: 6, min_truth: 4}}]
@@ -493,11 +494,11 @@ def test_only_maps_that_the_run_still_asks_for_are_shown(tiny, copy):
 
 def test_merged_runs_have_the_galleries_of_all_under_the_names_that_rows_have(tiny, drawn, copy, tmp_path):
     (one,) = shown(drawn)
-    (same,) = gallery.read(merged.opened([str(drawn), str(copy)]))
+    (same,) = gallery.read(merge_runs.opened([str(drawn), str(copy)]))
     assert same == one, "the same gallery twice is shown once"
     tiny.write_text(tiny.read_text().replace("entropy]", "softmax_std]").replace("images: 10", "images: 9"))
     run(tiny, tmp_path / "other")
-    both = merged.opened([f"A={drawn}", f"B={tmp_path / 'other'}"])
+    both = merge_runs.opened([f"A={drawn}", f"B={tmp_path / 'other'}"])
     first, second = gallery.read(both)
     assert first.shots == one.shots
     there = {result.labels["method"] for result in both.results if "method" in result.labels}

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from test_reports import HOSTILE, MIOU, RANKING, Page, carried, full, result, run_of
 
-from bench import store, summary
 from bench.api import Undefined, Value
-from bench.reports import grids, html, markdown, sheets, terminal
-from bench.reports.grids import CLEAN, GRID, Grid, Place
-from bench.store import Plan, Result, Run
+from bench.report import grids
+from bench.report.grids import CLEAN, GRID, Grid, Place
+from bench.report.page import sections
+from bench.reports import html, markdown, terminal
+from bench.results import store, summary
+from bench.results.store import Plan, Result, Run
 
 SPOTS = (("fog", 3), ("fog", 1), ("gaussian_noise", 1), ("gaussian_noise", 3), ("snow", 1), ("snow", 3))
 Figures = Mapping[str, float | Value | Undefined]
@@ -442,7 +444,7 @@ def test_figures_can_be_read_on_every_shade_by_day_and_by_night() -> None:
     """WCAG 2 wants a contrast of 4.5 for text."""
     shades = re.findall(r"--h\d: light-dark\((#\w{6}), (#\w{6})\)", html._template("grid.css"))
     inks = re.search(r"--ink: light-dark\((#\w{6}), (#\w{6})\)", html._template("style.css"))
-    assert len(shades) == sheets.SHADES and inks
+    assert len(shades) == sections.SHADES and inks
     for ink, colours in zip(inks.groups(), zip(*shades, strict=True), strict=True):
         for colour in colours:
             high, low = sorted((luminance(ink), luminance(colour)), reverse=True)

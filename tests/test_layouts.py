@@ -18,17 +18,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench import suite
 from bench.api import Sample
-from bench.cli import main
-from bench.datasets import layouts
+from bench.cli.main import main
+from bench.core.errors import CannotWrite, MissingData, UserError
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import Frame, OnDisk
+from bench.datasets.layouts import writers
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.smiyc import SegmentMeIfYouCan
-from bench.datasets.toytown import Toytown
+from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
-from bench.errors import CannotWrite, MissingData, UserError
+from bench.suite import expansion
 
 SCENES = Toytown(split="anomaly", images=8, height=64, width=128)
 LABELLED = [0, 1, 2, 4, 5, 6]  # the places of the validation frames of SegmentMeIfYouCan: every fourth is hidden
@@ -111,7 +111,7 @@ DAMAGED = ["lost_and_found", "static", "original_static", "anomaly", "obstacle",
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data")
     for layout in {case.layout for case in CASES.values()}:
-        layouts.write(layout, SCENES, out / layout)
+        writers.write(layout, SCENES, out / layout)
     return out
 
 
@@ -330,21 +330,21 @@ def test_the_digest_follows_masks_and_images(written: Path, tmp_path: Path, monk
     assert len(set(digests)) == 4
 
 
-@pytest.mark.parametrize("layout", [name for name, layout in layouts.LAYOUTS.items() if layout.split == "anomaly"])
+@pytest.mark.parametrize("layout", [name for name, layout in writers.LAYOUTS.items() if layout.split == "anomaly"])
 def test_a_layout_is_never_written_over_what_is_there(layout: str, tmp_path: Path) -> None:
     scenes = Toytown(split="anomaly", images=2, height=32, width=64)
     seen: list[tuple[int, int]] = []
     (tmp_path / "mine.txt").write_text("mine")
-    layouts.write(layout, scenes, tmp_path, progress=lambda done, whole: seen.append((done, whole)))
+    writers.write(layout, scenes, tmp_path, progress=lambda done, whole: seen.append((done, whole)))
     assert seen == [(1, 2), (2, 2)]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     with pytest.raises(CannotWrite, match="is there already"):
-        layouts.write(layout, scenes, tmp_path)
+        writers.write(layout, scenes, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     with pytest.raises(CannotWrite, match="cannot be written"):
-        layouts.write(layout, scenes, tmp_path / "mine.txt")
+        writers.write(layout, scenes, tmp_path / "mine.txt")
     with pytest.raises(UserError, match="choose split anomaly"):
-        layouts.write(layout, replace(scenes, split="val"), tmp_path / "other")
+        writers.write(layout, replace(scenes, split="val"), tmp_path / "other")
 
 
 @contextmanager
@@ -371,9 +371,9 @@ class Breaking(Toytown):
 def test_what_was_begun_is_removed_and_what_was_there_is_kept(layout: str, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(KeyboardInterrupt):
-        layouts.write(layout, Breaking(split="anomaly", images=4, height=32, width=64), tmp_path)
+        writers.write(layout, Breaking(split="anomaly", images=4, height=32, width=64), tmp_path)
     with files_of_at_most(500), pytest.raises(CannotWrite, match="no room left"):
-        layouts.write(layout, SCENES, tmp_path)
+        writers.write(layout, SCENES, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -418,13 +418,13 @@ def test_the_data_sets_of_the_docs_are_spelt_as_a_suite_has_them(name: str, text
     path = tmp_path / "x.yaml"
     head = "protocols: [anomaly]\nmodels: [toynet]\nmethods: [msp]\ndatasets:\n"
     path.write_text(head + textwrap.indent(text, "  "))
-    assert {cell.dataset.name for cell in suite.load(path).cells} == {name}
+    assert {cell.dataset.name for cell in expansion.load(path).cells} == {name}
 
 
 def test_the_docs_name_every_layout_that_can_be_written() -> None:
     table = DOCS.split("| `--layout` |")[1].split("\n\n")[0]
     named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
-    assert sorted(named) == sorted(layouts.LAYOUTS)
+    assert sorted(named) == sorted(writers.LAYOUTS)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

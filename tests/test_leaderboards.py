@@ -7,20 +7,15 @@ import numpy as np
 import pytest
 
 from bench.api import Sample, Undefined, Value
-from bench.errors import BadScores
-from bench.metrics import components, entropy_max, ranking, smiyc
-from bench.metrics.protocols import (
-    FedAnomaly,
-    Fishyscapes,
-    Idm,
-    IdmOodCdd,
-    MeanIoU,
-    OpenMeanIoU,
-    SmiycAnomaly,
-    SmiycObstacle,
-    StreetHazards,
-)
-from bench.metrics.tally import Tally, key_pixels
+from bench.core.errors import BadScores
+from bench.counts.tally import Tally, key_pixels
+from bench.metrics import components, ranking
+from bench.metrics.protocols import entropy_max, smiyc
+from bench.metrics.protocols.fed import FedAnomaly, Idm, IdmOodCdd, OpenMeanIoU
+from bench.metrics.protocols.fishyscapes import Fishyscapes
+from bench.metrics.protocols.miou import MeanIoU
+from bench.metrics.protocols.smiyc import SmiycAnomaly, SmiycObstacle
+from bench.metrics.protocols.streethazards import StreetHazards
 
 FIXTURES = Path(__file__).parent / "fixtures"
 BOARDS = FIXTURES / "leaderboards"

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import registry
-from bench.datasets import layouts, lost_and_found
+from bench.core.errors import BadSuite, MissingData
+from bench.datasets import lost_and_found
+from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import HARMLESS, KNOWN, LABEL_IDS, TRAIN_IDS, TRAIN_IDS_FROM_LABEL_IDS, LostAndFound
-from bench.datasets.toytown import Toytown
-from bench.errors import BadSuite, MissingData
+from bench.datasets.toytown.scenes import Toytown
+from bench.suite import registry
 
 SOURCE = Toytown(split="anomaly", images=16, height=32, width=64)
 TEST = [index for index in range(16) if index % 4 != 3]
@@ -20,7 +21,7 @@ TEST = [index for index in range(16) if index % 4 != 3]
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     out = tmp_path_factory.mktemp("data") / "lost_and_found"
-    layouts.write("lost_and_found", SOURCE, out)
+    writers.write("lost_and_found", SOURCE, out)
     return out
 
 

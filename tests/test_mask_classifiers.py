@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import inference, registry
 from bench.api import Inference, Prediction, Sample, View
-from bench.scoring import dense, queries
+from bench.models import inference
+from bench.ops import dense, queries
+from bench.suite import registry
 
 NAMES = ("rba", "mask_max", "eam", "void_channel", "ood_head", "own")
 SIZE = (24, 40)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import inference, registry
 from bench.api import Context, Inference, Prediction, Sample, View
-from bench.cli import main
-from bench.errors import BadPlugin, BadSuite
+from bench.cli.main import main
+from bench.core.errors import BadPlugin, BadSuite
+from bench.models import inference
+from bench.suite import registry
 
 D, C, SIZE = 24, 5, (6, 8)
 MEASURES = ["predictive_entropy", "mutual_information", "expected_entropy", "variance"]
@@ -135,7 +136,7 @@ def test_what_makes_no_sense_is_refused(given):
 
 
 def test_the_reference_is_the_source_s_form_with_the_class_map_of_the_last_pass():
-    from bench.scoring import smoothing
+    from bench.ops import smoothing
 
     seen, weight = network(scale=0.3)
     z = passes(seen, weight).float()
@@ -216,8 +217,8 @@ def test_a_run_keeps_the_class_map_but_for_the_reference(tiny, tmp_path, capsys)
 
 def test_the_contract_names_what_is_drawn_per_view():
     """Every view of a sample has a seed of its own, which depends on the suite's seed and the names alone."""
+    from bench.models.numerics import Numerics
     from bench.models.toynet import ToyNet
-    from bench.numerics import Numerics
 
     pixels = np.random.RandomState(0).randint(0, 255, (32, 64, 3)).astype(np.uint8)
     sample = Sample("s", (32, 64), lambda: pixels)

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from test_formats import METRICS, full, made, records, written
 
-from bench import compare, summary
 from bench.api import Undefined, Value
-from bench.cli import main
-from bench.errors import BadSuite, MissingData, UnknownName
-from bench.reports import chosen, grids, leaderboard, markdown, merged, paper, terminal, tidy
-from bench.reports.chosen import Choice
-from bench.reports.merged import Merged
-from bench.store import Result, Run
+from bench.cli.main import main
+from bench.core.errors import BadSuite, MissingData, UnknownName
+from bench.report import grids, leaderboard, merge_runs, paper, selection
+from bench.report.merge_runs import Merged
+from bench.report.selection import Choice
+from bench.reports import markdown, terminal, tidy
+from bench.results import compare, summary
+from bench.results.store import Result, Run
 
 SPOTS = [("fog", 1), ("fog", 3), ("shot_noise", 1), ("shot_noise", 3)]
 RULE = {"name": "Mean of both", "protocol": "anomaly", "datasets": ["road & rail", "lost_found"]}
@@ -37,7 +38,7 @@ def labels(result: Result) -> Mapping[str, str]:
 
 
 def together(*runs: Run) -> Merged:
-    found = merged.merge([merged.Source(run.path.name, run) for run in runs])
+    found = merge_runs.merge([merge_runs.Source(run.path.name, run) for run in runs])
     assert found.plan.keys and len(set(found.plan.keys)) == len(found.plan.keys) == len(found.plan.cells)
     return found
 
@@ -107,7 +108,7 @@ def test_the_same_cell_made_by_something_else_has_a_row_for_each_run(tmp_path: P
     }
     assert {row["key"] for row in found} == {cell.key for cell in cells}
     assert len({row["provenance"] for row in found if row["method"].startswith("msp")}) == 2
-    only = chosen.select(both, Choice(only={"method": "energy"}))
+    only = selection.select(both, Choice(only={"method": "energy"}))
     assert isinstance(only, Merged) and only.remarks == () and len(only.results) == 1
     for text in (markdown.render(both, []), markdown.render_paper(both), terminal.render(both, 100)):
         assert "differ in the method's code" in " ".join(text.split())
@@ -251,20 +252,20 @@ def test_runs_are_called_by_their_folders_or_as_one_says(tmp_path: Path) -> None
     paths = [str(tmp_path / place) for place in ("x/demo", "y/demo", "z")]
 
     def names(*given: str, **options: bool) -> list[str]:
-        found = merged.opened(given, **options)
+        found = merge_runs.opened(given, **options)
         assert isinstance(found, Merged)
         return [source.name for source in found.sources]
 
     assert names(*paths[1:]) == ["demo", "z"] and names(*paths[:2]) == ["x/demo", "y/demo"]
     assert names(f"before={paths[0]}", paths[1]) == ["before", "y/demo"]
     assert names(*paths, anonymous=True) == ["run 1", "run 2", "run 3"]
-    assert not isinstance(merged.opened(paths[:1]), Merged)
+    assert not isinstance(merge_runs.opened(paths[:1]), Merged)
     with pytest.raises(BadSuite, match=r"the same run directory stands there twice"):
-        merged.opened([paths[0], f"{paths[0]}/../demo"])
+        merge_runs.opened([paths[0], f"{paths[0]}/../demo"])
     with pytest.raises(BadSuite, match=r"two runs have the name 'q'; say NAME=RUN"):
-        merged.opened([f"q={paths[0]}", f"q={paths[1]}"])
+        merge_runs.opened([f"q={paths[0]}", f"q={paths[1]}"])
     with pytest.raises(MissingData, match=r"is not a run directory"):
-        merged.opened([paths[0], str(tmp_path)])
+        merge_runs.opened([paths[0], str(tmp_path)])
 
 
 def test_the_command_reports_several_runs_in_every_format(
@@ -297,7 +298,7 @@ def test_the_paper_table_of_several_runs_has_a_row_for_each_version(tmp_path: Pa
 
 def imaged(path: Path, method: str, values: Mapping[str, float], **others: Any) -> Run:
     """A run with figures by image."""
-    from bench import store
+    from bench.results import store
 
     cell = replace(made(method, full(0.5)), images=len(values), tags={"i1": {"weather": "fog"}}, **others)
     run = written(path, [cell])

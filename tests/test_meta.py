@@ -10,15 +10,19 @@ import torch
 from conftest import NETWORK
 from test_engine import Silent, metrics, run
 
-from bench import engine, fitting, maps, meta, preflight, registry, segments, shards, store
-from bench import suite as suites
 from bench.api import IGNORE, Prediction, Sample, Undefined
-from bench.engine import Options
-from bench.errors import BadPlugin, BadSuite, CellsFailed, MissingData
+from bench.core.errors import BadPlugin, BadSuite, CellsFailed, MissingData
+from bench.fit import fitted_store
 from bench.methods.entropy_meta import FALSE, HIT, UNKNOWN, EntropyMeta
-from bench.metrics.segments import METRICS, Segments
-from bench.metrics.segments import _ap as ranking_ap
-from bench.metrics.segments import _auroc as ranking_auroc
+from bench.metrics.protocols.segments import METRICS, Segments
+from bench.metrics.protocols.segments import _ap as ranking_ap
+from bench.metrics.protocols.segments import _auroc as ranking_auroc
+from bench.ops import meta, segments
+from bench.results import store
+from bench.run import engine, preflight, score_maps, shards
+from bench.run.engine import Options
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 GOLDEN = json.loads((Path(__file__).parent / "fixtures" / "meta_golden.json").read_text())["loo_logreg"]
 
@@ -560,17 +564,17 @@ def test_a_fitted_refinement_changes_maps_of_images_without_a_truth(tmp_path):
     path = write_suite(tmp_path / "suite", SUITE.replace("{entropy_meta: {threshold: 0.995}}", FIT))
     run(path, tmp_path / "run", only={"method": "entropy_meta*", "protocol": "components*"}, keep_maps=True, workers=0)
     suite = suites.load(path).only({"method": "entropy_meta*", "protocol": "components*"})
-    choice = maps.choose(suite)
+    choice = score_maps.choose(suite)
     dataset = suite.cells[0].dataset.build()
     hidden = (replace(dataset.load(place), anomaly=None, labels=None) for place in range(16))
-    made = {one.id: score for one, score, _ in maps.each(choice, hidden, shards.Worker())}
+    made = {one.id: score for one, score, _ in score_maps.each(choice, hidden, shards.Worker())}
     counted = {file.stem: np.load(file) for file in (tmp_path / "run" / "spool").rglob("scores/*.npy")}
     assert made.keys() == counted.keys() and all(np.array_equal(made[one], counted[one]) for one in made)
     unfitted = suites.load(write_suite(tmp_path / "suite")).only({"method": "entropy_meta*"})
     with pytest.raises(
         BadSuite, match="learns from the truth of the images that it judges, which a submission has not"
     ):
-        maps.choose(unfitted)
+        score_maps.choose(unfitted)
 
 
 def test_refusals_before_anything_is_computed(tmp_path):
@@ -592,7 +596,7 @@ def test_refusals_before_anything_is_computed(tmp_path):
     no_truth = FIT.replace("split: anomaly", "split: val")
     suite = suites.load(write_suite(tmp_path / "suite", SUITE.replace("{entropy_meta: {threshold: 0.995}}", no_truth)))
     with pytest.raises(MissingData, match="has no anomaly to fit on"):
-        fitting.data_of(next(cell.method for cell in suite.cells if cell.method.fit))
+        fitted_store.data_of(next(cell.method for cell in suite.cells if cell.method.fit))
 
 
 def test_an_edited_base_makes_the_refinement_stale(monkeypatch):

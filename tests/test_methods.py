@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
 from bench.api import Method, Prediction, Scored
+from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
-from bench.metrics.tally import Tally, key_pixels
+from bench.suite import registry
 
 METHODS = registry.found("method")
 

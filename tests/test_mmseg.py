@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import inference, registry
 from bench.api import CITYSCAPES, Sample
-from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage, UnknownName
+from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage, UnknownName
+from bench.models import inference
+from bench.suite import registry
 
 pytest.importorskip("mmseg", reason="the extra mmseg is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of mmsegmentation's own

@@ -5,8 +5,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from bench import npz, store
-from bench.errors import MissingData
+from bench.core import npz
+from bench.core.errors import MissingData
+from bench.results import store
 
 ARRAYS = {
     "counts.keys": np.arange(5, dtype=np.uint32),

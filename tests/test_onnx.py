@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench import registry
 from bench.api import View
-from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 from bench.models import onnx as adapter
+from bench.suite import registry
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests; it comes with the extra test")
 pytest.importorskip("onnxruntime", reason="onnxruntime comes with the extra onnx")

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from bench import operating
 from bench.api import Undefined
-from bench.cli import main
-from bench.metrics.tally import Tally, key_pixels
+from bench.cli.main import main
+from bench.counts.tally import Tally, key_pixels
+from bench.results import operating
 
 RULES = """
 operating_points:
@@ -95,7 +95,7 @@ def test_a_threshold_is_carried_to_every_other_data_set_with_an_interval(run):
 
 
 def test_the_rates_are_those_of_the_pixels(run):
-    from bench import store
+    from bench.results import store
 
     opened = store.read_run(run)
     by = {(r.labels["dataset"], r.labels["method"]): r for r in opened.results}
@@ -117,8 +117,8 @@ def test_the_report_shows_them_with_their_definitions(run):
 
 def test_alarms_by_hand():
     """Two objects, an ignored column; at 0.5 one alarm hits, one is false, one too small, one on ignored pixels."""
-    from bench import registry
     from bench.api import Sample, Value
+    from bench.suite import registry
 
     truth = np.zeros((6, 12), np.uint8)
     truth[1:3, 1:3] = truth[4, 9] = 1

@@ -125,7 +125,7 @@ def test_the_wheel_finds_its_plug_ins_and_suites_from_any_folder(installed, else
 
 def test_the_wheel_checks_its_demo_by_name_and_by_the_path_it_has_in_a_clone(installed, elsewhere):
     assert bench("check", "demo", cwd=elsewhere, path=[installed]).endswith("ready to run\n")
-    look = "from bench.suite import locate; print(*{locate(name) for name in ('demo', 'suites/demo.yaml')})"
+    look = "from bench.suite.expansion import locate; print(*{locate(name) for name in ('demo', 'suites/demo.yaml')})"
     found = run("-c", look, cwd=elsewhere, path=[installed])
     assert found.stdout.strip() == str(installed / "bench" / "suites" / "demo.yaml"), found.stderr
 
@@ -188,7 +188,9 @@ HEAVY = ("torch", "numba", "scipy", "pandas")
 
 @pytest.mark.parametrize("command", [["--help"], ["score", "--help"], ["run", "--help"], ["--version"]], ids=" ".join)
 def test_help_imports_nothing_heavy(installed, elsewhere, command):
-    look = f"import sys; from bench.cli import main; main({command}); print([m for m in {HEAVY} if m in sys.modules])"
+    look = (
+        f"import sys; from bench.cli.main import main; main({command}); print([m for m in {HEAVY} if m in sys.modules])"
+    )
     done = run("-c", look, cwd=elsewhere, path=[installed])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"

@@ -15,13 +15,15 @@ from test_engine import Silent
 from test_grids import rows
 from test_reports import full, result, run_of
 
-from bench import engine, operating, store, summary
-from bench import suite as suites
 from bench.api import Undefined, Value
-from bench.engine import Options
-from bench.reports import html, merged
-from bench.reports.chosen import Choice
-from bench.store import Run
+from bench.report import merge_runs
+from bench.report.selection import Choice
+from bench.reports import html
+from bench.results import operating, store, summary
+from bench.results.store import Run
+from bench.run import engine
+from bench.run.engine import Options
+from bench.suite import expansion as suites
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
 
@@ -102,7 +104,7 @@ def pages(town: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, value, made in values
     ]
     (folder / "merged.html").write_text(
-        page_of(merged.merge([merged.Source(name, run) for (name, *_), run in zip(values, both, strict=True)]))
+        page_of(merge_runs.merge([merge_runs.Source(name, run) for (name, *_), run in zip(values, both, strict=True)]))
     )
     (folder / "published.html").write_text(page_of(of_fishyscapes(folder / "published")))
     return folder

@@ -5,8 +5,10 @@ from collections import Counter
 
 import pytest
 
-from bench import engine, numerics, preflight, registry
-from bench import suite as suites
+from bench.models import numerics
+from bench.run import engine, preflight
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 GRID = """
 protocols: [misclassification, miou]

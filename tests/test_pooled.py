@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bench import registry
 from bench.api import Sample, Undefined
+from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
-from bench.metrics.tally import Tally, key_pixels
+from bench.suite import registry
 
 
 def protocol(name, **params):
@@ -90,7 +90,7 @@ def test_a_part_that_never_occurs_has_no_value_and_says_so():
 
 @pytest.mark.parametrize("sizes", [[10, 5], [5, 5], [0]])
 def test_sizes_must_rise(sizes):
-    from bench.errors import BadSuite
+    from bench.core.errors import BadSuite
 
     with pytest.raises(BadSuite, match="sizes must rise from at least 1"):
         protocol("anomaly", by="size", sizes=sizes)

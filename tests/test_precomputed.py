@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from bench import files, registry
-from bench import suite as suites
 from bench.api import Sample, View
-from bench.cli import main
-from bench.datasets.toytown import Toytown
-from bench.engine import Options
-from bench.engine import run as run_suite
-from bench.errors import BadScores, MissingData, UserError
+from bench.cli.main import main
+from bench.core import files
+from bench.core.errors import BadScores, MissingData, UserError
+from bench.datasets.toytown.scenes import Toytown
+from bench.run.engine import Options
+from bench.run.engine import run as run_suite
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 DATA = Toytown(split="anomaly", images=6, height=32, width=64)
 SUITE = """

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from bench.api import Protocol, Sample, Undefined, Value
-from bench.errors import BadPlugin
-from bench.metrics import protocols
-from bench.metrics.tally import Tally, key_pixels
+from bench.api import Sample, Undefined, Value
+from bench.core.errors import BadPlugin
+from bench.counts.tally import Tally, key_pixels
+from bench.metrics.protocols.components import Components
+from bench.metrics.protocols.miou import MeanIoU
+from bench.metrics.protocols.operating_point import OperatingPoint
+from bench.metrics.protocols.pooled import Anomaly, Misclassification
+from bench.suite import registry
 
-PROTOCOLS = [
-    plugin
-    for plugin in vars(protocols).values()
-    if isinstance(plugin, type) and issubclass(plugin, Protocol) and "name" in vars(plugin)
-]
+PROTOCOLS = list(registry.found("protocol").values())
 
 
 NOT_RANK_ONLY = {
@@ -197,13 +197,13 @@ def test_the_exact_figures_beside_a_sketch_are_rank_only(name):
 def test_anomaly_and_misclassification_are_the_same_ranking_of_other_truths():
     (each, predicted, score), *_ = scenes(1)
     wrong = np.where(each.labels == 255, 255, each.labels != predicted).astype(np.uint8)
-    as_anomaly = evaluate(protocols.Anomaly(), [(sample(0, anomaly=wrong), None, score)])
-    assert evaluate(protocols.Misclassification(), [(each, predicted, score)]).items() >= as_anomaly.items()
+    as_anomaly = evaluate(Anomaly(), [(sample(0, anomaly=wrong), None, score)])
+    assert evaluate(Misclassification(), [(each, predicted, score)]).items() >= as_anomaly.items()
 
 
 def test_unlabelled_pixels_are_no_misclassification():
     labels, predicted = np.uint8([[0, 1, 255]]), np.uint8([[0, 2, 3]])
-    categories = protocols.Misclassification().categories(sample(0, labels=labels), predicted)
+    categories = Misclassification().categories(sample(0, labels=labels), predicted)
     assert categories.tolist() == [[0, 1, 255]]
 
 
@@ -211,7 +211,7 @@ def test_components_are_sought_at_the_threshold_that_the_pixels_chose():
     anomaly = np.zeros((20, 40), np.uint8)
     anomaly[5:15, 5:15] = 1
     score = np.where(anomaly == 1, 2, 1).astype(np.float32)
-    figures = evaluate(protocols.Components(), [(sample(0, anomaly=anomaly), None, score)])
+    figures = evaluate(Components(), [(sample(0, anomaly=anomaly), None, score)])
     assert figures == {
         "siou": Value(1.0), "ppv": Value(1.0), "mean_f1": Value(1.0), "threshold": Value(2.0)
     }  # fmt: skip
@@ -221,14 +221,14 @@ def test_components_below_their_minimum_are_parameters():
     anomaly = np.zeros((20, 40), np.uint8)
     anomaly[5:8, 5:8] = 1
     score = np.where(anomaly == 1, 2, 1).astype(np.float32)
-    figures = evaluate(protocols.Components(), [(sample(0, anomaly=anomaly), None, score)])
+    figures = evaluate(Components(), [(sample(0, anomaly=anomaly), None, score)])
     assert figures["siou"] == Undefined("no object large enough")
-    figures = evaluate(protocols.Components(min_predicted=1, min_truth=1), [(sample(0, anomaly=anomaly), None, score)])
+    figures = evaluate(Components(min_predicted=1, min_truth=1), [(sample(0, anomaly=anomaly), None, score)])
     assert figures["siou"] == Value(1.0)
 
 
 def test_miou_reads_no_score_and_leaves_absent_classes_out():
-    protocol = protocols.MeanIoU()
+    protocol = MeanIoU()
     assert not protocol.scored
     each = sample(0, labels=np.uint8([[0, 0, 1, 255]]))
     assert evaluate(protocol, [(each, np.uint8([[0, 1, 1, 3]]), None)]) == {
@@ -248,16 +248,16 @@ def test_a_threshold_from_elsewhere_counts_what_is_at_or_above_it():
     each = sample(0, anomaly=np.uint8([[1, 1, 1, 0, 0, 0, 255]]))
     score = np.float32([[3, 2, 1, 2, 1, 0, 9]])
     for budget in (2**30, 0):
-        figures = evaluate(protocols.OperatingPoint(threshold=2.0), [(each, None, score)], budget=budget)
+        figures = evaluate(OperatingPoint(threshold=2.0), [(each, None, score)], budget=budget)
         assert [figure.value for figure in figures.values()] == pytest.approx(
             [*[2 / 3, 1 / 3, 2 / 3, 2 / 3, 2.0], 1, 1]
         )
         assert all(figure.err == 0 for figure in figures.values())  # 2.0 is where a key of 24 bits begins
     between = evaluate(
-        protocols.OperatingPoint(threshold=float(np.nextafter(np.float32(2), np.float32(3)))), [(each, None, score)]
+        OperatingPoint(threshold=float(np.nextafter(np.float32(2), np.float32(3)))), [(each, None, score)]
     )
     assert between["tpr"] == Value(1 / 3)
-    beyond = evaluate(protocols.OperatingPoint(threshold=99.0), [(each, None, score)])
+    beyond = evaluate(OperatingPoint(threshold=99.0), [(each, None, score)])
     assert beyond["precision"] == Undefined("no pixels at or above the threshold")
     assert beyond["tpr"] == Value(0.0)
 

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import definitions, registry
-from bench import suite as suites
-from bench.cli import main
-from bench.errors import BadPublished, UnknownName
-from bench.reports import published, published_text
-from bench.reports.published import COLUMNS, METRICS, Place
+from bench.cli.main import main
+from bench.core.errors import BadPublished, UnknownName
+from bench.report import published, published_text
+from bench.report.published import COLUMNS, METRICS, Place
+from bench.results import definitions
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 GOOD = {
     "method": "MSP",

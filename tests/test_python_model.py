@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import registry
-from bench import suite as suites
-from bench.cli import main
-from bench.engine import Options
-from bench.engine import run as run_suite
-from bench.errors import BadPlugin, MissingData
-from bench.weights import load_strictly, read_state_dict
+from bench.cli.main import main
+from bench.core.errors import BadPlugin, MissingData
+from bench.core.weights import load_strictly, read_state_dict
+from bench.run.engine import Options
+from bench.run.engine import run as run_suite
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

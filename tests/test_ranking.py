@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bench.api import Undefined, Value
-from bench.metrics import counting
+from bench.counts import counting
+from bench.counts.tally import Tally, key_pixels
 from bench.metrics.ranking import METRICS, RESAMPLED, binned_ranking, harmonic, ranking
-from bench.metrics.tally import Tally, key_pixels
 
 
 def figures(score, truth, *, budget=2**30, positives=(1,), negatives=(0,), categories=2):

@@ -15,10 +15,11 @@ from conftest import NETWORK
 from PIL import Image
 from test_engine import Silent, metrics
 
-from bench import engine, registry
-from bench import suite as suites
-from bench.engine import Options
-from bench.errors import CellsFailed, ClusterTrouble, MissingPackage
+from bench.core.errors import CellsFailed, ClusterTrouble, MissingPackage
+from bench.run import engine
+from bench.run.engine import Options
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 CLONE = Path(__file__).parents[1]
 DATA = "{split: anomaly, images: 6, height: 32, width: 64, label: scenes}"
@@ -145,11 +146,11 @@ def run(path, folder, **options):
 @pytest.fixture(scope="module")
 def cluster():
     """One Ray for the tests of this module, as a notebook has one."""
-    from bench.executors import crews
+    from bench.run.executors import crews
 
     crews.loopback()
     pytest.importorskip("ray", reason="the extra ray is not installed")
-    from bench.executors import ray as actors
+    from bench.run.executors import ray as actors
 
     actors.connect(crews.Asked(workers=2))
     yield {"executor": "ray", "processes": 2}
@@ -247,7 +248,7 @@ TORN = '''
 from dataclasses import dataclass, replace
 
 from bench.datasets.toytown import Toytown
-from bench.files import data, read_rgb
+from bench.core.files import data, read_rgb
 
 
 @dataclass(frozen=True)
@@ -280,21 +281,23 @@ def test_a_torn_image_fails_its_data_set_and_no_other(crew, request, fragile, tm
 
 def test_without_ray_one_line_says_how_to_install_it(fragile, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "bench.executors.ray", raising=False)
+    monkeypatch.delitem(sys.modules, "bench.run.executors.ray", raising=False)
     with pytest.raises(MissingPackage, match=r"--executor ray needs Ray; pip install 'ood-seg-bench\[ray\]'"):
         run(fragile(), tmp_path / "run", executor="ray")
 
 
 def test_no_command_imports_ray_unasked():
-    script = "import sys; from bench import engine; from bench.executors import crews; print('ray' in sys.modules)"
+    script = (
+        "import sys; from bench.run import engine; from bench.run.executors import crews; print('ray' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=CLONE, check=True)
     assert done.stdout.split() == ["False"]
 
 
 def test_an_address_where_nobody_listens_is_said_at_once():
     pytest.importorskip("ray", reason="the extra ray is not installed")
-    from bench.executors.crews import Asked
-    from bench.executors.ray import connect
+    from bench.run.executors.crews import Asked
+    from bench.run.executors.ray import connect
 
     with socket.socket() as free:  # bound and not listening
         free.bind(("127.0.0.1", 0))
@@ -312,7 +315,7 @@ def test_a_worker_that_no_node_has_room_for_is_said_with_what_to_do(cluster, fra
 def test_a_worker_that_computes_otherwise_is_left_out(cluster, fragile, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from bench.executors import ray as actors
+    from bench.run.executors import ray as actors
 
     real = actors.Actors._answer
     answers = []
@@ -372,9 +375,9 @@ def test_a_full_disk_at_the_driver_is_one_line_and_the_next_run_goes_on(fragile,
     path = fragile()
     out = tmp_path / "run"
     script = (
-        "import sys, resource; from bench.executors import crews; crews.loopback();"
-        "from bench.executors import ray as actors; actors.connect(crews.Asked(workers=1));"  # its files are larger
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); from bench.cli import main; sys.exit(main())"
+        "import sys, resource; from bench.run.executors import crews; crews.loopback();"
+        "from bench.run.executors import ray as actors; actors.connect(crews.Asked(workers=1));"  # its files are larger
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); from bench.cli.main import main; sys.exit(main())"
     )
     options = ["run", str(path), "--out", str(out), "--executor", "ray", "--processes", "1"]
     done = subprocess.run([sys.executable, "-c", script, *options], cwd=CLONE, capture_output=True, text=True)
@@ -391,7 +394,7 @@ def test_two_nodes_of_one_cluster_give_the_same_figures(fragile, tmp_path):
     pytest.importorskip("ray", reason="the extra ray is not installed")
     path = fragile()
     script = (
-        "import sys; from ray.cluster_utils import Cluster; from bench.cli import main\n"
+        "import sys; from ray.cluster_utils import Cluster; from bench.cli.main import main\n"
         "cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 1}); cluster.add_node(num_cpus=1)\n"
         "status = main([*sys.argv[1:], '--address', cluster.address]); cluster.shutdown(); sys.exit(status)"
     )

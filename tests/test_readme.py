@@ -15,13 +15,13 @@ import torch
 import yaml
 from PIL import Image
 
-from bench import registry
-from bench import suite as suites
 from bench.api import Inference
-from bench.cli import main
-from bench.definitions import panel
+from bench.cli.main import main
 from bench.models.python import PythonModel
-from bench.store import read_run
+from bench.results.definitions import panel
+from bench.results.store import read_run
+from bench.suite import expansion as suites
+from bench.suite import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -218,7 +218,9 @@ def test_score_maps_of_any_origin_are_evaluated_without_torch(here):
         Image.fromarray(truth).save(f"labels/{stem}.png")
         Image.fromarray(1 - truth).save(f"classes/{stem}.png")
     found = [shlex.split(line)[1:] for line in commands() if line.startswith("bench score")]
-    look = f"import sys; from bench.cli import main; print([main(argv) for argv in {found}], 'torch' in sys.modules)"
+    look = (
+        f"import sys; from bench.cli.main import main; print([main(argv) for argv in {found}], 'torch' in sys.modules)"
+    )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", look], env=env, capture_output=True, text=True, timeout=120, check=False

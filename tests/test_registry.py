@@ -5,9 +5,9 @@ import types
 
 import pytest
 
-from bench import registry
-from bench.cli import main
-from bench.errors import BadPlugin
+from bench.cli.main import main
+from bench.core.errors import BadPlugin
+from bench.suite import registry
 
 METHOD = """
 from bench.api import Method

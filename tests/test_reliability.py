@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from bench import reliability, store
-from bench import suite as suites
 from bench.api import Sample, Undefined
-from bench.cli import main
-from bench.metrics import calibration
-from bench.metrics.protocols import Calibration, Misclassification
-from bench.metrics.tally import Tally, key_pixels
+from bench.cli.main import main
+from bench.counts.tally import Tally, key_pixels
+from bench.metrics.protocols import calibration
+from bench.metrics.protocols.calibration import Calibration
+from bench.metrics.protocols.pooled import Misclassification
+from bench.results import reliability, store
+from bench.suite import expansion as suites
 
 
 def scenes(levels=None):

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import store
 from bench.api import Metric, Undefined, Value
-from bench.errors import MissingData, UnknownName
-from bench.reports import html, leaderboard, markdown
-from bench.reports.chosen import Choice
-from bench.store import Plan, Result, Run
+from bench.core.errors import MissingData, UnknownName
+from bench.report import leaderboard
+from bench.report.selection import Choice
+from bench.reports import html, markdown
+from bench.results import store
+from bench.results.store import Plan, Result, Run
 
 RANKING = {
     "auroc": Metric("AUROC", "area under the ROC curve of all pixels pooled; ties count one half"),

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import suite
-from bench.datasets import layouts, validation_dataset
+from bench.core.errors import MissingData
+from bench.datasets import validation_dataset
 from bench.datasets.frames import OnDisk
+from bench.datasets.layouts import writers
 from bench.datasets.road_anomaly import RoadAnomaly
-from bench.datasets.toytown import Toytown
+from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
-from bench.errors import MissingData
+from bench.suite import expansion
 
 SCENES = Toytown(split="anomaly", images=4, height=32, width=64)
 
@@ -27,7 +28,7 @@ SCENES = Toytown(split="anomaly", images=4, height=32, width=64)
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data")
     for layout in ("road_anomaly", "validation_dataset"):
-        layouts.write(layout, SCENES, out / layout)
+        writers.write(layout, SCENES, out / layout)
     return out
 
 
@@ -109,7 +110,7 @@ def test_an_archive_that_was_unpacked_without_its_folder_is_read(data: Path) -> 
 def test_the_other_layout_is_recognised(data: Path) -> None:
     assert "holds the layout official" in complaint(RoadAnomaly("original_labels", frames=4))
     shutil.rmtree(data / "road_anomaly")
-    layouts.write("road_anomaly_original_labels", SCENES, data / "road_anomaly")
+    writers.write("road_anomaly_original_labels", SCENES, data / "road_anomaly")
     assert "say layout: original_labels in the suite if that is meant" in complaint(RoadAnomaly(frames=4))
     RoadAnomaly("original_labels", frames=4).check()
 
@@ -121,7 +122,7 @@ def test_a_repacked_copy_has_a_name_of_its_own(tmp_path: Path) -> None:
         "protocols: [anomaly]\nmodels: [toynet]\nmethods: [msp]\n"
         f"datasets:\n  - validation_dataset: {{sweep: {{set: [{sets}]}}}}\n  - road_anomaly\n"
     )
-    labels = [cell.dataset.label for cell in suite.load(path).cells]
+    labels = [cell.dataset.label for cell in expansion.load(path).cells]
     assert labels == [f"validation_dataset[set={name}]" for name in get_args(validation_dataset.Set)] + ["road_anomaly"]
 
 

@@ -11,9 +11,10 @@ import yaml
 from conftest import NETWORK
 from test_estimate import Quiet
 
-from bench import corruptions, engine
-from bench import suite as suites
-from bench.cli import main
+from bench import corruptions
+from bench.cli.main import main
+from bench.run import engine
+from bench.suite import expansion as suites
 
 FOLDER = Path(__file__).parents[1] / "examples" / "scale"
 SCRIPTS = sorted(FOLDER.glob("*.sbatch"))

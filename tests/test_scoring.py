@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.api import Context, Prediction
-from bench.scoring import dense, fused
-from bench.scoring.tiles import Tiles
+from bench.ops import dense, fused
+from bench.ops.tiles import Tiles
 
 
 def logits(*shape, seed=0, scale=4.0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.metrics import counting
+from bench.counts import counting
 from bench.metrics.segmentation import class_iou, confusion, miou, pixel_accuracy
 
 

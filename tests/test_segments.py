@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import segments
 from bench.api import IGNORE, Context, Prediction
-from bench.scoring.tiles import Tiles
+from bench.ops import segments
+from bench.ops.tiles import Tiles
 
 GOLDEN = json.loads((Path(__file__).parent / "fixtures" / "meta_golden.json").read_text())
 ROUND = range(-1, 2)

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bench.api import Sample, Undefined
-from bench.errors import BadPlugin
-from bench.metrics import fed, selective
-from bench.metrics.calibration import Calibration
+from bench.core.errors import BadPlugin
+from bench.counts.tally import Tally, key_pixels
+from bench.metrics import selective
+from bench.metrics.protocols import fed
+from bench.metrics.protocols.calibration import Calibration
 from bench.metrics.ranking import ranking, steps
-from bench.metrics.tally import Tally, key_pixels
 
 
 def counted(score, wrong, budget=2**30):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import registry, suite
-from bench.cli import main
-from bench.datasets import layouts
+from bench.cli.main import main
+from bench.core.errors import BadSuite, MissingData
+from bench.datasets.layouts import writers
 from bench.datasets.smiyc import SegmentMeIfYouCan, Split, Track
-from bench.datasets.toytown import Toytown
-from bench.errors import BadSuite, MissingData
+from bench.datasets.toytown.scenes import Toytown
+from bench.suite import expansion, registry
 
 SCENES = Toytown(split="anomaly", images=16, height=32, width=64)  # 12 of them with masks, 4 of them hidden
 LISTS = Path(__file__).parent / "fixtures" / "leaderboards" / "frame_lists.json"
@@ -26,8 +26,8 @@ LISTS = Path(__file__).parent / "fixtures" / "leaderboards" / "frame_lists.json"
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "smiyc"
-    layouts.write("smiyc_anomaly", SCENES, out)
-    layouts.write("smiyc_obstacle", SCENES, out)
+    writers.write("smiyc_anomaly", SCENES, out)
+    writers.write("smiyc_obstacle", SCENES, out)
     return out
 
 
@@ -203,7 +203,7 @@ def test_the_renamed_copy_is_recognised_and_never_taken_for_the_official_set(roo
     for track in get_args(Track):
         assert "holds the layout official" in complaint(SegmentMeIfYouCan(track, "validation", "renamed", frames=16))
     shutil.rmtree(root)
-    layouts.write("smiyc_renamed", SCENES, root)
+    writers.write("smiyc_renamed", SCENES, root)
     for track, folder in (("RoadAnomaly21", "dataset_AnomalyTrack"), ("RoadObstacle21", "dataset_ObstacleTrack")):
         message = complaint(SegmentMeIfYouCan(track, "validation"))  # type: ignore[arg-type]
         assert message.startswith(f"{root / folder} does not exist; {root} holds the layout renamed: say so")
@@ -216,7 +216,7 @@ def test_hidden_frames_are_refused_for_evaluation_in_one_line(
     asked = "{track: RoadAnomaly21, split: all, frames: 16}"
     path = tmp_path / "x.yaml"
     path.write_text(f"protocols: [anomaly]\nmodels: [toynet]\ndatasets:\n  - smiyc: {asked}\nmethods: [msp]\n")
-    assert suite.load(path).cells[0].dataset.label == "smiyc[frames=16,split=all,track=RoadAnomaly21]"
+    assert expansion.load(path).cells[0].dataset.label == "smiyc[frames=16,split=all,track=RoadAnomaly21]"
     assert main(["check", str(path)]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "n/a" in line]
     assert "has no anomaly, which anomaly needs: its masks are kept by the organisers" in line

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
 from bench.api import CITYSCAPES, Prediction, Sample
-from bench.cli import main
-from bench.errors import MissingData
+from bench.cli.main import main
+from bench.core.errors import MissingData
 from bench.methods.sml import PUBLISHED
-from bench.scoring import smoothing
+from bench.ops import smoothing
+from bench.suite import registry
 
 CLASSES, SIZE = 6, (20, 30)
 

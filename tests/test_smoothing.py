@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.scoring import smoothing
+from bench.ops import smoothing
 
 WAYS = pytest.mark.parametrize("fused", [False, True], ids=["torch", "compiled"])
 WEIGHTS = np.exp(-0.5 * np.arange(-3, 4) ** 2) / np.exp(-0.5 * np.arange(-3, 4) ** 2).sum()
@@ -94,7 +94,7 @@ def test_a_ridge_along_a_boundary_is_gone(fused):
 @pytest.mark.parametrize(("strange", "edges"), [(0, 9), (9, 5)], ids=["a smaller id", "a larger id"])
 def test_a_corner_counts_where_the_smaller_id_is(fused, strange, edges):
     """One pixel of another class: its 8 neighbours and itself are a boundary, or itself and its 4 neighbours."""
-    from bench.scoring import suppression
+    from bench.ops import suppression
 
     labels = torch.full((5, 5), 5, dtype=torch.uint8)
     labels[2, 2] = strange

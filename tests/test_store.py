@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import store
 from bench.api import Undefined, Value
-from bench.errors import MissingData
+from bench.core.errors import MissingData
+from bench.results import store
 
 FROZEN = sorted((Path(__file__).parent / "frozen").glob("result_*"))
 
@@ -91,7 +91,7 @@ def test_reading_a_run_leaves_the_collector_as_it_was(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    from bench import files
+    from bench.core import files
 
     (tmp_path / "a").write_text("old")
     with pytest.raises(RuntimeError), files.writing(tmp_path / "a", "w") as file:

@@ -25,11 +25,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli import main
-from bench.datasets import layouts
-from bench.datasets.toytown import Toytown
-from bench.errors import BadPlugin, BadScores, UnknownName
-from bench.submissions import archives, check_smiyc, halves, making, smiyc
+from bench.cli.main import main
+from bench.core.errors import BadPlugin, BadScores, UnknownName
+from bench.datasets.layouts import writers
+from bench.datasets.toytown.scenes import Toytown
+from bench.submissions import check_smiyc, smiyc
+from bench.submit import archives, commands, float16_maps
 
 FIXTURES = Path(__file__).parent / "fixtures" / "leaderboards"
 SUITE = """
@@ -56,7 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("BENCH_DATA", str(folder / "data"))
         scenes = Toytown(split="anomaly", images=8, height=64, width=128)
         for layout in ("smiyc_anomaly", "smiyc_obstacle"):
-            layouts.write(layout, scenes, folder / "data" / "smiyc")
+            writers.write(layout, scenes, folder / "data" / "smiyc")
         (folder / "suite.yaml").write_text(SUITE)
         assert main(["run", str(folder / "suite.yaml"), "--out", str(folder / "run"), "--workers", "0"]) == 0
         assert submit(folder, folder / "made") == 0
@@ -137,7 +138,7 @@ def test_lost_and_found_is_a_third_set(
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(shutil.copytree(board / "data", tmp_path / "data")))
     scenes = Toytown(split="anomaly", images=16, height=128, width=256)
-    layouts.write("lost_and_found", scenes, tmp_path / "data" / "lost_and_found")
+    writers.write("lost_and_found", scenes, tmp_path / "data" / "lost_and_found")
     chosen = ["--sets", "LostAndFound-test", "--frames", "LostAndFound-test=12"]
     assert submit(board, tmp_path / "out", *chosen) == 0
     archive = str(tmp_path / "out" / "MaxLogit.zip")
@@ -151,16 +152,16 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = (board / "made" / "MaxLogit.zip").read_bytes()
-    calls, packed = [0], halves.packed
+    calls, packed = [0], float16_maps.packed
 
-    def failing(half: halves.Halves) -> bytes:
+    def failing(half: float16_maps.Halves) -> bytes:
         calls[0] += 1
         if calls[0] == 6:
             raise OSError(28, "No space left on device")
         return packed(half)
 
     with monkeypatch.context() as patch:
-        patch.setattr(halves, "packed", failing)
+        patch.setattr(float16_maps, "packed", failing)
         assert submit(board, tmp_path / "again") == 2
     there = list((tmp_path / "again").rglob("*.hdf5"))
     assert 4 <= len(there) < 16
@@ -181,7 +182,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
 
 def test_a_finished_archive_is_left_alone(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (board / "made" / "MaxLogit.zip").stat().st_mtime_ns
-    monkeypatch.setattr(halves, "packed", None)
+    monkeypatch.setattr(float16_maps, "packed", None)
     assert submit(board, board / "made") == 0
     assert (board / "made" / "MaxLogit.zip").stat().st_mtime_ns == before
 
@@ -190,7 +191,7 @@ def test_a_finished_archive_is_left_alone(board: Path, monkeypatch: pytest.Monke
 def test_killed_and_run_again_in_other_processes(board: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     code = (
-        "import time; from bench.submissions import halves; from bench.cli import main; import sys\n"
+        "import time; from bench.submissions import halves; from bench.cli.main import main; import sys\n"
         "packed = halves.packed\n"
         "halves.packed = lambda half: (time.sleep(0.3), packed(half))[1]\n"
         "sys.exit(main(sys.argv[1:]))"
@@ -216,22 +217,22 @@ def test_killed_and_run_again_in_other_processes(board: Path, tmp_path: Path) ->
 
 def test_our_files_have_the_structure_of_the_official_ones() -> None:
     content = (FIXTURES / "smiyc_io/anomaly_p/fixture/cc04_min_sizes_obstacle/frame000.hdf5").read_bytes()
-    official = halves.unpacked(content, (48, 64), 0)
-    ours = halves.packed(official)
+    official = float16_maps.unpacked(content, (48, 64), 0)
+    ours = float16_maps.packed(official)
     with h5py.File(io.BytesIO(content)) as one, h5py.File(io.BytesIO(ours)) as other:
         assert list(one) == list(other) == ["value"]
         assert not dict(other.attrs) and not dict(other["value"].attrs)
         for name in ("shape", "dtype", "chunks", "compression", "compression_opts", "shuffle", "fletcher32"):
             assert getattr(one["value"], name) == getattr(other["value"], name), name
         np.testing.assert_array_equal(one["value"][()], other["value"][()])
-    assert ours == halves.packed(official.copy())
+    assert ours == float16_maps.packed(official.copy())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 1), (130, 517), (1080, 1920)])
 def test_maps_come_back_by_our_reader_and_by_the_library(size: tuple[int, int]) -> None:
     half = np.random.default_rng(3).normal(size=size).astype(np.float16)
-    content = halves.packed(half)
-    np.testing.assert_array_equal(halves.unpacked(content, size, 0), half)
+    content = float16_maps.packed(half)
+    np.testing.assert_array_equal(float16_maps.unpacked(content, size, 0), half)
     with h5py.File(io.BytesIO(content)) as file:
         np.testing.assert_array_equal(file["value"][()], half)
 
@@ -239,37 +240,37 @@ def test_maps_come_back_by_our_reader_and_by_the_library(size: tuple[int, int]) 
 @pytest.mark.parametrize("how", [{}, {"chunks": True}, {"compression": 4, "shuffle": True, "fletcher32": True}])
 def test_files_of_others_are_read_however_they_are_stored(how: dict[str, object]) -> None:
     half = np.random.default_rng(4).normal(size=(70, 90)).astype(np.float16)
-    np.testing.assert_array_equal(halves.unpacked(stored(half, **how), (70, 90), 0), half)
+    np.testing.assert_array_equal(float16_maps.unpacked(stored(half, **how), (70, 90), 0), half)
 
 
-@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=40), st.sampled_from(sorted(halves.TRANSFORMS)))
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=40), st.sampled_from(sorted(float16_maps.TRANSFORMS)))
 def test_transforms_keep_the_order(values: list[float], transform: str) -> None:
     score = np.sort(np.array([values], np.float32))
-    half = halves.halved(score, transform, "method")
+    half = float16_maps.halved(score, transform, "method")
     assert (np.diff(half.astype(np.float64)) >= 0).all()
 
 
 def test_a_transform_keeps_what_float16_would_lose_next_to_one() -> None:
     score = (1 - np.geomspace(1e-6, 1e-2, 500, dtype=np.float64)).astype(np.float32)[None]
-    plain, better = (halves.levels(halves.halved(score, name, "")) for name in ("identity", "-log(1-x)"))
+    plain, better = (float16_maps.levels(float16_maps.halved(score, name, "")) for name in ("identity", "-log(1-x)"))
     assert plain < 30 < 300 < better
 
 
 def test_what_float16_cannot_hold_is_refused() -> None:
     with pytest.raises(BadPlugin, match=r"scores up to 70000 do not fit float16.*--transform asinh"):
-        halves.halved(np.array([[0, 70000]], np.float32), "identity", "method x on y")
-    assert np.isfinite(halves.halved(np.array([[0, 70000]], np.float32), "asinh", "")).all()
+        float16_maps.halved(np.array([[0, 70000]], np.float32), "identity", "method x on y")
+    assert np.isfinite(float16_maps.halved(np.array([[0, 70000]], np.float32), "asinh", "")).all()
     with pytest.raises(BadPlugin, match=r"the transform logit is for \[0, 1\]"):
-        halves.halved(np.array([[0, 2]], np.float32), "logit", "method x on y")
+        float16_maps.halved(np.array([[0, 2]], np.float32), "logit", "method x on y")
 
 
 def test_a_method_declares_its_transform() -> None:
     declared = type("Declared", (), {"float16": "logit"})
-    assert halves.transform_of(declared, None) == "logit"
-    assert halves.transform_of(declared, "asinh") == "asinh"
-    assert halves.transform_of(type("Plain", (), {}), None) == "identity"
+    assert float16_maps.transform_of(declared, None) == "logit"
+    assert float16_maps.transform_of(declared, "asinh") == "asinh"
+    assert float16_maps.transform_of(type("Plain", (), {}), None) == "identity"
     with pytest.raises(UnknownName, match=r"unknown transform 'logitt'; did you mean 'logit'"):
-        halves.transform_of(declared, "logitt")
+        float16_maps.transform_of(declared, "logitt")
 
 
 def test_the_direction_is_read_off_exact_counts() -> None:
@@ -310,7 +311,7 @@ def stored(array: np.ndarray, name: str = "value", **how: object) -> bytes:
 
 
 def changed(content: bytes, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
-    return stored(change(halves.unpacked(content, None, 2**24)))
+    return stored(change(float16_maps.unpacked(content, None, 2**24)))
 
 
 def edit(change: Callable[[np.ndarray], np.ndarray]) -> Break:
@@ -384,7 +385,7 @@ def hollow(shape: tuple[int, int] = (64, 96)) -> bytes:
 
 
 def refused(path: Path) -> list[archives.Failure]:
-    verdict, archive = making.check(path, "smiyc", COUNTS, None, "{id}.png")
+    verdict, archive = commands.check(path, "smiyc", COUNTS, None, "{id}.png")
     archive.close()
     return verdict.failures
 
@@ -505,11 +506,11 @@ def flipped(content: bytes, generator: np.random.Generator, first: int = 0) -> b
 
 def test_no_damage_to_a_map_is_more_than_a_refusal() -> None:
     generator = np.random.default_rng(7)
-    content = halves.packed(generator.normal(size=(24, 32)).astype(np.float16))
+    content = float16_maps.packed(generator.normal(size=(24, 32)).astype(np.float16))
     refusals = 0
     for _ in range(600):
         try:
-            assert halves.unpacked(flipped(content, generator), (24, 32), 0).shape == (24, 32)
+            assert float16_maps.unpacked(flipped(content, generator), (24, 32), 0).shape == (24, 32)
         except archives.Refused:
             refusals += 1
     assert 100 < refusals < 600

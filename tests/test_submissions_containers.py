@@ -18,14 +18,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from bench import store
-from bench.cli import main
-from bench.datasets import layouts
+from bench.cli.main import main
+from bench.core.errors import BadPlugin
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
-from bench.datasets.toytown import Toytown
-from bench.errors import BadPlugin
-from bench.submissions import archives, check_cityscapes, check_fishyscapes, fishyscapes, making, sandbox
-from bench.submissions.verdict import Verdict
+from bench.datasets.layouts import writers
+from bench.datasets.toytown.scenes import Toytown
+from bench.results import store
+from bench.submissions import check_cityscapes, check_fishyscapes, fishyscapes
+from bench.submit import archives, commands, sandbox
+from bench.submit.verdict import Verdict
 
 SUITE = """
 protocols: [fishyscapes, miou]
@@ -46,8 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("BENCH_HOME", str(folder / "home"))
         patch.setenv("BENCH_DATA", str(folder / "data"))
         anomalies = Toytown(split="anomaly", images=6, height=64, width=128)
-        layouts.write("fishyscapes", anomalies, folder / "data" / "fishyscapes")
-        layouts.write("cityscapes", Toytown(images=4, height=64, width=128), folder / "data" / "cityscapes")
+        writers.write("fishyscapes", anomalies, folder / "data" / "fishyscapes")
+        writers.write("cityscapes", Toytown(images=4, height=64, width=128), folder / "data" / "cityscapes")
         (folder / "suite.yaml").write_text(SUITE)
         run = ["--run", str(folder / "run")]
         assert main(["run", str(folder / "suite.yaml"), "--out", str(folder / "run"), "--workers", "0"]) == 0
@@ -69,8 +70,8 @@ def package(board: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(board / "out" / "maxlogit", tmp_path / "package"))
 
 
-def rules(path: Path, board: making.Board | None = None) -> set[tuple[str, str]]:
-    verdict, archive = making.check(path, board, {"val": 4}, None, "{id}.png")
+def rules(path: Path, board: commands.Board | None = None) -> set[tuple[str, str]]:
+    verdict, archive = commands.check(path, board, {"val": 4}, None, "{id}.png")
     archive.close()
     return {(failure.rule, failure.file) for failure in verdict.failures}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench import suite as suites
-from bench.cli import main
-from bench.errors import BadSuite, UnknownName
+from bench.cli.main import main
+from bench.core.errors import BadSuite, UnknownName
+from bench.suite import expansion as suites
 
 GOOD = """
 protocols: [anomaly]

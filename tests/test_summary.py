@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench import summary
+from bench.results import summary
 
 NUMBERS = st.floats(-10, 10, allow_nan=False)
 

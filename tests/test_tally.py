@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.metrics import counting, runs, tally
-from bench.metrics.tally import Counts, Tally, key_pixels, key_value, order_key
+from bench.counts import counting, runs, tally
+from bench.counts.tally import Counts, Tally, key_pixels, key_value, order_key
 
 FLOATS = st.floats(width=32, allow_nan=False)
 SPECIAL = np.float32([-np.inf, -1e38, -1.5, -1e-45, -0.0, 0.0, 1e-45, 1.5, 1e38, np.inf])
@@ -289,7 +289,7 @@ def test_strided_maps_are_counted_as_they_look():
 
 def test_reading_metrics_imports_neither_numba_nor_torch():
     code = (
-        "import sys, bench.metrics.protocols as _; "
+        "import sys; from bench.suite import registry; registry.found('protocol'); "
         "print(*{'torch', 'numba', 'sklearn', 'scipy.stats'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -297,7 +297,7 @@ def test_reading_metrics_imports_neither_numba_nor_torch():
 
 
 def test_compiled_code_has_a_place_where_nothing_is_writable(monkeypatch, tmp_path):
-    compiled = pytest.importorskip("bench.compiled")
+    compiled = pytest.importorskip("bench.core.compiled")
     monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(compiled.os, "access", lambda *_: True)
     assert compiled._cache_folder() is None

@@ -16,8 +16,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from bench.api import CITYSCAPES, IGNORE, Prediction, View
-from bench.datasets.toytown import Toytown
-from bench.errors import MissingData
+from bench.core.errors import MissingData
+from bench.datasets.toytown.scenes import Toytown
 from bench.fit import toynet as training
 from bench.models import toynet
 from bench.models.toynet import ToyNet

@@ -13,15 +13,15 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from bench import registry
 from bench.api import CITYSCAPES, IGNORE, Prediction, View
-from bench.datasets.toytown import Toytown
-from bench.errors import MissingData
+from bench.core.errors import MissingData
+from bench.datasets.toytown.scenes import Toytown
 from bench.fit import toyquery as training
 from bench.models import toyquery
 from bench.models.toynet import ToyNet
 from bench.models.toyquery import ToyQuery
-from bench.scoring import queries
+from bench.ops import queries
+from bench.suite import registry
 
 SUBSET = 16
 FLOOR = {"rba": 0.55, "mask_max": 0.8, "eam": 0.7, "void_channel": 0.9, "ood_head": 0.9}  # AUROC

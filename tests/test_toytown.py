@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from bench.api import IGNORE, Sample
-from bench.datasets.rasteriser import Canvas, Dice, blur, enlarge
-from bench.datasets.toytown import CONDITIONS, DRIVE, Toytown
-from bench.datasets.toytown_strange import THINGS
+from bench.datasets.toytown.anomalies import THINGS
+from bench.datasets.toytown.rasteriser import Canvas, Dice, blur, enlarge
+from bench.datasets.toytown.scenes import CONDITIONS, DRIVE, Toytown
 
 FROZEN = {
     ("train", 7, 128, 256): "5d29c8192a36067f",
@@ -191,7 +191,7 @@ def test_senseless_parameters_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_reading_needs_neither_torch_nor_numba() -> None:
-    code = "import sys; from bench.datasets.toytown import Toytown; Toytown().load(0); "
+    code = "import sys; from bench.datasets.toytown.scenes import Toytown; Toytown().load(0); "
     code += "sys.exit(bool({'torch', 'numba'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

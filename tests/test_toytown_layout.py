@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from bench import files, registry, suite
-from bench.datasets import toytown_layout
-from bench.datasets.toytown import Toytown
-from bench.datasets.toytown_layout import ToytownLayout
-from bench.errors import BadSuite
+from bench.core import files
+from bench.core.errors import BadSuite
+from bench.datasets.toytown import layout
+from bench.datasets.toytown.layout import ToytownLayout
+from bench.datasets.toytown.scenes import Toytown
+from bench.suite import expansion, registry
 
 SMALL = {"scenes": 4, "height": 48, "width": 96}
 
 
-@pytest.mark.parametrize("twin", toytown_layout._TWINS)
+@pytest.mark.parametrize("twin", layout._TWINS)
 def test_every_twin_is_whole_and_read_by_its_own_reader(twin):
     data = ToytownLayout(twin, **SMALL)
     data.check()
@@ -58,9 +59,9 @@ def test_too_few_scenes_and_too_small_ones_are_refused():
             registry.build("dataset", "toytown_layout", {"twin": "cityscapes"} | params, where="here")
 
 
-@pytest.mark.parametrize("name", [name for name in suite.shipped() if name != "demo"])
+@pytest.mark.parametrize("name", [name for name in expansion.shipped() if name != "demo"])
 def test_shipped_suites_load_and_every_real_one_has_a_twin(name):
-    plan = suite.load(suite.shipped()[name])
+    plan = expansion.load(expansion.shipped()[name])
     shared = {"cityscapes_c": "toytown_c", "cityscapes_c_full": "toytown_c"}
     shared |= dict.fromkeys(("lost_and_found_meta", "fishyscapes_meta"), "toytown_meta")
     twin = shared.get(name, f"toytown_{name}")
@@ -68,12 +69,14 @@ def test_shipped_suites_load_and_every_real_one_has_a_twin(name):
         assert "toynet" in {cell.model.name for cell in plan.cells} <= {"toynet", "toynet_entropy_max"}
         assert "Synthetic" in plan.note
     elif not name.endswith("_fed"):  # whose flows are for the published networks; the demo has rows of ToyNet's
-        mine, other = ({cell.protocol.name for cell in one.cells} for one in (plan, suite.load(suite.shipped()[twin])))
+        mine, other = (
+            {cell.protocol.name for cell in one.cells} for one in (plan, expansion.load(expansion.shipped()[twin]))
+        )
         assert mine == other and not plan.note
 
 
 def test_the_grid_of_the_source_system_has_sixty_cells_beside_the_clean_one():
-    plan = suite.load(suite.shipped()["cityscapes_c"])
+    plan = expansion.load(expansion.shipped()["cityscapes_c"])
     corruptions = {cell.dataset.corruption for cell in plan.cells}
     assert len(corruptions) == 61 and {how.severity for how in corruptions if how} == {1, 2, 3, 4}
     asked = {entry["name"]: len(entry["datasets"]) for entry in plan.summaries_asked()}

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import inference, registry
 from bench.api import CITYSCAPES, Sample
-from bench.cli import main
-from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+from bench.cli.main import main
+from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+from bench.models import inference
+from bench.suite import registry
 
 transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
 

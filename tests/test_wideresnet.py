@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench import registry
-from bench.errors import MissingData
-from bench.registry import from_file
+from bench.core.errors import MissingData
+from bench.suite import registry
+from bench.suite.registry import from_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

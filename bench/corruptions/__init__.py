@@ -22,7 +22,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from bench.errors import BadPlugin, UnknownName
+from bench.core.errors import BadPlugin, UnknownName
 
 NUMBERS = 1  # raised when a change here moves a pixel; corrupted images made under another one are made again
 

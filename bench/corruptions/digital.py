@@ -9,7 +9,7 @@ import PIL.Image
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from bench.compiled import compiled
+from bench.core.compiled import compiled
 from bench.corruptions.draws import drawing, fill_uniform
 from bench.corruptions.filters import UNIT, gaussian_plane
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from bench.compiled import compiled
+from bench.core.compiled import compiled
 
 WORDS, SHIFT = 624, 397
 BATCH = WORDS // 2  # uniforms, of two words each, in one batch

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import MissingPackage
+from bench.core.errors import MissingPackage
 
 INSTALL = 'pip install "ood-seg-bench[corruptions]"'
 # The library draws from the first five of its six.

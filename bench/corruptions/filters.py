@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.compiled import compiled
+from bench.core.compiled import compiled
 
 Floats = NDArray[np.float64]
 UNIT = np.arange(256) / 255.0  # float64: what the library computes from each grey level

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from bench.compiled import compiled
+from bench.core.compiled import compiled
 from bench.corruptions.draws import BATCH, drawing, fill_normal, fill_uniform, renew
 from bench.corruptions.filters import UNIT
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from bench.compiled import compiled
+from bench.core.compiled import compiled
 from bench.corruptions.draws import drawing, fill_normal, fill_uniform
 from bench.corruptions.extra import opencv, texture
 from bench.corruptions.filters import UNIT, enlarge_plane, gaussian_plane, motion, move_plane, tabulate

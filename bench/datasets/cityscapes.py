@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from bench.api import IGNORE
+from bench.core.files import data
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame
-from bench.files import data
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label id of each train id."""

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bench.api import IGNORE, Labels
+from bench.core.errors import MissingData
+from bench.core.files import data, digest
 from bench.datasets import frames
 from bench.datasets.coco_annotations import Index, index
 from bench.datasets.frames import Frame
-from bench.errors import MissingData
-from bench.files import data, digest
 
 IN_CITYSCAPES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
 """Categories of COCO that Cityscapes has too, as Meta-OoD lists them. It leaves ``train`` in."""

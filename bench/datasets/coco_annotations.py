@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import files
+from bench.core import files
+from bench.core.errors import MissingData
 from bench.datasets import coco_masks
 from bench.datasets.coco_masks import Bools
-from bench.errors import MissingData
 
 FARTHEST = 1e5  # a corner beyond it is no place in any photograph, and its outline would not fit into memory
 VERSION = 1  # raised when what is kept changes

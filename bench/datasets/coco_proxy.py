@@ -20,11 +20,11 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels
+from bench.core.errors import MissingData
+from bench.core.files import data, digest, read_gray
 from bench.datasets import coco, frames
 from bench.datasets.coco import ROAD
 from bench.datasets.frames import Encoding, Frame
-from bench.errors import MissingData
-from bench.files import data, digest, read_gray
 
 OUTLIER = 254
 VALUES = {"ignored": IGNORE, "road": ROAD}  # of what is not annotated

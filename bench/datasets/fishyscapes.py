@@ -21,10 +21,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from bench.core.errors import MissingData
+from bench.core.files import data, read_rgb
 from bench.datasets import cityscapes, frames
 from bench.datasets.frames import Frame, Ready
-from bench.errors import MissingData
-from bench.files import data, read_rgb
 
 Set = Literal["lost_and_found", "static"]
 Layout = Literal["official", "renamed", "original_labels", "side_by_side"]

@@ -17,10 +17,10 @@ from annotated_types import Ge, Le
 from pydantic import AliasChoices, Field
 
 from bench.api import IGNORE, Labels
+from bench.core.errors import MissingData
+from bench.core.files import data, digest
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame
-from bench.errors import MissingData
-from bench.files import data, digest
 
 Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench.api import IGNORE
+from bench.core.errors import MissingData
+from bench.core.files import data
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame
-from bench.errors import MissingData
-from bench.files import data
 
 Kind = Literal["labelIds", "labelTrainIds"]
 

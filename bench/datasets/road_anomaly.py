@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.core.errors import MissingData
+from bench.core.files import data
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame, Ready
-from bench.errors import MissingData
-from bench.files import data
 
 LABELS = Encoding(
     "RoadAnomaly",

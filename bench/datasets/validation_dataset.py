@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.core.errors import MissingData
+from bench.core.files import data
 from bench.datasets import frames, road_anomaly
 from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
-from bench.errors import MissingData
-from bench.files import data
 
 Set = Literal["RoadAnomaly", "RoadAnomaly21", "RoadObsticle21", "FS_LostFound_full", "fs_static"]
 

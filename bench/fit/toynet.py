@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import CITYSCAPES, IGNORE, Labels
-from bench.datasets.toytown import Toytown
-from bench.files import writing
+from bench.core.files import writing
+from bench.datasets.toytown.scenes import Toytown
 from bench.models.toynet import network
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.api import CITYSCAPES, IGNORE
-from bench.datasets.toytown import Toytown
-from bench.files import writing
+from bench.core.files import writing
+from bench.datasets.toytown.scenes import Toytown
 from bench.fit.toynet import BATCH, LINE, augment, draw, parsed, shrunk
 from bench.models.toynet import STRIDE, ToyNet
 from bench.models.toyquery import network
@@ -186,7 +186,7 @@ def mean_iou(trunk: nn.Module, net: nn.Module, images: Tensor, labels: Tensor) -
     """Of the argmax of the class scores, over the classes that occur in the labels or the predictions."""
     import torch
 
-    from bench.scoring import queries
+    from bench.ops import queries
 
     table = torch.zeros(VOID * VOID, dtype=torch.int64)
     for image, label in zip(images, labels, strict=True):

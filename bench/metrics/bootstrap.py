@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Rows, Value
+from bench.counts.tally import common_bins, union
 from bench.metrics.ranking import RESAMPLED, binned_ranking
-from bench.metrics.tally import common_bins, union
 
 Floats = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Scores, Undefined, Value
+from bench.counts.tally import Column, Counts, order_key
 from bench.metrics import ranking
-from bench.metrics.tally import Column, Counts, order_key
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import segments
 from bench.api import Labels, Row, Undefined, Value
+from bench.ops import segments
 
 Floats = NDArray[np.float64]
 

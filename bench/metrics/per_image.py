@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Labels, Row, Rows, Scores, Undefined, Value
+from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
-from bench.metrics.tally import Tally, key_pixels
 
 Floats = NDArray[np.float64]
 

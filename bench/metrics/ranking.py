@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Undefined, Value
-from bench.metrics.runs import Keys
-from bench.metrics.tally import Column, Counts
+from bench.counts.runs import Keys
+from bench.counts.tally import Column, Counts
 
 Floats = NDArray[np.float64]
 
@@ -177,7 +177,7 @@ def binned_ranking(positives: Floats, negatives: Floats) -> dict[str, Floats]:
 
     NaN where undefined. Good for differences between resamples, not for figures: see ``counting.rank_bins``.
     """
-    from bench.metrics import counting
+    from bench.counts import counting
 
     shape = positives.shape
     found = counting.rank_bins(positives.reshape(-1, shape[-1]), negatives.reshape(-1, shape[-1]))

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """int64 [C, C + 1]: labelled pixels by their class and the predicted one, the last column any other."""
-    from bench.metrics import counting
+    from bench.counts import counting
 
     if labels.shape != predicted.shape:
         raise ValueError(f"labels {labels.shape} and class map {predicted.shape} differ in size")

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Undefined, Value
+from bench.counts.tally import Column, Counts, union
 from bench.metrics import ranking
 from bench.metrics.ranking import harmonic, held
-from bench.metrics.tally import Column, Counts, union
 
 Floats = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bench.api import IGNORE, Labels, Sample, Scores
-from bench.errors import BadPlugin
-from bench.metrics.tally import Tally
+from bench.core.errors import BadPlugin
+from bench.counts.tally import Tally
 
 
 def anomaly_of(sample: Sample) -> Labels:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from PIL import Image
 from pydantic import AliasChoices, Field
 
-from bench import files
 from bench.api import CITYSCAPES, File, Positive, Prediction, Sample, SegModel, View
-from bench.errors import BadPlugin, MissingData
+from bench.core import files
+from bench.core.errors import BadPlugin, MissingData
 from bench.models import stored
 
 if TYPE_CHECKING:

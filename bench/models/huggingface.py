@@ -13,9 +13,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import files
 from bench.api import File, Prediction, SegModel, View
-from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+from bench.core import files
+from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 
 if TYPE_CHECKING:
     import torch
@@ -158,7 +158,7 @@ class Transformers(SegModel):
     def _prediction(self, outputs: Mapping[str, Tensor], image: Tensor) -> Prediction:
         size = int(image.shape[1]), int(image.shape[2])
         if "query_masks" in outputs:
-            from bench.scoring.queries import class_scores
+            from bench.ops.queries import class_scores
 
             scores = class_scores(outputs["query_logits"], outputs["query_masks"], size)
             outputs = {**outputs, "class_scores": scores}

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from bench import files
 from bench.api import CITYSCAPES, File, Inference, Prediction, SegModel, View
-from bench.errors import BadSuite, MissingData
+from bench.core import files
+from bench.core.errors import BadSuite, MissingData
 from bench.models import mmseg_network as network
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Segmentor(SegModel):
         return hashlib.sha256(" ".join([recipe.text, files.digest(self._weights), *code]).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> None:
-        from bench.weights import fill, read_checkpoint
+        from bench.core.weights import fill, read_checkpoint
 
         path = self._found()
         recipe = network.read_config(path, self._who)

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage, UnknownName
+from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage, UnknownName
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

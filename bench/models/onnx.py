@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import files
 from bench.api import File
-from bench.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+from bench.core import files
+from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels
 

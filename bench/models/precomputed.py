@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench import files
 from bench.api import CITYSCAPES, File, Prediction, Sample, SegModel, View
-from bench.errors import BadPlugin, MissingData
+from bench.core import files
+from bench.core.errors import BadPlugin, MissingData
 from bench.models import stored
 
 if TYPE_CHECKING:

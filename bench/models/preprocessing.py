@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bench.api import CITYSCAPES, Positive, Prediction, SegModel, View
-from bench.errors import BadPlugin
+from bench.core.errors import BadPlugin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,7 @@ class FromPixels(SegModel):
             if labels is not None:
                 labels = self._class_map(labels, size)
             if self._adds_up:
-                from bench.scoring import queries
+                from bench.ops import queries
 
                 outputs["class_scores"] = queries.class_scores(outputs["query_logits"], outputs["query_masks"], size)
         return Prediction(outputs, size, labels=labels, image=image, again=lambda other: self._look(other, image))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import files
 from bench.api import File
-from bench.errors import BadPlugin, MissingData
+from bench.core import files
+from bench.core.errors import BadPlugin, MissingData
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels
-from bench.registry import from_file
+from bench.suite.registry import from_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import files, registry
 from bench.api import File, Inference, ModelEntry, Prediction, SegModel, View
-from bench.errors import BadPlugin, MissingData
+from bench.core import files
+from bench.core.errors import BadPlugin, MissingData
+from bench.suite import registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,7 +64,7 @@ class Descendant(SegModel):
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> None:
-        from bench.weights import fill, read_state_dict, tensors_digest
+        from bench.core.weights import fill, read_state_dict, tensors_digest
 
         said = self.origin()["base_digest"]
         self._base.load(device)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Inference
-from bench.errors import BadScores, MissingData
+from bench.core.errors import BadScores, MissingData
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import files
 from bench.api import File
-from bench.errors import BadPlugin, MissingData
+from bench.core import files
+from bench.core.errors import BadPlugin, MissingData
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels
 

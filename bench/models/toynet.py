@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bench.api import CITYSCAPES, Prediction, SegModel, View
-from bench.errors import MissingData
-from bench.files import digest
+from bench.core.errors import MissingData
+from bench.core.files import digest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

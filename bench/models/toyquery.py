@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api import CITYSCAPES, Prediction, SegModel, View
-from bench.errors import MissingData
-from bench.files import digest
+from bench.core.errors import MissingData
+from bench.core.files import digest
 from bench.models import toynet
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ToyQuery(SegModel):
         """One forward pass of float32 [3, h, w] in 0..255."""
         import torch
 
-        from bench.scoring import queries
+        from bench.ops import queries
 
         size = int(image.shape[1]), int(image.shape[2])
         with torch.no_grad():

@@ -14,6 +14,6 @@ os.environ["HOME"] = tempfile.gettempdir()
 sys.path.insert(0, str(HERE / "lib"))
 
 if __name__ == "__main__":
-    from bench.submissions import entry
+    from bench.submit import entry
 
     sys.exit(entry.main(HERE, Path(sys.argv[1]), Path(sys.argv[2])))

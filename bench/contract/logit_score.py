@@ -1,0 +1,71 @@
+"""Scores that exist in two forms: ours, and what the code of FlowEneDet computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bench.api import Prediction, Scored
+from bench.contract.smoothed import Smoothed
+from bench.ops import dense, smoothing
+
+
+@dataclass(frozen=True)
+class LogitScore(Smoothed):
+    """A score of the logits with the parameter ``fidelity``.
+
+    ``fidelity: corrected`` is the score as its paper defines it, at label size, in a form that keeps its digits, and
+    then smoothed as ``post`` says.
+
+    ``fidelity: reference`` is what FlowEneDet's code computes: 1 - sigmoid of a filtered confidence, on every view,
+    averaged afterwards. ``post: none`` is its ``post_processing=False``: the confidence comes from the network's own
+    logits and is filtered by the Gaussian, which is part of the score. ``post: boundary`` is its
+    ``post_processing=True``: the logits are brought to the size of the whole image first, inside a window too, and the
+    confidence is suppressed at the boundaries of their argmax. In float32 1 - sigmoid(x) is 0 above 17 and coarse above
+    10: maximum logit and energy are full of ties on the sure side. Views of another size than the image have their
+    logits resized by way of the network's input size, and so has the class map that the truth is made of.
+    """
+
+    fidelity: Literal["corrected", "reference"] = field(default="corrected", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.fidelity == "reference" and self.post == "gaussian":
+            raise ValueError("in reference fidelity the Gaussian is part of the score; say post: none, or boundary")
+        if self.fidelity == "reference" and getattr(self, "temperature", 1.0) != 1:
+            raise ValueError("reference fidelity has no temperature; leave it out, or say fidelity: corrected")
+
+    def asks(self) -> frozenset[str]:
+        return self.needs | {"raw"} if self.fidelity == "reference" else self.needs
+
+    def merges(self) -> Literal["merged", "views"]:
+        return "views" if self.fidelity == "reference" else self.merge
+
+    def fits(self) -> Literal["must", "may", "cannot"]:
+        return "cannot" if self.fidelity == "reference" else super().fits()
+
+    def by_source(self, prediction: Prediction, confidence: Callable[[Tensor], Tensor]) -> Scored:
+        """The score [H, W] of a view by FlowEneDet's code; ``confidence`` maps [C, h, w] logits to [h, w]."""
+        logits = self.source_logits(prediction, prediction.raw["logits"])
+        return self.source_score(prediction, confidence(logits), logits)
+
+    def source_logits(self, prediction: Prediction, logits: Tensor) -> Tensor:
+        """The logits [C, h, w] that the confidence is computed from: at image size under ``post: boundary``."""
+        return dense.resize(logits, prediction.context.image_size) if self.post == "boundary" else logits
+
+    def source_score(
+        self, prediction: Prediction, confidence: Tensor, logits: Tensor, *, altered: bool = False
+    ) -> Scored:
+        """Filter [h, w] confidences and turn them round. ``altered``: the logits are not those of the network."""
+        fused = prediction.context.fused
+        if self.post == "boundary":
+            filtered = smoothing.boundary(confidence, dense.top(logits)[1], fused=fused)
+        else:
+            filtered = smoothing.gaussian(confidence, fused=fused)
+        score = dense.resize(1 - torch.sigmoid(filtered), prediction.size)
+        if altered or prediction.size != prediction.context.image_size:
+            return Scored(score, logits=dense.resize(logits, prediction.size))
+        return Scored(score)

@@ -1,0 +1,145 @@
+"""Where things lie on this machine, how images are read untouched, and how files are written whole.
+
+A place on a disk is not a parameter: it would enter the keys of cells, and the same number would have another name on
+every machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bench.core.errors import CannotWrite, MissingData
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+
+
+def home() -> Path:
+    """Where fitted things and settings are kept: $BENCH_HOME, or the platform's place for application data."""
+    if given := os.environ.get("BENCH_HOME"):
+        return Path(given)
+    import platformdirs
+
+    return platformdirs.user_data_path("ood-seg-bench")
+
+
+_ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
+
+
+@contextlib.contextmanager
+def rooted(folder: Path) -> Iterator[None]:
+    """Inside, every data set lies below ``folder``, whatever the machine's settings say."""
+    token = _ROOT.set(folder)
+    try:
+        yield
+    finally:
+        _ROOT.reset(token)
+
+
+def data(folder: str) -> Path:
+    """The folder of one data set: as ``data.yaml`` in ``home()`` says, or under $BENCH_DATA (default ./data)."""
+    if root := _ROOT.get():
+        return root / folder
+    listing = home() / "data.yaml"
+    if listing.is_file():
+        import yaml
+
+        places = yaml.safe_load(listing.read_text(encoding="utf-8")) or {}
+        if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+            raise MissingData(f"{listing}: wanted lines such as 'cityscapes: /where/it/lies'")
+        if folder in places:
+            return Path(places[folder]).expanduser()
+    return Path(os.environ.get("BENCH_DATA", "data"), folder)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3]: the stored values without alpha; no gamma chunk, colour profile or EXIF rotation is applied."""
+    return np.ascontiguousarray(_read(path, ("RGB", "RGBA"))[:, :, :3])
+
+
+def read_gray(path: Path) -> NDArray[np.uint8]:
+    """uint8 [H, W]: the stored values; a colour file is refused, not converted."""
+    return _read(path, ("L", "P"))
+
+
+def _read(path: Path, modes: tuple[str, ...]) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as file:
+            if file.mode not in modes:
+                raise MissingData(f"{path} is stored as {file.mode}, wanted {' or '.join(modes)}")
+            return np.array(file, dtype=np.uint8)
+    except FileNotFoundError:
+        raise MissingData(f"{path} does not exist") from None
+    except UnidentifiedImageError:
+        raise MissingData(f"{path} is not an image") from None
+    except UNREADABLE as error:
+        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
+
+
+def digest(path: Path) -> str:
+    """16 hex digits of a file's content."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a draft beside ``path`` that takes its place only when it is whole and on disk.
+
+    A full disk or a folder without write permission is a CannotWrite, and the draft is removed.
+    """
+    if path.exists() and not path.is_file():  # a rename would put a file in the place of a device or a folder
+        raise CannotWrite(f"{path} is no regular file; choose another place with --out")
+    draft = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        draft = Path(name)
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(0o666 & ~_umask())
+        draft.replace(path)
+    except OSError as error:
+        if draft:
+            draft.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        if draft:
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def cannot_write(path: Path, error: OSError) -> Exception:
+    """The UserError for a failed write, or the error itself if it is neither a full disk nor a refusal."""
+    # NumPy reports a short write in words and without a number.
+    if error.errno in FULL or (error.errno is None and "requested and" in str(error)):
+        return CannotWrite(
+            f"{path}: no room left ({error.strerror or error}); free some space and run the same command again"
+        )
+    if error.errno in REFUSED:
+        return CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another place with --out")
+    return error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,157 @@
+"""Counting pixels: with the compiled loops where numba is installed, with NumPy otherwise; the results are equal."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import IGNORE
+
+kernels: ModuleType | None
+try:
+    from bench.counts import kernels
+except ImportError:
+    kernels = None
+
+
+def count_labels(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """int64 [256]: how often each value occurs."""
+    if kernels is not None:
+        counts: NDArray[np.int64] = kernels.count_labels(values)
+        return counts
+    return np.bincount(values, minlength=256)
+
+
+def count_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """int64 [256, 256]: how often each pair of values occurs at one place."""
+    if kernels is not None:
+        table = np.zeros((256, 256), np.int64)
+        kernels.count_pairs(first, second, table)
+        return table
+    return np.bincount(first.astype(np.uint16) << 8 | second, minlength=1 << 16).reshape(256, 256)
+
+
+def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> NDArray[np.uint32]:
+    """uint32 [K, 65536]: the leading 16 bits of the keys by category."""
+    if kernels is not None:
+        table = np.zeros((n_categories, 1 << 16), np.uint32)
+        kernels.count_bins(bits, categories, table)
+        return table
+    valid = categories != IGNORE
+    places = categories[valid].astype(np.int64) << 16 | _keys(bits[valid]) >> np.uint32(16)
+    return np.bincount(places, minlength=n_categories << 16).astype(np.uint32).reshape(n_categories, -1)
+
+
+def split_keys(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> list[NDArray[np.uint32]]:
+    """The keys of each category, in the order of the pixels."""
+    if kernels is not None:
+        totals = count_labels(categories)[:n_categories]
+        starts = np.concatenate([[0], np.cumsum(totals)])
+        out = np.empty(int(starts[-1]) + 1, np.uint32)
+        kernels.split_keys(bits, categories, starts[:-1].copy(), out)
+        return [out[a:b] for a, b in pairwise(starts)]
+    keys = _keys(bits)
+    return [keys[categories == category] for category in range(n_categories)]
+
+
+def count_pages(
+    bits: NDArray[np.uint32],
+    categories: NDArray[np.uint8],
+    directory: NDArray[np.int32],
+    pool: NDArray[Any],
+    used: int,
+) -> tuple[NDArray[Any], int]:
+    """Add the leading 24 bits to the pages of ``pool``, which grows as needed; the pool and the pages used.
+
+    directory int32 [K, 4096]: the page of pool [pages, 4096] for a key's leading 12 bits, -1 for none.
+    """
+    if kernels is not None:
+        if used == directory.size:  # every page is there, in order
+            kernels.count_dense(bits, categories, pool)
+            return pool, used
+        index = 0
+        while True:
+            index, used = kernels.count_pages(bits, categories, directory, pool, used, index)
+            if index == bits.size:
+                return pool, used
+            pool = grown(pool, used + 1)
+    valid = categories != IGNORE
+    return add_keys(_keys(bits[valid]) >> np.uint32(8), categories[valid], None, directory, pool, used)
+
+
+def add_keys(
+    keys: NDArray[np.uint32],
+    categories: NDArray[np.uint8],
+    counts: NDArray[Any] | None,
+    directory: NDArray[np.int32],
+    pool: NDArray[Any],
+    used: int,
+) -> tuple[NDArray[Any], int]:
+    """``count_pages`` for keys of 24 bits that are there already, [n], each ``counts`` [n] times (None: once)."""
+    pages = categories.astype(np.int64) << 12 | keys >> np.uint32(12)
+    flat = directory.reshape(-1)
+    wanted = np.unique(pages)
+    wanted = wanted[flat[wanted] < 0]
+    flat[wanted] = np.arange(used, used + wanted.size)
+    used += wanted.size
+    pool = grown(pool, used)
+    places = flat[pages].astype(np.int64) << 12 | keys & np.uint32(0xFFF)
+    np.add.at(pool.reshape(-1), places, pool.dtype.type(1) if counts is None else counts.astype(pool.dtype))
+    return pool, used
+
+
+def grown(pool: NDArray[Any], pages: int) -> NDArray[Any]:
+    """The pool with room for so many pages, and a quarter more if it must grow."""
+    if pages <= len(pool):
+        return pool
+    larger = np.zeros((max(pages, len(pool) + len(pool) // 4), 1 << 12), pool.dtype)
+    larger[: len(pool)] = pool
+    return larger
+
+
+def ranks_among(keys: NDArray[np.uint32], among: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For ascending keys [n]: how many of the ascending ``among`` are smaller, and how many equal."""
+    if kernels is not None:
+        below, at = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)
+        kernels.ranks_among(keys, among, below, at)
+        return below, at
+    below = np.searchsorted(among, keys, "left").astype(np.int64)
+    return below, np.searchsorted(among, keys, "right") - below
+
+
+def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[R, 5]: AUROC, AP, FPR95, best F1 and AURC of whole counts [R, bins] in ascending order of the scores.
+
+    A bin is one tie, but for FPR95, which is interpolated in its bin, and AURC, where it has the risk of its end. NaN
+    where a side has no pixel.
+    """
+    if kernels is not None:
+        out = np.empty((len(positives), 5))
+        kernels.rank_bins(np.ascontiguousarray(positives), np.ascontiguousarray(negatives), out)
+        return out
+    p, n = positives[:, ::-1], negatives[:, ::-1]
+    true, false = np.cumsum(p, axis=1), np.cumsum(n, axis=1)
+    total_p, total_n = true[:, -1:], false[:, -1:]
+    seen = true + false
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left = total_p + total_n - (true - p) - (false - n)
+        # cumsum adds in order, as a loop does; sum does not
+        area = np.cumsum(p * (total_n - false + n / 2), axis=1)[:, -1:] / (total_p * total_n)
+        precise = np.cumsum(p * (true / np.where(seen > 0, seen, 1)), axis=1)[:, -1:] / total_p
+        risk = (total_p - (true - p)) / np.where(left > 0, left, 1) * (p + n)
+        best = (2 * true / (seen + total_p)).max(axis=1, keepdims=True)
+        first = np.argmax((20 * true >= 19 * total_p) & (p > 0), axis=1)[:, None]
+        q, m, hits, alarms = (np.take_along_axis(values, first, 1) for values in (p, n, true, false))
+        alarms = (alarms - m * (1 - np.minimum((0.95 * total_p - hits + q) / q, 1))) / total_n
+        figures = [area, precise, alarms, best, np.cumsum(risk, axis=1)[:, -1:] / (total_p + total_n)]
+    return np.where((total_p == 0) | (total_n == 0), np.nan, np.concatenate(figures, axis=1))
+
+
+def _keys(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    from bench.counts.tally import order_key
+
+    return order_key(bits.view(np.float32))

@@ -1,0 +1,166 @@
+"""The loops over pixels, compiled. Imported by ``counting`` alone, when something is counted: numba takes a second.
+
+Scores arrive as the bits of float32, so that no kernel depends on how a compiler treats NaN, infinity or rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.compiled import compiled
+
+
+@compiled
+def _key(bits: Any) -> Any:
+    """``tally.order_key`` of one value, uint32 throughout: NumPy's rules would make it int64."""
+    if bits == np.uint32(0x80000000):  # -0.0 equals 0.0
+        return bits
+    sign = np.uint32(np.int32(bits) >> np.int32(31))
+    return np.uint32(bits ^ (sign | np.uint32(0x80000000)))
+
+
+@compiled
+def count_pages(
+    bits: NDArray[np.uint32],
+    categories: NDArray[np.uint8],
+    directory: NDArray[np.int32],
+    pool: NDArray[Any],
+    used: int,
+    start: int,
+) -> tuple[int, int]:
+    """Count the leading 24 bits from pixel ``start`` on; stops where a page is wanted and the pool has none left.
+
+    bits [n], categories [n]; directory [K, 4096]: the page of pool [pages, 4096] for the leading 12 bits, -1 for none.
+    Returns the pixel to go on with and the pages used.
+    """
+    places, counts = directory.reshape(-1), pool.reshape(-1)
+    for index in range(start, bits.size):
+        category = categories[index]
+        if category == 255:
+            continue
+        key = _key(bits[index])
+        place = (np.uint32(category) << np.uint32(12)) | (key >> np.uint32(20))
+        page = places[place]
+        if page < 0:
+            if used == pool.shape[0]:
+                return index, used
+            page = np.int32(used)
+            places[place] = page
+            used += 1
+        counts[(np.int64(page) << 12) | np.int64((key >> np.uint32(8)) & np.uint32(0xFFF))] += 1
+    return bits.size, used
+
+
+@compiled
+def count_dense(bits: NDArray[np.uint32], categories: NDArray[np.uint8], pool: NDArray[Any]) -> None:
+    """Add the leading 24 bits to pool [K * 4096, 4096] that holds every page in order."""
+    counts = pool.reshape(-1)
+    for index in range(bits.size):
+        category = categories[index]
+        if category != 255:
+            counts[(np.uint32(category) << np.uint32(24)) | (_key(bits[index]) >> np.uint32(8))] += 1
+
+
+@compiled
+def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], table: NDArray[np.uint32]) -> None:
+    """Add to table [K, 65536] the leading 16 bits."""
+    for index in range(bits.size):
+        category = categories[index]
+        if category != 255:
+            table[category, _key(bits[index]) >> np.uint32(16)] += 1
+
+
+@compiled
+def split_keys(
+    bits: NDArray[np.uint32], categories: NDArray[np.uint8], ends: NDArray[np.int64], out: NDArray[np.uint32]
+) -> None:
+    """Write the keys of category c to out[ends[c]:], moving ends[c] along; ``out`` has one place to spare.
+
+    Few categories take a pass each without a branch: what a pass writes beyond its end, the next one overwrites.
+    """
+    if ends.size <= 4:
+        for wanted in range(ends.size):
+            end = ends[wanted]
+            for index in range(bits.size):
+                out[end] = _key(bits[index])
+                end += categories[index] == wanted
+            ends[wanted] = end
+        return
+    for index in range(bits.size):
+        category = categories[index]
+        if category != 255:
+            out[ends[category]] = _key(bits[index])
+            ends[category] += 1
+
+
+@compiled
+def count_labels(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """[256]: how often each value occurs. Four tables, because equal neighbours would wait for each other in one."""
+    table = np.zeros((4, 256), np.int64)
+    whole = values.size // 4 * 4
+    for index in range(0, whole, 4):
+        table[0, values[index]] += 1
+        table[1, values[index + 1]] += 1
+        table[2, values[index + 2]] += 1
+        table[3, values[index + 3]] += 1
+    for index in range(whole, values.size):
+        table[0, values[index]] += 1
+    total: NDArray[np.int64] = table[0] + table[1] + table[2] + table[3]
+    return total
+
+
+@compiled
+def count_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], table: NDArray[np.int64]) -> None:
+    """Add to table [256, 256] each pair of values."""
+    for index in range(first.size):
+        table[first[index], second[index]] += 1
+
+
+@compiled
+def ranks_among(
+    keys: NDArray[np.uint32], among: NDArray[np.uint32], below: NDArray[np.int64], at: NDArray[np.int64]
+) -> None:
+    """For ascending keys [n]: how many of the ascending ``among`` are smaller, and how many equal."""
+    position = 0
+    for index in range(keys.size):
+        key = keys[index]
+        while position < among.size and among[position] < key:
+            position += 1
+        below[index] = position
+        while position < among.size and among[position] == key:
+            position += 1
+        at[index] = position - below[index]
+
+
+@compiled
+def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Write to out [R, 5] ``counting.rank_bins`` of counts [R, bins]: the same operations in the same order."""
+    for index in range(positives.shape[0]):
+        total_p, total_n = positives[index].sum(), negatives[index].sum()
+        area, precise, best, alarms, risk = 0.0, 0.0, 0.0, -1.0, 0.0
+        true, false = 0.0, 0.0
+        for place in range(positives.shape[1] - 1, -1, -1):
+            q, m = positives[index, place], negatives[index, place]
+            if q + m == 0:
+                continue
+            risk += (total_p - true) / (total_p + total_n - true - false) * (q + m)
+            true += q
+            false += m
+            if q == 0:
+                continue
+            area += q * (total_n - false + m / 2)
+            precise += q * (true / (true + false))
+            best = max(best, 2 * true / (true + false + total_p))
+            if alarms < 0 and 20 * true >= 19 * total_p:
+                alarms = false - m * (1 - min((0.95 * total_p - true + q) / q, 1.0))
+        if total_p == 0 or total_n == 0:
+            out[index] = np.nan
+        else:
+            out[index, 0] = area / (total_p * total_n)
+            out[index, 1] = precise / total_p
+            out[index, 2] = alarms / total_n
+            out[index, 3] = best
+            out[index, 4] = risk / (total_p + total_n)

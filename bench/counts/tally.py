@@ -1,0 +1,360 @@
+"""How many pixels of each category have which score: all that rankings need, and the same whatever the order.
+
+A score becomes an order-preserving key. The leading 32 bits of it are the score itself (exact), 24 bits bound every
+figure to within 5e-5 (certified), and 16 bits per image resample (bootstrap). Each is a fold of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import IGNORE, Labels, Rows, Scores
+from bench.counts.runs import Keys, Runs
+
+BUDGET = 2**30  # bytes
+CROWDED = 128  # keys of one image below which 16 bits tell too little of its ranking
+WIDEST = 2**32  # pixels that a table of uint32 surely holds
+DENSE = 4  # categories
+
+
+def order_key(score: NDArray[np.float32]) -> Keys:
+    """Map float32 to uint32 so that a < b exactly where key(a) < key(b); -0.0 equals 0.0, infinities are the ends."""
+    bits = (score + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
+    return bits ^ ((bits.view(np.int32) >> 31).view(np.uint32) | np.uint32(0x80000000))
+
+
+def key_value(keys: Keys) -> NDArray[np.float32]:
+    """The scores that have these keys of 32 bits."""
+    negative = ((~keys).view(np.int32) >> 31).view(np.uint32)
+    return (keys ^ (negative | np.uint32(0x80000000))).view(np.float32)
+
+
+def union(parts: Sequence[Keys]) -> Keys:
+    """Every key of the parts once, ascending. Sorting is several times faster here than the hashing of numpy.unique."""
+    joint = np.concatenate([*parts, np.empty(0, np.uint32)])
+    joint.sort()
+    first = np.ones(joint.size, bool)
+    np.not_equal(joint[1:], joint[:-1], out=first[1:])
+    return joint[first]
+
+
+class Column(NamedTuple):
+    """The pixels of one category, by key."""
+
+    keys: Keys  # ascending; distinct if there are counts
+    counts: NDArray[np.int64] | None  # None: every key once, and as often as it occurs
+
+    @property
+    def total(self) -> int:
+        return self.keys.size if self.counts is None else int(self.counts.sum())
+
+    def distinct(self) -> tuple[Keys, NDArray[np.int64]]:
+        """Keys ascending without repetition, and how often each occurs."""
+        if self.counts is not None:
+            return self.keys, self.counts
+        first = np.flatnonzero(np.concatenate([[self.keys.size > 0], self.keys[1:] != self.keys[:-1]]))
+        return self.keys[first], np.diff(np.append(first, self.keys.size))
+
+    def ranks(self, keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For ascending, distinct keys [n]: how many pixels of this column are below each, and how many at it."""
+        from bench.counts import counting
+
+        if self.counts is None:
+            first, last = np.searchsorted(self.keys, keys[:1], "left"), np.searchsorted(self.keys, keys[-1:], "right")
+            start, end = (int(place[0]) if place.size else 0 for place in (first, last))
+            below, at = counting.ranks_among(keys, self.keys[start:end])
+            return below + start, at
+        up_to = np.concatenate([[0], np.cumsum(self.counts)])
+        below, at = counting.ranks_among(keys, self.keys)
+        return up_to[below], up_to[below + at] - up_to[below]
+
+
+class Counts:
+    """Counts by key and category, ``bits`` leading bits of each key, right aligned."""
+
+    def __init__(self, bits: int, columns: Sequence[Column]) -> None:
+        self.bits = bits
+        self.columns = tuple(columns)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """uint32 [n], ascending: every key that occurs."""
+        return union([column.distinct()[0] for column in self.columns])
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """int64 [n, K]. Large for an exact tally: prefer ``column`` where one or two groups are all that is wanted."""
+        table = np.zeros((self.keys.size, len(self.columns)), np.int64)
+        for category, column in enumerate(self.columns):
+            keys, counts = column.distinct()
+            table[np.searchsorted(self.keys, keys), category] = counts
+        return table
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Counts:
+        """What ``Tally.arrays`` holds, without a tally to add to: the arrays are used as they are."""
+        bits, ends = int(arrays["tally"][2]), [int(end) for end in arrays["ends"]]
+        columns = []
+        for start, end in pairwise([0, *ends]):
+            keys = arrays["keys"][start:end]
+            columns.append(Column(keys, None if bits == 32 else arrays["counts"][start:end].astype(np.int64)))
+        return cls(bits, columns)
+
+    def column(self, categories: Sequence[int]) -> Column:
+        """Several categories as one."""
+        chosen = [self.columns[category] for category in categories]
+        if len(chosen) == 1:
+            return chosen[0]
+        keys = np.concatenate([column.keys for column in chosen] or [np.empty(0, np.uint32)])
+        if self.bits == 32:
+            keys.sort()
+            return Column(keys, None)
+        unique, place = np.unique(keys, return_inverse=True)
+        counts = np.zeros(unique.size, np.int64)
+        np.add.at(counts, place, np.concatenate([column.distinct()[1] for column in chosen] or [counts]))
+        return Column(unique, counts)
+
+    def lowest(self, keys: Keys) -> NDArray[np.float32]:
+        """The smallest score that has each key: what is not below it has this key or a larger one."""
+        shifted = np.asarray(keys, np.uint32) << np.uint32(32 - self.bits)
+        return key_value(np.maximum(shifted, np.uint32(0x007FFFFF)))  # below -infinity there are only NaNs
+
+    def highest(self, keys: Keys) -> NDArray[np.float32]:
+        """The largest score that has each key."""
+        shift = np.uint32(32 - self.bits)
+        filled = np.asarray(keys, np.uint32) << shift | np.uint32((1 << int(shift)) - 1)
+        return key_value(np.minimum(filled, np.uint32(0xFF800000)))  # above infinity there are only NaNs
+
+
+class Keyed:
+    """The pixels of one image, ready to be counted."""
+
+    def __init__(self, bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> None:
+        self.bits = bits  # uint32 [n]: float32 scores as they lie in memory
+        self.categories = categories  # uint8 [n]
+        self.n_categories = n_categories
+        self.pixels = int(np.count_nonzero(categories != IGNORE))  # that are not ignored
+
+    def split(self) -> list[Keys]:
+        """The keys of 32 bits by category, unsorted."""
+        from bench.counts import counting
+
+        return counting.split_keys(self.bits, self.categories, self.n_categories)
+
+    def bins(self) -> dict[str, NDArray[Any]]:
+        """What the bootstrap resamples: fields of a row.
+
+        ``bins`` uint32 [n], ascending: the keys that occur, all but the leading bits 0; ``bin_counts`` uint32 [n, K];
+        ``bin_bits`` uint8 []: 16, unless the scores of the image crowd into fewer than ``CROWDED`` of such keys, as
+        those just below 1 do: then 20 or 24.
+        """
+        from bench.counts import counting
+
+        table = counting.count_bins(self.bits, self.categories, self.n_categories)
+        found = np.flatnonzero(table.any(axis=0))
+        if found.size >= CROWDED or not found.size:
+            return _bins(found.astype(np.uint32) << np.uint32(16), table[:, found].T, 16)
+        columns = self.split()
+        for bits in (20, 24):
+            shift = np.uint32(32 - bits)
+            keys, places = np.unique(np.concatenate(columns) >> shift, return_inverse=True)
+            if keys.size >= CROWDED:
+                break
+        owners = np.repeat(np.arange(len(columns)), [column.size for column in columns])
+        joint = np.bincount(places * len(columns) + owners, minlength=keys.size * len(columns))
+        return _bins(keys << shift, joint.reshape(keys.size, -1), bits)
+
+
+def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
+    """Score float32 [H, W], categories uint8 [H, W] below K, 255 ignored; nothing contiguous is copied."""
+    if score.shape != categories.shape or score.dtype != np.float32 or categories.dtype != np.uint8:
+        raise ValueError(
+            f"score is {score.dtype} {score.shape}, categories {categories.dtype} {categories.shape}; "
+            "wanted float32 and uint8 of one shape"
+        )
+    flat = np.ascontiguousarray(categories).reshape(-1)
+    largest = int((flat + np.uint8(1)).max(initial=0))  # 255, ignored, becomes 0
+    if largest > n_categories:
+        raise ValueError(f"a pixel of category {largest - 1}; there are {n_categories}")
+    return Keyed(np.ascontiguousarray(score).reshape(-1).view(np.uint32), flat, n_categories)
+
+
+def _bins(keys: Keys, counts: NDArray[Any], bits: int) -> dict[str, NDArray[Any]]:
+    return {
+        "bins": keys.astype(np.uint32),
+        "bin_counts": np.ascontiguousarray(counts, np.uint32),
+        "bin_bits": np.array(bits, np.uint8),
+    }
+
+
+def common_bins(rows: Rows) -> tuple[int, list[tuple[Keys, NDArray[np.uint32]]]]:
+    """The bits that every image has, and the keys and counts of each image folded to them, low bits 0."""
+    bits = min((int(row["bin_bits"]) for row in rows.values() if row["bins"].size), default=16)
+    mask = np.uint32(0xFFFFFFFF << (32 - bits) & 0xFFFFFFFF)
+    folded = []
+    for row in rows.values():
+        keys, counts = row["bins"] & mask, row["bin_counts"]
+        first = np.flatnonzero(np.concatenate([[keys.size > 0], keys[1:] != keys[:-1]]))
+        if first.size < keys.size:
+            keys, counts = keys[first], np.add.reduceat(counts, first, axis=0, dtype=np.uint32)
+        folded.append((keys, counts))
+    return bits, folded
+
+
+class Tally:
+    """Counts of (category, key) over any number of images: a commutative monoid.
+
+    Exact (every score of every valid pixel, 4 bytes each) while the pixels fit ``budget`` bytes, counts of the leading
+    24 bits beyond. Pixels only grow under ``add`` and ``merge``, so the final state is a function of the set of pixels
+    alone: neither order nor batches nor shards can change a number.
+    """
+
+    def __init__(self, categories: int, budget: int = BUDGET) -> None:
+        if not 1 <= categories <= 64:
+            raise ValueError(f"{categories} categories; wanted 1 to 64")
+        self.categories = categories
+        self.budget = budget  # bytes
+        self.pixels = 0  # valid ones
+        self._runs: Runs | None = Runs(categories)  # None once folded
+        self._directory: NDArray[np.int32] = np.empty((0, 0), np.int32)
+        self._pool: NDArray[Any] = np.empty((0, 0), np.uint32)
+        self._used = 0
+
+    @property
+    def exact(self) -> bool:
+        return self._runs is not None
+
+    @property
+    def bits(self) -> int:
+        """32 if exact, 24 if certified."""
+        return 32 if self.exact else 24
+
+    def add(self, pixels: Keyed) -> None:
+        """Count one image."""
+        from bench.counts import counting
+
+        if pixels.n_categories != self.categories:
+            raise ValueError(f"pixels of {pixels.n_categories} categories for a tally of {self.categories}")
+        self._make_room(pixels.pixels)
+        if self._runs is not None:
+            for category, keys in enumerate(pixels.split()):
+                self._runs.append(category, keys)
+        else:
+            self._pool, self._used = counting.count_pages(
+                pixels.bits, pixels.categories, self._directory, self._pool, self._used
+            )
+
+    def merge(self, other: Tally) -> None:
+        """Add what another tally has counted; it stays as it is."""
+        if (self.categories, self.budget) != (other.categories, other.budget):
+            raise ValueError("tallies of different categories or budgets do not add")
+        self._make_room(other.pixels)
+        if other._runs is None:
+            self.fold()
+        for category in range(self.categories):
+            if other._runs is None:
+                self._add_column(category, other._paged(category))
+                continue
+            for piece in other._runs.pieces(category):
+                if self._runs is None:
+                    self._add_column(category, _folded(piece))
+                else:
+                    self._runs.append(category, piece.copy())
+
+    def fold(self) -> None:
+        """Keep the leading 24 bits only, whatever the budget allows."""
+        if self._runs is None:
+            return
+        runs, self._runs = self._runs, None
+        # Few categories have all their pages, of which what is never counted is never touched; many share a pool.
+        every = self.categories << 12
+        self._used = every if self.categories <= DENSE else 0
+        places = np.arange(every, dtype=np.int32) if self._used else np.full(every, -1, np.int32)
+        self._directory = places.reshape(self.categories, 1 << 12)
+        self._pool = np.zeros((self._used or 64, 1 << 12), np.uint32 if self.pixels < WIDEST else np.uint64)
+        for category in range(self.categories):
+            for piece in runs.pieces(category):
+                self._add_column(category, _folded(piece))
+
+    def counts(self) -> Counts:
+        """What has been counted. The arrays are the tally's own: read only, and until the next ``add``."""
+        return Counts(self.bits, self._columns())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The state for an .npz file: equal states give equal arrays."""
+        return _arrays(self._columns(), self.categories, self.budget, self.bits, self.pixels)
+
+    def folded_arrays(self) -> dict[str, NDArray[Any]]:
+        """``arrays`` of the tally folded to 24 bits; the tally stays as it is."""
+        folded = Tally(self.categories, self.budget)
+        folded.fold()
+        folded.merge(self)
+        return folded.arrays()
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Tally:
+        """The inverse of ``arrays``."""
+        categories, budget, bits, pixels = (int(value) for value in arrays["tally"])
+        tally = cls(categories, budget)
+        if bits == 24:
+            tally.fold()
+        tally._make_room(pixels)
+        ends = arrays["ends"]
+        for category, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            keys = arrays["keys"][start:end]
+            if tally._runs is None:
+                tally._add_column(category, Column(keys, arrays["counts"][start:end].astype(np.int64)))
+            else:
+                tally._runs.append(category, keys)
+        return tally
+
+    def _make_room(self, pixels: int) -> None:
+        self.pixels += pixels
+        if self.exact and self.pixels * 4 > self.budget:
+            self.fold()
+        if not self.exact and self.pixels >= WIDEST and self._pool.dtype == np.uint32:
+            self._pool = self._pool.astype(np.uint64)
+
+    def _add_column(self, category: int, column: Column) -> None:
+        from bench.counts import counting
+
+        categories = np.full(column.keys.size, category, np.uint8)
+        self._pool, self._used = counting.add_keys(
+            column.keys, categories, column.counts, self._directory, self._pool, self._used
+        )
+
+    def _columns(self) -> list[Column]:
+        if self._runs is None:
+            return [self._paged(category) for category in range(self.categories)]
+        return [Column(self._runs.whole(category), None) for category in range(self.categories)]
+
+    def _paged(self, category: int) -> Column:
+        if self.categories <= DENSE:
+            leading = np.flatnonzero(self._pool[category << 12 : (category + 1) << 12].max(axis=1))
+        else:
+            leading = np.flatnonzero(self._directory[category] >= 0)
+        pages = self._pool[self._directory[category, leading]]
+        row, offset = np.nonzero(pages)
+        keys = leading[row].astype(np.uint32) << np.uint32(12) | offset.astype(np.uint32)
+        return Column(keys, pages[row, offset].astype(np.int64))
+
+
+def _folded(keys: Keys) -> Column:
+    return Column(*Column(np.sort(keys >> np.uint32(8)), None).distinct())
+
+
+def _arrays(columns: Sequence[Column], categories: int, budget: int, bits: int, pixels: int) -> dict[str, NDArray[Any]]:
+    counts = [column.counts for column in columns if column.counts is not None]
+    joint = np.concatenate(counts) if counts else np.empty(0, np.int64)
+    return {
+        "tally": np.array([categories, budget, bits, pixels], np.int64),
+        "ends": np.cumsum([column.keys.size for column in columns]).astype(np.int64),
+        "keys": np.concatenate([column.keys for column in columns]),
+        "counts": joint.astype(np.uint32 if joint.max(initial=0) < WIDEST else np.uint64),
+    }

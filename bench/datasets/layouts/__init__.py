@@ -1,0 +1,1 @@
+"""Synthetic scenes written to disk as publishers lay their data sets out."""

@@ -1,0 +1,93 @@
+"""Synthetic scenes in the layouts of Fishyscapes; the images lie beside the labels, where the reader looks first."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import IGNORE, Dataset
+from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, save_png, whole
+
+GAMMA = 0.45455  # LostAndFound's PNGs say so; a reader that applies it gets other pixels
+CAR = 13  # the train id that negatives of Static are made of
+SHIFT = 24  # grey levels by which a negative differs from the scene below it
+
+
+def write_lost_and_found(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``fishyscapes_lostandfound/`` and, of LostAndFound, ``lost_and_found/leftImg8bit/{train,test}/``."""
+    with whole(out, "fishyscapes_lostandfound", "lost_and_found"):
+        for index, sample in drawn(dataset, progress):
+            location = f"{1 + index // 4:02}_Toytown_Str_{index // 4}"
+            base = f"{location}_{index // 2:06}_{index:06}"
+            split = "train" if index % 3 else "test"
+            image = out / "lost_and_found" / "leftImg8bit" / split / location / f"{base}_leftImg8bit.png"
+            save_png(image, sample.image(), gamma=GAMMA)
+            save_png(out / "fishyscapes_lostandfound" / f"{index:04}_{base}_labels.png", anomaly_of(sample))
+
+
+def write_static(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write version 3: ``fs_val_v3/`` with masks and overlays and, of Cityscapes, ``cityscapes/leftImg8bit/val/``.
+
+    The scene below an overlay lacks the anomalies; every third overlay also alters the cars, which stay usual.
+    """
+    with whole(out, "fs_val_v3", "cityscapes"):
+        for index, sample in drawn(dataset, progress):
+            base = f"toytown_{index // 4:06}_{index:06}"
+            anomaly, image = anomaly_of(sample), sample.image()
+            below = _without(image, anomaly)
+            if index % 3 == 0 and sample.labels is not None:
+                below[sample.labels == CAR] ^= SHIFT
+            overlay = image.astype(np.int16) - below
+            overlay[(overlay != 0) & (image == 255)] += SHIFT  # beyond the end, where the official code clips
+            folder = out / "cityscapes" / "leftImg8bit" / "val" / "toytown"
+            save_png(folder / f"{base}_leftImg8bit.png", below)
+            save_png(out / "fs_val_v3" / f"{index:04}_{base}_labels.png", anomaly)
+            save_bytes(out / "fs_val_v3" / f"{index:04}_{base}_rgb.npz", _npz({"rgb": overlay}))
+
+
+def write_renamed(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``FsValLF/`` and ``FsValV3Static/`` with the file names of Cityscapes."""
+    with whole(out, "FsValLF", "FsValV3Static"):
+        for index, sample in drawn(dataset, progress):
+            for folder in ("FsValLF", "FsValV3Static"):
+                stem = f"toytown_{index // 4:06}_{index:06}"
+                place = out / folder / "leftImg8bit" / "val" / "toytown"
+                save_png(place / f"{stem}_leftImg8bit.png", sample.image())
+                labels = out / folder / "gtFine" / "val" / "toytown"
+                save_png(labels / f"{stem}_gtFine_labelTrainIds.png", anomaly_of(sample))
+
+
+def write_original_labels(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``LostAndFound/`` and ``Static/`` with ``original/*.png`` and ``labels/*.png``."""
+    with whole(out, "LostAndFound", "Static"):
+        for index, sample in drawn(dataset, progress):
+            for folder in ("LostAndFound", "Static"):
+                save_png(out / folder / "original" / f"image_{index}.png", sample.image())
+                save_png(out / folder / "labels" / f"image_{index}.png", anomaly_of(sample))
+
+
+def write_side_by_side(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``LostAndFound/`` and ``Static/`` with ``X.jpg`` beside ``X.png``."""
+    with whole(out, "LostAndFound", "Static"):
+        for index, sample in drawn(dataset, progress):
+            for folder in ("LostAndFound", "Static"):
+                save_jpeg(out / folder / "frames" / f"{index:04}_toytown.jpg", sample.image())
+                save_png(out / folder / "frames" / f"{index:04}_toytown.png", anomaly_of(sample))
+
+
+def _without(image: NDArray[np.uint8], anomaly: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The scene with its anomalies, and the border around them, painted over with the colour of the rest."""
+    below = image.copy()
+    hidden = (anomaly == 1) | (anomaly == IGNORE)
+    below[hidden] = image[~hidden].mean(axis=0).astype(np.uint8)
+    return below
+
+
+def _npz(arrays: Mapping[str, NDArray[np.int16]]) -> bytes:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    return packed.getvalue()

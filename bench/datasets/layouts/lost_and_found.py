@@ -1,0 +1,56 @@
+"""Synthetic scenes in the layout of LostAndFound; every fourth frame is one of the training split."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+
+from bench.api import IGNORE, Dataset, Labels
+from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_png, whole
+from bench.datasets.lost_and_found import HARMLESS, KNOWN, OBSTACLES
+
+ROAD = 0  # train id
+FREE, HAZARD = 1, 2  # label id and train id of the free road; train id of an obstacle
+KINDS = (2, 9, 31, 24, 17)  # label ids of obstacles in turn: crate, box, a pole that lies, black dog, pylon
+SCENES = ("01_Toytown_Road", "02_Toytown_Square", KNOWN[0])
+COLOURS = np.zeros((256, 3), np.uint8)
+COLOURS[FREE], COLOURS[list(OBSTACLES)] = (128, 64, 128), (0, 0, 142)
+
+
+def write(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``leftImg8bit/`` and ``gtCoarse/`` with labelIds, labelTrainIds and the picture of the labels.
+
+    Images carry a gamma chunk, as the official ones do. Usual is the free road; every tenth test frame has no labels at
+    all; every third drive is one that the split ``no_known`` leaves out.
+    """
+    sequences: dict[str, int] = {}
+    kinds = cycle(KINDS)
+    tested = 0
+    with whole(out, "leftImg8bit", "gtCoarse"):
+        for index, sample in drawn(dataset, progress):
+            split = "train" if index % 4 == 3 else "test"
+            tested += split == "test"
+            labels = np.zeros(sample.size, np.uint8)
+            kind = next(kinds)
+            if split == "train" or tested % 10:
+                if sample.labels is not None:
+                    labels[sample.labels == ROAD] = FREE
+                labels[anomaly_of(sample) == 1] = kind
+            drive = sequences.setdefault(sample.group or sample.id, len(sequences))
+            scene = SCENES[drive % len(SCENES)]
+            stem = f"{scene}_{drive:06}_{10 * index:06}"
+            save_png(out / "leftImg8bit" / split / scene / f"{stem}_leftImg8bit.png", sample.image(), gamma=1 / 2.2)
+            start = str(out / "gtCoarse" / split / scene / f"{stem}_gtCoarse_")
+            save_png(Path(f"{start}labelIds.png"), labels)
+            save_png(Path(f"{start}labelTrainIds.png"), _train_ids(labels))
+            save_png(Path(f"{start}color.png"), COLOURS[labels])
+
+
+def _train_ids(labels: Labels) -> Labels:
+    """uint8 [H, W]: 1 free road, 2 obstacle, 0 an obstacle that does no harm, 255 all else."""
+    table = np.full(256, IGNORE, np.uint8)
+    table[FREE], table[list(OBSTACLES)] = FREE, HAZARD
+    table[list(HARMLESS)] = 0
+    return table[labels]

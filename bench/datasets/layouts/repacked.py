@@ -1,0 +1,66 @@
+"""Synthetic scenes in the layouts of RoadAnomaly and of the repacked ``Validation_Dataset``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bench.api import Dataset, Labels
+from bench.datasets.layouts.atomic_writer import (
+    Progress,
+    anomaly_of,
+    drawn,
+    save_bytes,
+    save_jpeg,
+    save_png,
+    save_webp,
+    whole,
+)
+
+ANOMALY_ID = 2  # of the masks of RoadAnomaly
+_SAVES = {
+    "RoadAnomaly": (".jpg", save_jpeg),
+    "RoadAnomaly21": (".png", save_png),
+    "RoadObsticle21": (".webp", save_webp),
+    "FS_LostFound_full": (".png", save_png),
+    "fs_static": (".jpg", save_jpeg),
+}
+
+
+def write_road_anomaly(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``RoadAnomaly_jpg/``: ``frame_list.json``, ``frames/X.jpg`` and ``frames/X.labels/labels_semantic.png``."""
+    home = out / "RoadAnomaly_jpg"
+    with whole(out, home.name):
+        names = []
+        for index, sample in drawn(dataset, progress):
+            stem = f"toytown{index:02}_{sample.tags.get('anomaly', 'thing').replace(' ', '_')}"
+            save_jpeg(home / "frames" / f"{stem}.jpg", sample.image())
+            save_png(home / "frames" / f"{stem}.labels" / "labels_semantic.png", _zero_or_two(anomaly_of(sample)))
+            names.append(f"{stem}.jpg")
+        save_bytes(home / "frame_list.json", json.dumps(names).encode())
+
+
+def write_road_anomaly_original_labels(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``original/X.jpg`` and ``labels/X.png``."""
+    with whole(out, "original", "labels"):
+        for index, sample in drawn(dataset, progress):
+            save_jpeg(out / "original" / f"{index}.jpg", sample.image())
+            save_png(out / "labels" / f"{index}.png", anomaly_of(sample))
+
+
+def write_validation_dataset(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write the five sets, each with ``images/`` and ``labels_masks/`` and the same scenes."""
+    with whole(out, *_SAVES):
+        for index, sample in drawn(dataset, progress):
+            for folder, (end, save) in _SAVES.items():
+                mask = anomaly_of(sample)
+                save(out / folder / "images" / f"{index}{end}", sample.image())
+                stored = _zero_or_two(mask) if folder == "RoadAnomaly" else mask
+                save_png(out / folder / "labels_masks" / f"{index}.png", stored)
+
+
+def _zero_or_two(mask: Labels) -> Labels:
+    """0 usual, 2 anomaly; what was ignored is usual, because nothing is ignored there."""
+    return np.where(mask == 1, np.uint8(ANOMALY_ID), np.uint8(0))

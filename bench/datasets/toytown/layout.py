@@ -1,0 +1,177 @@
+"""Toytown written in the layout of a published data set and read back by that data set's own reader.
+
+So that a suite of synthetic twins runs the code that the real suite runs, from files to figures, without a download.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from bench.api import Dataset, Sample
+from bench.core import files
+from bench.datasets.cityscapes import Cityscapes
+from bench.datasets.fishyscapes import Fishyscapes
+from bench.datasets.frames import OnDisk
+from bench.datasets.layouts import writers
+from bench.datasets.lost_and_found import LostAndFound
+from bench.datasets.road_anomaly import RoadAnomaly
+from bench.datasets.smiyc import SegmentMeIfYouCan
+from bench.datasets.toytown.scenes import DRAWING, Toytown
+from bench.datasets.validation_dataset import ValidationDataset
+
+WRITING = 1  # raised when a layout is written in another way: what was written before is left alone
+
+Twin = Literal[
+    "cityscapes", "cityscapes_train", "fishyscapes_lost_and_found", "fishyscapes_static", "lost_and_found",
+    "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Twin:
+    layout: str
+    family: str  # the folder where the reader looks
+    split: Literal["train", "val", "anomaly"]
+    reader: Callable[[int], OnDisk]  # of so many scenes
+
+
+def _shown(scenes: int) -> int:
+    """How many scenes of a track of SegmentMeIfYouCan have a mask: every fourth is a test frame."""
+    return scenes - scenes // 4
+
+
+_TWINS: Mapping[str, _Twin] = {
+    "cityscapes": _Twin("cityscapes", "cityscapes", "val", lambda n: Cityscapes(split="val", frames=n)),
+    "cityscapes_train": _Twin("cityscapes", "cityscapes", "train", lambda n: Cityscapes(split="train", frames=n)),
+    "fishyscapes_lost_and_found": _Twin(
+        "fishyscapes", "fishyscapes", "anomaly", lambda n: Fishyscapes("lost_and_found", frames=n)
+    ),
+    "fishyscapes_static": _Twin(
+        "fishyscapes_static", "fishyscapes", "anomaly", lambda n: Fishyscapes("static", 3, frames=n)
+    ),
+    "lost_and_found": _Twin("lost_and_found", "lost_and_found", "anomaly", lambda n: LostAndFound(frames=_shown(n))),
+    "road_anomaly": _Twin("road_anomaly", "road_anomaly", "anomaly", lambda n: RoadAnomaly(frames=n)),
+    "road_anomaly_21": _Twin(
+        "smiyc_anomaly",
+        "smiyc",
+        "anomaly",
+        lambda n: SegmentMeIfYouCan("RoadAnomaly21", "validation", frames=_shown(n)),
+    ),
+    "road_obstacle_21": _Twin(
+        "smiyc_obstacle",
+        "smiyc",
+        "anomaly",
+        lambda n: SegmentMeIfYouCan("RoadObstacle21", "validation", frames=_shown(n)),
+    ),
+    "validation_dataset_static": _Twin(
+        "validation_dataset", "validation_dataset", "anomaly", lambda n: ValidationDataset("fs_static", frames=n)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ToytownLayout(Dataset):
+    """Synthetic street scenes in the files of a published data set, ``twin``, read by the reader of that data set.
+
+    They are drawn once, below ``$BENCH_HOME/toytown``, which may be deleted at any time. ``scenes`` is how many are
+    drawn; the tracks of SegmentMeIfYouCan hide the masks of every fourth. Comparable with no paper.
+    """
+
+    name = "toytown_layout"
+    source = "drawn by this project; docs/toytown.md"
+
+    twin: Twin
+    scenes: int = 20
+    height: int = 128
+    width: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.scenes < 4:
+            raise ValueError(f"scenes is {self.scenes}, wanted at least 4")
+        self._drawing  # noqa: B018 - it refuses sizes that cannot be drawn
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return self._kind.reader(self.scenes).gives
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._kind.reader(self.scenes).class_names
+
+    @property
+    def count(self) -> int:
+        return self._kind.reader(self.scenes).count
+
+    def ids(self) -> Sequence[str]:
+        with files.rooted(self._written):
+            return self._reader.ids()
+
+    def load(self, index: int) -> Sample:
+        with files.rooted(self._written):
+            return self._reader.load(index)
+
+    def digest(self) -> str:
+        with files.rooted(self._written):
+            return self._reader.digest()
+
+    def check(self) -> None:
+        with files.rooted(self._written):
+            self._reader.check()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the listing: the machine that unpickles it draws its own.
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    @property
+    def _kind(self) -> _Twin:
+        return _TWINS[self.twin]
+
+    @property
+    def _drawing(self) -> Toytown:
+        return Toytown(split=self._kind.split, images=self.scenes, height=self.height, width=self.width, seed=self.seed)
+
+    @cached_property
+    def _reader(self) -> OnDisk:
+        return self._kind.reader(self.scenes)
+
+    @cached_property
+    def _written(self) -> Path:
+        """The folder above that of the family; drawn by whoever comes first."""
+        what = f"{DRAWING} {WRITING} {self._kind.layout} {self._drawing!r}"
+        home = files.home() / "toytown"
+        place = home / hashlib.sha256(what.encode()).hexdigest()[:16]
+        if not place.is_dir():
+            try:
+                home.mkdir(parents=True, exist_ok=True)
+                with FileLock(f"{place}.lock"):
+                    if not place.is_dir():
+                        self._write(place)
+            except OSError as error:
+                raise files.cannot_write(place, error) from error
+        return place
+
+    def _write(self, place: Path) -> None:
+        with _draft(place) as folder:
+            writers.write(self._kind.layout, self._drawing, folder / self._kind.family)
+
+
+@contextmanager
+def _draft(place: Path) -> Any:
+    """A folder that takes its place when it is whole; what an interrupted call leaves is in nobody's way."""
+    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    try:
+        yield folder
+        folder.rename(place)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Data sets seen through others: classes renamed, images corrupted."""

@@ -1,0 +1,130 @@
+"""A data set whose images are corrupted as they are read: Cityscapes-C is Cityscapes and a corruption.
+
+A corrupted image is a function of the image, the corruption, the severity and a seed that derives from the suite's
+seed and the sample's id: the same in every process, on every machine, in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from bench import corruptions
+from bench.api import Sample
+from bench.core.errors import BadSuite, UnknownName
+from bench.datasets.wrappers.corruption_cache import Cache
+from bench.datasets.wrappers.wrapped import Wrapped
+
+Order = Literal["rgb", "bgr"]
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+class Corruption:
+    """One of ``bench.corruptions.NAMES`` at a severity from 1 to 5."""
+
+    name: str
+    severity: int = Field(ge=1, le=5)
+    order: Order = "rgb"  # bgr: as the source system fed it, with the channels in OpenCV's order
+    seed: int = 0
+
+    @property
+    def family(self) -> str:
+        return corruptions.FAMILIES[self.name]
+
+    @property
+    def source_family(self) -> str:
+        """Where the source system puts it; empty for those that it does not run."""
+        return corruptions.SOURCE_FAMILIES.get(self.name, "")
+
+    @property
+    def label(self) -> str:
+        """Such as ``fog-3``."""
+        return f"{self.name}-{self.severity}" + ("-bgr" if self.order == "bgr" else "")
+
+
+_READER = TypeAdapter(Corruption)
+
+
+@dataclass(frozen=True)
+class Corrupted(Wrapped):
+    """The data set ``inner`` with every image corrupted. Labels, ids, groups and tags stay as they are."""
+
+    name = "corrupted"
+    source = "Hendrycks and Dietterich, Benchmarking Neural Network Robustness..., arXiv:1903.12261"
+
+    corruption: Corruption
+
+    def load(self, index: int) -> Sample:
+        sample = self.inner.load(index)
+        return replace(sample, image=partial(_corrupted, sample.image, self.corruption, sample.id))
+
+    def digest(self) -> str:
+        return digest(self.inner.digest())
+
+    def check(self) -> None:
+        """Also raise where the corruption lacks a package or the first image is too small for it."""
+        self.inner.check()
+        self.try_out()
+
+    def try_out(self) -> None:
+        """Corrupt one small image, or raise MissingPackage."""
+        _corrupted(lambda: np.zeros((corruptions.LEAST, corruptions.LEAST, 3), np.uint8), self.corruption, "")
+
+
+def _corrupted(image: Callable[[], NDArray[np.uint8]], how: Corruption, sample: str) -> NDArray[np.uint8]:
+    pixels = image()
+    seed = corruptions.seed_of(how.seed, sample, how.name, how.severity)
+    cache = Cache.of_this_process()
+    key = cache.key(pixels, how.name, how.severity, how.order, seed, corruptions.NUMBERS) if cache else ""
+    kept = cache.get(key, pixels.shape) if cache else None
+    if kept is not None:
+        return kept
+    made = corruptions.corrupt(pixels, how.name, how.severity, np.random.RandomState(seed), order=how.order)
+    if cache:
+        cache.put(key, made)
+    return made
+
+
+def digest(plain: str) -> str:
+    """16 hex digits that change when the data set's do, or the code that corrupts."""
+    return hashlib.sha256(f"{plain} {corruptions.NUMBERS}".encode()).hexdigest()[:16]
+
+
+def parsed(given: Any, *, where: str) -> Corruption:
+    """A corruption as a suite spells it: ``{name: fog, severity: 3}``."""
+    try:
+        corruption = _READER.validate_json(json.dumps(given))  # the strict mode that takes a mapping
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["corruption", *map(str, first["loc"])])
+        raise BadSuite(
+            f"{where}: {place} is {first['input']!r}, wanted {{name: fog, severity: 1 to 5}} and perhaps order: bgr"
+        ) from None
+    if corruption.name not in corruptions.NAMES:
+        raise UnknownName("corruption", corruption.name, corruptions.NAMES, where)
+    return corruption
+
+
+def expanded(given: Any, *, where: str) -> list[dict[str, Any]]:
+    """Every corruption of a grid as a suite spells it: ``{names: source, severities: [1, 2, 3, 4]}``.
+
+    ``names`` is ``all`` (19), ``source`` (the 15 of the source system) or a list.
+    """
+    wanted = "{names: all, source or a list, severities: a list of 1 to 5}"
+    if not isinstance(given, Mapping) or not given.keys() <= {"names", "severities", "order"} or "names" not in given:
+        raise BadSuite(f"{where}: corruptions is {given!r}, wanted {wanted}")
+    names = {"all": corruptions.NAMES, "source": corruptions.SOURCE_15}.get(str(given["names"]), given["names"])
+    severities = given.get("severities", list(corruptions.SEVERITIES))
+    if not isinstance(names, Sequence) or isinstance(names, str) or not isinstance(severities, list):
+        raise BadSuite(f"{where}: corruptions is {given!r}, wanted {wanted}")
+    order = {"order": given["order"]} if "order" in given else {}
+    return [{"name": name, "severity": severity, **order} for name in names for severity in severities]

@@ -1,0 +1,1 @@
+"""Score maps made elsewhere: files, frames, warnings and figures."""

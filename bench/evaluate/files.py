@@ -1,0 +1,332 @@
+"""Maps made elsewhere, in the layouts and formats in use: found, matched to frames, and read one at a time.
+
+Archives are read without extracting them, links and external storage are not followed, pickles are not opened, and
+what a file declares is held against the size of its labels before memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from bench.api import IGNORE, Labels, Scores
+from bench.core.errors import BadScores, MissingData
+
+Size = tuple[int, int]  # (H, W)
+Role = Literal["score map", "prediction"]
+
+SPOOLED: Mapping[Role, str] = {"score map": "scores", "prediction": "predictions"}
+TREE = "anomaly_p"  # SegmentMeIfYouCan keeps <TREE>/<method>/<set>/<frame>.hdf5
+SEGMENTATION = "_segmentation"  # Fishyscapes keeps DDDD_<frame>_anomaly.npy and DDDD_<frame>_segmentation.npy
+TAILS = (
+    "_anomaly", SEGMENTATION, "_labels", "_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds", "_rgb_anon",
+)  # fmt: skip
+NUMBER = re.compile(r"^\d{4}_(?=.)")
+PLAIN = 2**20  # bytes of an archive's member beyond 16 for each pixel of the labels
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """A file, or a member of an archive."""
+
+    path: Path
+    member: str = ""
+    archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.member}" if self.archive else str(self.path)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return PurePosixPath(self.member).parts if self.archive else self.path.parts
+
+    @property
+    def name(self) -> str:
+        return self.parts[-1]
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix.lower()
+
+    def opened(self, size: Size) -> IO[bytes]:
+        """Its bytes; a member that declares more than a map of this size can have is refused."""
+        if self.archive is None:
+            return self.path.open("rb")
+        info = self.archive.getinfo(self.member)
+        limit = 16 * math.prod(size) + PLAIN
+        if info.flag_bits & 1:
+            raise BadScores(f"{self} is encrypted; pack the archive without a password")
+        if info.file_size > limit:
+            raise BadScores(
+                f"{self} unpacks to {info.file_size} bytes, its labels {list(size)} allow {limit}; write maps at label"
+                " size"
+            )
+        return BytesIO(self.archive.read(info))
+
+
+class Map(NamedTuple):
+    """One map as it was stored."""
+
+    values: Scores  # float32 [h, w]; no NaN; infinities are let through
+    dtype: np.dtype[Any]  # of the file
+    channel: bool  # whether a last axis of length 1 was dropped
+
+
+class Matched(NamedTuple):
+    """Files by frame."""
+
+    files: Mapping[str, MapFile]  # by id, in the order of the ids; frames without a file are left out
+    extra: tuple[MapFile, ...]  # that belong to no frame
+
+
+def find(place: Path, role: Role) -> list[MapFile]:
+    """Every map of a folder or a .zip, in the order of their names.
+
+    Understood are a folder of maps, a spool of ``bench run``, the tree of SegmentMeIfYouCan from any level on, and the
+    output of a Fishyscapes container. ``archive.zip/inner/folder`` names a folder inside an archive.
+    """
+    files = _listed(place, role)
+    segmentations = [file for file in files if file.stem.endswith(SEGMENTATION)]
+    if role == "score map":
+        files = [file for file in files if not file.stem.endswith(SEGMENTATION)]
+    elif segmentations:
+        files = segmentations
+    if not files:
+        raise MissingData(f"{place} holds no {role}; wanted files ending in {', '.join(READERS)}")
+    methods = {_method(file) for file in files if TREE in file.parts}
+    if len(methods) > 1:
+        named = ", ".join(sorted(methods))
+        raise BadScores(f"{place} holds {role}s of {len(methods)} methods: {named}; name the folder of one of them")
+    return [file for file in files if TREE in file.parts] or files
+
+
+def _method(file: MapFile) -> str:
+    after = file.parts.index(TREE) + 1
+    return file.parts[after] if after < len(file.parts) - 1 else ""
+
+
+def _listed(place: Path, role: Role) -> list[MapFile]:
+    if place.is_dir():
+        inner = place / SPOOLED[role]
+        folder = inner if inner.is_dir() else place
+        flat = [MapFile(path) for path in sorted(folder.iterdir()) if _is_map(path.name) and path.is_file()]
+        return flat or [
+            MapFile(path)
+            for path in sorted(folder.rglob("*"))
+            if _is_map(path.name) and not _hidden(path.relative_to(folder).parts) and path.is_file()
+        ]
+    for archive in (place, *place.parents):
+        if archive.is_file():
+            return _archived(archive, PurePosixPath(place.relative_to(archive).as_posix()))
+    raise MissingData(f"{place} is neither a folder nor a .zip; wanted one {role} per image in it")
+
+
+def _archived(path: Path, inner: PurePosixPath) -> list[MapFile]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise BadScores(f"{path} is not a folder and cannot be read as a .zip: {error}") from None
+    files = []
+    for info in archive.infolist():
+        name = PurePosixPath(info.filename)
+        if name.is_absolute() or ".." in name.parts or "\\" in info.filename:
+            raise BadScores(f"{path} holds {info.filename!r}, a name that leads out of the archive; pack it again")
+        if info.is_dir() or not _is_map(name.name) or _hidden(name.parts) or not name.is_relative_to(inner):
+            continue
+        files.append(MapFile(path, info.filename, archive))
+    return sorted(files, key=lambda file: file.member)
+
+
+def _is_map(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in READERS and not name.startswith(".")
+
+
+def _hidden(parts: Sequence[str]) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
+    """Match by name: as it is, else without the usual endings, else also without a leading number of four digits."""
+    pool = list(files)
+    by_name: list[dict[str, list[MapFile]]] = [{}, {}, {}]
+    for file in pool:
+        for known, name in zip(by_name, _names(file.stem), strict=True):
+            known.setdefault(name, []).append(file)
+    found: dict[str, MapFile] = {}
+    owner: dict[MapFile, str] = {}
+    for sample in ids:
+        candidates = next(
+            (known[name] for known, name in zip(by_name, _names(sample), strict=True) if name in known), []
+        )
+        if len(candidates) > 1:
+            first, second = candidates[:2]
+            raise BadScores(f"{first} and {second} are both the {role} of {sample}; keep one, or name its folder alone")
+        for file in candidates:
+            if file in owner:
+                raise BadScores(f"{file} could be the {role} of {owner[file]} and of {sample}; name it after the frame")
+            found[sample], owner[file] = file, sample
+    return Matched(found, tuple(file for file in pool if file not in owner))
+
+
+def _names(stem: str) -> tuple[str, str, str]:
+    base = stem
+    while shorter := next((base.removesuffix(tail) for tail in TAILS if base.endswith(tail) and base != tail), ""):
+        base = shorter
+    return stem, base, NUMBER.sub("", base)
+
+
+def read_map(file: MapFile, size: Size) -> Map:
+    """A score map that is not larger than its labels; NaN is refused by name, infinities are not."""
+    stored = _array(file, size)
+    if stored.dtype.kind not in "fui":
+        raise BadScores(f"{file} holds {stored.dtype}, wanted numbers")
+    channel = stored.ndim == 3
+    if channel:
+        stored = stored[..., 0]
+    if stored.dtype.kind == "f" and np.isnan(stored).any():
+        raise BadScores(f"{file} holds {int(np.isnan(stored).sum())} NaN; a score must order pixels")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 ranks at the end, with the infinities
+        return Map(np.ascontiguousarray(stored, np.float32), stored.dtype, channel)
+
+
+def read_classes(file: MapFile, size: Size) -> Labels:
+    """A class map, uint8 [H, W]."""
+    stored = _array(file, size)
+    if stored.ndim == 3:
+        stored = stored[..., 0]
+    if stored.shape != size or stored.dtype.kind not in "ui":
+        raise BadScores(f"{file} is {stored.dtype} {list(stored.shape)}, wanted whole numbers {list(size)}")
+    if stored.size and (stored.min() < 0 or stored.max() > IGNORE):
+        raise BadScores(f"{file} holds classes beyond 0..255")
+    return np.ascontiguousarray(stored, np.uint8)
+
+
+def upsampled(score: Scores, size: Size) -> Scores:
+    """Bilinear with half-pixel centres and without antialiasing, by torch itself: the only thing here that loads it."""
+    import torch
+
+    from bench.ops import dense
+
+    resized: Scores = dense.resize(torch.from_numpy(score), size).numpy()
+    return resized
+
+
+def _array(file: MapFile, size: Size) -> NDArray[Any]:
+    reader = READERS[file.suffix]
+    try:
+        with file.opened(size) as stream:
+            return reader(stream, file, size)
+    except Image.DecompressionBombError:
+        raise BadScores(f"{file} declares far more pixels than its labels {list(size)}") from None
+    except UnidentifiedImageError:
+        raise BadScores(f"{file} is no image that can be read; wanted one channel of 8, 16 or 32 bits") from None
+    except (OSError, ValueError, EOFError, SyntaxError, KeyError) as error:  # Pillow: SyntaxError for a broken chunk
+        raise BadScores(f"{file} {_wanted(file)}: {error}") from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise BadScores(f"{file} cannot be unpacked: {error}; pack the archive again") from None
+
+
+def _wanted(file: MapFile) -> str:
+    if file.suffix in (".npy", ".npz"):
+        return "is not a NumPy file of plain numbers"
+    return "cannot be read; is it truncated?" if file.suffix not in (".hdf5", ".h5") else "is not a whole HDF5 file"
+
+
+def _check_size(shape: tuple[int, ...], file: MapFile, size: Size) -> None:
+    """Refuse a declared shape that no map of these labels can have."""
+    plane = shape[:2] if len(shape) == 3 and shape[2] == 1 else shape
+    if len(plane) != 2:
+        raise BadScores(f"{file} is {list(shape)}, wanted one number for each pixel, {list(size)}")
+    if plane[0] > size[0] or plane[1] > size[1] or 0 in plane:
+        raise BadScores(f"{file} is {list(plane)}, its labels are {list(size)}; write maps at label size")
+
+
+def _npy(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of the format holds no plain numbers")
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(stream)
+    if dtype.hasobject or dtype.names:
+        raise ValueError(f"it holds {dtype}")
+    _check_size(shape, file, size)
+    array: NDArray[Any] = np.empty(math.prod(shape), dtype)
+    rest = memoryview(array.view(np.uint8).data)
+    while rest:
+        count = stream.readinto(rest)  # type: ignore[attr-defined]
+        if not count:
+            raise ValueError(f"{len(rest)} bytes are missing at its end")
+        rest = rest[count:]
+    return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _npz(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
+    with zipfile.ZipFile(stream) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise BadScores(f"{file} holds {len(names)} arrays, wanted one")
+        with archive.open(names[0]) as member:
+            return _npy(member, file, size)
+
+
+def _hdf5(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
+    import h5py
+
+    with h5py.File(stream, "r") as opened:
+        link = opened.get("value", getlink=True)
+        if link is None:
+            raise BadScores(f"{file} has no dataset 'value'; found {', '.join(sorted(opened)) or 'nothing'}")
+        if not isinstance(link, h5py.HardLink):
+            raise BadScores(f"{file}: 'value' is a link; wanted the map itself in this file")
+        found = opened["value"]
+        if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+            raise BadScores(f"{file}: 'value' is no dataset of its own; wanted the map itself in this file")
+        if found.dtype.kind not in "fui":
+            raise BadScores(f"{file} holds {found.dtype}, wanted numbers")
+        _check_size(found.shape, file, size)
+        if math.prod(found.chunks or ()) > 4 * math.prod(size) + PLAIN:
+            raise BadScores(f"{file} is stored in chunks of {list(found.chunks)}, beyond its labels {list(size)}")
+        array: NDArray[Any] = found[()]
+        return array
+
+
+def _image(kind: str, modes: tuple[str, ...]) -> Callable[[IO[bytes], MapFile, Size], NDArray[Any]]:
+    def read(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
+        with Image.open(stream, formats=(kind,)) as image:
+            _check_size((image.height, image.width), file, size)
+            if image.mode not in modes:
+                raise BadScores(f"{file} is stored as {image.mode}, wanted {' or '.join(modes)}: one number per pixel")
+            if getattr(image, "n_frames", 1) > 1:
+                raise BadScores(f"{file} holds {getattr(image, 'n_frames', 1)} images, wanted one")
+            return np.array(image)
+
+    return read
+
+
+_png = _image("PNG", ("L", "P", "I;16", "I"))
+_tiff = _image("TIFF", ("F", "L", "I;16", "I;16B", "I"))
+
+READERS: Mapping[str, Callable[[IO[bytes], MapFile, Size], NDArray[Any]]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".hdf5": _hdf5,
+    ".h5": _hdf5,
+    ".png": _png,
+    ".tif": _tiff,
+    ".tiff": _tiff,
+}

@@ -1,0 +1,101 @@
+"""What ``bench score`` found, as JSON and as lines for people; docs/score.md describes both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from bench.api import Undefined, Value
+from bench.evaluate.evaluation import Evaluation, Report
+from bench.metrics.protocols.definitions import POOLINGS, RULES, Entry, ranges
+from bench.suite import registry
+
+SCHEMA = 2  # raised when a field changes its meaning or goes; a new field may be added
+NAMED = 3  # files that a line names
+
+
+def record(report: Report) -> dict[str, Any]:
+    """The JSON."""
+    return {
+        "schema": SCHEMA,
+        "evaluations": [_evaluation(each) for each in report.evaluations],
+        "lint": [asdict(finding) for finding in report.lint],
+        "notes": list(report.notes),
+    }
+
+
+def _evaluation(each: Evaluation) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "protocol": each.protocol.name,
+        "parameters": registry.parameters(each.protocol),
+        "evaluator": f"{each.protocol.name} {each.protocol.version}",
+        "dataset": each.frames.label or None,
+        "images": each.images,
+        "pixels": dict(each.pixels),
+        "metrics": {name: asdict(figure) for name, figure in each.figures.items()},
+    }
+    if each.definitions:
+        entry["definitions"] = [
+            {
+                "metric": RULES[one.rule].metric,
+                "rule": one.rule,
+                "words": RULES[one.rule].words,
+                "pooling": one.pooling,
+                "used_by": one.used_by,
+                **asdict(one.figure),
+            }
+            for one in each.definitions
+        ]
+    return entry
+
+
+def lines(report: Report) -> Iterator[str]:
+    """For people."""
+    for each in report.evaluations:
+        place = f" on {each.frames.label}" if each.frames.label else ""
+        pixels = [f"{count} {name} pixels" for name, count in each.pixels.items()]
+        yield ", ".join([f"{each.protocol.name}{place}", f"{each.images} images", *pixels])
+        width = max((len(name) for name in each.figures), default=0)
+        for name, figure in each.figures.items():
+            yield f"  {name:<{width}}  {_figure(figure)}"
+        yield from _definitions(each.definitions)
+    for finding in report.lint:
+        some = [*finding.files[:NAMED], *(["..."] if len(finding.files) > NAMED else [])]
+        where = f"{finding.dataset}: " if finding.dataset else ""
+        yield f"lint: {finding.code}: {where}{finding.text}" + (f" ({', '.join(some)})" if some else "")
+    for note in report.notes:
+        yield f"note: {note}"
+
+
+def _figure(figure: Value | Undefined) -> str:
+    if isinstance(figure, Undefined):
+        return f"n/a  {figure.reason}"
+    certified = f" ± {figure.err:.1e}" if figure.err else ""
+    known = figure.lo is not None and figure.hi is not None
+    return f"{figure.value:.6g}{certified}" + (f"  [{figure.lo:.6g}, {figure.hi:.6g}]" if known else "")
+
+
+def _definitions(entries: tuple[Entry, ...]) -> Iterator[str]:
+    """Rules by row and poolings by column, in percent; then the spread, and who publishes which."""
+    if not entries:
+        return
+    table = {(one.rule, one.pooling): one for one in entries}
+    words = {rule: f"{RULES[rule].metric}, {RULES[rule].words}" for rule in RULES}
+    width = max(map(len, words.values()))
+    yield "  definitions, in percent"
+    yield f"    {'':<{width}}  " + "  ".join(POOLINGS.values())
+    for rule, text in words.items():
+        cells = [f"{_percent(table.get((rule, pooling))):>{len(title)}}" for pooling, title in POOLINGS.items()]
+        yield f"    {text:<{width}}  " + "  ".join(cells)
+    for metric, (low, high) in ranges(entries).items():
+        yield f"    {metric} of these maps: {100 * low:.2f} to {100 * high:.2f}"
+    for one in entries:
+        if one.used_by:
+            yield f"    {words[one.rule]}, {POOLINGS[one.pooling]}: {one.used_by}"
+
+
+def _percent(entry: Entry | None) -> str:
+    if entry is None:
+        return "-"
+    return f"{100 * entry.figure.value:.2f}" if isinstance(entry.figure, Value) else "n/a"

@@ -1,0 +1,205 @@
+"""Where everything that was fitted lives: tensors with their origin, addressed by what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.api import Dataset, LongTrainer, Method, Prediction, Quantity, Sample, SegModel, State
+from bench.core import files
+from bench.core.errors import BadPlugin, MissingData
+from bench.models import inference
+from bench.models.numerics import Numerics
+from bench.suite import registry
+from bench.suite.expansion import Ref
+from bench.suite.loader import Loader
+
+TOGETHER = 16  # images that a model which must see them together is shown
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one fit left behind."""
+
+    key: str
+    state: State
+    origin: dict[str, Any]  # plug-in, model, data, digests, seed: what the key is made of
+    about: dict[str, Any] = field(default_factory=dict)  # what else a long training says of itself
+
+    def shown(self) -> dict[str, Any]:
+        """For a result: the origin, and the scalars among the tensors by value."""
+        scalars = {name: float(tensor) for name, tensor in self.state.items() if tensor.ndim == 0}
+        return {"key": self.key, "origin": self.origin, "scalars": scalars}
+
+
+def is_long(method: Ref) -> bool:
+    """Whether a method is trained by ``bench fit`` alone."""
+    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
+    if cls.fit is not Method.fit or cls.trainer is None:
+        return False
+    return issubclass(registry.plugin("trainer", cls.trainer, where=method.label), LongTrainer)
+
+
+def origin(
+    method: Ref, model: Ref, model_digest: str, data_digest: str, seed: int, numerics: Numerics | None
+) -> dict[str, Any]:
+    """Everything that decides what a fit gives; its digest is the key.
+
+    What took hours is wanted on every machine afterwards: the numerics are no part of the key of a long training.
+    """
+    assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
+    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
+    own = cls.fit is not Method.fit
+    reads = method.params if cls.fit_reads is None else {name: method.params[name] for name in sorted(cls.fit_reads)}
+    by: dict[str, Any] = {"method": method.name, "params": reads} if own else {"trainer": cls.trainer}
+    if is_long(method):
+        by |= {"method": method.name, "params": reads, "training": json.loads(method.training or "{}")}
+    code = (
+        f"{registry.digest('method', method.name)} {method.build().digest()}".strip()
+        if own
+        else registry.plugin("trainer", str(cls.trainer), where=method.label).version
+    )
+    made_from = {
+        "by": by,
+        "code": code,
+        "model": (bare(model) if is_long(method) else model).spelled(),
+        "model_digest": model_digest,
+        "data": method.fit.spelled(),
+        "data_digest": data_digest,
+        "seed": seed,
+    }
+    if is_long(method):
+        return made_from
+    assert numerics is not None  # noqa: S101 - only who asks for long trainings has none
+    return made_from | {"numerics": numerics.digest()}
+
+
+def bare(model: Ref) -> Ref:
+    """The network without what happens to whole images: scales, mirror images and sizes are no matter of a training.
+
+    Windows stay: they say how large an image the network is for.
+    """
+    identity, given = json.loads(model.identity), json.loads(model.given)
+    for params in (identity, given):
+        params["inference"] = {name: params["inference"][name] for name in ("window", "stride")}
+    return replace(model, identity=json.dumps(identity, sort_keys=True), given=json.dumps(given, sort_keys=True))
+
+
+def command(method: Ref, model: Ref, seed: int) -> str:
+    """The line that trains it."""
+    assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
+    words = ["bench", "fit", _typed(method), "--model", _typed(bare(model)), "--data", _typed(method.fit)]
+    trainer = registry.plugin("trainer", str(registry.plugin("method", method.name, where="").trainer), where="")
+    usual = registry.defaults(trainer)
+    for name, value in json.loads(method.training or "{}").items():
+        if value != usual.get(name):
+            words += ["--set", f"{name}={json.dumps(value)}"]
+    return shlex.join(words + (["--seed", str(seed)] if seed else []))
+
+
+def _typed(ref: Ref) -> str:
+    """A plug-in as an entry of a suite, in one line: its name alone if everything is as usual."""
+    usual = registry.defaults(registry.plugin(ref.kind, ref.name, where=ref.label))
+    given = {name: value for name, value in json.loads(ref.given).items() if value != usual.get(name)}
+    if "inference" in given:  # only its windows are here
+        own = {name: value for name, value in given.pop("inference").items() if value != usual["inference"][name]}
+        given |= {"inference": own} if own else {}
+    if names := given.get("class_map"):
+        given["class_map"] = names["classes"]
+    return json.dumps({ref.name: given}) if given else ref.name
+
+
+def key_of(made_from: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def path_of(key: str) -> Path:
+    return files.home() / "fitted" / f"{key}.safetensors"
+
+
+def load(key: str) -> Fitted:
+    """Read a fit back; safetensors holds no code."""
+    from safetensors import SafetensorError, safe_open
+
+    path = path_of(key)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            made_from = json.loads((file.metadata() or {})["origin"])
+            return Fitted(key, state, made_from, made_from.pop("about", {}))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise MissingData(f"{path} cannot be read: {error}; delete it and it will be fitted again") from None
+
+
+def fit(
+    method_ref: Ref,
+    model: SegModel,
+    made_from: dict[str, Any],
+    loader: Loader,
+    numerics: Numerics,
+    advance: Callable[[int], None],
+) -> Fitted:
+    """Estimate, and keep on disk. ``model`` is loaded; the seed is the one in ``made_from``."""
+    return write(estimate(method_ref, model, made_from, loader, numerics, advance), made_from)
+
+
+def estimate(
+    method_ref: Ref,
+    model: SegModel,
+    made_from: Mapping[str, Any],
+    loader: Loader,
+    numerics: Numerics,
+    advance: Callable[[int], None],
+) -> State:
+    """The tensors that ``fit`` keeps."""
+    method: Method = method_ref.build()
+    cls = type(method)
+    own = cls.fit is not Method.fit
+    fitter = method if own else registry.build("trainer", str(cls.trainer), {}, where=method_ref.label)
+    with torch.no_grad():
+        state = fitter.fit(_stream(model, loader, numerics, made_from["seed"], advance), made_from["seed"])
+    if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
+        raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
+    return state
+
+
+def write(state: State, made_from: dict[str, Any], about: Mapping[str, Any] | None = None) -> Fitted:
+    from safetensors.numpy import save
+
+    key = key_of(made_from)
+    tensors = {name: np.ascontiguousarray(tensor).reshape(tensor.shape) for name, tensor in state.items()}
+    # One entry only: safetensors writes several in no fixed order, and equal fits must give equal files.
+    content = save(tensors, {"origin": json.dumps(made_from | ({"about": dict(about)} if about else {}))})
+    with files.writing(path_of(key)) as file:
+        file.write(content)
+    return Fitted(key, state, made_from, dict(about or {}))
+
+
+def _stream(
+    model: SegModel, loader: Loader, numerics: Numerics, seed: int, advance: Callable[[int], None]
+) -> Iterator[tuple[Prediction, Sample]]:
+    asked: dict[Quantity, None] = {}
+    count = len(loader.dataset.ids())
+    for start in range(0, count, TOGETHER):
+        shard = range(start, min(start + TOGETHER, count))
+        ahead = range(shard.stop, min(shard.stop + TOGETHER, count))
+        for sample in inference.prepared(model, loader.samples(shard, ahead)):
+            yield inference.look(model, sample, numerics, seed, asked)[1], sample
+            advance(1)
+
+
+def data_of(method: Ref) -> Dataset:
+    assert method.fit is not None  # noqa: S101 - as in ``origin``
+    data: Dataset = method.fit.build()
+    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
+    if lacking := cls.fit_needs - data.gives:
+        raise MissingData(f"{method.label}: {method.fit.label} has no {' and no '.join(sorted(lacking))} to fit on")
+    return data

@@ -1,0 +1,179 @@
+"""What a threshold that was chosen elsewhere does here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.counts.tally import Tally, common_bins, order_key
+from bench.metrics import ranking
+from bench.metrics.ranking import held
+from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, tally_of, wrong_pixels
+
+Floats = NDArray[np.float64]
+
+METRICS: Mapping[str, Metric] = {
+    "tpr": Metric("TPR", "share of the positive pixels with score >= threshold"),
+    "fpr": Metric("FPR", "share of the negative pixels with score >= threshold", "lower"),
+    "precision": Metric("precision", "share of positives among the pixels with score >= threshold"),
+    "f1": Metric("F1", "2 TP / (2 TP + FP + FN) of the pixels with score >= threshold"),
+    "threshold": Metric("threshold", "score >= threshold is positive; chosen elsewhere", "neither"),
+}
+ALARMS: Mapping[str, Metric] = {
+    "false_alarms": Metric("false alarms", "alarms that touch no anomaly, per image", "lower", "number"),
+    "objects_found": Metric("objects found", "share of the anomalous objects that an alarm touches"),
+}
+NOTHING = Undefined("no pixels at or above the threshold")
+UNSEEN = Undefined("no maps were looked at; run the protocol operating_point with this threshold")
+EIGHT = np.ones((3, 3))  # connectivity
+
+
+@dataclass(frozen=True)
+class _AtThreshold(Protocol):
+    """Category 1 should be at or above the threshold, category 0 below; pixels pooled."""
+
+    version = 1
+    metrics = METRICS
+
+    threshold: float = 0.0
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        counts = tally_of(tally).counts()
+        columns = [counts.column([category]) for category in (1, 0)]
+        if reason := ranking.undefined(columns[0].total, columns[1].total):
+            return dict.fromkeys(METRICS, reason)
+        rounded = _rounded_up(self.threshold)
+        edge = int(order_key(np.array([rounded], np.float32))[0])
+        key = np.array([edge >> (32 - counts.bits)], np.uint32)
+        total_p, total_n = (column.total for column in columns)
+        below, at = zip(*(column.ranks(key) for column in columns), strict=True)
+        more_hits, more_alarms = total_p - int(below[0][0]), total_n - int(below[1][0])
+        hits, alarms = more_hits - int(at[0][0]), more_alarms - int(at[1][0])
+        if rounded == counts.lowest(key)[0]:  # the key begins at the threshold: every pixel of it is at or above
+            hits, alarms = more_hits, more_alarms
+        if not more_hits + more_alarms:
+            precision: Value | Undefined = NOTHING
+        else:
+            precision = _between(_share(hits, more_alarms), _share(more_hits, alarms))
+        return {
+            "tpr": _between(hits / total_p, more_hits / total_p),
+            "fpr": _between(alarms / total_n, more_alarms / total_n),
+            "precision": precision,
+            "f1": _between(_f1(hits, more_alarms, total_p), _f1(more_hits, alarms, total_p)),
+            "threshold": Value(self.threshold),
+        }
+
+    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+        """From the leading 16 bits of each image."""
+        edge = int(order_key(np.array([_rounded_up(self.threshold)], np.float32))[0])
+        bits, images = common_bins(rows)
+        begin = edge >> (32 - bits) << (32 - bits)  # of the key that holds the threshold
+        above = np.array([counts[keys >= begin].sum(axis=0) for keys, counts in images], np.float64)
+        whole = np.array([row["bin_counts"].sum(axis=0) for row in rows.values()], np.float64)
+        alarms, hits = (weights @ above.reshape(-1, 2)).T
+        total_n, total_p = (weights @ whole.reshape(-1, 2)).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = {
+                "tpr": hits / total_p,
+                "fpr": alarms / total_n,
+                "precision": hits / (hits + alarms),
+                "f1": 2 * hits / (hits + alarms + total_p),
+            }
+        undefined = (total_p == 0) | (total_n == 0)
+        return {name: np.where(undefined, np.nan, values) for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class OperatingPoint(_AtThreshold):
+    """Pooled anomalies at a threshold that is a parameter, chosen on another split than the one it is tried on.
+
+    An alarm is an 8-connected component of pixels at or above the threshold, of at least ``min_alarm`` pixels; a false
+    one touches no anomaly. Ignored pixels belong to none. ``objects_found`` counts an object that one alarm touches.
+    """
+
+    name = "operating_point"
+    source = (
+        "TPR, FPR, precision, F1 and alarms at a fixed threshold; defined in bench.metrics.protocols.operating_point"
+    )
+    version = 2  # 2: alarms
+    metrics = {**METRICS, **ALARMS}  # noqa: RUF012 - read by all, written by none
+    needs = frozenset({"anomaly"})
+    category_names = ("normal", "anomaly")
+    second_phase = True
+    spool = "float32"
+
+    min_alarm: int = 1  # pixels
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return only_known(anomaly_of(sample))
+
+    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float]:
+        return {"threshold": float(_rounded_up(self.threshold))}
+
+    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
+        from scipy import ndimage
+
+        truth = self.categories(sample, predicted)
+        alarms, count = ndimage.label((score >= np.float32(parameters["threshold"])) & (truth != IGNORE), EIGHT)
+        objects, known = ndimage.label(truth == 1, EIGHT)
+        large = np.bincount(alarms.reshape(-1), minlength=count + 1) >= self.min_alarm
+        large[0] = False
+        overlap = (alarms > 0) & (objects > 0) & large[alarms]
+        true = np.unique(alarms[overlap]).size
+        figures = (int(large.sum()) - true, np.unique(objects[overlap]).size, known)
+        return {"alarms": np.array(figures, np.int64)}
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        found = dict(super().read(tally, rows))
+        if found["tpr"] == ranking.NO_PIXELS:
+            return found | dict.fromkeys(ALARMS, ranking.NO_PIXELS)
+        if not rows or not all("alarms" in row for row in rows.values()):
+            return found | dict.fromkeys(ALARMS, UNSEEN)
+        false, hit, known = np.sum([row["alarms"] for row in rows.values()], axis=0)
+        objects: Value | Undefined = Value(float(hit / known)) if known else Undefined("no objects")
+        return found | {"false_alarms": Value(float(false / len(rows))), "objects_found": objects}
+
+    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+        found = dict(super().replicate(weights, rows))
+        if rows and all("alarms" in row for row in rows.values()):
+            false, hit, known = (weights @ np.array([row["alarms"] for row in rows.values()], np.float64)).T
+            seen = weights @ np.array([row["bin_counts"].sum() for row in rows.values()], np.float64) > 0
+            found["false_alarms"] = np.where(seen, false / weights.sum(axis=1), np.nan)
+            found["objects_found"] = np.divide(hit, known, out=np.full(len(hit), np.nan), where=known > 0)
+        return found
+
+
+@dataclass(frozen=True)
+class MisclassificationPoint(_AtThreshold):
+    """Pooled misclassifications at a threshold that is a parameter, chosen on another split."""
+
+    name = "operating_point_misclassification"
+    source = "TPR, FPR, precision and F1 at a fixed threshold; defined in bench.metrics.protocols.operating_point"
+    needs = frozenset({"labels"})
+    needs_prediction = True
+    category_names = ("correct", "wrong")
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return wrong_pixels(labels_of(sample), classes_of(sample, predicted))
+
+
+def _rounded_up(threshold: float) -> np.float32:
+    """The smallest float32 that is not below it: score >= threshold is score >= this."""
+    near = np.float32(threshold)
+    return near if float(near) >= threshold else np.nextafter(near, np.float32(np.inf))
+
+
+def _share(hits: int, alarms: int) -> float:
+    return hits / (hits + alarms) if hits + alarms else 0.0
+
+
+def _f1(hits: int, alarms: int, total: int) -> float:
+    return 2 * hits / (hits + alarms + total)
+
+
+def _between(low: float, high: float) -> Value:
+    return Value(low) if low == high else held((low + high) / 2, low, high)

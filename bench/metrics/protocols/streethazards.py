@@ -1,0 +1,56 @@
+"""The figures of StreetHazards and BDD-Anomaly, as its authors' code takes them: by image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.counts.tally import Tally
+from bench.metrics import per_image, ranking
+from bench.metrics.truths import anomaly_of, only_known, score_of
+
+METRICS: Mapping[str, Metric] = {
+    "auroc": Metric("AUROC", "mean over images of the AUROC of their pixels; images without an anomaly left out"),
+    "ap": Metric("AP", "mean over images of the step-sum AP of their pixels; images without an anomaly left out"),
+    "fpr95": Metric(
+        "FPR95", "mean over images of the FPR where the recall is nearest to 0.95, on either side", "lower"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class StreetHazards(Protocol):
+    """Means over images of each image's own ranking. Not comparable with pooled figures, and usually kinder."""
+
+    name = "streethazards"
+    source = "Hendrycks et al., arXiv:1911.11132; hendrycks/anomaly-seg, anom_utils.py, fpr_and_fdr_at_recall"
+    version = 1
+    metrics = METRICS
+    needs = frozenset({"anomaly"})
+    category_names = ("normal", "anomaly")
+
+    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return only_known(anomaly_of(sample))
+
+    def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
+        found = per_image.steps(score_of(sample, score), self.categories(sample, predicted))
+        if ranking.undefined(found.total_positives, found.total_negatives):
+            return per_image.nothing(METRICS)
+        true, false = np.cumsum(found.positives), found.above + found.negatives
+        recall = true / found.total_positives
+        nearest = len(recall) - 1 - int(np.argmin(abs(recall - 0.95)[::-1]))  # the larger recall of two as near
+        # The source takes the last point with that recall, but for full recall, where it takes the first.
+        alarms = false[nearest] if nearest + 1 == len(recall) else found.above[nearest + 1]
+        return per_image.row(
+            auroc=ranking.area(found), ap=ranking.average_precision(found), fpr95=alarms / found.total_negatives
+        )
+
+    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+        return per_image.read(rows, METRICS, "no image with anomalous and normal pixels")
+
+    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        return per_image.replicate(weights, rows, METRICS)

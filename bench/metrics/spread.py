@@ -1,0 +1,21 @@
+"""Every definition of the figures of any protocol: how far its reading moves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bench.api import Labels, Protocol, Sample
+from bench.metrics.protocols.definitions import EveryDefinition
+
+
+@dataclass(frozen=True)
+class Spread(EveryDefinition):
+    """The same for the two sides of any protocol."""
+
+    name = "spread"
+    needs = frozenset()
+
+    inner: Protocol = field(kw_only=True)
+
+    def truth(self, sample: Sample, predicted: Labels | None) -> Labels:
+        return self.inner.categories(sample, predicted)

@@ -1,0 +1,262 @@
+"""One image through one network: cut into views, run, merged into one prediction and one score map per method."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import groupby, islice, product
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from bench.api import Context, Inference, Prediction, Quantity, Sample, SegModel, View
+from bench.core.errors import BadPlugin, MissingPackage
+from bench.models.numerics import Numerics
+from bench.ops import dense
+from bench.ops.tiles import Lazy, Tiles, average
+
+T = TypeVar("T")
+
+OF_ONE_VIEW = frozenset(
+    {"raw", "image", "again", "classify", "dropout", "labels", "query_logits", "query_masks", "query_features"}
+)
+"""What has no average over views; methods that need it score each view, where ``merge`` is ``views``."""
+
+
+def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
+    """What methods may ask of this network under its inference, scoring the merged prediction or each view."""
+    gives, how = model.gives, model.inference
+    if not merged:
+        return gives
+    if len(how.scales) > 1 or how.flip:
+        gives -= OF_ONE_VIEW
+        if "logits" in gives and how.average == "probabilities":  # an average of probabilities has no logits
+            gives = gives - {"logits"} | {"probabilities"}
+    elif how.window:
+        gives -= OF_ONE_VIEW
+    return gives
+
+
+def prepared(model: SegModel, samples: Iterator[Sample]) -> Iterator[Sample]:
+    """The samples of a shard; all at once to a model that must see them together, before the first comes out."""
+    if not model.by_shard:
+        yield from samples
+        return
+    together = list(samples)
+    model.prepare(together)
+    yield from together
+
+
+def look(
+    model: SegModel, sample: Sample, numerics: Numerics, seed: int, asked: dict[Quantity, None]
+) -> tuple[list[tuple[View, Prediction]], Prediction]:
+    """Every view of a sample with what the network says about it, and all of it as one prediction.
+
+    ``asked`` are the reductions that were asked of images before this one; it is shared by them all, so that from the
+    second image on one pass makes them together. No number depends on it.
+    """
+    how, fused = model.inference, numerics.scoring == "fused"
+    seen: list[tuple[View, Prediction]] = []
+    for batch in _batches(views(sample, how, numerics.device), numerics.batch):
+        with precision(numerics):
+            given = model.predict_views(batch)
+        for view, prediction in zip(batch, given, strict=True):
+            # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
+            prediction.raw = {name: output.float() for name, output in prediction.raw.items()}
+            spot = f"{view.scale} {view.flip} {view.window}"
+            prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
+            seen.append((view, prediction))
+    merged = merge(seen, how)
+    merged.context = Context(sample.size, _seed(seed, sample.id), fused, asked)
+    return seen, merged
+
+
+def _batches(every: Iterator[View], size: int) -> Iterator[list[View]]:
+    """Neighbours of equal size, at most ``size`` together."""
+    for _, alike in groupby(every, key=lambda view: view.input_size):
+        while batch := list(islice(alike, size)):
+            yield batch
+
+
+def precision(numerics: Numerics) -> AbstractContextManager[object]:
+    """What a forward pass is wrapped in."""
+    if numerics.dtype == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(numerics.device).type, getattr(torch, numerics.dtype))
+
+
+def _seed(seed: int, *names: str) -> int:
+    """63 bits that depend on nothing but the seed of the suite and the names."""
+    return int.from_bytes(hashlib.sha256(" ".join([str(seed), *names]).encode()).digest()[:8], "big") >> 1
+
+
+def views(sample: Sample, how: Inference, device: str) -> Iterator[View]:
+    """Every view of a sample, scale by scale, window by window."""
+    image = torch.from_numpy(np.ascontiguousarray(sample.image())).to(device).permute(2, 0, 1)
+    height, width = how.size or (image.shape[1], image.shape[2])
+    for scale in how.scales:
+        scaled = resize_image(image, (int(height * scale), int(width * scale)), how.resize)
+        size = int(scaled.shape[1]), int(scaled.shape[2])
+        for top, left, bottom, right in windows(size, how):
+            for flip in (False, True)[: 1 + how.flip]:
+                pixels = scaled[:, top:bottom, left:right]
+                yield View(
+                    sample.id,
+                    (pixels.flip(-1) if flip else pixels).contiguous(),
+                    scale,
+                    flip,
+                    (top, left, bottom, right),
+                    size,
+                    sample.size,
+                )
+
+
+def resize_image(image: Tensor, size: tuple[int, int], resize: Literal["bilinear", "opencv"] = "bilinear") -> Tensor:
+    """uint8 [3, h, w] to another size: bilinear, half-pixel centres, no antialiasing; see ``Inference``."""
+    if tuple(image.shape[1:]) == size:
+        return image
+    if min(size) < 1:
+        raise BadPlugin(f"an image of {tuple(image.shape[1:])} cannot be scaled to {size}; raise the scale")
+    if resize == "opencv":
+        cv2 = opencv()
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+        small = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(small).to(image.device).permute(2, 0, 1)
+    resized = functional.interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)
+    return resized[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def opencv() -> Any:
+    """OpenCV, which comes with the extras that need it."""
+    try:
+        import cv2
+    except ImportError:
+        raise MissingPackage(
+            "inference: resize opencv needs OpenCV, which is not installed; the extras corruptions and mmseg bring it:"
+            " pip install 'ood-seg-bench[corruptions]', or say resize: bilinear"
+        ) from None
+    return cv2
+
+
+def windows(size: tuple[int, int], how: Inference) -> list[tuple[int, int, int, int]]:
+    """Top, left, bottom, right of a grid whose last row and column are moved inwards to end at the far edge.
+
+    The grid of the source system's slide inference (specification of FED, 0.3).
+    """
+    if how.window is None:
+        return [(0, 0, *size)]
+    stride = how.stride or how.window
+    starts = [
+        [min(index * step, max(side - window, 0)) for index in range(max(side - window + step - 1, 0) // step + 1)]
+        for side, window, step in zip(size, how.window, stride, strict=True)
+    ]
+    return [
+        (top, left, min(top + how.window[0], size[0]), min(left + how.window[1], size[1]))
+        for top, left in product(*starts)
+    ]
+
+
+def merge(seen: Sequence[tuple[View, Prediction]], how: Inference) -> Prediction:
+    """One prediction of the whole image at label size.
+
+    A single view that covers the image keeps everything it gave. Windows average their outputs in the scaled image;
+    scales and mirror images then average probabilities or logits at label size, and the class map is the argmax of
+    the average.
+    """
+    size = seen[0][0].image_size
+    whole = [_whole(group) for group in _by_scale(seen)]
+    if len(whole) == 1:
+        only = whole[0]
+        labels = None if only._labels is None else _resize_labels(only._labels, size)
+        return Prediction(
+            only.raw,
+            size,
+            labels=labels,
+            image=only.image,
+            again=only.again,
+            classify=only.classify,
+            dropout=only.dropout,
+        )
+    outputs: dict[str, Callable[[], Tensor]] = {}
+    for name in whole[0].raw.keys() - OF_ONE_VIEW:
+        if name == "logits" and how.average == "probabilities":
+            outputs["probabilities"] = partial(_mean, whole, name, size, softmax=True)
+        else:
+            outputs[name] = partial(_mean, whole, name, size)
+    return Prediction(Lazy(outputs), size)
+
+
+def relabelled(seen: Sequence[tuple[View, Prediction]], logits: Sequence[Tensor | None], how: Inference) -> Tensor:
+    """The class map, uint8 [H, W], where a method gave other logits for some views than the network did."""
+    changed = [
+        (view, Prediction({"logits": prediction.raw["logits"] if own is None else own}, view.input_size))
+        for (view, prediction), own in zip(seen, logits, strict=True)
+    ]
+    return merge(changed, how).labels
+
+
+def merge_scores(seen: Sequence[View], scores: Sequence[Tensor]) -> Tensor:
+    """One float32 [H, W] map from a score per view: windows average, then scales and mirror images."""
+    whole = [_canvas(group) for group in _by_scale(list(zip(seen, scores, strict=True)))]
+    size = seen[0].image_size
+    total = dense.resize(whole[0], size).clone()
+    for one in whole[1:]:
+        total += dense.resize(one, size)
+    return total / len(whole)
+
+
+def score_map(score: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+    """float32 [H, W] at label size, in the memory of the host."""
+    resized: NDArray[np.float32] = dense.resize(score, size).cpu().numpy()
+    return resized
+
+
+def _mean(scales: Sequence[Prediction], name: str, size: tuple[int, int], *, softmax: bool = False) -> Tensor:
+    """Average one output at label size, adding up as they come: one volume more than the sum is held at a time."""
+    total: Tensor | None = None
+    for one in scales:
+        resized = dense.resize(one.raw[name], size)
+        part = resized.softmax(dim=0) if softmax else resized
+        total = part.clone() if total is None else total.add_(part)
+    assert total is not None  # noqa: S101 - an inference has at least one scale
+    return total.div_(len(scales))
+
+
+def _by_scale(seen: Sequence[tuple[View, T]]) -> list[list[tuple[View, T]]]:
+    groups: dict[tuple[float, bool], list[tuple[View, T]]] = {}
+    for view, thing in seen:
+        groups.setdefault((view.scale, view.flip), []).append((view, thing))
+    return list(groups.values())
+
+
+def _whole(group: list[tuple[View, Prediction]]) -> Prediction:
+    """The windows of one scale as one prediction of the scaled image."""
+    view, first = group[0]
+    if len(group) == 1 and not view.flip:
+        return first
+    mergeable = [name for name in first.raw if name not in OF_ONE_VIEW]
+    parts = [{name: _upright(one, prediction.raw[name]) for name in mergeable} for one, prediction in group]
+    outputs = parts[0] if len(parts) == 1 else Tiles([one.window for one, _ in group], parts, view.scaled_size)
+    return Prediction(outputs, view.scaled_size)
+
+
+def _canvas(group: list[tuple[View, Tensor]]) -> Tensor:
+    """Average score maps of windows, [h, w] at any resolution each, over the scaled image."""
+    view, _ = group[0]
+    return average([one.window for one, _ in group], [_upright(*pair) for pair in group], view.scaled_size)
+
+
+def _upright(view: View, output: Tensor) -> Tensor:
+    return output.flip(-1) if view.flip else output
+
+
+def _resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(labels.shape) == size:
+        return labels
+    return functional.interpolate(labels[None, None], size=size, mode="nearest-exact")[0, 0]

@@ -1,0 +1,71 @@
+"""What must be equal for numbers to be equal to the last bit.
+
+Chosen once when a run is planned and handed to every process. On a CPU torch gets a fixed number of threads: its sums
+come out differently with another number (measured: 80 % of the logits of a small network, by up to 5e-7).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from bench.core.errors import BadSuite
+from bench.suite.expansion import NumericsRule
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Equal numerics give equal bits, whatever the number of processes, workers, shards and their order."""
+
+    device: str  # cpu or cuda
+    device_name: str
+    threads: int  # of torch in each process
+    capability: str  # of the CPU's vector kernels
+    dtype: str = "float32"
+    tf32: bool = False
+    deterministic: bool = True
+    scoring: str = "torch"  # fused: the compiled pass
+    batch: int = 1  # equally sized views of an image in one forward pass
+
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def resolve(rule: NumericsRule) -> Numerics:
+    """The numerics of this machine under a suite's rule."""
+    device = rule.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadSuite("numerics.device is cuda, but torch sees no GPU; install a CUDA build of torch or say cpu")
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    compiler = find_spec("numba") is not None  # there are platforms without it
+    scoring = rule.scoring if rule.scoring != "auto" else "fused" if device == "cpu" and compiler else "torch"
+    if scoring == "fused" and not (device == "cpu" and compiler):
+        raise BadSuite("numerics.scoring is fused, which is a pass of the CPU and needs numba; say auto or torch")
+    return Numerics(
+        device,
+        name,
+        rule.threads,
+        torch.backends.cpu.get_cpu_capability(),
+        dtype=rule.dtype,
+        tf32=rule.tf32,
+        scoring=scoring,
+        batch=rule.batch,
+    )
+
+
+def apply(numerics: Numerics) -> None:
+    """Set this process up. Settings are global in torch, so a process runs one numerics only."""
+    torch.set_num_threads(numerics.threads)
+    torch.backends.cuda.matmul.allow_tf32 = numerics.tf32
+    torch.backends.cudnn.allow_tf32 = numerics.tf32
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = numerics.deterministic
+    # BLAS of NumPy and SciPy: a scheduler sets OMP_NUM_THREADS as it likes, and sums come out differently.
+    threadpool_limits(numerics.threads, user_api="blas")

@@ -1,0 +1,258 @@
+"""Reductions over the classes, compiled: upsampled, averaged over windows and reduced row by row, in the cache.
+
+The logits at label size, 159 MB for 19 classes of a Cityscapes frame, are never made. Imported by ``reduce`` alone,
+when something is reduced: numba takes a second. Nothing here is compiled with fast-math: every expression is evaluated
+as written, so that the numbers depend neither on the processor's vector width nor on what else is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.compiled import compiled
+
+Floats = NDArray[np.float32]
+Window = tuple[int, int, int, int]
+
+LOG2E = np.float32(1.4426950408889634)
+# ln 2 in two parts: the first has few enough digits that its product with an integer is exact (Cody and Waite).
+LN2_HIGH = np.float32(0.693359375)
+LN2_LOW = np.float32(-2.12194440e-4)
+SMALLEST = np.float32(-126.0)  # exponent of the smallest normal float32; less is as good as nothing here
+
+
+def reduce(
+    maps: Sequence[Floats],
+    windows: Sequence[Window],
+    size: tuple[int, int],
+    temperatures: Sequence[float],
+    *,
+    margin: bool,
+) -> tuple[Floats, NDArray[np.uint8], Floats, Floats, Floats]:
+    """One pass over float32 [C, h, w] logits of windows of an image of ``size`` (H, W), equally large all of them.
+
+    Upsampling is bilinear with half-pixel centres; where windows overlap, their logits are averaged. Gives the largest
+    logit [H, W], its class, its lead over the second [H, W] (empty unless ``margin``), and for each T the sums over the
+    other classes of e_c and of e_c d_c, [T, H, W] each, where d_c = (z_c - max z) / T and e_c = exp d_c.
+    """
+    top, left, bottom, right = windows[0]
+    logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
+    rows, columns = _taps(logits.shape[2], bottom - top), _taps(logits.shape[3], right - left)
+    places = np.array([(one[0], one[1]) for one in windows], np.int64)
+    inverse = (1.0 / np.array(temperatures, np.float64)).astype(np.float32)
+    largest, classes = np.empty(size, np.float32), np.empty(size, np.uint8)
+    lead = np.empty(size if margin else (0, 0), np.float32)
+    total = np.empty((len(temperatures), *size), np.float32)
+    weighted = np.empty_like(total)
+    _reduce(np.ascontiguousarray(logits), places, *rows, *columns, inverse, largest, classes, lead, total, weighted)
+    return largest, classes, lead, total, weighted
+
+
+def softmax_at(
+    maps: Sequence[Floats], windows: Sequence[Window], size: tuple[int, int], index: NDArray[np.int64]
+) -> Floats:
+    """float32 [n, C]: class probabilities of the pixels ``index`` of an image of ``size``, from the same input."""
+    top, left, bottom, right = windows[0]
+    logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
+    rows, columns = _taps(logits.shape[2], bottom - top), _taps(logits.shape[3], right - left)
+    places = np.array([(one[0], one[1]) for one in windows], np.int64)
+    found = np.empty((len(index), logits.shape[1]), np.float32)
+    _softmax_at(np.ascontiguousarray(logits), places, *rows, *columns, size[1], index, found)
+    return found
+
+
+def _taps(small: int, large: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
+    """The two neighbours of each of ``large`` places among ``small`` ones, and the weight of the second of them.
+
+    Computed in float32 as torch does (half-pixel centres, edges repeated), so that no place gets another neighbour.
+    """
+    scale = np.float32(small) / np.float32(large)
+    at = np.maximum(scale * (np.arange(large, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), np.float32(0))
+    first = np.minimum(at.astype(np.int32), small - 1)
+    second = np.minimum(first + 1, small - 1).astype(np.int32)
+    return first, second, (at - first).astype(np.float32)
+
+
+@compiled
+def _row(
+    logits: Any,
+    y: Any,
+    places: Any,
+    y0: Any,
+    y1: Any,
+    wy: Any,
+    x0: Any,
+    x1: Any,
+    wx: Any,
+    wide_rows: Any,
+    held: Any,
+    seen: Any,
+    z: Any,
+) -> None:
+    """One row [C, W] of the upsampled, averaged logits.
+
+    ``wide_rows`` [n, 2, C, w'] keeps the last even and odd row of each window, widened, and ``held`` [n, 2] which they
+    are: a row is widened once for all the rows of the result that lie between it and its neighbours.
+    """
+    windows, count = logits.shape[0], logits.shape[1]
+    high, wide, width = len(y0), len(x0), z.shape[1]
+    one = np.float32(1)
+    seen[:] = 0
+    filled = 0  # columns before this one hold something: what comes there is added, what comes after is assigned
+    for k in range(windows):
+        v = y - places[k, 0]
+        if v < 0 or v >= high:
+            continue
+        for row in (y0[v], y1[v]):
+            if held[k, row & 1] != row:
+                held[k, row & 1] = row
+                for c in range(count):
+                    for x in range(wide):
+                        before, after = logits[k, c, row, x0[x]], logits[k, c, row, x1[x]]
+                        wide_rows[k, row & 1, c, x] = (one - wx[x]) * before + wx[x] * after
+        below = wy[v]
+        above = one - below
+        left = places[k, 1]
+        both = min(max(filled - left, 0), wide)
+        for c in range(count):
+            z[c, filled:left] = 0
+            # Slices, so that no index can be negative: only then is the loop compiled to vectors.
+            upper, lower = wide_rows[k, y0[v] & 1, c], wide_rows[k, y1[v] & 1, c]
+            old, new = z[c, left : left + both], z[c, left + both : left + wide]
+            for x in range(both):
+                old[x] += above * upper[x] + below * lower[x]
+            upper, lower = upper[both:], lower[both:]
+            for x in range(wide - both):
+                new[x] = above * upper[x] + below * lower[x]
+        seen[left : left + wide] += one
+        filled = max(filled, left + wide)
+    first, last = 0, width
+    while first < last and seen[first] <= one:
+        first += 1
+    while last > first and seen[last - 1] <= one:
+        last -= 1
+    times = seen[first:last]
+    for c in range(count):
+        total = z[c, first:last]
+        for x in range(last - first):
+            total[x] /= times[x]
+
+
+@compiled
+def _reduce(
+    logits: Any,
+    places: Any,
+    y0: Any,
+    y1: Any,
+    wy: Any,
+    x0: Any,
+    x1: Any,
+    wx: Any,
+    inverse: Any,
+    largest: Any,
+    classes: Any,
+    lead: Any,
+    total: Any,
+    weighted: Any,
+) -> None:
+    count = logits.shape[1]
+    height, width = largest.shape
+    one, half = np.float32(1), np.float32(0.5)
+    z = np.empty((count, width), np.float32)
+    wide_rows = np.empty((logits.shape[0], 2, count, len(x0)), np.float32)
+    held, seen = np.full((logits.shape[0], 2), -1, np.int64), np.empty(width, np.float32)
+    best, second = np.empty(width, np.float32), np.empty(width, np.float32)
+    who = np.empty(width, np.int32)
+    bits = np.empty(width, np.int32)
+    power = bits.view(np.float32)  # 2^n, written through its exponent field
+    sums, products = np.empty(width, np.float32), np.empty(width, np.float32)
+    for y in range(height):
+        _row(logits, y, places, y0, y1, wy, x0, x1, wx, wide_rows, held, seen, z)
+        for x in range(width):
+            best[x] = z[0, x]
+            who[x] = 0
+        if len(lead):
+            second[:] = -np.inf
+            for c in range(1, count):
+                for x in range(width):
+                    v = z[c, x]
+                    above = v > best[x]
+                    runner = best[x] if above else v
+                    second[x] = runner if runner > second[x] else second[x]
+                    best[x] = v if above else best[x]
+                    who[x] = c if above else who[x]
+            for x in range(width):
+                lead[y, x] = best[x] - second[x]
+        else:
+            for c in range(1, count):
+                for x in range(width):
+                    v = z[c, x]
+                    above = v > best[x]
+                    best[x] = v if above else best[x]
+                    who[x] = np.int32(c) if above else who[x]
+        for x in range(width):
+            largest[y, x] = best[x]
+            classes[y, x] = np.uint8(who[x])
+        for t in range(len(inverse)):
+            scale = inverse[t]
+            sums[:] = 0
+            products[:] = 0
+            for c in range(count):
+                for x in range(width):
+                    n = np.floor(max((z[c, x] - best[x]) * scale * LOG2E, SMALLEST) + half)
+                    bits[x] = (np.int32(n) + np.int32(127)) << np.int32(23)
+                for x in range(width):
+                    d = (z[c, x] - best[x]) * scale
+                    n = np.floor(max(d * LOG2E, SMALLEST) + half)
+                    r = (d - n * LN2_HIGH) - n * LN2_LOW
+                    # exp on [-ln 2 / 2, ln 2 / 2] by its series; the first term left out is 2e-8 of the value
+                    e = np.float32(1 / 720) + r * np.float32(1 / 5040)
+                    e = np.float32(1 / 24) + r * (np.float32(1 / 120) + r * e)
+                    e = one + r * (one + r * (half + r * (np.float32(1 / 6) + r * e)))
+                    e *= power[x]
+                    e = np.float32(0) if who[x] == c or d * LOG2E < SMALLEST else e
+                    sums[x] += e
+                    products[x] += e * d
+            for x in range(width):
+                total[t, y, x] = sums[x]
+                weighted[t, y, x] = products[x]
+
+
+@compiled
+def _softmax_at(
+    logits: Any, places: Any, y0: Any, y1: Any, wy: Any, x0: Any, x1: Any, wx: Any, width: Any, index: Any, found: Any
+) -> None:
+    count = logits.shape[1]
+    one = np.float32(1)
+    z = np.empty(count, np.float32)
+    for place in range(len(index)):
+        y, x = index[place] // width, index[place] % width
+        z[:] = 0
+        seen = 0
+        for k in range(logits.shape[0]):
+            v, u = y - places[k, 0], x - places[k, 1]
+            if v < 0 or v >= len(y0) or u < 0 or u >= len(x0):
+                continue
+            seen += 1
+            below, after = wy[v], wx[u]
+            above, before = one - below, one - after
+            for c in range(count):
+                upper = before * logits[k, c, y0[v], x0[u]] + after * logits[k, c, y0[v], x1[u]]
+                lower = before * logits[k, c, y1[v], x0[u]] + after * logits[k, c, y1[v], x1[u]]
+                z[c] += above * upper + below * lower
+        if seen > 1:
+            for c in range(count):
+                z[c] /= np.float32(seen)
+        best = z[0]
+        for c in range(1, count):
+            best = max(best, z[c])
+        total = np.float32(0)
+        for c in range(count):
+            z[c] = np.exp(z[c] - best)
+            total += z[c]
+        for c in range(count):
+            found[place, c] = z[c] / total

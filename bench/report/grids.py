@@ -1,0 +1,465 @@
+"""A grid of corruptions and severities as every format shows it: means, who leads in them, and each cell.
+
+A mean is unweighted, over the cells of the plan, by ``bench.results.summary``. It has no value while one is missing,
+partial or undefined. Rows are ranked by the mean over the grid, and a mean is best only where the paired interval of
+its difference to every other row excludes 0, as in ``bench.report.leaderboard``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from bench.api import Metric, Undefined, Value
+from bench.corruptions import FAMILIES
+from bench.report.leaderboard import Absence, gain, leads, pair, paired, uses_outliers
+from bench.results import summary
+from bench.results.store import Result, Run
+from bench.results.summary import UNFINISHED, Mean
+
+Spot = tuple[str, int]  # corruption and severity
+LABEL = re.compile(r"(?P<base>.+)\+(?P<name>[a-z_]+)-(?P<severity>[1-5])(?P<bgr>-bgr)?")
+
+
+class Place(NamedTuple):
+    """What a mean is over; ``of`` is the corruption, the family or the severity, and empty for the other two."""
+
+    kind: str  # clean, severity, family, corruption or grid
+    of: str | int = ""
+
+    @property
+    def title(self) -> str:
+        return {"severity": f"severity {self.of}", "grid": "mean"}.get(self.kind, str(self.of or self.kind))
+
+
+PENDING, PARTIAL, NONE = "\N{HORIZONTAL ELLIPSIS}", "*", "n/a"
+CLEAN, GRID = Place("clean"), Place("grid")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """A method, or a model where the protocol has no methods, and its results."""
+
+    name: str
+    outliers: bool  # whether the method was trained with data that shows anomalies
+    cells: Mapping[Spot, Result | None]  # those of the plan; None where there is no result yet
+    clean: Result | None
+    _spots: dict[Place, list[Spot]] = field(default_factory=dict, repr=False)
+
+    def at(self, place: Place) -> list[Result]:
+        """The results that a mean is over; those that are there."""
+        if place.kind == "clean":
+            return [self.clean] if self.clean else []
+        return [result for spot in self._covered(place) if (result := self.cells[spot])]
+
+    def asked(self, place: Place) -> int:
+        """How many cells the plan has for a mean."""
+        return 1 if place.kind == "clean" else len(self._covered(place))
+
+    def _covered(self, place: Place) -> list[Spot]:
+        if place not in self._spots:
+            self._spots[place] = [spot for spot in self.cells if covers(place, spot)]
+        return self._spots[place]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A row for one metric. Without a rank its mean over the grid has no value, or the metric does not rank."""
+
+    rank: int | None
+    row: Row
+    metric: str
+    means: Mapping[Place, Mean]
+    best: frozenset[Place]  # where it leads every other row that it is ranked with
+
+    def figure(self, spot: Spot) -> Value | Undefined | None:
+        """The figure of a cell; None where there is no result yet."""
+        result = self.row.cells.get(spot)
+        if result is None:
+            return None
+        if result.not_applicable:
+            return Undefined(result.not_applicable)
+        return result.metrics.get(self.metric, Undefined("this result holds no such figure"))
+
+    def mark(self, spot: Spot) -> str:
+        """What stands beside a figure, or instead of it; empty for a plain figure and a cell that is not asked for."""
+        if spot not in self.row.cells:
+            return ""
+        figure, result = self.figure(spot), self.row.cells[spot]
+        if figure is None or result is None:
+            return PENDING
+        if isinstance(figure, Undefined):
+            return NONE
+        return PARTIAL if result.partial else ""
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Each mark of its cells, and what it means."""
+        said = {PENDING: "has no result yet", PARTIAL: "saw only some of the images", NONE: "is undefined"}
+        there = {self.mark(spot) for spot in self.row.cells}
+        return {mark: words for mark, words in said.items() if mark in there}
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a grid says of one metric."""
+
+    name: str
+    metric: Metric
+    lines: tuple[Line, ...]  # ranked ones first; those trained with outlier data last
+
+    @cached_property
+    def incomplete(self) -> tuple[str, ...]:
+        """Why means have no value."""
+        means = [line.means[GRID] for line in self.lines]
+        return tuple(dict.fromkeys(mean.reason for mean in means if mean.reason and not _counted(mean)))
+
+    def standing(self, value: float) -> float:
+        """Where a figure stands between the best of all cells, 0, and the worst, 1; 0 where all are equal."""
+        best, worst = self._ends or (0.0, 0.0)
+        return 0.0 if best == worst else (best - gain(value, self.metric)) / (best - worst)
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The best and the worst figure of all cells; None where no cell has one."""
+        return None if self._ends is None else (gain(self._ends[0], self.metric), gain(self._ends[1], self.metric))
+
+    @cached_property
+    def _ends(self) -> tuple[float, float] | None:
+        figures = (line.figure(spot) for line in self.lines for spot in line.row.cells)
+        gains = [gain(figure.value, self.metric) for figure in figures if isinstance(figure, Value)]
+        return (max(gains), min(gains)) if gains else None
+
+    @property
+    def ranked(self) -> bool:
+        return any(line.rank is not None for line in self.lines)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """One protocol, model and data set under several corruptions."""
+
+    run: Run
+    protocol: str
+    title: str  # of the protocol
+    source: str
+    version: str
+    model: str | None  # None where rows are models
+    dataset: str  # label of the data set as it is
+    order: str  # rgb; or bgr: corrupted with the channels in OpenCV's order
+    metrics: Mapping[str, Metric]
+    rows: tuple[Row, ...]  # in the order of the plan
+    absences: tuple[Absence, ...]
+    results: tuple[Result, ...]  # of the corrupted data sets, those that cannot be evaluated included
+    datasets: Mapping[str, Spot]  # corrupted data sets by label
+    _views: dict[str, View] = field(default_factory=dict, repr=False)
+
+    @property
+    def scored(self) -> bool:
+        """Whether rows are methods."""
+        return self.model is not None
+
+    @cached_property
+    def families(self) -> dict[str, tuple[str, ...]]:
+        """Corruptions by family, in the library's order."""
+        present = {name for name, _ in self.datasets.values()}
+        found: dict[str, tuple[str, ...]] = {}
+        for name, family in FAMILIES.items():
+            if name in present:
+                found[family] = (*found.get(family, ()), name)
+        return found
+
+    @cached_property
+    def corruptions(self) -> tuple[str, ...]:
+        return tuple(name for names in self.families.values() for name in names)
+
+    @cached_property
+    def severities(self) -> tuple[int, ...]:
+        return tuple(sorted({severity for _, severity in self.datasets.values()}))
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The columns of an overview: what ranks, clean, severities, families."""
+        clean = (CLEAN,) if any(cell.get("dataset") == self.dataset for cell in self._cells()) else ()
+        severities = [Place("severity", severity) for severity in self.severities]
+        families = [Place("family", family) for family in self.families]
+        # A lone severity or family is the grid.
+        return (GRID, *clean, *(severities if len(severities) > 1 else ()), *(families if len(families) > 1 else ()))
+
+    @property
+    def name(self) -> str:
+        """Such as ``toytown, corrupted``."""
+        return f"{self.dataset}, corrupted" + (" (channels in BGR order)" if self.order == "bgr" else "")
+
+    @property
+    def size(self) -> str:
+        """Such as ``15 corruptions at 4 severities, 60 data sets``."""
+        names, severities = len(self.corruptions), len(self.severities)
+        kinds = f"{names} corruption{'s' * (names != 1)} at {severities} severit{'y' if severities == 1 else 'ies'}"
+        return f"{kinds}, {len(self.datasets)} data sets"
+
+    def _cells(self) -> Iterable[Mapping[str, str]]:
+        mine = {"protocol": self.protocol} | ({"model": self.model} if self.model else {})
+        known = [*self.run.plan.cells, *(result.labels for result in self.run.results)]
+        return (cell for cell in known if all(cell.get(axis) == label for axis, label in mine.items()))
+
+    @cached_property
+    def every_place(self) -> tuple[Place, ...]:
+        """What there is a mean over."""
+        severities = (Place("severity", severity) for severity in self.severities)
+        families = (Place("family", family) for family in self.families)
+        return (CLEAN, *severities, *families, *(Place("corruption", name) for name in self.corruptions), GRID)
+
+    @property
+    def directed(self) -> dict[str, Metric]:
+        """The metrics that have a mean: those with a better direction."""
+        return {name: metric for name, metric in self.metrics.items() if metric.better != "neither"}
+
+    @property
+    def leading(self) -> str:
+        """The metric that is shown first: the one that ranks, or else the first with a direction."""
+        return next(iter(self.directed))
+
+    def view(self, name: str) -> View:
+        """Every mean of a metric; raises KeyError for one without a better direction."""
+        if name not in self._views:
+            self._views[name] = self._view(name, self.directed[name])
+        return self._views[name]
+
+    def _view(self, name: str, metric: Metric) -> View:
+        places = self.every_place
+        means = [
+            {place: summary.mean(self.run, row.at(place), name, row.asked(place)) for place in places}
+            for row in self.rows
+        ]
+        ranks: dict[int, int] = {}
+        best: dict[int, set[Place]] = {index: set() for index in range(len(self.rows))}
+        for outliers in (False, True):
+            members = [index for index, row in enumerate(self.rows) if row.outliers == outliers]
+            values = {
+                index: gain(value, metric) for index in members if (value := means[index][GRID].value) is not None
+            }
+            if next(iter(self.metrics)) == name:
+                ranks |= {index: 1 + sum(other > mine for other in values.values()) for index, mine in values.items()}
+            for place in places:
+                top = self._ahead(name, metric, place, {index: means[index][place] for index in members})
+                if top is not None:
+                    best[top].add(place)
+
+        def order(index: int) -> tuple[Any, ...]:
+            value = means[index][GRID].value
+            return self.rows[index].outliers, value is None, 0.0 if value is None else -gain(value, metric)
+
+        lines = (
+            Line(ranks.get(index), self.rows[index], name, means[index], frozenset(best[index]))
+            for index in sorted(range(len(self.rows)), key=order)
+        )
+        return View(name, metric, tuple(lines))
+
+    def _ahead(self, name: str, metric: Metric, place: Place, means: Mapping[int, Mean]) -> int | None:
+        """The row whose lead over every other lies outside the paired interval; none while a row is unfinished."""
+        if any(_counted(mean) for mean in means.values()):
+            return None
+        values = {index: gain(mean.value, metric) for index, mean in means.items() if mean.value is not None}
+        if len(values) < 2:
+            return None
+        top = max(values, key=lambda index: values[index])
+        first = self.rows[top].at(place)
+        for index in values.keys() - {top}:
+            other = self.rows[index].at(place)
+            a, b = means[top].draws, means[index].draws
+            if a is None or b is None or a.shape != b.shape or _spots(first) != _spots(other):
+                return None
+            if not all(paired(one, two, name) for one, two in zip(first, other, strict=True)):
+                return None
+            if not leads(a, b, metric, means[top].err + means[index].err):
+                return None
+        return top
+
+
+def grids(run: Run) -> list[Grid]:
+    """Each grid of a run, in the order of the plan. A data set under a single corruption is none: it has its table."""
+    known: dict[str, dict[str, Any]] = {}  # data sets by label, as results spell them
+    for result in run.results:
+        known.setdefault(result.labels["dataset"], result.cell["dataset"])
+    by_key = {result.key: result for result in run.results}
+    scored = {result.labels["protocol"]: "method" in result.labels for result in run.results if result.ranked}
+    plans: dict[str, _Plan] = {}
+    for key, labels in zip_longest(run.plan.keys, run.plan.cells):
+        found = by_key.get(key)
+        labels = found.labels if found else labels
+        if labels is None or labels["protocol"] not in scored:
+            continue
+        entry = found.cell["dataset"] if found else known.get(labels["dataset"])
+        where = _where(labels["dataset"], entry)
+        if where is None:
+            continue
+        base, order, spot, params = where
+        model = labels["model"] if scored[labels["protocol"]] else None
+        loose = [labels["protocol"], model, base, order]
+        # A cell without any sibling to ask for its parameters belongs to the first grid of that name.
+        alike = [plan for plan in plans.values() if plan.name == loose and len({params, plan.params, None}) < 3]
+        plan = alike[0] if alike else plans.setdefault(json.dumps([*loose, params]), _Plan(loose, params))
+        if plan.params is None:
+            plan.params = params
+        plan.cells.append((labels, spot, found))
+    return [grid for plan in plans.values() for grid in plan.grids(run)]
+
+
+def apart(run: Run, found: Sequence[Grid]) -> list[Result]:
+    """The results that are no part of a grid."""
+    inside = {result.key for grid in found for result in grid.results}
+    return [result for result in run.results if result.key not in inside]
+
+
+def covers(place: Place, spot: Spot) -> bool:
+    """Whether a cell goes into a mean."""
+    name, severity = spot
+    mine = {"grid": "", "severity": severity, "corruption": name, "family": FAMILIES[name]}
+    return place.kind in mine and mine[place.kind] == place.of
+
+
+def remaining(
+    run: Run, found: Sequence[Grid], summaries: Sequence[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], dict[tuple[str, str], tuple[str, str]]]:
+    """The summaries that no grid shows, and which of them share a table, for ``leaderboard.summary_tables``.
+
+    A grid shows the means over itself, a severity, a family and a corruption. What else is asked of corrupted data
+    sets comes once for every member of a list: ``NAME: X``, or ``NAME, on X`` for the operating points.
+    """
+    shown = {(grid.protocol, grid.model, labels) for grid in found for labels in _means(grid)}
+    corrupted = {(grid.protocol, label) for grid in found for label in grid.datasets}
+    asked = {(rule["name"], rule["protocol"]): rule.get("datasets", ()) for rule in run.plan.summaries}
+    points = [rule["name"] for rule in run.plan.operating_points]
+    left: list[Mapping[str, Any]] = []
+    parts: dict[tuple[str, str], tuple[str, str]] = {}
+    for entry in summaries:
+        name, protocol = str(entry.get("name")), str(entry.get("protocol"))
+        datasets = asked.get((name, protocol), ())
+        if shown & {(protocol, model, frozenset(datasets)) for model in (None, entry.get("model"))}:
+            continue
+        left.append(entry)
+        if datasets and ": " in name and all((protocol, label) in corrupted for label in datasets):
+            head, _, part = name.rpartition(": ")
+            parts[name, protocol] = (head, part)
+        for point in points:
+            if name.startswith(f"{point}, on ") and (protocol, name[len(point) + 5 :]) in corrupted:
+                parts[name, protocol] = (f"{point}, on corrupted data sets", name[len(point) + 5 :])
+    return left, parts
+
+
+def _means(grid: Grid) -> Iterator[frozenset[str]]:
+    """The data sets of each mean that a grid's view shows."""
+    for place in grid.every_place:
+        if labels := frozenset(label for label, spot in grid.datasets.items() if covers(place, spot)):
+            yield labels
+
+
+@dataclass(eq=False)
+class _Plan:
+    """The cells of one protocol, model and data set that the plan has, with their results by version."""
+
+    name: list[Any]
+    params: str | None
+    cells: list[tuple[Mapping[str, str], Spot, Result | None]] = field(default_factory=list)
+
+    def grids(self, run: Run) -> Iterator[Grid]:
+        """One for each version of the protocol: two versions never share a mean."""
+        protocol, model, base, order = self.name
+        datasets = {labels["dataset"]: spot for labels, spot, _ in self.cells}
+        if len(datasets) < 2:
+            return
+        versions: dict[Any, list[Result]] = {}
+        for _, _, result in self.cells:
+            if result:
+                versions.setdefault(_version(result), []).append(result)
+        for version, results in versions.items():
+            shown = [result for result in results if not result.not_applicable]
+            first = (shown or results)[0]
+            if all(metric.better == "neither" for metric in first.definitions.values()):
+                continue  # nothing has a mean
+            yield Grid(
+                run,
+                protocol,
+                str(first.about.get("protocol", {}).get("title") or protocol),
+                str(first.about.get("protocol", {}).get("source", "")),
+                str(version or ""),
+                model,
+                base,
+                order,
+                first.definitions,
+                tuple(self._rows(run, {result.key for result in results}, version)),
+                tuple(_absences(results)),
+                tuple(results),
+                datasets,
+            )
+
+    def _rows(self, run: Run, mine: set[str], version: Any) -> Iterator[Row]:
+        protocol, model, base, _ = self.name
+        axis = "method" if model else "model"
+        rows: dict[str, dict[Spot, Result | None]] = {}
+        for labels, spot, result in self.cells:
+            rows.setdefault(labels[axis], {})[spot] = result if result and result.key in mine else None
+        uncorrupted = [result for result in run.results if result.labels["dataset"] == base]
+        for name, cells in rows.items():
+            there = [result for result in cells.values() if result]
+            if there and all(result.not_applicable for result in there):
+                continue
+            clean = [
+                result
+                for result in uncorrupted
+                if result.labels["protocol"] == protocol
+                and result.labels[axis] == name
+                and model in (None, result.labels["model"])
+                and _version(result) == version
+                and _where(base, result.cell["dataset"]) is None
+                and _params(result.cell["dataset"]) == self.params
+            ]
+            yield Row(name, any(map(uses_outliers, there)), cells, clean[0] if clean else None)
+
+
+def _where(label: str, entry: Mapping[str, Any] | None) -> tuple[str, str, Spot, str | None] | None:
+    """Label as it is, order, spot and parameters of a corrupted data set; without ``entry`` by its label alone."""
+    if entry is None:
+        match = LABEL.fullmatch(label)
+        if not match or match["name"] not in FAMILIES:
+            return None
+        return match["base"], "bgr" if match["bgr"] else "rgb", (match["name"], int(match["severity"])), None
+    how = entry["params"].get("corruption")
+    if not how or how["name"] not in FAMILIES:
+        return None
+    order = str(how.get("order", "rgb"))
+    suffix = f"+{how['name']}-{how['severity']}" + ("-bgr" if order == "bgr" else "")
+    return label.removesuffix(suffix), order, (how["name"], int(how["severity"])), _params(entry)
+
+
+def _params(entry: Mapping[str, Any]) -> str:
+    """What two corruptions of one data set have in common."""
+    params = {name: value for name, value in entry["params"].items() if name != "corruption"}
+    return json.dumps([entry["name"], params], sort_keys=True)
+
+
+def _version(result: Result) -> Any:
+    return result.about.get("protocol", {}).get("version")
+
+
+def _absences(results: Iterable[Result]) -> Iterator[Absence]:
+    reasons: dict[str, dict[str, None]] = {}
+    for result in results:
+        if result.not_applicable:
+            reasons.setdefault(result.not_applicable, {})[pair(result)] = None
+    return (Absence(reason, tuple(pairs)) for reason, pairs in reasons.items())
+
+
+def _spots(results: Iterable[Result]) -> list[str]:
+    return [result.labels["dataset"] for result in results]
+
+
+def _counted(mean: Mean) -> bool:
+    """Whether the reason says no more than the counts do."""
+    return mean.reason == UNFINISHED.format(mean.cells, mean.of)

@@ -1,0 +1,391 @@
+"""Several runs as one: equal cells once, what differs side by side with the name of its run, provenance with each.
+
+Two results of one cell are equal if what they depend on and their figures are. Runs whose results for a row agree
+wherever they meet, and that drew and computed alike, share the row: so the parts of one suite, computed in several
+places, become whole. Otherwise each has a row of its own, and a remark says what tells them apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import BadSuite
+from bench.report.grids import LABEL
+from bench.results import store
+from bench.results.store import Plan, Result, Run
+
+AXES = ("protocol", "model", "dataset", "method")
+SETTINGS = ("seed", "bootstrap", "resample")  # of a cell: what is drawn
+NUMERICS = "numerics{}: figures agree to about 1e-6, not to the last bit"
+UNPAIRED = "intervals of differences between them are not paired"
+
+Labels = Mapping[str, str]
+Scope = tuple[str, str, str, str]  # protocol, model, method, and the first of the data sets that belong together
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run that went in, under the name that rows have of it."""
+
+    name: str
+    run: Run
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Why a row is there more than once."""
+
+    what: str  # in words
+    name: str  # protocol, model and method
+    rows: frozenset[tuple[str, ...]]  # the same as its rows have them
+
+
+@dataclass(frozen=True)
+class Merged(Run):
+    """Several runs. Keys are their cells' own, but for a cell that is there twice: ``home`` has the true one."""
+
+    sources: tuple[Source, ...] = ()
+    homes: Mapping[str, Path] = field(default_factory=dict, repr=False)  # by key, the file of the result
+    origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by key, the runs that have it
+    differences: tuple[Difference, ...] = ()
+
+    def home(self, result: Result) -> Path:
+        return self.homes[result.key]
+
+    def names(self, result: Result) -> str:
+        """The runs that have a result."""
+        return ", ".join(self.origins[result.key])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What tells runs apart that have rows of their own, of the rows that are there."""
+        there = {_coordinates(labels) for labels in (*self.plan.cells, *(result.labels for result in self.results))}
+        said: dict[str, list[str]] = {}
+        for one in self.differences:
+            if there & one.rows:
+                said.setdefault(one.what, []).append(one.name)
+        return tuple(f"{what}: {_listed(names)}." for what, names in said.items())
+
+
+def opened(given: Sequence[str], *, anonymous: bool = False) -> Run:
+    """One run directory as it is, or several merged; each is ``RUN`` or ``NAME=RUN``.
+
+    A run is called by its folder's name, and by those above it as far as they are needed. ``anonymous`` runs have
+    numbers instead.
+    """
+    named = [_named(text) for text in given]
+    paths = [path for _, path in named]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise BadSuite(f"{' '.join(given)}: the same run directory stands there twice")
+    runs = [store.read_run(path) for path in paths]
+    if len(runs) == 1:
+        return runs[0]
+    short = [f"run {number}" for number, _ in enumerate(runs, 1)] if anonymous else _short(paths)
+    names = [name or usual for (name, _), usual in zip(named, short, strict=True)]
+    if len(set(names)) < len(names):
+        raise BadSuite(f"{' '.join(given)}: two runs have the name {max(names, key=names.count)!r}; say NAME=RUN")
+    return merge([Source(name, run) for name, run in zip(names, runs, strict=True)])
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, place = text.partition("=")
+    if equals and name and not Path(text).exists():
+        return name, Path(place)
+    return "", Path(text)
+
+
+def _short(paths: Sequence[Path]) -> list[str]:
+    """The fewest last parts of each path that tell it from the others."""
+    parts = [path.resolve().parts[1:] for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-count:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def merge(sources: Sequence[Source]) -> Merged:
+    """The runs as one, in the order given."""
+    shelves = [_Shelf(source, renamed) for source, renamed in zip(sources, _renamed(sources), strict=True)]
+    rules = _union("summaries", shelves)
+    together = _together(shelves, rules)
+    scopes: dict[Scope, None] = {}
+    for shelf in shelves:
+        shelf.sort(together)
+        scopes |= dict.fromkeys(shelf.cells)
+    made = _Made()
+    differences: list[Difference] = []
+    for scope in scopes:
+        mine = [shelf for shelf in shelves if scope in shelf.cells]
+        parties = _parties(mine, scope)
+        for party in parties:
+            made.take(scope, party, _names(party, scope) if len(parties) > 1 else "")
+        for first, other in pairwise(parties):
+            name = " / ".join(filter(None, scope[:3]))
+            tagged = frozenset(row for party in (first, other) for row in _tags(party, scope))
+            differences += [Difference(what, name, tagged) for what in _apart(first, other, scope)]
+    for shelf in shelves:
+        made.keys += [key for key in shelf.nameless if key not in made.keys]
+    plan = Plan(
+        "+".join(dict.fromkeys(shelf.run.plan.name for shelf in shelves)),
+        " + ".join(dict.fromkeys(shelf.run.plan.title or shelf.run.plan.name for shelf in shelves)),
+        " ".join(dict.fromkeys(shelf.run.plan.note for shelf in shelves if shelf.run.plan.note)),
+        tuple(made.keys),
+        tuple(rules),
+        tuple(made.labels),
+        tuple(_union("operating_points", shelves)),
+    )
+    return Merged(
+        sources[0].run.path,
+        plan,
+        tuple(made.results),
+        sources=tuple(sources),
+        homes=made.homes,
+        origins=made.origins,
+        differences=tuple(differences),
+    )
+
+
+class _Shelf:
+    """A run with labels that mean the same as in the others, its cells sorted by what must stay together."""
+
+    def __init__(self, source: Source, renamed: Mapping[tuple[str, str], str]) -> None:
+        self.name, self.run, self._renamed = source.name, source.run, renamed
+        self.cells: dict[Scope, dict[str, tuple[Labels, str, Result | None]]] = {}
+        self.nameless: list[str] = []  # keys of missing cells in a plan of before plans had labels
+        by_key = {result.key: result for result in self.run.results}
+        self._entries: list[tuple[Labels, str, Result | None]] = []
+        for key, planned in zip_longest(self.run.plan.keys, self.run.plan.cells):
+            found = by_key.get(key)
+            labels = found.labels if found else planned
+            if labels is None:
+                self.nameless.append(key)
+            else:
+                self._entries.append((self._relabelled(labels), key, found))
+
+    def _relabelled(self, labels: Labels) -> dict[str, str]:
+        return {axis: self.label(axis, label) for axis, label in labels.items()}
+
+    def label(self, axis: str, label: str) -> str:
+        """What others call it, or with the name of this run where they mean something else by it."""
+        base, suffix = _base(label) if axis == "dataset" else (label, "")
+        return self._renamed.get((axis, base), base) + suffix
+
+    def datasets(self) -> Iterator[tuple[str, str]]:
+        """Protocol and data set of every cell."""
+        return ((labels["protocol"], labels["dataset"]) for labels, _, _ in self._entries)
+
+    def sort(self, together: Mapping[tuple[str, str], str]) -> None:
+        for labels, key, found in self._entries:
+            place = together[labels["protocol"], labels["dataset"]]
+            scope = (labels["protocol"], labels["model"], labels.get("method", ""), place)
+            self.cells.setdefault(scope, {})[labels["dataset"]] = (labels, key, found)
+
+    def results(self, scope: Scope) -> dict[str, Result]:
+        """Those that are there, by data set."""
+        return {dataset: found for dataset, (_, _, found) in self.cells[scope].items() if found}
+
+
+class _Made:
+    """What the merged run is put together from."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.labels: list[Labels] = []
+        self.results: list[Result] = []
+        self.homes: dict[str, Path] = {}
+        self.origins: dict[str, tuple[str, ...]] = {}
+
+    def take(self, scope: Scope, party: Sequence[_Shelf], name: str) -> None:
+        """The cells of runs that agree; their rows carry ``name``, if there are others."""
+        cells: dict[str, list[tuple[_Shelf, Labels, str, Result | None]]] = {}
+        for shelf in party:
+            for dataset, entry in shelf.cells[scope].items():
+                cells.setdefault(dataset, []).append((shelf, *entry))
+        for members in cells.values():
+            # A full result before a partial one, any result before none; else the first.
+            shelf, labels, key, found = min(members, key=lambda member: _worth(member[3]))
+            tagged = _tagged(labels, name)
+            new = key
+            if new in self.homes or new in self.keys:
+                new = hashlib.sha256(f"{key} of {shelf.name}".encode()).hexdigest()[:16]
+            self.keys.append(new)
+            self.labels.append(tagged)
+            if found:
+                self.results.append(replace(found, key=new, labels=tagged))
+                self.homes[new] = shelf.run.home(found)
+                self.origins[new] = tuple(member[0].name for member in members if member[3])
+
+
+def _worth(found: Result | None) -> int:
+    return 2 if found is None else int(found.partial)
+
+
+def _tagged(labels: Labels, name: str) -> dict[str, str]:
+    axis = "method" if "method" in labels else "model"
+    return {**labels, axis: f"{labels[axis]} ({name})"} if name else dict(labels)
+
+
+def _tags(party: Sequence[_Shelf], scope: Scope) -> Iterator[tuple[str, ...]]:
+    for shelf in party:
+        for labels, _, _ in shelf.cells[scope].values():
+            yield _coordinates(_tagged(labels, _names(party, scope)))
+
+
+def _coordinates(labels: Labels) -> tuple[str, ...]:
+    return labels["protocol"], labels["model"], labels.get("method", "")
+
+
+def _base(label: str) -> tuple[str, str]:
+    """A data set's label, and what it says of the corruption."""
+    match = LABEL.fullmatch(label)
+    return (match["base"], label[len(match["base"]) :]) if match else (label, "")
+
+
+def _renamed(sources: Sequence[Source]) -> list[dict[tuple[str, str], str]]:
+    """For each run its own words for what others mean something else by: axis and label to a label of its own."""
+    meanings: list[dict[tuple[str, str], set[str]]] = []
+    for source in sources:
+        mine: dict[tuple[str, str], set[str]] = {}
+        for result in source.run.results:
+            for axis, label in result.labels.items():
+                base = _base(label)[0] if axis == "dataset" else label
+                mine.setdefault((axis, base), set()).add(_meaning(result.cell[axis]))
+        meanings.append(mine)
+    return [
+        {
+            (axis, label): f"{label} ({source.name})"
+            for (axis, label), mine in meant.items()
+            if any(mine.isdisjoint(other[axis, label]) for other in meanings if (axis, label) in other)
+        }
+        for source, meant in zip(sources, meanings, strict=True)
+    ]
+
+
+def _meaning(entry: Mapping[str, Any]) -> str:
+    params = {name: value for name, value in entry.get("params", {}).items() if name != "corruption"}
+    return json.dumps({**entry, "params": params}, sort_keys=True)
+
+
+def _union(what: str, shelves: Sequence[_Shelf]) -> list[Mapping[str, Any]]:
+    """The rules of all plans; the same name for something else gets that of its run behind it."""
+    found: dict[str, Mapping[str, Any]] = {}
+    meant: dict[tuple[str, str], str] = {}
+    for shelf in shelves:
+        for rule in getattr(shelf.run.plan, what):
+            mine = dict(rule)
+            if "datasets" in mine:
+                mine["datasets"] = [shelf.label("dataset", label) for label in mine["datasets"]]
+            if "calibrate" in mine:
+                mine["calibrate"] = shelf.label("dataset", mine["calibrate"])
+            mine["protocol"] = shelf.label("protocol", mine["protocol"])
+            means = json.dumps({**mine, "name": ""}, sort_keys=True)
+            if meant.setdefault((mine["name"], mine["protocol"]), means) != means:
+                mine["name"] = f"{mine['name']} ({shelf.name})"
+            found.setdefault(json.dumps(mine, sort_keys=True), mine)
+    return list(found.values())
+
+
+def _together(shelves: Sequence[_Shelf], rules: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """For a protocol and a data set the first of those that some mean runs over together with it."""
+    linked: dict[tuple[str, str], str] = {}
+    for shelf in shelves:
+        for protocol, dataset in shelf.datasets():
+            linked.setdefault((protocol, dataset), _base(dataset)[0])
+    for rule in rules:
+        covered = set(rule.get("datasets", ()))
+        for protocol in {protocol for protocol, _ in linked}:
+            places = {place for (mine, dataset), place in linked.items() if mine == protocol and dataset in covered}
+            if len(places) > 1:
+                first = min(places)
+                moved = {cell: first for cell, place in linked.items() if cell[0] == protocol and place in places}
+                linked |= moved
+    return linked
+
+
+def _parties(shelves: Sequence[_Shelf], scope: Scope) -> list[list[_Shelf]]:
+    """The runs that agree in a scope, in groups."""
+    parties: list[list[_Shelf]] = []
+    for shelf in shelves:
+        mine = shelf.results(scope)
+        for party in parties:
+            if all(_agree(mine, other.results(scope)) for other in party):
+                party.append(shelf)
+                break
+        else:
+            parties.append([shelf])
+    return parties
+
+
+def _names(party: Sequence[_Shelf], scope: Scope) -> str:
+    """The runs that have results in a scope, or all where none has."""
+    return ", ".join([shelf.name for shelf in party if shelf.results(scope)] or [shelf.name for shelf in party])
+
+
+def _agree(one: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
+    settings = [{_settings(r) for r in found.values() if not r.not_applicable} for found in (one, other)]
+    if all(settings) and settings[0] != settings[1]:
+        return False
+    return all(_equal(one[dataset], other[dataset]) for dataset in one.keys() & other.keys())
+
+
+def _settings(result: Result) -> tuple[Any, ...]:
+    return result.depends.get("numerics"), *(result.cell.get(name) for name in SETTINGS)
+
+
+def _equal(one: Result, other: Result) -> bool:
+    """Whether two results of a cell are the same, or the one a part of the other."""
+    if one.key != other.key or one.depends != other.depends or one.not_applicable != other.not_applicable:
+        return False
+    return one.partial != other.partial or (one.images == other.images and one.metrics == other.metrics)
+
+
+def _apart(first: Sequence[_Shelf], other: Sequence[_Shelf], scope: Scope) -> Iterator[str]:
+    """In words, what two groups of runs differ in."""
+    mine, theirs = (
+        {dataset: found for shelf in reversed(party) for dataset, found in shelf.results(scope).items()}
+        for party in (first, other)
+    )
+    names = " and ".join(_names(party, scope) for party in (first, other))
+    shared = [(mine[dataset], theirs[dataset]) for dataset in mine if dataset in theirs]
+    pairs = shared or [(a, b) for a in list(mine.values())[:1] for b in list(theirs.values())[:1]]
+    found: dict[str, None] = {}
+    for one, two in pairs:
+        found |= dict.fromkeys(_differences(one, two, same=bool(shared)))
+    yield f"{names} differ in {'; '.join(found)}" if found else f"{names} differ in their figures alone"
+
+
+def _differences(one: Result, other: Result, *, same: bool) -> Iterator[str]:
+    drawn = [name for name in SETTINGS if one.cell.get(name) != other.cell.get(name)]
+    for name in drawn:
+        yield f"{name} ({one.cell.get(name)} and {other.cell.get(name)}): {UNPAIRED}"
+    for name in AXES:
+        if same and one.cell.get(name) != other.cell.get(name):
+            yield f"parameters of the {name}"
+    for name in sorted(one.depends.keys() | other.depends.keys()):
+        if one.depends.get(name) == other.depends.get(name) or (name == "dataset" and not same):
+            continue
+        if name != "numerics":
+            yield {"dataset": "the data", "metrics": "the counting", "fitted": "what was fitted"}.get(
+                name, f"the {name}'s code or weights" if name == "model" else f"the {name}'s code"
+            )
+            continue
+        how, theirs = (result.provenance.get("numerics") or {} for result in (one, other))
+        entries = [
+            f"{key} {how.get(key)} and {theirs.get(key)}" for key in how | theirs if how.get(key) != theirs.get(key)
+        ]
+        yield NUMERICS.format(f" ({', '.join(entries)})" if entries else "")
+    if same and one.images != other.images:
+        yield f"images ({one.images} and {other.images})"
+
+
+def _listed(rows: Sequence[str], most: int = 6) -> str:
+    unique = list(dict.fromkeys(rows))
+    more = len(unique) - most
+    return ", ".join(unique[:most]) + (f" and {more} more" if more > 0 else "")

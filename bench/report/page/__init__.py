@@ -1,0 +1,1 @@
+"""The sections and the data of the HTML page."""

@@ -1,0 +1,136 @@
+"""The pictures of a run as a page embeds them: rows of images on one scale, and small ones beside their figures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.report import leaderboard
+from bench.results import gallery
+from bench.results.gallery import Gallery, Scale, Shot
+from bench.results.store import Run
+
+MAPS = 8  # score maps of one image that a page holds at most; 100 kB each
+SHOWN = 3  # of them at first
+TRUTHS = {"anomaly": "truth", "classes": "true classes", "errors": "errors of the class map"}
+TYPES = {".webp": "webp", ".png": "png"}
+BAR = 220  # px of the drawn scale
+STEPS = 44  # of its colours
+
+
+@dataclass(frozen=True)
+class Framed:
+    """One image with everything that is shown of it."""
+
+    sample: str
+    reason: str
+    width: int
+    height: int
+    pictures: tuple[tuple[str, str, str], ...]  # kind, title, data address
+    thumbnail: str
+
+
+@dataclass(frozen=True)
+class Album:
+    """The images of one network and data set."""
+
+    model: str
+    dataset: str
+    methods: tuple[str, ...]
+    shown: tuple[str, ...]
+    legends: tuple[Mapping[str, Any], ...]
+    scale: Mapping[str, Any] | None
+    shots: tuple[Framed, ...]
+    notes: tuple[str, ...]
+
+
+def albums(run: Run, said: Callable[[str], str] = str) -> list[Album]:
+    """Every gallery that the results of the run still vouch for; ``said`` is given all words of it that are shown."""
+    found = [_told(one, said) for one in gallery.read(run)]
+    ranks = _ranks(run) if found else {}  # of every table of the run: long work in a large one
+    return [_album(one, ranks) for one in found]
+
+
+def _told(found: Gallery, said: Callable[[str], str]) -> Gallery:
+    """Labels are those of the results; these words are the gallery's own."""
+    return replace(
+        found,
+        note=said(found.note),
+        shots=tuple(replace(shot, reasons=tuple(map(said, shot.reasons))) for shot in found.shots),
+        left_out={said(name): said(why) for name, why in found.left_out.items()},
+    )
+
+
+def thumbnails(found: Sequence[Album], dataset: str) -> dict[str, str]:
+    """Small pictures of a data set by sample id, as data addresses."""
+    return {shot.sample: shot.thumbnail for album in found if album.dataset == dataset for shot in album.shots}
+
+
+def _ranks(run: Run) -> dict[tuple[str, str, str], int]:
+    """The best rank of a method on a model and data set in any table, by their labels."""
+    found: dict[tuple[str, str, str], int] = {}
+    for table in leaderboard.tables(run):
+        for line in table.lines:
+            if line.rank is not None and line.method:
+                where = (line.model, table.dataset, line.method)
+                found[where] = min(line.rank, found.get(where, line.rank))
+    return found
+
+
+def _album(found: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
+    names = list(dict.fromkeys(name for shot in found.shots for name in shot.maps))
+    order = sorted(names, key=lambda name: ranks.get((found.model, found.dataset, name), len(names) + 1))
+    methods = tuple(order[:MAPS])
+    notes = [found.note] if found.note else []
+    if left := order[MAPS:]:
+        notes.append(f"Not on this page, to keep it small: the maps of {', '.join(left)}; they lie in RUN/gallery.")
+    notes += [f"{name}: {why}" for name, why in found.left_out.items()]
+    return Album(
+        found.model,
+        found.dataset,
+        methods,
+        methods[:SHOWN],
+        tuple(
+            {"title": TRUTHS.get(kind, kind), "entries": [{"name": name, "colour": colour} for name, colour in entries]}
+            for kind, entries in found.legends.items()
+        ),
+        _bar(found.scale) if methods else None,
+        tuple(_framed(shot, methods) for shot in found.shots),
+        tuple(notes),
+    )
+
+
+def _framed(shot: Shot, methods: Sequence[str]) -> Framed:
+    pictures = [("image", "image", address(shot.image))]
+    pictures += [("truth", TRUTHS.get(kind, kind), address(path)) for kind, path in shot.truths.items()]
+    if shot.prediction:
+        pictures.append(("prediction", "prediction", address(shot.prediction)))
+    pictures += [(f"map {name}", name, address(shot.maps[name])) for name in methods if name in shot.maps]
+    height, width = shot.drawn
+    small = "data:image/webp;base64," + base64.b64encode(gallery.thumbnail(shot.image)).decode()
+    return Framed(shot.sample, shot.reason, width, height, tuple(pictures), small)
+
+
+def address(path: Path) -> str:
+    """A picture as a data address."""
+    return f"data:image/{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _bar(scale: Scale) -> dict[str, Any]:
+    """The scale from left to right: the colours, and the words below them."""
+    step, last = BAR / STEPS, len(scale.colours) - 1
+    return {
+        "meaning": scale.meaning,
+        "steps": [
+            {
+                "x": f"{index * step:.1f}",
+                "width": f"{step + 0.3:.1f}",
+                "colour": scale.colours[last * index // (STEPS - 1)],
+            }
+            for index in range(STEPS)
+        ],
+        "ticks": [{"x": f"{12 + level / last * (BAR - 24):.1f}", "title": title} for level, title in scale.ticks],
+    }

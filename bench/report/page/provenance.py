@@ -1,0 +1,141 @@
+"""What figures stand on: sources, cost, fits, versions, commands, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.report import leaderboard
+from bench.report.text import count
+from bench.results.store import Result, Run
+
+Fields = list[tuple[str, str]]
+
+LISTED = 200  # missing cells that are named; the page has to stay small
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time per image and memory, by cell."""
+
+    stages: tuple[str, ...]
+    rows: tuple[tuple[Result, tuple[float | None, ...]], ...]  # milliseconds per image, by stage
+
+
+def sources_of(results: Iterable[Result], grids_by_key: Mapping[str, str]) -> list[tuple[str, Fields]]:
+    """Where models, data sets and methods come from, by axis and label; the data sets of a grid are one."""
+    found: dict[str, dict[str, str]] = {"Methods": {}, "Models": {}, "Data sets": {}}
+    for result in results:
+        for title, axis in zip(found, ("method", "model", "dataset"), strict=True):
+            if source := result.about.get(axis, {}).get("source"):
+                label = grids_by_key.get(result.key) if axis == "dataset" else None
+                found[title][label or result.labels[axis]] = str(source)
+    return [(title, list(entries.items())) for title, entries in found.items() if entries]
+
+
+def cost_of(results: Iterable[Result]) -> Cost:
+    timed = [result for result in results if result.seconds and result.images and not result.not_applicable]
+    stages = tuple(dict.fromkeys(stage for result in timed for stage in result.seconds))
+    rows = []
+    for result in timed:
+        spent = [result.seconds.get(stage) for stage in stages]
+        rows.append((result, tuple(None if each is None else 1000 * each / result.images for each in spent)))
+    return Cost(stages, tuple(rows))
+
+
+def fitted_by(results: Iterable[Result]) -> list[tuple[list[str], Fields]]:
+    """Each thing that was fitted, once, and who used it."""
+    found: dict[str, tuple[list[str], Fields]] = {}
+    for result in results:
+        if result.fitted:
+            users, _ = found.setdefault(json.dumps(result.fitted, sort_keys=True), ([], _flat(result.fitted)))
+            if leaderboard.pair(result) not in users:
+                users.append(leaderboard.pair(result))
+    return list(found.values())
+
+
+def facts_of(run: Run, shared: Mapping[str, str]) -> Fields:
+    images: dict[str, int] = {}
+    for result in run.results:
+        if not result.not_applicable:
+            label = result.labels["dataset"]
+            images[label] = max(result.images, images.get(label, 0))
+    facts = [("Images", _images(images))] if images else []
+    facts.append(("Cells", f"{len(run.results)} of {len(run.plan.keys)}" if run.missing else str(len(run.results))))
+    made = sorted(str(result.provenance["created"]) for result in run.results if result.provenance.get("created"))
+    if made:
+        facts.append(("Computed", _span(_moment(made[0]), _moment(made[-1]))))
+    known = {"numerics.device": "Device", "ood_seg_bench": "ood-seg-bench", "commit": "Commit"}
+    return facts + [(title, shared[name][:12]) for name, title in known.items() if shared.get(name)]
+
+
+def _images(by_dataset: Mapping[str, int]) -> str:
+    counts = sorted(set(by_dataset.values()))
+    if len(by_dataset) == 1 or (len(counts) > 1 and len(by_dataset) <= 4):
+        return ", ".join(f"{count(images)} of {label}" for label, images in by_dataset.items())
+    if len(counts) == 1:
+        return f"{count(counts[0])} in each of {len(by_dataset)} data sets"
+    return f"{count(counts[0])} to {count(counts[-1])} in each of {len(by_dataset)} data sets"
+
+
+def _span(first: str, last: str) -> str:
+    if first == last:
+        return first
+    if first.endswith(" UTC") and last.endswith(" UTC"):
+        first, last = first.removesuffix(" UTC"), last.removeprefix(first[:11])
+    return f"{first} to {last}"
+
+
+def _moment(text: str) -> str:
+    """Minutes are enough for a reader; what is no date stays as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    zone = " UTC" if moment.tzinfo else ""
+    return f"{moment.astimezone(UTC) if zone else moment:%Y-%m-%d %H:%M}{zone}"
+
+
+def shared_by(results: Sequence[Result]) -> dict[str, str]:
+    """Say once what the provenance of all results has in common."""
+    every = [dict(_flat(result.provenance)) for result in results]
+    first = every[0] if every else {}
+    return {
+        name: text
+        for name, text in first.items()
+        if name != "command" and all(other.get(name) == text for other in every)
+    }
+
+
+def fields_of(result: Result, shared: Mapping[str, str]) -> Fields:
+    """What is said of one cell beside its figures."""
+    axes = {axis: entry for axis, entry in result.cell.items() if isinstance(entry, Mapping) and entry.get("params")}
+    fields = [("not applicable", result.not_applicable)] if result.not_applicable else []
+    fields += [(name, text) for name, text in _flat(result.provenance) if name not in shared]
+    fields += [(f"{axis} {entry['name']}", json.dumps(entry["params"])) for axis, entry in axes.items()]
+    fields += [(f"{name} pixels", count(pixels)) for name, pixels in result.pixels.items()]
+    fields += [(f"depends on {name}", str(digest)) for name, digest in result.depends.items()]
+    return fields
+
+
+def missing_from(run: Run) -> list[str]:
+    """Name the cells without a result; by key where the plan has no words for them."""
+    there = {result.key for result in run.results}
+    words = {
+        key: " / ".join(map(str, labels.values())) for key, labels in zip(run.plan.keys, run.plan.cells, strict=False)
+    }
+    return [words.get(key) or key for key in run.plan.keys if key not in there][:LISTED]
+
+
+def _flat(entries: Mapping[str, Any], prefix: str = "") -> Fields:
+    """Nested mappings as dotted names; what is empty is left out."""
+    fields: Fields = []
+    for name, value in entries.items():
+        if isinstance(value, Mapping):
+            fields += _flat(value, f"{prefix}{name}.")
+        elif value is not None and value != "":
+            fields.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)))
+    return fields

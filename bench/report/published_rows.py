@@ -1,0 +1,112 @@
+"""What others have published, as rows of tables of their own beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.api import Metric
+from bench.report import published
+from bench.report.published import Published
+
+MARKS = {"yes": "", "no": "\N{NOT EQUAL TO}", "unknown": "?"}
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A figure of a paper or a board as it is printed."""
+
+    value: float
+    shown: str
+    mark: str  # "≠" where it is defined otherwise, "?" where nobody knows
+    said: str  # how it is defined, and what is different
+    spread: str
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """What one source says of one method."""
+
+    method: str
+    variant: str
+    backbone: str
+    ood_data: str
+    retraining: str
+    source: str
+    paper: str  # https address; empty where there is none
+    date: str
+    figures: tuple[PublishedFigure | None, ...]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What others have published on a data set: figures of different splits never share a table."""
+
+    split: str  # of the data set that was measured
+    metrics: Mapping[str, Metric]  # of the table beside which it stands
+    entries: tuple[Published, ...]
+
+    @property
+    def rows(self) -> dict[str, list[PublishedRow]]:
+        """Rows by split, that of the measured data set first."""
+        found: dict[str, list[PublishedRow]] = {}
+        for line in published.entries(self.entries):
+            first = line[0]
+            over = {"": "", "*": "mean over the grid"}.get(first.corruption, first.corruption)
+            figures = tuple(_copied(line, name) for name in self._names(first.split))
+            found.setdefault(first.split, []).append(
+                PublishedRow(
+                    first.method,
+                    ", ".join(filter(None, (first.variant, over))),
+                    first.backbone,
+                    first.ood_data,
+                    first.retraining,
+                    first.source,
+                    first.paper,
+                    first.date,
+                    figures,
+                )
+            )
+        return found
+
+    def _names(self, split: str) -> list[str]:
+        there = {row.metric for row in self.entries if row.split == split}
+        return [*(name for name in self.metrics if name in there), *sorted(there - self.metrics.keys())]
+
+    def columns(self, split: str) -> list[Mapping[str, str]]:
+        found: list[Mapping[str, str]] = []
+        for name in self._names(split):
+            row = next(row for row in self.entries if row.metric == name and row.split == split)
+            metric = self.metrics.get(name)
+            better = metric.better if metric else "neither"
+            arrow = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}", "neither": ""}[better]
+            unit = ("% " if row.unit == "rate" else "") + arrow
+            found.append({"title": metric.title if metric else row.title, "better": better, "unit": unit})
+        return found
+
+    def notes(self, split: str) -> list[str]:
+        """How figures differ from ours, once each."""
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        for row in self.entries:
+            if row.split == split and row.same_definition != "yes" and row.note:
+                name = self.metrics[row.metric].title if row.metric in self.metrics else row.title
+                found.setdefault((MARKS[row.same_definition], row.note), {})[name] = None
+        return [f"{mark} {', '.join(names)}: {note}" for (mark, note), names in found.items()]
+
+
+def beside(cell: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Copied:
+    place = published.place_of(cell["dataset"])
+    return Copied(
+        place.split if place else "", metrics, tuple(published.beside(cell["protocol"]["name"], cell["dataset"]))
+    )
+
+
+def _copied(rows: Sequence[Published], name: str) -> PublishedFigure | None:
+    row = next((row for row in rows if row.metric == name), None)
+    if row is None:
+        return None
+    scale = 100 if row.unit == "rate" else 1
+    spread = "" if row.spread is None else f"{scale * row.spread:.{row.digits}f}"
+    said = " ".join(part for part in (row.title + ":", row.definition + ".", row.note) if part)
+    return PublishedFigure(row.value, f"{scale * row.value:.{row.digits}f}", MARKS[row.same_definition], said, spread)

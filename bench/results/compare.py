@@ -1,0 +1,244 @@
+"""Two sets of results side by side: differences with paired intervals, and conditions that may fail.
+
+Both sides resampled the same images with the same weights, so the n-th replicate of one minus the n-th of the other is
+a replicate of the difference: what is common to both, the easy and the hard images, cancels.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Undefined, Value
+from bench.core.errors import BadSuite, MissingData, UnknownName
+from bench.results import store, summary
+from bench.results.store import Result, Run
+
+Replicates = NDArray[np.float64]
+
+AXES = ("protocol", "model", "dataset", "method")
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+CONDITION = re.compile(r"\s*(\w+)(?:\.(lo|hi))?\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A run, and which of its cells."""
+
+    run: Run
+    patterns: dict[str, str]
+
+    def cells(self) -> list[Result]:
+        return [result for result in self.run.results if result.ranked and self._kept(result)]
+
+    def _kept(self, result: Result) -> bool:
+        names = {axis: (result.cell.get(axis) or {}).get("name", "") for axis in AXES}
+        return all(
+            fnmatchcase(names[axis], pattern) or result.labels.get(axis, "") == pattern
+            for axis, pattern in self.patterns.items()
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second minus first, of one figure of one pair of cells."""
+
+    cell: str  # what the two have in common
+    first: str  # and what tells them apart
+    second: str
+    metric: str
+    better: str
+    one: float | None
+    other: float | None
+    difference: float | None
+    err: float  # certified half-width of the difference
+    lo: float | None
+    hi: float | None
+    reason: str | None  # why there is no difference, or no interval
+
+    @property
+    def clear(self) -> bool:
+        """Whether the paired interval lies on one side of 0, certified errors taken off."""
+        return self.lo is not None and self.hi is not None and (self.lo > self.err or self.hi < -self.err)
+
+
+def side(text: str) -> Side:
+    """``runs/demo`` or ``runs/demo@method=msp,dataset=toytown*``."""
+    place, _, chosen = text.partition("@")
+    patterns: dict[str, str] = {}
+    for part in filter(None, chosen.split(",")):
+        axis, equals, pattern = part.partition("=")
+        if not equals:
+            raise BadSuite(f"{text}: {part!r} must be AXIS=GLOB, such as method=msp")
+        if axis not in AXES:
+            raise UnknownName("axis", axis, AXES, text)
+        patterns[axis] = pattern
+    found = Side(store.read_run(Path(place)), patterns)
+    if not found.cells():
+        raise MissingData(f"{text}: no finished cell matches; 'bench show {place}' lists what is there")
+    return found
+
+
+@dataclass(frozen=True)
+class ImageDifference:
+    """Second minus first, of one figure of one image under a pair of cells."""
+
+    cell: str  # what the two have in common
+    first: str  # and what tells them apart
+    second: str
+    metric: str
+    better: str
+    image: str  # its id
+    one: float | None  # of the leading bits of the image's scores; None where the image has no figure
+    other: float | None
+    difference: float | None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two cells, what they have in common and what tells them apart."""
+
+    one: Result
+    other: Result
+    cell: str
+    first: str
+    second: str
+
+
+def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> list[Difference]:
+    """Every pair of cells that agree on all axes but those that were chosen on either side; of all metrics or some."""
+    pairs = _pairs(first, second)
+    _check(metrics, pairs)
+    return [difference for pair in pairs for difference in _differences(first.run, second.run, pair, metrics)]
+
+
+def by_image(first: Side, second: Side, metrics: Sequence[str] = ()) -> list[ImageDifference]:
+    """The same for each image that both have, those that changed most first; of the leading metric or of those named.
+
+    An image without a figure on one side has no difference and comes last.
+    """
+    pairs = _pairs(first, second)
+    _check(metrics, pairs)
+    found = [one for pair in pairs for one in _images(first.run, second.run, pair, metrics)]
+    if not found:
+        raise MissingData("no pair of cells has figures by image; protocols that read class maps alone keep none")
+    return found
+
+
+def _pairs(first: Side, second: Side) -> list[_Pair]:
+    free = [axis for axis in AXES if axis not in first.patterns and axis not in second.patterns]
+    others: dict[tuple[str, ...], list[Result]] = {}
+    for result in second.cells():
+        others.setdefault(_common(result, free), []).append(result)
+    found = []
+    for one in first.cells():
+        for other in others.get(_common(one, free), []):
+            if one.cell["protocol"] == other.cell["protocol"]:
+                cell = " / ".join(filter(None, _common(one, free)))
+                names = [" / ".join(r.labels.get(axis, "") for axis in AXES if axis not in free) for r in (one, other)]
+                found.append(_Pair(one, other, cell, names[0] or str(first.run.path), names[1] or str(second.run.path)))
+    if not found:
+        raise MissingData(
+            "the two have no cell in common; say which to pair, such as runs/a@method=msp runs/a@method=energy"
+        )
+    return found
+
+
+def _check(metrics: Sequence[str], pairs: Sequence[_Pair]) -> None:
+    known = {name for pair in pairs for name in pair.one.definitions}
+    for name in metrics:
+        if name not in known:
+            raise UnknownName("metric", name, known, "--metrics")
+
+
+def _common(result: Result, free: Sequence[str]) -> tuple[str, ...]:
+    return tuple(result.labels.get(axis, "") for axis in free)
+
+
+def _images(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) -> Iterator[ImageDifference]:
+    if pair.one.not_applicable or pair.other.not_applicable:
+        return
+    mine, theirs = run.arrays(pair.one, "images.", "ids"), other_run.arrays(pair.other, "images.", "ids")
+    kept = [name for name in pair.one.definitions if f"images.{name}" in mine and f"images.{name}" in theirs]
+    for metric in [name for name in kept if name in metrics] if metrics else kept[:1]:
+        a, b = (
+            dict(zip(map(str, arrays["ids"]), map(float, arrays[f"images.{metric}"]), strict=True))
+            for arrays in (mine, theirs)
+        )
+        rows = []
+        for image in sorted(a.keys() & b.keys()):
+            one, other = (value if math.isfinite(value) else None for value in (a[image], b[image]))
+            change = None if one is None or other is None else other - one
+            better = pair.one.definitions[metric].better
+            tags = pair.one.tags.get(image) or pair.other.tags.get(image) or {}
+            names = (pair.cell, pair.first, pair.second, metric, better)
+            rows.append(ImageDifference(*names, image, one, other, change, tags))
+        yield from sorted(rows, key=lambda row: -1.0 if row.difference is None else abs(row.difference), reverse=True)
+
+
+def _differences(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) -> Iterator[Difference]:
+    one, other, cell, first, second = pair.one, pair.other, pair.cell, pair.first, pair.second
+    apart = _apart(run, other_run, one, other)
+    mine, theirs = ({}, {}) if apart else (run.replicates(one), other_run.replicates(other))
+    for metric, definition in one.definitions.items():
+        if metrics and metric not in metrics:
+            continue
+        a, b = one.metrics[metric], other.metrics.get(metric, Undefined("the other has no such figure"))
+        between = partial(Difference, cell, first, second, metric, definition.better)
+        if isinstance(a, Value) and isinstance(b, Value):
+            lo, hi, why = (None, None, apart) if apart else _interval(mine.get(metric), theirs.get(metric))
+            yield between(a.value, b.value, b.value - a.value, a.err + b.err, lo, hi, why)
+        else:
+            known = [figure.value if isinstance(figure, Value) else None for figure in (a, b)]
+            reason = next(figure.reason for figure in (a, b) if isinstance(figure, Undefined))
+            yield between(known[0], known[1], None, 0.0, None, None, reason)
+
+
+def _apart(run: Run, other_run: Run, one: Result, other: Result) -> str | None:
+    """Why the replicates of two cells cannot be subtracted."""
+    if one.partial or other.partial:
+        return "one of them is partial"
+    alike = all(one.cell[how] == other.cell[how] for how in ("seed", "resample"))
+    if not alike or run.sample_ids(one) != other_run.sample_ids(other):
+        return "they did not resample the same images with the same seed"
+    return None
+
+
+def _interval(a: Replicates | None, b: Replicates | None) -> tuple[float | None, float | None, str | None]:
+    if a is None or b is None or a.shape != b.shape:
+        return None, None, "no replicates to pair"
+    lo, hi = summary.between(b, a)
+    return lo, hi, "no resample has the figure on both sides" if lo is None else None
+
+
+def failing(expression: str, found: Sequence[Difference]) -> list[Difference]:
+    """Differences that meet ``ap < -0.01``, ``ap.hi < 0`` ..., several joined by ``or``.
+
+    The bare name is the difference, second minus first; ``.lo`` and ``.hi`` are the ends of its paired interval.
+    """
+    known = sorted({difference.metric for difference in found})
+    hits: dict[int, Difference] = {}
+    for text in re.split(r"\bor\b", expression):
+        parsed = CONDITION.fullmatch(text)
+        if parsed is None:
+            raise BadSuite(f"--fail-if: {text.strip()!r} must be METRIC[.lo|.hi] < NUMBER, such as 'ap.hi < 0'")
+        metric, end, sign, number = parsed.groups()
+        if metric not in known:
+            raise UnknownName("metric", metric, known, "--fail-if")
+        for place, difference in enumerate(found):
+            value = getattr(difference, end or "difference")
+            if difference.metric == metric and value is not None and OPERATORS[sign](value, float(number)):
+                hits[place] = difference
+    return [hits[place] for place in sorted(hits)]

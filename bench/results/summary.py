@@ -1,0 +1,185 @@
+"""Figures over several cells: pure functions of results, invalid while one of their cells is missing or partial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Undefined, Value
+from bench.results.store import Result, Run
+
+UNFINISHED = "{} of {} cells are finished and complete"  # a reason that says no more than the counts
+ABSENT = Undefined("a result holds no such figure")
+ENDS = (2.5, 97.5)  # percent of the draws
+FIELDS = ("value", "lo", "hi", "cells", "of", "reason")  # of a mean, in summaries.json
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mean:
+    """The unweighted mean of one metric over cells, or why it has no value."""
+
+    value: float | None
+    err: float  # certified half-width: the mean of those of the cells
+    lo: float | None  # 2.5 and 97.5 percentiles of ``draws``
+    hi: float | None
+    cells: int  # how many can be used
+    of: int  # how many are needed
+    reason: str | None  # why there is no value
+    # [R]: the mean in each resample; None where a cell has no replicates, or another number of them
+    draws: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        return self.value is not None
+
+
+def compute(run: Run) -> list[dict[str, Any]]:
+    """One entry per summary asked for, model, method and metric; docs/results.md describes the fields."""
+    there: dict[str, list[Result]] = {}  # by label and by name of the protocol
+    for result in run.results:
+        for name in {result.labels["protocol"], result.cell["protocol"]["name"]}:
+            there.setdefault(name, []).append(result)
+    planned: dict[frozenset[tuple[str, str]], list[str]] = {}  # the data sets of each mean
+    for cell in run.plan.cells:
+        planned.setdefault(_apart(cell), []).append(cell["dataset"])
+    return [entry for rule in run.plan.summaries for entry in _rule(run, rule, there, planned)]
+
+
+def _rule(
+    run: Run,
+    rule: Mapping[str, Any],
+    there: Mapping[str, Sequence[Result]],
+    planned: Mapping[frozenset[tuple[str, str]], Sequence[str]],
+) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str | None], list[Result]] = {}
+    covered = _covered(run, rule)
+    for result in there.get(rule["protocol"], ()):
+        labels = result.labels
+        if labels["dataset"] in covered:
+            groups.setdefault((labels["model"], labels.get("method")), []).append(result)
+    entries = []
+    for (model, method), group in groups.items():
+        # How many cells the plan has for the mean, those without a result included.
+        asked = sum(dataset in covered for dataset in planned.get(_apart(group[0].labels), ()))
+        for metric, definition in group[0].definitions.items():
+            if definition.better == "neither":
+                continue
+            base = {
+                "name": rule["name"],
+                "protocol": rule["protocol"],
+                "model": model,
+                "method": method,
+                "metric": metric,
+            }
+            found = mean(run, group, metric, asked)
+            entries.append(base | {name: getattr(found, name) for name in FIELDS})
+    return entries
+
+
+def _covered(run: Run, rule: Mapping[str, Any]) -> frozenset[str]:
+    """The data sets that the mean runs over; runs of before corruptions were an axis have a pattern."""
+    if (datasets := rule.get("datasets")) is not None:
+        return frozenset(datasets)
+    there = {cell["dataset"] for cell in run.plan.cells} | {result.labels["dataset"] for result in run.results}
+    return frozenset(label for label in there if fnmatchcase(label, rule["dataset"]))
+
+
+def _apart(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """The coordinates of a cell without its data set: what the cells of one mean share."""
+    return frozenset((axis, label) for axis, label in labels.items() if axis != "dataset")
+
+
+def mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> Mean:
+    """The mean over the cells of ``group``; without a value unless all that were asked for are full and defined.
+
+    The run keeps it: a page asks for many of them a second time. What is kept holds the cells, so none is mistaken.
+    """
+    which = (metric, asked, *map(id, group))
+    if which not in run.kept:
+        run.kept[which] = _mean(run, group, metric, asked), tuple(group)
+    found: Mean = run.kept[which][0]
+    return found
+
+
+def _mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> Mean:
+    figures = [result.metrics.get(metric, ABSENT) for result in group]
+    known = [figure for figure in figures if isinstance(figure, Value)]
+    usable = [
+        result
+        for result, figure in zip(group, figures, strict=True)
+        if isinstance(figure, Value) and not result.partial
+    ]
+    if len(usable) < max(asked, 1):
+        undefined = next((figure.reason for figure in figures if isinstance(figure, Undefined)), None)
+        reason = undefined or UNFINISHED.format(len(usable), asked)
+        return Mean(None, 0.0, None, None, len(usable), asked, reason)
+    value = float(np.mean([figure.value for figure in known]))
+    err = float(np.mean([figure.err for figure in known]))
+    draws = _mean_of([run.replicates(result).get(metric) for result in usable])
+    lo, hi = (None, None) if draws is None else limits(draws)
+    return Mean(value, err, lo, hi, len(usable), asked, None, draws)
+
+
+def _mean_of(spread: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    """The mean in each resample, as ``numpy.mean`` over the cells; None where the resamples are not the same.
+
+    Weights are a function of the seed and the ids: the same images are resampled together, different ones apart.
+    """
+    there = [one for one in spread if one is not None]
+    if len(there) < len(spread) or len({one.shape for one in there}) != 1:
+        return None
+    total = there[0].astype(np.float64)  # a copy
+    for one in there[1:]:
+        total += one
+    total /= len(there)
+    return total
+
+
+def limits(draws: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """The 2.5 and 97.5 percentiles of resamples [R], those without a figure (NaN) left out; None where none has one."""
+    there = draws if np.isfinite(draws).all() else draws[~np.isnan(draws)]
+    if not np.isfinite(there).any():
+        return None, None
+    low, high = percentiles(there, ENDS)
+    return low, high
+
+
+def between(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> tuple[float | None, float | None]:
+    """The 95 % interval of ``a - b``, draws [R] of the same resamples; None where there is nothing to pair."""
+    if a is None or b is None or a.shape != b.shape:
+        return None, None
+    spread = a - b
+    return limits(spread[np.isfinite(spread)])
+
+
+def beyond(draws: NDArray[np.float64], least: float) -> bool | None:
+    """Whether the 2.5 percentile of the finite draws [R] is above ``least``; None where none is finite."""
+    finite = np.isfinite(draws)
+    there = draws if finite.all() else draws[finite]
+    if not there.size:
+        return None
+    below = int((there.size - 1) * (ENDS[0] / 100))  # the percentile lies between this one and the next, ascending
+    few = int(np.count_nonzero(there <= least))
+    if few <= below or few > below + 1:
+        return few <= below
+    return percentiles(there, ENDS[:1])[0] > least
+
+
+def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> list[float]:
+    """``numpy.percentile`` of values [n] without NaN, n > 0, to the last bit; pages ask for a hundred thousand."""
+    last = values.size - 1
+    places = [last * (level / 100) for level in levels]
+    below = [min(int(place), last) for place in places]
+    ordered = np.partition(values, sorted({*below, *(min(place + 1, last) for place in below)}))
+    found = []
+    for place, first in zip(places, below, strict=True):
+        low, high = float(ordered[first]), float(ordered[min(first + 1, last)])
+        share = place - first
+        between = high - low
+        found.append(high - between * (1 - share) if share >= 0.5 else low + between * share)
+    return found

@@ -1,0 +1,191 @@
+"""Everything that can be wrong with a suite, found before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.api import Dataset, Method, Protocol, Refinement, SegModel
+from bench.core.errors import BadSuite, MissingData, NotFitted
+from bench.datasets.wrappers import class_map, corrupted
+from bench.datasets.wrappers.corrupted import Corrupted, Corruption
+from bench.fit import fitted_store
+from bench.models import inference
+from bench.models.numerics import Numerics
+from bench.suite import registry
+from bench.suite.expansion import Cell, Ref, Suite
+
+
+@dataclass
+class Checked:
+    """What was found to be there, and its digests."""
+
+    models: dict[Ref, SegModel] = field(default_factory=dict)
+    datasets: dict[Ref, Dataset] = field(default_factory=dict)
+    model_digests: dict[Ref, str] = field(default_factory=dict)
+    data_digests: dict[Ref, str] = field(default_factory=dict)
+    method_digests: dict[Ref, str] = field(default_factory=dict)  # beside that of the source file
+    refused: dict[str, str] = field(default_factory=dict)  # cell key: why the pair is not applicable
+    # What thousands of cells share is made once: instances, digests of source files, origins of fits.
+    _built: dict[Ref, Any] = field(default_factory=dict, repr=False)
+    _sources: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    _origins: dict[tuple[Ref, Ref, int, Numerics | None], dict[str, Any]] = field(default_factory=dict, repr=False)
+    _met: set[tuple[Ref, Ref]] = field(default_factory=set, repr=False)  # a method and a network it was checked for
+
+    def built(self, ref: Ref) -> Any:
+        """The instance of a protocol or a method that all cells share; they hold no state."""
+        if ref not in self._built:
+            self._built[ref] = ref.build()
+        return self._built[ref]
+
+    def source(self, ref: Ref) -> str:
+        """The digest of a plug-in's source files, as they were when it was first asked for."""
+        key = ref.kind, ref.name
+        if key not in self._sources:
+            self._sources[key] = registry.digest(*key)
+        return self._sources[key]
+
+
+def check(suite: Suite, *, trained: bool = True) -> Checked:
+    """Find every missing file, short data set and impossible pair before anything is computed.
+
+    ``trained`` asks for long trainings to be done, and for fits to be of use: False where something is to be fitted.
+    """
+    checked = Checked()
+    plain: dict[Ref, tuple[Dataset, str]] = {}
+    tried: set[Corruption] = set()
+    for cell in suite.cells:
+        for ref in filter(None, [cell.dataset, cell.method and cell.method.fit]):
+            if ref not in checked.datasets:
+                checked.datasets[ref] = _dataset(ref, plain, tried)
+        if cell.model not in checked.models:
+            model: SegModel = cell.model.build()
+            model.check()
+            checked.models[cell.model] = model
+        if reason := _refusal(cell, checked):
+            checked.refused[cell.key] = reason
+    checked.model_digests = {ref: model.digest() for ref, model in checked.models.items()}
+    for ref in checked.datasets:
+        digest = plain[ref.plain][1]
+        checked.data_digests[ref] = corrupted.digest(digest) if ref.corruption else digest
+    if trained:
+        for cell in suite.cells:
+            if cell.key not in checked.refused:
+                _require_training(cell, checked)
+                _require_other_data(cell, checked)
+    return checked
+
+
+def origin(cell: Cell, checked: Checked, how: Numerics | None) -> dict[str, Any]:
+    """What a cell's fit is made from; see ``fitting.origin``."""
+    assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - callers looked
+    key = cell.method, cell.model, cell.seed, how
+    if key not in checked._origins:
+        digests = checked.model_digests[cell.model], checked.data_digests[cell.method.fit]
+        checked._origins[key] = fitted_store.origin(cell.method, cell.model, *digests, cell.seed, how)
+    return checked._origins[key]
+
+
+def _require_training(cell: Cell, checked: Checked) -> None:
+    if cell.method is None or cell.method.fit is None or not fitted_store.is_long(cell.method):
+        return
+    if not fitted_store.path_of(fitted_store.key_of(origin(cell, checked, None))).is_file():
+        raise NotFitted(
+            f"{cell.method.label} was not trained yet for {cell.model.label} on {cell.method.fit.label}, which takes "
+            f"long; type: {fitted_store.command(cell.method, cell.model, cell.seed)}"
+        )
+
+
+def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]], tried: set[Corruption]) -> Dataset:
+    """The data set, checked; files are looked at once for a grid of corruptions, a corruption once for all data."""
+    bare, how = ref.plain, ref.corruption
+    if bare not in plain:
+        data: Dataset = bare.build()
+        data.check()
+        if len(data.ids()) != data.count:
+            raise MissingData(f"dataset {bare.label} has {len(data.ids())} images, its card says {data.count}")
+        plain[bare] = data, data.digest()
+    data = plain[bare][0]
+    if how is None:
+        return data
+    wrapped = Corrupted(data, how)
+    if how not in tried:
+        wrapped.try_out()
+        tried.add(how)
+    return wrapped
+
+
+def _refusal(cell: Cell, checked: Checked) -> str | None:
+    """Why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
+    model, data = checked.models[cell.model], checked.datasets[cell.dataset]
+    protocol: Protocol = checked.built(cell.protocol)
+    if lacking := protocol.needs - data.gives:
+        why = getattr(data, "hidden", "")  # of readers on disk: frames that are there for submissions alone
+        needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
+        return f"{needs}: {why}" if why else needs
+    if "labels" in protocol.needs and model.class_names != data.class_names:
+        return f"{cell.model.label} and {_other_names(cell.dataset, data, model)}"
+    if cell.method and cell.method.fit and checked.datasets[cell.method.fit].class_names != model.class_names:
+        said = _other_names(cell.method.fit, checked.datasets[cell.method.fit], model)
+        return f"{cell.method.label} cannot be fitted: {cell.model.label} and {said}"
+    offered = inference.offered(model, merged=True) | ({"logits"} & model.gives)
+    if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels", "class_scores"} & offered:
+        return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
+    if cell.method is None:
+        return None
+    method: Method = checked.built(cell.method)
+    offers = inference.offered(model, merged=method.merges() == "merged")
+    if lacking := method.asks() - offers:
+        given = ", ".join(sorted(offers))
+        return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
+    if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
+        return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
+    if method.classes() not in (None, model.class_names):
+        return f"{cell.method.label} holds constants for other classes than those of {cell.model.label}"
+    if method.fits() == "cannot" and cell.method.fit is not None:
+        raise BadSuite(
+            f"{cell.method.label} has nothing to fit with these parameters; leave its fit out, or change them"
+        )
+    if method.fits() == "must" and cell.method.fit is None:
+        raise NotFitted(
+            f"{cell.method.label} means nothing unfitted; say in the suite on what: "
+            f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
+        )
+    if isinstance(method, Refinement) and (why := _no_truth(cell, method, checked)):
+        return why
+    if why := protocol.refuses(method):
+        return why
+    if (cell.method, cell.model) not in checked._met:
+        method.check(model)
+        checked.method_digests[cell.method] = method.digest()
+        checked._met.add((cell.method, cell.model))
+    return None
+
+
+def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> str:
+    """Why a refinement has nothing to learn from; empty where it has."""
+    assert cell.method is not None  # noqa: S101 - the caller built it
+    if cell.method.fit is None:
+        lacking = method.fit_needs - checked.datasets[cell.dataset].gives
+        said = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.method.label} learns from"
+        return f"{said}; fit it on other data: {method.name}: {{fit: {{data: ...}}}}" if lacking else ""
+    return ""
+
+
+def _require_other_data(cell: Cell, checked: Checked) -> None:
+    """A refinement learns the very truth that it is judged by: not that of the same images."""
+    if cell.method is None or cell.method.fit is None or not isinstance(checked.built(cell.method), Refinement):
+        return
+    if cell.method.fit.spelled() == cell.dataset.spelled():
+        raise BadSuite(
+            f"{cell.method.label} would be judged on the images that it learns from, {cell.dataset.label}; leave its"
+            " fit out, and images are judged by what other groups of images taught, or fit it on other data"
+        )
+
+
+def _other_names(ref: Ref, data: Dataset, model: SegModel) -> str:
+    chosen = json.loads(ref.class_map) if ref.class_map else None
+    return f"{ref.label} name different classes; {class_map.advice(data.class_names, chosen, model.class_names)}"

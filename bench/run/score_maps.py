@@ -1,0 +1,259 @@
+"""Score maps and class maps of images without truth: one network and one method of a suite, over any images.
+
+What ``bench submit`` archives, and what a packaged method does with a folder of images. The maps are made by the code
+that ``bench run`` uses, so frames that a run has counted get the same bits here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from bench import ops
+from bench.api import Dataset, Labels, Method, Quantity, Refinement, Sample, Scores, SegModel
+from bench.core.errors import BadPlugin, BadSuite, WorkerDied
+from bench.fit import fitted_store
+from bench.models import inference, numerics
+from bench.models.numerics import Numerics
+from bench.run import preflight, shards
+from bench.suite import registry
+from bench.suite.expansion import Cell, Ref, Suite
+from bench.suite.loader import Loader, die_with_parent, spawning
+
+Sink = Callable[[str, Scores | None, Labels | None], None]  # id, score, class map; called from several threads
+Advance = Callable[[int], None]
+
+STRETCH = 16  # images of one task: what a process takes at a time
+WRITERS = 2  # threads that compress and write behind a network
+WAITING = 4  # maps that may wait for them
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One network, and one method on it, as every process builds them."""
+
+    model: Ref
+    method: Ref | None  # None: class maps alone
+    fitted: str | None  # key of what the method was fitted to
+    numerics: Numerics
+    seed: int
+    depends: Mapping[str, str]  # digests of whatever can change a map
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of what the maps are made with."""
+        return hashlib.sha256(json.dumps(dict(self.depends), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some images of one data set for one process."""
+
+    choice: Choice
+    dataset: Dataset
+    indices: tuple[int, ...]
+    sink: Sink
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What some images cost."""
+
+    images: int = 0
+    seconds: float = 0.0  # from image to map, without reading and writing; summed over processes
+
+
+def narrowed(suite: Suite, method: str | None, model: str | None) -> Suite:
+    """The cells of one method on one network. Raise BadSuite if the names leave more than one of either."""
+    asked = {axis: name for axis, name in (("method", method), ("model", model)) if name}
+    chosen = suite.only(asked) if asked else suite
+    cells = tuple(cell for cell in chosen.cells if cell.method is not None or method is None)
+    for axis, refs in (("model", {cell.model for cell in cells}), ("method", {cell.method for cell in cells})):
+        labels = sorted(ref.label for ref in refs if ref)
+        if len(labels) > 1 and (axis == "model" or method is not None):
+            raise BadSuite(f"{suite.name} has {len(labels)} {axis}s here: {', '.join(labels)}; name one with --{axis}")
+    return replace(chosen, cells=cells)
+
+
+def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True) -> Choice:
+    """Check a narrowed suite as ``bench run`` does, and fit what it declares and nobody has fitted.
+
+    ``scored`` False leaves the method out: class maps are the network's alone.
+    """
+    checked = preflight.check(suite)
+    able = [cell for cell in suite.cells if cell.key not in checked.refused]
+    if not able:
+        raise BadSuite(next(iter(checked.refused.values())) + "; nothing can be submitted of this pair")
+    cell = able[0]
+    how = numerics.resolve(suite.numerics)
+    numerics.apply(how)
+    depends = {
+        "scoring": str(ops.NUMBERS),
+        "model": f"{registry.digest('model', cell.model.name)} {checked.model_digests[cell.model]}",
+        "model_entry": json.dumps(cell.model.spelled(), sort_keys=True),
+        "numerics": how.digest(),
+        "seed": str(cell.seed),
+    }
+    if not scored or cell.method is None:
+        return Choice(cell.model, None, None, how, cell.seed, depends)
+    if isinstance(cell.method.build(), Refinement) and cell.method.fit is None:
+        raise BadSuite(
+            f"{cell.method.label} learns from the truth of the images that it judges, which a submission has not; "
+            f"fit it on other data: {cell.method.name}: {{fit: {{data: ...}}}}"
+        )
+    depends["method"] = f"{registry.digest('method', cell.method.name)} {checked.method_digests.get(cell.method, '')}"
+    depends["method_entry"] = json.dumps(cell.method.spelled(), sort_keys=True)
+    fitted = None
+    if cell.method.fit:
+        fitted = depends["fitted"] = _fitted(cell, checked, how, advance or (lambda _: None))
+    return Choice(cell.model, cell.method, fitted, how, cell.seed, depends)
+
+
+def _fitted(cell: Cell, checked: preflight.Checked, how: Numerics, advance: Advance) -> str:
+    """The key of what a method is fitted to; estimated here if no run has done so."""
+    assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - the caller looked
+    made_from = preflight.origin(cell, checked, how)
+    if fitted_store.is_long(cell.method):
+        made_from = preflight.origin(cell, checked, None)
+    key = fitted_store.key_of(made_from)
+    if not fitted_store.path_of(key).is_file():
+        model = shards.Worker().model(cell.model, how)
+        spelled = (cell.method.fit.name, cell.method.fit.given)
+        with Loader(fitted_store.data_of(cell.method), spelled, 1) as loader:
+            fitted_store.fit(cell.method, model, made_from, loader, how, advance)
+    return key
+
+
+def each(
+    choice: Choice, samples: Iterator[Sample], worker: shards.Worker, spent: list[float] | None = None
+) -> Iterator[tuple[Sample, Scores | None, Labels | None]]:
+    """Each sample with its score, float32 [H, W], and its class map, uint8 [H, W]; None where there is none.
+
+    ``spent`` gets the seconds of each image, from decoded image to maps.
+    """
+    model = worker.model(choice.model, choice.numerics)
+    method: Method | None = None
+    if choice.method is not None:
+        worker.meet(choice.method, choice.model, choice.numerics)
+        method = worker.method(choice.method)
+    asked: dict[Quantity, None] = {}
+    for sample in inference.prepared(model, samples):
+        sample.image()
+        began = time.perf_counter()
+        with torch.no_grad():
+            seen, merged = inference.look(model, sample, choice.numerics, choice.seed, asked)
+            score, labels = None, None
+            if merged.has_labels:
+                labels = merged.labels.cpu().numpy()
+            if method is not None and choice.method is not None:
+                who = f"method {choice.method.label} on {sample.id}"
+                state = worker.state(choice.fitted)
+                score, own = shards._scored(method, state, seen, merged, model.inference, who)
+                shards.check_scores(score, sample.size, who)
+                if isinstance(method, Refinement):
+                    score = shards.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
+                labels = labels if own is None else own
+        if labels is not None and labels.shape != sample.size:
+            raise BadPlugin(f"{sample.id}: the class map is {list(labels.shape)}, the image {list(sample.size)}")
+        if spent is not None:
+            spent.append(time.perf_counter() - began)
+        yield sample, score, labels
+
+
+def run(stretch: Stretch, worker: shards.Worker, advance: Advance | None = None) -> Spent:
+    """The maps of some images into the sink. At most a few of them are in memory at any time."""
+    loader = Loader(stretch.dataset, ("", ""), 0)
+    waiting: list[Future[None]] = []
+    spent: list[float] = []
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for sample, score, labels in each(stretch.choice, loader.samples(stretch.indices), worker, spent):
+            while len(waiting) >= WAITING:
+                waiting.pop(0).result()
+            waiting.append(writers.submit(stretch.sink, sample.id, score, labels))
+            if advance:
+                advance(1)
+        for one in waiting:
+            one.result()
+    return Spent(len(stretch.indices), sum(spent))
+
+
+def every(
+    choice: Choice,
+    dataset: Dataset,
+    indices: Sequence[int],
+    sink: Sink,
+    processes: int = 1,
+    advance: Advance | None = None,
+) -> Spent:
+    """``run`` over any number of images, in this process or in several. The maps do not depend on how many."""
+    parts = [tuple(indices[start : start + STRETCH]) for start in range(0, len(indices), STRETCH)]
+    stretches = [Stretch(choice, dataset, part, sink) for part in parts]
+    if processes == 1 or len(stretches) < 2:
+        worker = shards.Worker()
+        return _sum(run(stretch, worker, advance) for stretch in stretches)
+    done: list[Spent] = []
+    with ProcessPoolExecutor(min(processes, len(stretches)), spawning(), initializer=die_with_parent) as pool:
+        pending = [pool.submit(_remote, stretch) for stretch in stretches]
+        try:
+            for future in as_completed(pending):
+                done.append(future.result())
+                if advance:
+                    advance(done[-1].images)
+        except BrokenProcessPool:
+            raise WorkerDied(
+                "a process with the network was killed, perhaps for want of memory; run the same command again to go"
+                " on, with fewer --processes if it happens again"
+            ) from None
+        finally:
+            for future in pending:
+                future.cancel()
+    return _sum(done)
+
+
+_WORKER: list[shards.Worker] = []  # of a process of ``every``: the network is read once
+
+
+def _remote(stretch: Stretch) -> Spent:
+    if not _WORKER:
+        _WORKER.append(shards.Worker())
+    return run(stretch, _WORKER[0])
+
+
+def _sum(parts: Iterable[Spent]) -> Spent:
+    total = Spent()
+    for part in parts:
+        total = Spent(total.images + part.images, total.seconds + part.seconds)
+    return total
+
+
+def described(choice: Choice) -> dict[str, Any]:
+    """What a method card says of the network and the method."""
+    method = choice.method
+    cls = registry.plugin("method", method.name, where=method.label) if method else None
+    network: SegModel = choice.model.build()
+    own = dict(network.about())
+    return {
+        "method": None
+        if method is None or cls is None
+        else {"name": method.name, "label": method.label, "parameters": method.params, "source": cls.source}
+        | ({"fitted_on": method.fit.label, "fitted": choice.fitted} if method.fit else {}),
+        "network": {
+            "name": choice.model.name,
+            "label": choice.model.label,
+            "parameters": choice.model.params,
+            "source": network.source,
+        },
+        "uses_outliers": bool(cls and cls.uses_outliers) or bool(own.get("uses_outliers")),
+        "retrained": choice.model.name == "retrained",
+        "numerics": asdict(choice.numerics),
+        "seed": choice.seed,
+        "digests": dict(choice.depends) | {"maps": choice.digest},
+    }

@@ -1,0 +1,164 @@
+"""Fits on demand: whatever a suite declares, cheap ones and those that take days."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.api import Course, LongTrainer, Method, Quantity, Sample, SegModel
+from bench.contract.progress import Reporter
+from bench.core import files
+from bench.core.errors import BadSuite, MissingPackage
+from bench.fit import fitted_store
+from bench.fit.fitted_store import Fitted
+from bench.models import inference, numerics
+from bench.models.numerics import Numerics
+from bench.run import preflight
+from bench.suite import registry
+from bench.suite.expansion import Cell, Ref, Suite
+from bench.suite.loader import Loader
+
+Log = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How it is done. On a CPU the last bits of what was trained depend on the device and the threads."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 1  # of torch, in long trainings
+    workers: int = 1  # processes that read images ahead
+    tensorboard: Path | None = None  # folder for curves
+
+
+@dataclass(frozen=True)
+class Done:
+    """One fit, and whether it was there already."""
+
+    label: str
+    fitted: Fitted
+    path: Path
+    new: bool
+
+
+def run(suite: Suite, options: Options, reporter: Reporter) -> Iterator[Done]:
+    """Fit what the suite declares and nobody has fitted yet, and yield everything it declares."""
+    checked = preflight.check(suite, trained=False)
+    cells = {cell.key: cell for cell in suite.cells if cell.method and cell.method.fit}
+    if not cells:
+        raise BadSuite(f"{suite.name}: no method of it has a fit")
+    if all(key in checked.refused for key in cells):
+        raise BadSuite(f"{suite.name}: {checked.refused[min(cells)]}")
+    quick = numerics.resolve(suite.numerics)
+    slow = numerics.resolve(suite.numerics.model_copy(update={"device": options.device, "threads": options.threads}))
+    wanted: dict[str, tuple[Cell, dict[str, Any]]] = {}
+    for key, cell in cells.items():
+        if key not in checked.refused:
+            made_from = preflight.origin(cell, checked, quick)
+            wanted.setdefault(fitted_store.key_of(made_from), (cell, made_from))
+    todo = [key for key in wanted if not fitted_store.path_of(key).is_file()]
+    reporter.begin(sum(_images(wanted[key][0]) for key in todo))
+    for key, (cell, made_from) in wanted.items():
+        assert cell.method is not None  # noqa: S101 - only such cells are here
+        if key in todo:
+            reporter.stage(f"fitting {cell.method.label}")
+            fit = _train if fitted_store.is_long(cell.method) else _fit
+            fit(cell, made_from, slow if fit is _train else quick, options, reporter)
+        yield Done(cell.method.label, fitted_store.load(key), fitted_store.path_of(key), key in todo)
+
+
+def _images(cell: Cell) -> int:
+    assert cell.method is not None  # noqa: S101 - callers looked
+    data = fitted_store.data_of(cell.method)
+    return _trainer(cell).images(data) if fitted_store.is_long(cell.method) else data.count
+
+
+def _trainer(cell: Cell) -> LongTrainer:
+    assert cell.method is not None  # noqa: S101 - callers looked
+    name = str(registry.plugin("method", cell.method.name, where=cell.method.label).trainer)
+    trainer: LongTrainer = registry.build(
+        "trainer", name, json.loads(cell.method.training or "{}"), where=cell.method.label
+    )
+    return trainer
+
+
+def _loaded(ref: Ref, how: Numerics) -> SegModel:
+    numerics.apply(how)
+    model: SegModel = ref.build()
+    # Lightning Fabric starts this command once more for every further device, and numbers them so.
+    rank = os.environ.get("LOCAL_RANK")
+    model.load(f"{how.device}:{rank}" if how.device == "cuda" and rank else how.device)
+    return model
+
+
+def _fit(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options, reporter: Reporter) -> None:
+    method = cell.method
+    assert method is not None and method.fit is not None  # noqa: S101 - callers looked
+    with Loader(fitted_store.data_of(method), (method.fit.name, method.fit.given), options.workers) as loader:
+        fitted_store.fit(method, _loaded(cell.model, how), made_from, loader, how, reporter.advance)
+
+
+def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options, reporter: Reporter) -> None:
+    """Train, and keep it. What a killed training left in its folder is taken up."""
+    ref = cell.method
+    assert ref is not None and ref.fit is not None  # noqa: S101 - callers looked
+    method: Method = ref.build()
+    model, folder = (
+        _loaded(fitted_store.bare(cell.model), how),
+        files.home() / "training" / fitted_store.key_of(made_from),
+    )
+    asked: dict[Quantity, None] = {}
+
+    def predict(sample: Sample) -> Any:
+        return inference.look(model, sample, how, made_from["seed"], asked)[1]
+
+    def advance(images: int, said: str) -> None:
+        reporter.stage(f"fitting {ref.label}, {said}")
+        reporter.advance(images)
+
+    with Loader(fitted_store.data_of(ref), (ref.fit.name, ref.fit.given), options.workers) as loader:
+        log, close = curves(options.tensorboard)
+        course = Course(
+            model,
+            loader.dataset,
+            partial(_in_order, loader),
+            predict,
+            made_from["seed"],
+            how.device,
+            folder,
+            advance,
+            log,
+        )
+        try:
+            state, about = _trainer(cell).train(method, course)
+        finally:
+            close()
+    fitted_store.write(state, made_from, {**about, "method": ref.spelled(), "model": cell.model.spelled()})
+    shutil.rmtree(folder, ignore_errors=True)  # a checkpoint of what is whole now
+
+
+def _in_order(loader: Loader, indices: Any, ahead: Any) -> Iterator[Sample]:
+    return loader.samples(indices, ahead)
+
+
+def curves(folder: Path | None) -> tuple[Any, Any]:
+    """What logs figures, and what closes the log."""
+    if folder is None:
+        return (lambda iteration, figures: None), (lambda: None)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingPackage("--tensorboard needs the package tensorboard; pip install tensorboard") from None
+    writer = SummaryWriter(str(folder))
+
+    def log(iteration: int, figures: Log) -> None:
+        for name, value in figures.items():
+            writer.add_scalar(name, value, iteration)
+
+    return log, writer.close

@@ -1,0 +1,1 @@
+"""The machinery of submissions: archives, checks, cards and dry runs."""

@@ -1,0 +1,131 @@
+"""An archive made image by image: one file per map, each whole or absent, packed when all are there.
+
+Killed at any point and called again, it goes on with the maps that are missing and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core import files
+from bench.datasets.frames import OnDisk
+from bench.results import store
+from bench.run import score_maps
+from bench.submit import zips
+
+RECORD = "submission.json"  # beside the archive: what it was made of
+
+
+@dataclass(frozen=True)
+class Part:
+    """The maps of one set of frames."""
+
+    name: str
+    reader: OnDisk
+    ending: str  # of the file of a map
+    member: Callable[[str], str]  # frame to its name in the archive
+    sink: Callable[[Path], score_maps.Sink]  # into a folder
+    made_with: str  # whatever beside network, method and images decides the bytes of a map
+    summary: Callable[[Path, Sequence[str]], Mapping[str, Any]] = lambda folder, ids: {}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who is told how far it is."""
+
+    begin: Callable[[int], None]
+    advance: Callable[[int], None]
+
+
+def write(
+    choice: score_maps.Choice,
+    archive: Path,
+    parts: Sequence[Part],
+    about: Mapping[str, Any],
+    processes: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Make the archive and the record beside it, or go on where a killed call stopped. Returns the record.
+
+    ``about`` is what else tells two archives apart. The folder of the archive is this call's alone meanwhile.
+    """
+    out = archive.parent
+    with store.owned(out):
+        for part in parts:
+            part.reader.check()
+        stamps = {part.name: _stamp(choice, part) for part in parts}
+        made_from = {"maps": stamps} | dict(about)
+        if record := _finished(archive, made_from):
+            return record
+        progress.begin(sum(len(part.reader.ids()) for part in parts))
+        sets = {part.name: _maps(choice, out, part, stamps[part.name], processes, progress) for part in parts}
+        zips.pack(
+            archive,
+            (
+                (part.member(sample), _folder(out, part) / f"{sample}{part.ending}")
+                for part in parts
+                for sample in part.reader.ids()
+            ),
+        )
+        record = {"schema": 1, "made_from": made_from, "archive": archive.name, "sha256": sha256(archive), "sets": sets}
+        store.write_json(out / RECORD, record)
+        shutil.rmtree(out / "work")
+        return record
+
+
+def record_of(archive: Path) -> dict[str, Any] | None:
+    """The record beside an archive, if there is one and it is about these bytes. It is data, and nothing is run."""
+    path = archive.parent / RECORD
+    if not archive.is_file() or not path.is_file():
+        return None
+    record = store.read_json(path)
+    if not isinstance(record, dict) or record.get("sha256") != sha256(archive):
+        return None
+    return record
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seconds(record: Mapping[str, Any]) -> float | None:
+    """Seconds per image over all sets; None where no image was computed by the call that finished the archive."""
+    known = [(one["computed"], one["seconds"]) for one in record["sets"].values() if one["computed"]]
+    images = sum(count for count, _ in known)
+    return round(sum(spent for _, spent in known) / images, 4) if images else None
+
+
+def _maps(
+    choice: score_maps.Choice, out: Path, part: Part, stamp: str, processes: int, progress: Progress
+) -> dict[str, Any]:
+    """Every map of one set on disk; what is there already was made with the same things and stays."""
+    folder = _folder(out, part)
+    store.open_spool(folder, stamp, keep=False)
+    ids = list(part.reader.ids())
+    todo = [index for index, sample in enumerate(ids) if not (folder / f"{sample}{part.ending}").is_file()]
+    progress.advance(len(ids) - len(todo))
+    spent = score_maps.every(choice, part.reader, todo, part.sink(folder), processes, progress.advance)
+    cost = {"frames": len(ids), "computed": spent.images, "seconds": round(spent.seconds, 3)}
+    return cost | dict(part.summary(folder, ids))
+
+
+def _finished(archive: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
+    record = record_of(archive)
+    return record if record is not None and record.get("made_from") == made_from else None
+
+
+def _stamp(choice: score_maps.Choice, part: Part) -> str:
+    """16 hex digits of what the maps of one set depend on."""
+    parts = [choice.digest, part.made_with, part.reader.digest(), files.digest(Path(__file__))]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _folder(out: Path, part: Part) -> Path:
+    return out / "work" / part.name

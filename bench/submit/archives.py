@@ -1,0 +1,211 @@
+"""Archives of others, read without extracting anything: every name and every size is looked at before its content.
+
+An archive is hostile until shown otherwise. Nothing is written, no link is followed, and memory holds one member, never
+more than its rule allows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from bench.core.errors import BadScores, MissingData
+
+DIRECTORY = 2**25  # bytes of a zip's own listing: some 300,000 names
+MEMBERS = 100_000
+PIECE = 2**20
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+DEFLATE = 1032  # no byte of deflate unpacks to more than this
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A rule that a file does not keep."""
+
+    rule: str  # a short name, such as ``dtype``
+    file: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.text} [{self.rule}]"
+
+
+class Refused(Exception):
+    """One file fails one rule."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(text)
+        self.rule, self.text = rule, text
+
+
+@dataclass
+class Archive:
+    """A .zip, or the folder that it would be made of, by names with forward slashes."""
+
+    path: Path
+    members: Mapping[str, zipfile.ZipInfo | Path]
+    failures: list[Failure]
+    strays: tuple[str, ...] = ()  # files that a Mac or an editor left
+    _zip: zipfile.ZipFile | None = field(default=None, repr=False)
+
+    def size(self, name: str) -> int:
+        """Bytes of a member, as it declares them."""
+        member = self.members[name]
+        return member.file_size if isinstance(member, zipfile.ZipInfo) else member.stat().st_size
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The content of a member, at most ``limit`` bytes. Raise Refused if it is larger, broken or cut off."""
+        member = self.members[name]
+        if self.size(name) > limit:
+            raise Refused("size in bytes", f"unpacks to {self.size(name)} bytes, wanted at most {limit}")
+        try:
+            if isinstance(member, Path):
+                with member.open("rb") as file:
+                    return file.read(limit)
+            with self._opened(member) as stream:
+                content = stream.read(limit + 1)  # zipfile stops at the declared size and compares the checksum
+                stream.read(1)
+        except BROKEN as error:
+            raise Refused("whole", f"cannot be unpacked: {error}; pack or upload the archive again") from None
+        if len(content) != member.file_size:
+            raise Refused("whole", f"ends after {len(content)} of {member.file_size} bytes; pack the archive again")
+        return content
+
+    def sha256(self, name: str) -> str:
+        """The digest of a member, read in pieces. Raise Refused if it is broken or cut off."""
+        member, whole = self.members[name], hashlib.sha256()
+        try:
+            with member.open("rb") if isinstance(member, Path) else self._opened(member) as stream:
+                while piece := stream.read(PIECE):
+                    whole.update(piece)
+        except BROKEN as error:
+            raise Refused("whole", f"cannot be unpacked: {error}; pack or upload the archive again") from None
+        return whole.hexdigest()
+
+    def _opened(self, member: zipfile.ZipInfo) -> IO[bytes]:
+        assert self._zip is not None  # noqa: S101 - only a zip has members of this kind
+        return self._zip.open(member)
+
+    def close(self) -> None:
+        if self._zip is not None:
+            self._zip.close()
+
+
+def opened(path: Path) -> Archive:
+    """List an archive. Raise BadScores if it is none; what single members break is among its failures."""
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        raise MissingData(f"{path} does not exist; wanted a .zip, or the folder that it is made of")
+    if not path.is_file():
+        raise BadScores(f"{path} is no regular file, wanted a .zip or a folder")
+    _check_directory(path)
+    try:
+        found = zipfile.ZipFile(path)
+    except (*BROKEN, ValueError, OverflowError, struct.error) as error:
+        raise BadScores(f"{path}: cannot be read as a .zip: {error}; is it truncated? [whole]") from None
+    members: dict[str, zipfile.ZipInfo | Path] = {}
+    failures: list[Failure] = []
+    strays: list[str] = []
+    seen: set[str] = set()
+    for info in found.infolist():
+        name = info.filename
+        known = name in seen
+        seen.add(name)
+        if complaint := _complaint(info, known):
+            failures.append(Failure(complaint.rule, repr(name)[1:-1][:200], complaint.text))
+        elif info.is_dir():
+            continue
+        elif _stray(PurePosixPath(name)):
+            strays.append(name)
+        else:
+            members[name] = info
+    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), found)
+
+
+def _check_directory(path: Path) -> None:
+    """Hold the listing of a .zip to a size, before anybody reads it into memory."""
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, length - _END.size - 2**16))
+        tail = file.read()
+        place = tail.rfind(b"PK\x05\x06")
+        if place < 0 or len(tail) - place < _END.size:
+            raise BadScores(f"{path}: has no end of a .zip: it is truncated, or no .zip at all; pack it again [whole]")
+        _, _, _, _, members, size, _, _ = _END.unpack_from(tail, place)
+        before = tail.rfind(b"PK\x06\x06", 0, place)
+        if before >= 0 and place - before >= _END64.size:
+            _, _, _, _, _, _, _, members, size, _ = _END64.unpack_from(tail, before)
+        elif 0xFFFF in (members,) or size == 0xFFFFFFFF:
+            raise BadScores(f"{path}: its end says zip64 and has none; pack it again [whole]")
+    if size > DIRECTORY or members > MEMBERS:
+        raise BadScores(
+            f"{path}: lists {members} members in {size} bytes, wanted at most {MEMBERS} in {DIRECTORY} [zip bomb]"
+        )
+
+
+def _complaint(info: zipfile.ZipInfo, known: bool) -> Refused | None:
+    name = PurePosixPath(info.filename)
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if name.is_absolute() or ".." in name.parts or "\\" in info.filename or ":" in info.filename:
+        return Refused("path traversal", "the name leads out of the archive; pack relative names with forward slashes")
+    if any(ord(letter) < 32 for letter in info.filename) or not info.filename.strip("/"):
+        return Refused("names", "the name holds characters that no file name should have")
+    if known:
+        return Refused("names", "stands in the archive twice; which one counts would be chance")
+    if kind == stat.S_IFLNK:
+        return Refused("symlink", "is a symbolic link; wanted the file itself")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return Refused("symlink", "is a device or a pipe; wanted a plain file")
+    if info.flag_bits & 1:
+        return Refused("encrypted", "is encrypted; pack the archive without a password")
+    if info.compress_type not in PLAIN:
+        return Refused("compression", f"is packed by method {info.compress_type}, wanted stored or deflated")
+    if info.file_size > DEFLATE * max(info.compress_size, 1) + 2**16:
+        return Refused(
+            "zip bomb", f"says {info.file_size} bytes out of {info.compress_size}, more than deflate can unpack"
+        )
+    return None
+
+
+def _folder(path: Path) -> Archive:
+    members: dict[str, zipfile.ZipInfo | Path] = {}
+    failures: list[Failure] = []
+    strays: list[str] = []
+    for found in _walk(path):
+        name = found.relative_to(path).as_posix()
+        if found.is_symlink():
+            failures.append(Failure("symlink", name, "is a symbolic link; wanted the file itself"))
+        elif found.is_dir():
+            continue
+        elif not found.is_file():
+            failures.append(Failure("symlink", name, "is a device or a pipe; wanted a plain file"))
+        elif _stray(PurePosixPath(name)):
+            strays.append(name)
+        else:
+            members[name] = found
+        if len(members) > MEMBERS:
+            raise BadScores(f"{path}: holds more than {MEMBERS} files; name the folder of one submission")
+    return Archive(path, dict(sorted(members.items())), failures, tuple(strays))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Everything below a folder; links are named and not entered."""
+    for found in sorted(folder.iterdir()):
+        yield found
+        if found.is_dir() and not found.is_symlink():
+            yield from _walk(found)
+
+
+def _stray(name: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts) or name.name == "Thumbs.db"

@@ -1,0 +1,205 @@
+"""Score maps as SegmentMeIfYouCan stores them: HDF5, one dataset ``value``, float16 [H, W], gzip level 9.
+
+Source: SegmentMeIfYouCan/road-anomaly-benchmark@1c7804e, road_anomaly_benchmark/evaluation.py. Written with equal bytes
+for equal maps; read with every declared size held against the image first, because a chunk of a few bytes may unpack to
+gigabytes inside the library.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.api import Scores
+from bench.core.errors import BadPlugin, UnknownName
+from bench.submit.archives import Refused
+
+LEVEL = 9  # of gzip
+NAME = "value"
+CHUNKS = 2**17  # of one map
+
+Halves = NDArray[np.float16]  # [H, W]
+
+
+def _logit(score: Scores) -> NDArray[np.float64]:
+    """log(x / (1 - x)), for scores in [0, 1]; the ends are kept apart by the smallest float32 step."""
+    tiny = float(np.finfo(np.float32).tiny)
+    value = score.astype(np.float64)
+    whole: NDArray[np.float64] = np.log(np.maximum(value, tiny)) - np.log(np.maximum(1 - value, 2.0**-25))
+    return whole
+
+
+def _tail(score: Scores) -> NDArray[np.float64]:
+    """-log(1 - x), for scores in [0, 1] whose suspicious end is next to 1."""
+    whole: NDArray[np.float64] = -np.log(np.maximum(1 - score.astype(np.float64), 2.0**-25))
+    return whole
+
+
+def _asinh(score: Scores) -> NDArray[np.float64]:
+    whole: NDArray[np.float64] = np.arcsinh(score.astype(np.float64))
+    return whole
+
+
+TRANSFORMS: Mapping[str, Callable[[Scores], NDArray[Any]]] = {
+    "identity": lambda score: score,
+    "logit": _logit,
+    "-log(1-x)": _tail,
+    "asinh": _asinh,  # for scores beyond 65504
+}
+"""Fixed and monotone: the order of pixels stays, the digits of float16 go where they are needed."""
+UNIT = frozenset({"logit", "-log(1-x)"})  # those that are for scores in [0, 1]
+
+
+def transform_of(method: type, asked: str | None) -> str:
+    """The transform that was asked for, else the one that a method declares as ``float16``, else none."""
+    name = asked if asked is not None else str(getattr(method, "float16", "identity"))
+    if name not in TRANSFORMS:
+        raise UnknownName("transform", name, TRANSFORMS, "--transform" if asked is not None else method.__name__)
+    return name
+
+
+def halved(score: Scores, transform: str, who: str) -> Halves:
+    """float16 [H, W] of float32 [H, W]. Infinities are refused: float16 ends at 65504."""
+    if transform in UNIT and (score.min() < 0 or score.max() > 1):
+        raise BadPlugin(
+            f"{who}: scores from {score.min():g} to {score.max():g}, the transform {transform} is for [0, 1]"
+        )
+    with np.errstate(over="ignore"):
+        half: Halves = TRANSFORMS[transform](score).astype(np.float16)
+    if not np.isfinite(half).all():
+        raise BadPlugin(
+            f"{who}: scores up to {np.abs(score).max():g} do not fit float16, which ends at 65504; declare a fixed"
+            " transform, such as --transform asinh"
+        )
+    return half
+
+
+def levels(values: NDArray[Any]) -> int:
+    """How many distinct values a map holds."""
+    if values.dtype == np.float16:
+        return int(np.count_nonzero(np.bincount(values.ravel().view(np.uint16), minlength=1 << 16)))
+    ordered = np.sort(values, axis=None)
+    return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1])) if ordered.size else 0
+
+
+def packed(half: Halves) -> bytes:
+    """The bytes of an HDF5 file. Equal for equal maps: no time and no name of a machine is in it."""
+    import h5py
+
+    height, width = half.shape
+    memory = BytesIO()
+    with h5py.File(memory, "w") as file:
+        made = file.create_dataset(
+            NAME, shape=half.shape, dtype=np.float16, compression="gzip", compression_opts=LEVEL, track_times=False
+        )
+        rows, columns = made.chunks
+        # Compressed here and not in the library, which holds a lock meanwhile: threads do this side by side.
+        for top, left in itertools.product(range(0, height, rows), range(0, width, columns)):
+            chunk = np.zeros((rows, columns), np.float16)
+            part = half[top : top + rows, left : left + columns]
+            chunk[: part.shape[0], : part.shape[1]] = part
+            made.id.write_direct_chunk((top, left), zlib.compress(chunk.tobytes(), LEVEL))
+    return memory.getvalue()
+
+
+def unpacked(content: bytes, size: tuple[int, int] | None, largest: int) -> Halves:
+    """float16 [H, W] of an HDF5 file. Raise Refused for whatever the board's own code would not have written.
+
+    ``size`` is that of the image; where it is not known, a map may have ``largest`` pixels.
+    """
+    import h5py
+
+    try:
+        with h5py.File(BytesIO(content), "r") as file:
+            return _value(file, size, largest)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Refused("hdf5", f"is not a whole HDF5 file: {said}") from None
+
+
+def _value(file: Any, size: tuple[int, int] | None, largest: int) -> Halves:
+    import h5py
+
+    link = file.get(NAME, getlink=True)
+    if link is None:
+        found = ", ".join(map(repr, itertools.islice(sorted(file), 5))) or "nothing"
+        raise Refused("dataset name", f"has no dataset {NAME!r}; found {found}")
+    if not isinstance(link, h5py.HardLink):
+        raise Refused("dataset name", f"{NAME!r} is a link; wanted the map itself in this file")
+    value = file[NAME]
+    if not isinstance(value, h5py.Dataset) or value.is_virtual or value.external:
+        raise Refused("dataset name", f"{NAME!r} is no dataset of its own in this file")
+    if value.dtype != np.float16:
+        raise Refused("dtype", f"holds {value.dtype}, wanted float16")
+    _check_shape(value.shape, size, largest)
+    if value.chunks is None:
+        if value.id.get_storage_size() != 2 * math.prod(value.shape):
+            raise Refused("hdf5", "stores fewer numbers than it declares")
+        plain: Halves = value[()].astype(np.float16)  # little-endian, whatever it was
+        return plain
+    return _inflated(value)
+
+
+def _check_shape(shape: tuple[int, ...], size: tuple[int, int] | None, largest: int) -> None:
+    if len(shape) != 2:
+        raise Refused("rank", f"is {list(shape)}, wanted [H, W]")
+    if size is None:
+        if 0 in shape or math.prod(shape) > largest:
+            raise Refused("map size", f"is {shape[0]}x{shape[1]}, which no frame of this set is")
+    elif shape != size:
+        turned = "; is it transposed?" if shape == size[::-1] else "; write maps at the size of the image"
+        raise Refused("map size", f"is {shape[0]}x{shape[1]}, its image is {size[0]}x{size[1]}{turned}")
+
+
+def _inflated(value: Any) -> Halves:
+    """Decode chunk by chunk, with a bound on each: the library would unpack whatever a chunk holds."""
+    filters = value.id.get_create_plist()
+    kinds = [filters.get_filter(number)[0] for number in range(filters.get_nfilters())]
+    known = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
+    if any(kind not in known for kind in kinds):
+        raise Refused("compression", f"is packed by the filters {kinds} of HDF5, wanted gzip or none")
+    height, width = value.shape
+    rows, columns = value.chunks
+    if rows * columns > 4 * height * width + 2**16:
+        raise Refused("compression", f"is stored in chunks of {rows}x{columns}, far beyond the map")
+    wanted = math.ceil(height / rows) * math.ceil(width / columns)
+    if wanted > CHUNKS:
+        raise Refused("compression", f"is stored in {wanted} chunks, wanted at most {CHUNKS}")
+    if value.id.get_num_chunks() != wanted:
+        raise Refused("hdf5", f"holds {value.id.get_num_chunks()} of its {wanted} chunks: parts were never written")
+    out = np.empty((height, width), np.float16)
+    for top, left in itertools.product(range(0, height, rows), range(0, width, columns)):
+        skipped, raw = value.id.read_direct_chunk((top, left))
+        applied = [kind for number, kind in enumerate(kinds) if not skipped >> number & 1]
+        chunk = np.frombuffer(_decoded(raw, applied, 2 * rows * columns), value.dtype).reshape(rows, columns)
+        part = out[top : top + rows, left : left + columns]
+        part[...] = chunk[: part.shape[0], : part.shape[1]]
+    return out
+
+
+def _decoded(raw: bytes, kinds: list[int], size: int) -> bytes:
+    for kind in reversed(kinds):
+        if kind == 3:
+            raw = raw[:-4]  # a checksum of HDF5's own; gzip's is the one that is compared
+        elif kind == 1:
+            stream = zlib.decompressobj()
+            try:
+                raw = stream.decompress(raw, size + 5)  # a checksum may follow the numbers
+            except zlib.error as error:
+                raise Refused("hdf5", f"a chunk cannot be unpacked: {error}") from None
+            if not stream.eof:
+                more = stream.unconsumed_tail
+                said = f"a chunk unpacks to more than its {size} bytes" if more else "a chunk is cut off"
+                raise Refused("zip bomb" if more else "hdf5", said)
+        else:
+            raw = np.frombuffer(raw, np.uint8).reshape(2, -1).T.tobytes()
+    if len(raw) != size:
+        raise Refused("hdf5", f"a chunk holds {len(raw)} bytes, wanted {size}")
+    return raw

@@ -1,0 +1,134 @@
+"""Samples read ahead of the network by worker processes that import neither torch nor numba.
+
+Processes are spawned, never forked: a forked child hangs in the first convolution after its parent ran one. What
+arrives does not depend on the number of workers: each sample is a function of its index, and they are handed out in
+order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from bench.api import Dataset, Sample
+from bench.core.errors import BadPlugin, CannotWrite, MissingData, MissingPackage, UserError, WorkerDied
+from bench.suite import registry
+
+Spelled = tuple[str, str]  # name and parameters as JSON: what a spawned process needs to build the data set
+
+
+class Loader:
+    """Samples of one data set by index, in the order asked for, with their decoded image if wanted."""
+
+    def __init__(self, dataset: Dataset, spelled: Spelled, workers: int, *, images: bool = True) -> None:
+        self.dataset, self.spelled, self.images = dataset, spelled, images
+        self.workers = workers
+        self.cpu_seconds = 0.0
+        self._pool = ProcessPoolExecutor(workers, spawning(), initializer=die_with_parent) if workers else None
+        self._pending: dict[int, Future[tuple[Sample, Any, float]]] = {}
+
+    def samples(self, indices: Sequence[int], ahead: Sequence[int] = ()) -> Iterator[Sample]:
+        """``indices`` in order; ``ahead`` will be asked for next and may be begun."""
+        if self._pool is None:
+            for index in indices:
+                with self._named(index):
+                    sample, image, seconds = _load(self.dataset, index, self.images)
+                self.cpu_seconds += seconds
+                yield _with_image(sample, image)
+            return
+        order = [*indices, *ahead]
+        bound = 2 * self.workers + 1  # decoded images wait in memory: never more than a few
+        for position, index in enumerate(indices):
+            for early in order[position : position + bound]:
+                if early not in self._pending:
+                    self._pending[early] = self._pool.submit(_load_spelled, self.spelled, early, self.images)
+            with self._named(index):
+                sample, image, seconds = self._pending.pop(index).result()
+            self.cpu_seconds += seconds
+            yield _with_image(sample, image)
+
+    @contextlib.contextmanager
+    def _named(self, index: int) -> Iterator[None]:
+        """Blame a sample by its id for what reading it raises."""
+        try:
+            yield
+        except BrokenProcessPool:
+            raise WorkerDied(
+                "a data worker was killed, perhaps for want of memory; run the same command again to go on, "
+                "with fewer --workers if it happens again"
+            ) from None
+        except (CannotWrite, MissingPackage, MemoryError):
+            raise  # the same for every sample
+        # A data set may be somebody's plug-in: whatever it raises, the sample is what the user can look at.
+        except Exception as error:
+            name = self.dataset.ids()[index]
+            if isinstance(error, UserError):
+                raise error if name in str(error) else MissingData(f"{name}: {error}") from None
+            raise BadPlugin(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def spawning() -> multiprocessing.context.SpawnContext:
+    return multiprocessing.get_context("spawn")
+
+
+def die_with_parent() -> None:
+    """End this process when its parent is killed: a pool's queue alone would keep it waiting for ever."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _load(dataset: Dataset, index: int, images: bool) -> tuple[Sample, Any, float]:
+    before = time.process_time()
+    sample = dataset.load(index)
+    image = sample.image() if images else None
+    return replace(sample, image=_not_decoded), image, time.process_time() - before
+
+
+def _load_spelled(spelled: Spelled, index: int, images: bool) -> tuple[Sample, Any, float]:
+    return _load(_dataset(spelled), index, images)
+
+
+_built: dict[Spelled, Dataset] = {}
+
+
+def _dataset(spelled: Spelled) -> Dataset:
+    if spelled not in _built:
+        import json
+
+        _built[spelled] = registry.build("dataset", spelled[0], json.loads(spelled[1]), where="data worker")
+    return _built[spelled]
+
+
+def _with_image(sample: Sample, image: Any) -> Sample:
+    return sample if image is None else replace(sample, image=lambda: image)
+
+
+def _not_decoded() -> Any:
+    raise AssertionError("this pass did not ask for images")
