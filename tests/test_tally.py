@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bench.counts import counting, runs, tally
-from bench.counts.tally import Counts, Tally, key_pixels, key_value, order_key
+from bench.counts.keys import key_value, order_key
+from bench.counts.tally import Counts, Tally, key_pixels
 
 FLOATS = st.floats(width=32, allow_nan=False)
 SPECIAL = np.float32([-np.inf, -1e38, -1.5, -1e-45, -0.0, 0.0, 1e-45, 1.5, 1e38, np.inf])

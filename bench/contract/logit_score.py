@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench.api import Prediction, Scored
+from bench.contract.prediction import Prediction, Scored
 from bench.contract.smoothed import Smoothed
 from bench.ops import dense, smoothing
 

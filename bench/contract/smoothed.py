@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from bench.api import Method, Prediction
+from bench.contract.method import Method
+from bench.contract.prediction import Prediction
 from bench.ops import dense, smoothing
 
 

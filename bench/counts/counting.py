@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE
+from bench.core.values import IGNORE
+from bench.counts.keys import order_key
 
 kernels: ModuleType | None
 try:
@@ -152,6 +153,4 @@ def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64]) ->
 
 
 def _keys(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    from bench.counts.tally import order_key
-
     return order_key(bits.view(np.float32))

@@ -15,7 +15,7 @@ from bench.core.compiled import compiled
 
 @compiled
 def _key(bits: Any) -> Any:
-    """``tally.order_key`` of one value, uint32 throughout: NumPy's rules would make it int64."""
+    """``keys.order_key`` of one value, uint32 throughout: NumPy's rules would make it int64."""
     if bits == np.uint32(0x80000000):  # -0.0 equals 0.0
         return bits
     sign = np.uint32(np.int32(bits) >> np.int32(31))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.api import IGNORE
 from bench.core.files import data
+from bench.core.values import IGNORE
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame
 

@@ -19,9 +19,9 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bench.api import IGNORE, Labels
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
+from bench.core.values import IGNORE, Labels
 from bench.datasets import frames
 from bench.datasets.coco_annotations import Index, index
 from bench.datasets.frames import Frame

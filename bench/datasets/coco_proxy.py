@@ -19,9 +19,9 @@ import numpy as np
 from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels
 from bench.core.errors import MissingData
 from bench.core.files import data, digest, read_gray
+from bench.core.values import IGNORE, Labels
 from bench.datasets import coco, frames
 from bench.datasets.coco import ROAD
 from bench.datasets.frames import Encoding, Frame

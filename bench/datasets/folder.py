@@ -16,9 +16,9 @@ import numpy as np
 from annotated_types import Ge, Le
 from pydantic import AliasChoices, Field
 
-from bench.api import IGNORE, Labels
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
+from bench.core.values import IGNORE, Labels
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame
 

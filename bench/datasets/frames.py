@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bench.api import IGNORE, Dataset, Labels, Sample
+from bench.contract.dataset import Dataset, Sample
 from bench.core.errors import MissingData
 from bench.core.files import UNREADABLE, digest, read_gray, read_rgb
+from bench.core.values import IGNORE, Labels
 
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.api import IGNORE
 from bench.core.errors import MissingData
 from bench.core.files import data
+from bench.core.values import IGNORE
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Rows, Value
-from bench.counts.tally import common_bins, union
+from bench.core.values import Rows, Value
+from bench.counts.keys import union
+from bench.counts.tally import common_bins
 from bench.metrics.ranking import RESAMPLED, binned_ranking
 
 Floats = NDArray[np.float64]

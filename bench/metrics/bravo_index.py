@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Undefined, Value
+from bench.core.values import Undefined, Value
 
 Floats = NDArray[np.float64]
 Judged = Literal["semantic", "ood", "both"]

@@ -16,8 +16,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Scores, Undefined, Value
-from bench.counts.tally import Column, Counts, order_key
+from bench.core.values import Scores, Undefined, Value
+from bench.counts.keys import order_key
+from bench.counts.tally import Column, Counts
 from bench.metrics import ranking
 
 Floats = NDArray[np.float64]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Labels, Row, Undefined, Value
+from bench.core.values import Labels, Row, Undefined, Value
 from bench.ops import segments
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Protocol, Row, Undefined, Value
+from bench.contract.protocol import Protocol
+from bench.core.values import Row, Undefined, Value
 from bench.metrics import bootstrap
 
 

@@ -8,7 +8,7 @@ from math import fsum
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Labels, Row, Rows, Scores, Undefined, Value
+from bench.core.values import Labels, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
 

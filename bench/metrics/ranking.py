@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Metric, Undefined, Value
+from bench.core.values import Metric, Undefined, Value
 from bench.counts.runs import Keys
 from bench.counts.tally import Column, Counts
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels
+from bench.core.values import IGNORE, Labels
 
 Floats = NDArray[np.float64]
 

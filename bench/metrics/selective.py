@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Metric, Undefined, Value
-from bench.counts.tally import Column, Counts, union
+from bench.core.values import Metric, Undefined, Value
+from bench.counts.keys import union
+from bench.counts.tally import Column, Counts
 from bench.metrics import ranking
 from bench.metrics.ranking import harmonic, held
 

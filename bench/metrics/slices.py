@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Protocol, Rows, Undefined, Value
-from bench.counts.tally import Column, Counts, common_bins, union
+from bench.contract.protocol import Protocol
+from bench.core.values import Rows, Undefined, Value
+from bench.counts.keys import union
+from bench.counts.tally import Column, Counts, common_bins
 
 if TYPE_CHECKING:
     from bench.counts.tally import Tally

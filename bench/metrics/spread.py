@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.api import Labels, Protocol, Sample
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
+from bench.core.values import Labels
 from bench.metrics.protocols.definitions import EveryDefinition
 
 

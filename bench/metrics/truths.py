@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.api import IGNORE, Labels, Sample, Scores
+from bench.contract.dataset import Sample
 from bench.core.errors import BadPlugin
+from bench.core.values import IGNORE, Labels, Scores
 from bench.counts.tally import Tally
 
 

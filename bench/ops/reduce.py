@@ -12,7 +12,7 @@ from bench.ops import dense
 from bench.ops.tiles import Tiles, Window
 
 if TYPE_CHECKING:
-    from bench.api import Quantity
+    from bench.core.values import Quantity
 
 
 def classes(

@@ -2,9 +2,9 @@
 
 A plug-in says in its ``source`` what it is made after. Entries are found by the arXiv numbers in there and, for what
 has none, by the names in the field ``called`` of ``references.bib``, separated by ";". That file stands
-in ``reports``, one's own as ``references.bib`` under a path in $BENCH_PLUGINS. It is read as hostile input and more strictly
-than BibTeX does: ``@type{key,`` on a line, fields ``name = {...},`` with balanced braces, in ASCII, and ``}`` on a
-line.
+in ``reports``, one's own as ``references.bib`` under a path in $BENCH_PLUGINS. It is read as hostile input and more
+strictly than BibTeX does: ``@type{key,`` on a line, fields ``name = {...},`` with balanced braces, in ASCII, and ``}``
+on a line.
 """
 
 from __future__ import annotations

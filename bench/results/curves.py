@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Protocol, Undefined, Value
+from bench.counts.keys import order_key, union
 from bench.counts.runs import Keys
-from bench.counts.tally import Column, Counts, order_key, union
+from bench.counts.tally import Column, Counts
 from bench.metrics import ranking
 from bench.results import operating, summary
 from bench.results.reliability import diagram

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bench.api import Protocol, Rows, Undefined, Value
 from bench.core.errors import BadSuite, MissingData, UserError
-from bench.counts.tally import Counts, Tally, union
+from bench.counts.keys import union
+from bench.counts.tally import Counts, Tally
 from bench.metrics import intervals, ranking
 from bench.metrics.protocols import operating_point
 from bench.metrics.protocols.pooled import PooledRanking

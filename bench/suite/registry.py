@@ -39,6 +39,11 @@ FOLDERS: dict[Kind, tuple[str, str, type[api.PlugIn]]] = {  # package that ships
     "protocol": ("bench.metrics.protocols", "protocols", api.Protocol),
     "trainer": ("bench.fit.trainers", "fit", api.Trainer),
 }
+# What declares and computes nothing: an edit there makes no result stale. ``logit_score`` and ``smoothed`` compute.
+CONTRACT = {
+    f"bench.contract.{part}"
+    for part in ("plugin", "dataset", "network", "prediction", "method", "training", "protocol")
+}
 GROUP = "ood_seg_bench.plugins"
 
 
@@ -244,7 +249,7 @@ def digest(kind: Kind, name: str) -> str:
     lineage = inspect.getmro(cls)
     if issubclass(cls, api.Refinement):
         lineage += inspect.getmro(plugin("method", cls.refines, where=f"what {name} refines"))
-    own = [cls for cls in lineage if cls.__module__ not in {"builtins", "abc", "typing", api.__name__}]
+    own = [cls for cls in lineage if cls.__module__ not in {"builtins", "abc", "typing"} | CONTRACT]
     whole = hashlib.sha256()
     for file in dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in own):
         whole.update(Path(file).read_bytes())

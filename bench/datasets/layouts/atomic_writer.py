@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from bench.api import Dataset, Labels, Sample
+from bench.contract.dataset import Dataset, Sample
 from bench.core.errors import CannotWrite, UserError
 from bench.core.files import cannot_write, writing
+from bench.core.values import Labels
 
 Progress = Callable[[int, int], None]  # frames written, frames in all
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import Dataset, Sample
+from bench.contract.dataset import Dataset, Sample
 from bench.core.errors import UserError
 from bench.datasets.coco_masks import Bools
 from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, whole

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Dataset
+from bench.contract.dataset import Dataset
+from bench.core.values import IGNORE
 from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, save_png, whole
 
 GAMMA = 0.45455  # LostAndFound's PNGs say so; a reader that applies it gets other pixels

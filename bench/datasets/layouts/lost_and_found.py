@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.api import IGNORE, Dataset, Labels
+from bench.contract.dataset import Dataset
+from bench.core.values import IGNORE, Labels
 from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_png, whole
 from bench.datasets.lost_and_found import HARMLESS, KNOWN, OBSTACLES
 

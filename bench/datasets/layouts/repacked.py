@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.api import Dataset, Labels
+from bench.contract.dataset import Dataset
+from bench.core.values import Labels
 from bench.datasets.layouts.atomic_writer import (
     Progress,
     anomaly_of,

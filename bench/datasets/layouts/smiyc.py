@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Dataset, Labels, Sample
+from bench.contract.dataset import Dataset, Sample
+from bench.core.values import IGNORE, Labels
 from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_jpeg, save_png, save_webp, whole
 
 ROAD = 0  # train id

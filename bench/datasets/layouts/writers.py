@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.api import Dataset
+from bench.contract.dataset import Dataset
 from bench.core.errors import CannotWrite, UnknownName, UserError
 from bench.core.files import cannot_write
 from bench.datasets.cityscapes import LABEL_IDS

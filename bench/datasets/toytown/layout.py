@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from bench.api import Dataset, Sample
+from bench.contract.dataset import Dataset, Sample
 from bench.core import files
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes

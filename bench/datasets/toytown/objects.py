@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.api import CITYSCAPES
+from bench.contract.dataset import CITYSCAPES
 from bench.datasets.toytown.rasteriser import Canvas, Colour, Dice, Point
 
 (

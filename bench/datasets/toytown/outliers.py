@@ -14,7 +14,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Dataset, Sample
+from bench.contract.dataset import Dataset, Sample
+from bench.core.values import IGNORE
 from bench.datasets.toytown.rasteriser import Bools, Dice, Floats, enlarge
 from bench.datasets.toytown.scenes import Toytown
 

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Dataset, Sample
+from bench.contract.dataset import Dataset, Sample
+from bench.core.values import IGNORE
 from bench.datasets.toytown.anomalies import FIRST, Strange
 from bench.datasets.toytown.rasteriser import Bools, Canvas, Dice
 from bench.datasets.toytown.scene import Drive, Street

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import IGNORE, Dataset, Labels, Sample
+from bench.contract.dataset import Dataset, Sample
 from bench.core.errors import BadSuite, UnknownName
+from bench.core.values import IGNORE, Labels
 from bench.datasets.wrappers.wrapped import Wrapped
 
 DROPPED = "ignore"  # what a class_map says of a class that counts nowhere

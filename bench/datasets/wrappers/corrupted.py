@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from bench import corruptions
-from bench.api import Sample
+from bench.contract.dataset import Sample
 from bench.core.errors import BadSuite, UnknownName
 from bench.datasets.wrappers.corruption_cache import Cache
 from bench.datasets.wrappers.wrapped import Wrapped

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from bench.api import Dataset, Sample
+from bench.contract.dataset import Dataset, Sample
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
 from bench.core.errors import BadPlugin, BadScores, MissingData
+from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Column, Tally
 from bench.metrics import bravo_index, bravo_levels, ranking, segmentation
 from bench.metrics.bravo_index import NOT_JUDGED, Judged

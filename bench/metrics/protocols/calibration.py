@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
 from bench.core.errors import BadPlugin
-from bench.counts.tally import Counts, Tally, union
+from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
+from bench.counts.keys import union
+from bench.counts.tally import Counts, Tally
 from bench.metrics.truths import classes_of, labels_of, score_of, wrong_pixels
 
 METRICS: Mapping[str, Metric] = {

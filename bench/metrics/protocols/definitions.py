@@ -21,7 +21,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
+from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Counts, Tally
 from bench.metrics import per_image, ranking
 from bench.metrics.protocols import entropy_max, fed

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
+from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Tally
 from bench.metrics import bootstrap, ranking
 from bench.metrics.truths import anomaly_of, only_known, score_of, tally_of

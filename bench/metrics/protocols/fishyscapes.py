@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Labels, Rows, Sample, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.core.values import Labels, Rows, Undefined, Value
 from bench.counts.tally import Tally
 from bench.metrics import ranking
 from bench.metrics.protocols.pooled import PooledRanking

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
+from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Tally
 from bench.metrics import segmentation
 from bench.metrics.truths import classes_of, labels_of

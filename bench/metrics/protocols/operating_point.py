@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
-from bench.counts.tally import Tally, common_bins, order_key
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
+from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
+from bench.counts.keys import order_key
+from bench.counts.tally import Tally, common_bins
 from bench.metrics import ranking
 from bench.metrics.ranking import held
 from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, tally_of, wrong_pixels

@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import CITYSCAPES, IGNORE, Labels, Protocol, Rows, Sample, Undefined, Value
+from bench.contract.dataset import CITYSCAPES, Sample
+from bench.contract.protocol import Protocol
+from bench.core.values import IGNORE, Labels, Rows, Undefined, Value
 from bench.counts.tally import Tally
 from bench.metrics import bootstrap, ranking, selective
 from bench.metrics.truths import anomaly_of, classes_of, labels_of, tally_of, wrong_pixels

@@ -21,8 +21,11 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels, Method, Metric, Protocol, Refinement, Row, Rows, Sample, Scores, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.contract.method import Method, Refinement
+from bench.contract.protocol import Protocol
 from bench.core.errors import BadPlugin
+from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Tally
 from bench.metrics import components
 from bench.metrics.truths import anomaly_of, only_known, score_of

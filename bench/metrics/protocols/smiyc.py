@@ -15,8 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels, Metric, Protocol, Row, Rows, Sample, Scores, Undefined, Value
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
 from bench.core.errors import BadScores
+from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Tally
 from bench.metrics import bootstrap, components, ranking
 from bench.metrics.truths import anomaly_of, only_known, score_of, tally_of

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Labels
+from bench.core.values import IGNORE, Labels
 
 NUMBERS = 1  # raised when a change here moves a number; results made under another one are computed again
 BLOCK = 1 << 15  # pixels whose probabilities are held at a time

@@ -1,0 +1,133 @@
+"""Segmentation networks: what they are given, and what they must do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from bench.contract.dataset import CITYSCAPES, Sample
+from bench.contract.plugin import PlugIn
+from bench.contract.prediction import Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What one forward pass sees: a window of the scaled, perhaps mirrored image."""
+
+    sample: str
+    pixels: Tensor  # uint8 [3, h, w], RGB, on the device of the network
+    scale: float
+    flip: bool
+    window: tuple[int, int, int, int]  # top, left, bottom, right in the scaled image
+    scaled_size: tuple[int, int]  # (h, w) of the whole scaled image
+    image_size: tuple[int, int]  # (H, W) of the labels
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(h, w) of the pixels."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How an image becomes views and views become one prediction. Part of the key of a cell.
+
+    Windows average logits; scales and mirror images average probabilities or logits; the class map is the argmax of
+    that. The image is resized by bilinear interpolation with half-pixel centres and without antialiasing: ``bilinear``
+    is torch's in float32, rounded to uint8; ``opencv`` is OpenCV's in fixed point, which the source systems use (the
+    two differ by at most one grey level).
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
+
+    size: tuple[int, int] | None = None  # (h, w) at scale 1; None is the image's own
+    window: tuple[int, int] | None = None  # (h, w); None is the whole image
+    stride: tuple[int, int] | None = None  # None is the window: no overlap but at the far edges
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False  # also the mirror image of every view
+    average: Literal["probabilities", "logits"] = "probabilities"
+    resize: Literal["bilinear", "opencv"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        sizes = [*(self.size or ()), *(self.window or ()), *(self.stride or ())]
+        if any(side < 1 for side in sizes) or not self.scales or any(not scale > 0 for scale in self.scales):
+            raise ValueError("sizes, windows and strides are at least 1, scales above 0, and at least one scale")
+        if self.stride and not self.window:
+            raise ValueError("a stride needs a window")
+        if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
+            raise ValueError("a stride larger than its window leaves pixels unseen")
+
+
+@dataclass(frozen=True)
+class SegModel(PlugIn, ABC):
+    """A frozen segmentation network. A constructor reads no weight: that waits for ``load``."""
+
+    inference: Inference = field(default_factory=Inference, kw_only=True)
+
+    by_shard: ClassVar[bool] = False  # whether ``prepare`` must see the samples of a shard together
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the logits; data sets with other ones are not applicable to this network."""
+        return CITYSCAPES
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Names of the outputs, and of what else there is to ask for.
+
+        That is ``raw``, ``image``, ``again``, ``classify``, ``dropout``, and ``labels`` where the class map is not the
+        argmax of ``logits`` or ``class_scores``.
+        """
+        return frozenset({"logits", "raw", "image"})
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise MissingData if a file is absent. Called before anything is computed; loads nothing."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """16 hex digits of the weights and of the code that reads them."""
+
+    @abstractmethod
+    def load(self, device: str) -> None:
+        """Read the weights onto ``cpu``, ``cuda`` or ``cuda:1``. Called once in each process."""
+
+    @abstractmethod
+    def predict(self, view: View) -> Prediction:
+        """One forward pass. The prediction covers the view: its ``size`` is ``view.input_size``."""
+
+    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
+        """The predictions of equally sized views, in one forward pass where the network can."""
+        return [self.predict(view) for view in views]
+
+    def about(self) -> Mapping[str, Any]:
+        """What results say of it beside its parameters, as JSON has it; called after ``check``.
+
+        ``uses_outliers: true``, where it was trained with pictures of anomalies, has it ranked apart.
+        """
+        return {}
+
+    @property
+    def backbone(self) -> str:
+        """What extracts its features, such as ``ResNetV1c-101``, for tables; empty if unknown. After ``load``."""
+        return ""
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Called with all samples of a shard before the first of them is predicted, if ``by_shard`` says so."""
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The network itself: the one door for trainers."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, with gradients: for those who train it.
+
+        What ``module()`` computes in the mode that it is in, prepared as ``predict`` prepares images. Logits that are
+        resized to h x w, bilinearly with half-pixel centres, cover the images. A network without it cannot be trained.
+        """
+        raise NotImplementedError

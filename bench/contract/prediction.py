@@ -1,0 +1,156 @@
+"""What one network says about one view or one whole image: a lazy evaluator that all methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench.core.values import Quantity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a prediction stands; filled in by the engine, the defaults serve a prediction made by hand."""
+
+    image_size: tuple[int, int]  # (H, W) of the labels of the whole image
+    seed: int = 0  # of this view of this sample; what a method draws must derive from it
+    fused: bool = False  # reduce the logits by the compiled pass
+    asked: dict[Quantity, None] = field(default_factory=dict)  # so far, of this image and those before it
+
+
+class Prediction:
+    """What one network says about one view, or, merged, about one whole image.
+
+    Attributes are at label size, made on demand and shared by every method: ``prediction.logits`` is float32 [C, H,
+    W], ``prediction.features`` float32 [D, H, W]. ``prediction.raw[name]`` is an output at the network's own
+    resolution, for methods with ``raw`` in their ``needs``. Ask for the primitives (``max_logit``, ``other_mass``
+    ...) rather than for the logits wherever they suffice: they are computed once for all methods, and on a CPU without
+    ever holding the logits at label size.
+
+    Names of outputs that mean the same in every network: ``logits`` [C, h, w], exactly the classes of
+    ``class_names``; ``class_scores`` [C, h, w], scores per class that are no logits and never go through a softmax;
+    ``query_logits`` [Q, C + 1] and ``query_masks`` [Q, h, w], logits of a mask classifier, "no object" last;
+    ``features`` [D, h, w], what the classifier sees; ``score`` [h, w], the network's own suspicion.
+    """
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Tensor],
+        size: tuple[int, int],
+        *,
+        labels: Tensor | None = None,
+        image: Tensor | None = None,
+        again: Callable[[Tensor], Prediction] | None = None,
+        classify: Callable[[Tensor], Tensor] | None = None,
+        dropout: float | None = None,
+    ) -> None:
+        """``outputs``: float32 [C, h, w] or [h, w]; ``size``: (H, W); ``labels``: uint8 [H, W] if not the argmax."""
+        self.raw: Mapping[str, Tensor] = outputs
+        self.size = size
+        self.image = image  # uint8 [3, h, w], RGB, as the network saw it
+        self.again = again  # float32 [3, h, w] in 0..255 -> a second opinion
+        self.classify = classify  # features [D, h, w] -> logits [C, h, w], without the dropout between them
+        self.dropout = dropout  # rate at which whole channels of the features are dropped before ``classify``
+        self.context = Context(size)
+        self._labels = labels
+        self._made: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name.startswith("_") or name not in self.raw:
+            raise AttributeError(f"this network gives {', '.join(sorted(self.raw)) or 'nothing'}, not {name!r}")
+        from bench.ops import dense
+
+        return self._once(name, lambda: dense.resize(self.raw[name], self.size))
+
+    @property
+    def labels(self) -> Tensor:
+        """uint8 [H, W]: the class map that the network acts on."""
+        if self._labels is not None:
+            return self._labels
+        votes = next((name for name in ("class_scores", "probabilities") if name in self.raw), None)
+        if votes is None:
+            return self.argmax
+        return self._once("labels", lambda: self.__getattr__(votes).argmax(dim=0).byte())
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is a class map at all."""
+        return self._labels is not None or not {"logits", "probabilities", "class_scores"}.isdisjoint(self.raw)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the logits have."""
+        from bench.ops import reduce
+
+        return reduce.count(self.raw)
+
+    @property
+    def max_logit(self) -> Tensor:
+        """float32 [H, W]."""
+        return self._ask("top")[0]
+
+    @property
+    def argmax(self) -> Tensor:
+        """uint8 [H, W]: the class of the largest logit, the lowest class where two are equal."""
+        return self._ask("top")[1]
+
+    @property
+    def top2_margin(self) -> Tensor:
+        """float32 [H, W]: largest minus second largest logit."""
+        return self._ask("margin")[0]
+
+    def logsumexp(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: log sum_c exp(z_c / T)."""
+        return self._once(("lse", temperature), lambda: self.max_logit / temperature + self._log1p(temperature))
+
+    def other_mass(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: 1 - max_c softmax(z / T)_c, without the cancellation of computing it so."""
+        others = self._ask(temperature)[0]
+        return self._once(("mass", temperature), lambda: others / (1 + others))
+
+    def entropy(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: Shannon entropy of softmax(z / T) in nats."""
+        others, weighted = self._ask(temperature)
+        return self._once(("entropy", temperature), lambda: self._log1p(temperature) - weighted / (1 + others))
+
+    def softmax_at(self, index: Tensor) -> Tensor:
+        """float32 [n, C]: the class probabilities of n pixels by flat index, without the whole volume."""
+        from bench.ops import reduce
+
+        return reduce.softmax_at(self.raw, self.size, lambda: self.logits, index, fused=self.context.fused)
+
+    def _log1p(self, temperature: float) -> Tensor:
+        return self._once(("log1p", temperature), lambda: self._ask(temperature)[0].log1p())
+
+    def _ask(self, quantity: Quantity) -> tuple[Tensor, ...]:
+        """A reduction over the classes, together with those that were asked of the image before: one pass for all."""
+        if quantity not in self._made:
+            from bench.ops import reduce
+
+            wanted = self.context.asked
+            wanted[quantity] = None
+            todo = [one for one in wanted if one not in self._made]
+            self._made |= reduce.classes(self.raw, self.size, lambda: self.logits, todo, fused=self.context.fused)
+        made: tuple[Tensor, ...] = self._made[quantity]
+        return made
+
+    def _once(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A score that covers its view, at any resolution."""
+
+    score: Tensor  # float32 [h, w]; higher is more suspicious; finite
+    labels: Tensor | None = None  # uint8 [H, W]: only where `reference` reproduces a source that alters the class map
+    logits: Tensor | None = None  # float32 [C, h, w]: the same where views are scored; merged in place of the network's
