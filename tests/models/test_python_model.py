@@ -1,0 +1,116 @@
+"""A network of one's own: refusals, and a real network on a real frame."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli.main import main
+from bench.core.errors import BadPlugin, MissingData
+from bench.core.weights import load_strictly, read_state_dict
+from bench.run.engine import Options
+from bench.run.engine import run as run_suite
+from bench.suite import expansion as suites
+from bench.suite import registry
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def model(folder, code, **params):
+    (folder / "net.py").write_text(code)
+    return registry.build("model", "python", {"factory": f"{folder / 'net.py'}:build"} | params, where="x")
+
+
+def test_a_factory_must_exist_and_return_a_module(tmp_path):
+    with pytest.raises(MissingData, match=r"factory .*nowhere\.py does not exist"):
+        registry.build("model", "python", {"factory": str(tmp_path / "nowhere.py:build")}, where="x").check()
+    with pytest.raises(BadPlugin, match=r"names no function; wanted path/to/file\.py:function"):
+        registry.build("model", "python", {"factory": str(EXAMPLES / "enet.py")}, where="x").check()
+    with pytest.raises(BadPlugin, match=r"returned int, wanted a torch\.nn\.Module"):
+        model(tmp_path, "def build():\n    return 3\n").load("cpu")
+
+
+def test_a_wrong_number_of_classes_is_refused_with_both_numbers(tiny, tmp_path, capsys):
+    tiny.with_name("net.py").write_text(tiny.with_name("net.py").read_text().replace("19", "20"))
+    assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 2
+    assert "gives logits [20, 8, 16], wanted [19, h, w], one per class" in capsys.readouterr().err
+
+
+def test_an_edited_weights_file_changes_the_digest(tmp_path):
+    weights = tmp_path / "w.pth"
+    digests = set()
+    for value in (0.0, 1.0):
+        torch.save({"weight": torch.tensor(value)}, weights)
+        digests.add(model(tmp_path, "", weights=str(weights)).digest())
+    assert len(digests) == 2
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_weights_that_would_run_code_are_refused(tmp_path, capsys):
+    torch.save({"weight": torch.zeros(1), "more": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(MissingData, match="hold more than tensors and would run code when read"):
+        read_state_dict(tmp_path / "evil.pth")
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_weights_are_loaded_strictly(tmp_path):
+    network = torch.nn.Linear(2, 3)
+    torch.save({"module.weight": torch.zeros(3, 2), "module.extra": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(MissingData, match=r"1 missing \(first: bias\), 1 surplus \(first: extra\)"):
+        load_strictly(network, tmp_path / "w.pth")
+    torch.save({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, tmp_path / "w.pth")
+    with pytest.raises(MissingData, match=r"weight is \[3, 3\], the network wants \[3, 2\]"):
+        load_strictly(network, tmp_path / "w.pth")
+    torch.save({"state_dict": network.state_dict(), "meta": {"epoch": 3}}, tmp_path / "w.pth")
+    assert torch.equal(load_strictly(torch.nn.Linear(2, 3), tmp_path / "w.pth").weight, network.weight)
+
+
+def test_a_truncated_file_is_one_line(tmp_path):
+    torch.save({"weight": torch.zeros(1000)}, tmp_path / "w.pth")
+    (tmp_path / "w.pth").write_bytes((tmp_path / "w.pth").read_bytes()[:300])
+    with pytest.raises(MissingData, match=r"w\.pth cannot be read"):
+        read_state_dict(tmp_path / "w.pth")
+
+
+SUITE = """
+protocols: [misclassification, miou]
+models:
+  - python:
+      label: enet
+      factory: {factory}
+      weights: {weights}
+      outputs: [logits, unlabelled]
+      inference: {{size: [512, 1024]}}
+datasets:
+  - cityscapes: {{frames: 1, labels: labelTrainIds}}
+methods: [msp, maxlogit, energy, entropy]
+"""
+
+
+class Silent:
+    def begin(self, images): ...
+    def stage(self, label): ...
+    def advance(self, images): ...
+
+
+def test_a_real_network_on_a_real_frame(shared, tmp_path, home):
+    """Pixel accuracy of ENet on frankfurt_000001_058914 as an independent implementation has it, over 19 classes."""
+    home.mkdir()
+    (home / "data.yaml").write_text(f"cityscapes: {shared / 'data' / 'cityscapes_sample'}\n")
+    text = SUITE.format(factory=f"{EXAMPLES / 'enet.py'}:build", weights=shared / "data" / "enet_cityscapes.pth")
+    (tmp_path / "real.yaml").write_text(text)
+    suite = suites.load(tmp_path / "real.yaml")
+    results = list(run_suite(suite, tmp_path / "run", Options(workers=0), Silent()))
+    (miou,) = [result for result in results if result.labels["protocol"] == "miou"]
+    assert miou.metrics["pixel_accuracy"].value == pytest.approx(0.932, abs=0.003)
+    ranked = {
+        r.labels["method"]: r.metrics["auroc"].value for r in results if r.labels["protocol"] == "misclassification"
+    }
+    assert ranked.keys() == {"msp", "maxlogit", "energy", "entropy"}
+    assert all(0.7 < auroc < 1 for auroc in ranked.values()), ranked
+    wrong = {result.pixels["wrong"] for result in results if result.pixels}
+    assert len(wrong) == 1, "one class map serves every method"

@@ -1,0 +1,100 @@
+"""Every result file ever published loads, and means what it meant; what is hostile is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.api import Undefined, Value
+from bench.core.errors import MissingData
+from bench.results import store
+
+FROZEN = sorted((Path(__file__).parents[1] / "frozen").glob("result_*"))
+
+
+def test_there_is_a_frozen_result_for_every_schema():
+    assert [path.name for path in FROZEN] == [f"result_{n + 1}" for n in range(store.SCHEMA)]
+
+
+@pytest.fixture(params=FROZEN, ids=lambda path: path.name)
+def frozen(request):
+    (path,) = request.param.glob("*.json")
+    return path
+
+
+def test_it_loads_and_means_what_it_meant(frozen):
+    result = store.read_result(frozen)
+    assert result.labels["method"] == "energy[temperature=2]"
+    assert result.metrics["ap"] == Value(0.25, 1e-06, 0.2, 0.3)
+    assert result.metrics["fpr95"] == Undefined("no positive pixels")
+    assert result.images == 4 and not result.partial
+    assert result.definitions["ap"].better == "higher"
+
+
+def test_what_is_written_is_what_is_read(frozen, tmp_path):
+    result = store.read_result(frozen)
+    store.write_result(tmp_path, result, {"replicates.ap": np.arange(3.0)})
+    assert store.read_result(store.result_path(tmp_path, result.key)) == result
+    with store.load_arrays(store.counts_path(tmp_path, result.key)) as arrays:
+        assert arrays["replicates.ap"].tolist() == [0, 1, 2]
+
+
+def test_a_nan_is_never_written(frozen, tmp_path):
+    result = replace(store.read_result(frozen), metrics={"ap": Value(float("nan"))})
+    with pytest.raises(ValueError, match="Out of range float"):
+        store.write_result(tmp_path, result, {})
+    assert not store.result_path(tmp_path, result.key).exists() and not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": 99}, "has schema 99, this version reads up to 1"),
+        ({"key": "../../etc/passwd"}, "is not a result of this program: it has the key"),
+        ({"metrics": {"ap": {"value": "<script>", "err": 0, "lo": None, "hi": None}}}, "is not a result"),
+        ({"surplus": 1}, "is not a result of this program"),
+    ],
+)
+def test_what_is_not_ours_is_refused_in_one_line(frozen, tmp_path, change, words):
+    path = tmp_path / frozen.name
+    path.write_text(json.dumps(json.loads(frozen.read_text()) | change))
+    with pytest.raises(MissingData, match=words):
+        store.read_result(path)
+
+
+def test_a_plan_cannot_name_files_outside_the_run(tmp_path):
+    plan = store.Plan("x", "", "", ("../../secret", "0123456789abcdef"))
+    store.write_plan(tmp_path, plan, "")
+    assert store.read_run(tmp_path).results == ()
+
+
+def test_arrays_of_objects_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.array([{}], dtype=object))
+    with store.load_arrays(tmp_path / "x.npz") as arrays, pytest.raises(ValueError, match="allow_pickle"):
+        arrays["x"]
+
+
+def test_reading_a_run_leaves_the_collector_as_it_was(tmp_path):
+    import gc
+
+    store.write_plan(tmp_path, store.Plan("x", "", "", ()), "")
+    for wanted in (False, True):
+        (gc.enable if wanted else gc.disable)()
+        store.read_run(tmp_path)
+        assert gc.isenabled() == wanted
+    with pytest.raises(MissingData), store.uncollected():
+        assert not gc.isenabled()
+        raise MissingData("x")
+    assert gc.isenabled()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    from bench.core import files
+
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(RuntimeError), files.writing(tmp_path / "a", "w") as file:
+        file.write("new")
+        raise RuntimeError
+    assert (tmp_path / "a").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["a"]
