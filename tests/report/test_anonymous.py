@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_suite
-from test_gallery import run as run_suite
+from running import run as run_suite
 from test_reports import Page, carried, full, result, run_of
 
 from bench.api import Undefined
@@ -72,7 +72,7 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
     folder = tmp_path_factory.mktemp("ada")
     path = write_suite(folder)
     path.write_text(path.read_text().replace("label: tiny", "label: tiny of /home/ada/net.pth"))
-    run_suite(path, folder / "run-of-ada", gallery=2, command="bench run /home/ada/tiny.yaml")
+    run_suite(path, folder / "run-of-ada", gallery=2, workers=0, command="bench run /home/ada/tiny.yaml")
     (index,) = (folder / "run-of-ada").rglob("index.json")
     content = json.loads(index.read_text())
     content["note"] = "chosen on /home/ada/scans"

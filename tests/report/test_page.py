@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import NETWORK
-from test_engine import Silent
+from running import Silent
 from test_grids import rows
 from test_reports import full, result, run_of
 

@@ -14,7 +14,7 @@ from conftest import NETWORK, write_suite
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_engine import Silent, clone, metrics, until
+from running import Silent, clone, metrics, until
 
 from bench.api import CITYSCAPES, IGNORE, Metric
 from bench.cli.main import main

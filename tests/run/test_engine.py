@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import write_suite
+from running import Silent, clone, metrics, run, until
 
 from bench.core.errors import CellsFailed, RunInUse
 from bench.metrics.protocols.pooled import Misclassification
@@ -20,39 +19,6 @@ from bench.results import store
 from bench.run import engine, shards
 from bench.run.engine import Options
 from bench.suite import expansion as suites
-
-
-class Silent:
-    """A Reporter that counts."""
-
-    def __init__(self):
-        self.images = 0
-        self.told = []
-
-    def begin(self, images):
-        self.total = images
-
-    def stage(self, label): ...
-
-    def advance(self, images):
-        self.images += images
-
-    def tell(self, line):
-        self.told.append(line)
-
-
-def run(path, folder, *, only=None, **options):
-    suite = suites.load(path)
-    suite = suite.only(only) if only else suite
-    return list(engine.run(suite, folder, Options(**options), Silent()))
-
-
-def metrics(folder):
-    """The text of every cell's figures, as it stands in its file."""
-    found = {}
-    for path in sorted((folder / "cells").glob("*.json")):
-        found[path.stem] = json.dumps(json.loads(path.read_text())["metrics"])
-    return found
 
 
 def counts(folder):
@@ -133,17 +99,6 @@ def kill_in_the_middle(command, out):
     process.wait()
 
 
-def clone():
-    return Path(__file__).parents[2]
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 def test_an_edited_method_recomputes_its_own_cells_only(tiny, tmp_path, monkeypatch):
     plugins = tmp_path / "plugins" / "methods"
     plugins.mkdir(parents=True)
@@ -151,8 +106,8 @@ def test_an_edited_method_recomputes_its_own_cells_only(tiny, tmp_path, monkeypa
     (plugins / "loudest.py").write_text(source.replace('"maxlogit"', '"loudest"'))
     script = (
         "import sys; from pathlib import Path; from bench.run import engine; "
-        "from bench.suite import expansion as suite; sys.path[:0] = ['tests', 'tests/run'];"
-        "from test_engine import Silent\n"
+        "from bench.suite import expansion as suite; sys.path.insert(0, 'tests');"
+        "from running import Silent\n"
         "for r in engine.run(suite.load(Path(sys.argv[1])), Path(sys.argv[2]), engine.Options(workers=0), Silent()):"
         " print(r.labels.get('method'))"
     )

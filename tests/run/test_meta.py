@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import NETWORK
-from test_engine import Silent, metrics, run
+from running import Silent, metrics, run
 
 from bench.api import IGNORE, Prediction, Sample, Undefined
 from bench.core.errors import BadPlugin, BadSuite, CellsFailed, MissingData

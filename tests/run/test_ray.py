@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import NETWORK
 from PIL import Image
-from test_engine import Silent, metrics
+from running import Silent, metrics
 
 from bench.core.errors import CellsFailed, ClusterTrouble, MissingPackage
 from bench.run import engine

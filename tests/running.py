@@ -1,0 +1,53 @@
+"""Runs in this process, and their figures: what tests of several rooms share."""
+
+import json
+import time
+from pathlib import Path
+
+from bench.run import engine
+from bench.run.engine import Options
+from bench.suite import expansion
+
+
+class Silent:
+    """A Reporter that counts."""
+
+    def __init__(self):
+        self.images = 0
+        self.told = []
+
+    def begin(self, images):
+        self.total = images
+
+    def stage(self, label): ...
+
+    def advance(self, images):
+        self.images += images
+
+    def tell(self, line):
+        self.told.append(line)
+
+
+def run(path, folder, *, only=None, **options):
+    suite = expansion.load(path)
+    suite = suite.only(only) if only else suite
+    return list(engine.run(suite, folder, Options(**options), Silent()))
+
+
+def metrics(folder):
+    """The text of every cell's figures, as it stands in its file."""
+    figures = {}
+    for path in sorted((folder / "cells").glob("*.json")):
+        figures[path.stem] = json.dumps(json.loads(path.read_text())["metrics"])
+    return figures
+
+
+def clone():
+    return Path(__file__).parents[1]
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
