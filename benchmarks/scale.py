@@ -176,8 +176,8 @@ def planned(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     from bench.suite import expansion, registry
 
     path = written(folder, 0, 1, 1, given["cells"])
-    for kind in registry.FOLDERS:
-        registry.found(kind)
+    for kind in registry.HOMES:
+        registry.available(kind)
     preflight.check(expansion.load(path).only({"dataset": "*-1"}))  # so that everything is imported
     before, began = _resident(), time.process_time()
     plan = expansion.load(path)

@@ -399,9 +399,10 @@ def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[s
     from bench.suite import registry
 
     name, params = _entry(what, "fit")
-    if name not in registry.found("method"):
-        if name in registry.found("trainer"):
-            fits = [key for key, entry in registry.found("method").items() if getattr(entry, "trainer", None) == name]
+    methods = registry.available("method")
+    if name not in methods:
+        if name in registry.available("trainer"):
+            fits = [key for key, entry in methods.items() if getattr(entry, "trainer", None) == name]
             raise BadSuite(f"fit {name}: is a trainer; name a method that it trains: {', '.join(fits)}")
         if model or data or settings:
             raise BadSuite(f"{what}: is no method, and a suite says itself what its models, data and parameters are")
@@ -525,7 +526,7 @@ def _listing(kind: str) -> Sequence[tuple[str, str]]:
     from bench.suite import registry
 
     singular: Any = kind.removesuffix("s")
-    return [(name, _about(entry)) for name, entry in registry.found(singular).items()]
+    return [(name, _about(entry)) for name, entry in registry.available(singular).items()]
 
 
 def _list_published(only: str, format_: str) -> None:
@@ -547,7 +548,7 @@ def _list_bibtex(kind: str) -> None:
     from bench.suite import registry
 
     singular: Any = kind.removesuffix("s")
-    usable = [(name, entry) for name, entry in registry.found(singular).items() if not hasattr(entry, "reason")]
+    usable = [(name, entry) for name, entry in registry.available(singular).items() if not hasattr(entry, "reason")]
     typer.echo(bibliography.render((name, entry.source) for name, entry in usable))
 
 

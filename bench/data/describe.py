@@ -22,7 +22,7 @@ from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
 from bench.datasets.wrappers.class_map import Renamed
 from bench.suite import expansion as suites
-from bench.suite import registry
+from bench.suite import parameters, registry
 
 SHOWN = 8  # of sizes, values of a tag and problems, before the rest is counted
 WIDEST = 100
@@ -88,7 +88,7 @@ def asked(text: str, name: str, params: Mapping[str, Any]) -> list[Dataset]:
     """
     if text.lstrip().startswith("{"):
         return [_of_entry(text, params)]
-    if Path(text).is_file() or (Path(text).suffix in (".yaml", ".yml") and name not in registry.found("dataset")):
+    if Path(text).is_file() or (Path(text).suffix in (".yaml", ".yml") and name not in registry.available("dataset")):
         if params:
             raise BadSuite(f"{text}: --set changes one data set; a suite says itself what its parameters are")
         cells = suites.load(suites.locate(text)).cells
@@ -112,7 +112,7 @@ def _of_entry(text: str, params: Mapping[str, Any]) -> Dataset:
 
 
 def _identity(dataset: Dataset) -> tuple[str, dict[str, Any]]:
-    return dataset.name, registry.parameters(dataset)
+    return dataset.name, parameters.values(dataset)
 
 
 def plain(dataset: Dataset) -> Dataset:
@@ -124,8 +124,8 @@ def plain(dataset: Dataset) -> Dataset:
 
 def label_of(dataset: Dataset) -> str:
     """The name, and the parameters that are not the default."""
-    usual = registry.defaults(type(dataset))
-    given = [f"{key}={value}" for key, value in registry.parameters(dataset).items() if usual.get(key) != value]
+    usual = parameters.defaults(type(dataset))
+    given = [f"{key}={value}" for key, value in parameters.values(dataset).items() if usual.get(key) != value]
     return f"{dataset.name}[{', '.join(given)}]" if given else dataset.name
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.api import IGNORE, Dataset, Protocol, Sample
 from bench.core import files
 from bench.core.errors import BadScores, MissingData
-from bench.suite import registry
+from bench.suite import parameters, registry
 
 
 class Frames(ABC):
@@ -48,8 +48,8 @@ class Published(Frames):
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.parameters = registry.parameters(dataset)
-        usual = registry.defaults(type(dataset))
+        self.parameters = parameters.values(dataset)
+        usual = parameters.defaults(type(dataset))
         given = [f"{name}={value}" for name, value in self.parameters.items() if usual.get(name) != value]
         self.label = f"{dataset.name}[{','.join(given)}]" if given else dataset.name
 

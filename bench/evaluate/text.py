@@ -9,7 +9,7 @@ from typing import Any
 from bench.api import Undefined, Value
 from bench.evaluate.evaluation import Evaluation, Report
 from bench.metrics.protocols.definitions import POOLINGS, RULES, Entry, ranges
-from bench.suite import registry
+from bench.suite import parameters
 
 SCHEMA = 2  # raised when a field changes its meaning or goes; a new field may be added
 NAMED = 3  # files that a line names
@@ -28,7 +28,7 @@ def record(report: Report) -> dict[str, Any]:
 def _evaluation(each: Evaluation) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "protocol": each.protocol.name,
-        "parameters": registry.parameters(each.protocol),
+        "parameters": parameters.values(each.protocol),
         "evaluator": f"{each.protocol.name} {each.protocol.version}",
         "dataset": each.frames.label or None,
         "images": each.images,

@@ -18,7 +18,7 @@ from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import inference
 from bench.models.numerics import Numerics
-from bench.suite import registry
+from bench.suite import parameters, registry
 from bench.suite.expansion import Ref
 from bench.suite.loader import Loader
 
@@ -98,7 +98,7 @@ def command(method: Ref, model: Ref, seed: int) -> str:
     assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
     words = ["bench", "fit", _typed(method), "--model", _typed(bare(model)), "--data", _typed(method.fit)]
     trainer = registry.plugin("trainer", str(registry.plugin("method", method.name, where="").trainer), where="")
-    usual = registry.defaults(trainer)
+    usual = parameters.defaults(trainer)
     for name, value in json.loads(method.training or "{}").items():
         if value != usual.get(name):
             words += ["--set", f"{name}={json.dumps(value)}"]
@@ -107,7 +107,7 @@ def command(method: Ref, model: Ref, seed: int) -> str:
 
 def _typed(ref: Ref) -> str:
     """A plug-in as an entry of a suite, in one line: its name alone if everything is as usual."""
-    usual = registry.defaults(registry.plugin(ref.kind, ref.name, where=ref.label))
+    usual = parameters.defaults(registry.plugin(ref.kind, ref.name, where=ref.label))
     given = {name: value for name, value in json.loads(ref.given).items() if value != usual.get(name)}
     if "inference" in given:  # only its windows are here
         own = {name: value for name, value in given.pop("inference").items() if value != usual["inference"][name]}

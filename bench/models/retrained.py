@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api import File, Inference, ModelEntry, Prediction, SegModel, View
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
-from bench.suite import registry
+from bench.suite import parameters, registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -174,10 +174,10 @@ def spelled(model: SegModel) -> dict[str, Any]:
 
 def _parameters(model: SegModel) -> dict[str, Any]:
     cls = type(model)
-    params = registry.parameters(model)
-    named = {key: Path(params[key]).name for key in registry.file_fields(cls) if params[key] is not None}
+    params = parameters.values(model)
+    named = {key: Path(params[key]).name for key in parameters.file_fields(cls) if params[key] is not None}
     nested: dict[str, Any] = {}
-    for key, kind in registry.entries(cls).items():
+    for key, kind in parameters.entries(cls).items():
         inner = {params[key]: {}} if isinstance(params[key], str) else params[key]
         ((name, given),) = inner.items()
         if kind == "model":

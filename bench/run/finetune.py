@@ -24,7 +24,7 @@ from bench.core.weights import tensors_digest
 from bench.models import numerics, retrained
 from bench.models.numerics import Numerics
 from bench.run import train
-from bench.suite import registry
+from bench.suite import parameters, registry
 from bench.suite.expansion import NumericsRule, Ref, make_ref
 from bench.suite.loader import Loader
 
@@ -43,7 +43,7 @@ class Done:
 
 def is_retrainer(name: str) -> bool:
     """Whether a name is that of a trainer of networks."""
-    found = registry.found("trainer").get(name)
+    found = registry.available("trainer").get(name)
     return isinstance(found, type) and issubclass(found, Retrainer)
 
 
@@ -61,7 +61,7 @@ def run(
     model_ref = make_ref("model", *model, Path("--model"), seeds[0])
     how: Retrainer = trainer_ref.build()
     sets: dict[str, Ref] = {"": make_ref("dataset", *data, Path("--data"), seeds[0])}
-    for name in registry.entries(type(how)):
+    for name in parameters.entries(type(how)):
         ((inner, params),) = json.loads(trainer_ref.given)[name].items()
         sets[name] = make_ref("dataset", inner, params, Path(f"{name} of {trainer_ref.name}"), seeds[0])
     built: dict[str, Dataset] = {name: ref.build() for name, ref in sets.items()}
@@ -93,7 +93,7 @@ def run(
             reporter.stage(label)
             _train(how, model_ref, sets, made_from | {"seed": seed}, key, label, path, options, reporter)
         base_entry = json.loads(model_ref.given)
-        shown = {model_ref.name: {k: v for k, v in base_entry.items() if v != registry.defaults(type(base)).get(k)}}
+        shown = {model_ref.name: {k: v for k, v in base_entry.items() if v != parameters.defaults(type(base)).get(k)}}
         entry = yaml.safe_dump({"retrained": {"base": shown, "weights": str(path)}}, sort_keys=False, width=1000)
         yield Done(path, seed in todo, retrained.read_origin(path), entry)
 

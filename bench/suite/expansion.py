@@ -20,7 +20,7 @@ from bench.api import Dataset, Method, PlugIn, SegModel
 from bench.core.errors import BadSuite, UnknownName
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corruption
-from bench.suite import registry
+from bench.suite import parameters, registry
 from bench.suite.registry import Kind
 
 AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")
@@ -473,18 +473,18 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
     names = _class_map(given, name, path) if kind == "dataset" else ""
     how = _corruption(given, name, path, seed) if kind == "dataset" else None
     cls = registry.plugin(kind, name, where=str(path))
-    for key in registry.file_fields(cls) & given.keys():
+    for key in parameters.file_fields(cls) & given.keys():
         if isinstance(given[key], str):
             given[key] = str((path.parent / Path(given[key]).expanduser()).resolve())
     nested = _inner(cls, given, path, seed)
     given |= {key: {ref.name: json.loads(ref.given)} for key, ref in nested.items()}
     instance: PlugIn = registry.build(kind, name, given, where=str(path))
-    params = registry.parameters(instance)
-    identity = params | {key: Path(params[key]).name for key in registry.file_fields(cls) if params[key] is not None}
+    params = parameters.values(instance)
+    identity = params | {key: Path(params[key]).name for key in parameters.file_fields(cls) if params[key] is not None}
     identity |= {key: {ref.name: json.loads(ref.identity)} for key, ref in nested.items()}
     data, training = _fit_data(cls, name, fit, path, seed) if fit is not None else (None, "")
     titled = identity | {key: ref.label for key, ref in nested.items()}
-    shown = {key: value for key, value in titled.items() if value != registry.defaults(cls).get(key)}
+    shown = {key: value for key, value in titled.items() if value != parameters.defaults(cls).get(key)}
     inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
     inner += [f"{key}={_short(value)}" for key, value in _unusual(cls, training).items()]
     if label is not None and not isinstance(label, str):
@@ -508,9 +508,9 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
 
 def _inner(cls: type[PlugIn], given: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref]:
     """The entries that stand inside an entry, such as the network that another one was trained from."""
-    values = {key: given.get(key, registry.defaults(cls).get(key)) for key in registry.entries(cls)}
+    values = {key: given.get(key, parameters.defaults(cls).get(key)) for key in parameters.entries(cls)}
     return {
-        key: make_ref(registry.entries(cls)[key], *_single(value, path), path, seed)
+        key: make_ref(parameters.entries(cls)[key], *_single(value, path), path, seed)
         for key, value in values.items()
         if isinstance(value, str | dict)  # anything else is refused where the entry is built
     }
@@ -563,7 +563,7 @@ def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path, seed: int) -> 
     if own:
         return data, ""
     given = {key: value for key, value in fit.items() if key != "data"}
-    params = registry.parameters(registry.build("trainer", str(cls.trainer), given, where=str(path)))
+    params = parameters.values(registry.build("trainer", str(cls.trainer), given, where=str(path)))
     return data, json.dumps(params, sort_keys=True) if params else ""
 
 
@@ -571,7 +571,7 @@ def _unusual(cls: type[PlugIn], training: str) -> dict[str, Any]:
     """The parameters of a method's training that are not the default, for its label."""
     if not training or not issubclass(cls, Method):
         return {}
-    usual = registry.defaults(registry.plugin("trainer", str(cls.trainer), where="label"))
+    usual = parameters.defaults(registry.plugin("trainer", str(cls.trainer), where="label"))
     return {key: value for key, value in json.loads(training).items() if value != usual.get(key)}
 
 

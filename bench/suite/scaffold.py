@@ -33,7 +33,7 @@ def write_method(name: str, folder: Path | None) -> Path:
     """Write a method that runs under ``name``; refuses a name that is taken."""
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise BadPlugin(f"{name!r} cannot name a file and a method; wanted lower case letters, digits and '_'")
-    if name in registry.found("method"):
+    if name in registry.available("method"):
         raise BadPlugin(f"there is a method {name!r} already; choose another name")
     path = (folder or _home()) / f"{name}.py"
     if path.exists():

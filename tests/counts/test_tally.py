@@ -290,7 +290,7 @@ def test_strided_maps_are_counted_as_they_look():
 
 def test_reading_metrics_imports_neither_numba_nor_torch():
     code = (
-        "import sys; from bench.suite import registry; registry.found('protocol'); "
+        "import sys; from bench.suite import registry; registry.available('protocol'); "
         "print(*{'torch', 'numba', 'sklearn', 'scipy.stats'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

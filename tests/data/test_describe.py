@@ -127,7 +127,7 @@ def test_every_reader_on_disk_says_how_to_get_it(tmp_path, monkeypatch):
         "validation_dataset": {"set": "RoadAnomaly"},
     }
     readers = [
-        name for name, cls in registry.found("dataset").items() if isinstance(cls, type) and issubclass(cls, OnDisk)
+        name for name, cls in registry.available("dataset").items() if isinstance(cls, type) and issubclass(cls, OnDisk)
     ]
     assert {"cityscapes", "coco", "lost_and_found"} < {*readers}
     for name in readers:

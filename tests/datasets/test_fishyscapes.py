@@ -20,7 +20,7 @@ from bench.datasets import fishyscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
-from bench.suite import registry
+from bench.suite import parameters, registry
 
 SCENES = Toytown(split="anomaly", images=6, height=64, width=128)
 LISTS = Path(__file__).parents[1] / "fixtures" / "leaderboards" / "frame_lists.json"
@@ -305,7 +305,7 @@ def test_a_copy_is_recognised_and_never_taken_for_the_official_set(
 
 def test_a_copy_is_another_data_set_to_a_suite() -> None:
     official, copy = build(set="lost_and_found"), build(set="lost_and_found", layout="original_labels")
-    assert registry.parameters(official) != registry.parameters(copy)
+    assert parameters.values(official) != parameters.values(copy)
 
 
 def test_an_overlay_lies_on_a_real_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:

@@ -260,11 +260,11 @@ def test_a_class_map_in_the_wrong_form_is_refused(tiny, tmp_path, monkeypatch, c
     (tmp_path / "plugins" / "methods").mkdir(parents=True)
     (tmp_path / "plugins" / "methods" / "altering.py").write_text(ALTERING.format(merge=merge, what=what))
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
-    registry.found.cache_clear()
+    registry.forget()
     try:
         text = tiny.read_text().replace("[msp, maxlogit, {energy: {temperature: 2}}, entropy]", "[altering]")
         tiny.write_text(text.replace("label: tiny}", "label: tiny, inference: {window: [32, 32]}}"))
         assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 2
         assert said in " ".join(capsys.readouterr().err.split())
     finally:
-        registry.found.cache_clear()
+        registry.forget()

@@ -12,7 +12,7 @@ from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
 from bench.suite import registry
 
-METHODS = registry.found("method")
+METHODS = registry.available("method")
 
 
 @pytest.fixture(params=METHODS, ids=str)

@@ -12,7 +12,7 @@ from bench.metrics.protocols.operating_point import OperatingPoint
 from bench.metrics.protocols.pooled import Anomaly, Misclassification
 from bench.suite import registry
 
-PROTOCOLS = list(registry.found("protocol").values())
+PROTOCOLS = list(registry.available("protocol").values())
 
 
 NOT_RANK_ONLY = {

@@ -21,7 +21,7 @@ from bench.models.python import PythonModel
 from bench.results.definitions import panel
 from bench.results.store import read_run
 from bench.suite import expansion as suites
-from bench.suite import registry
+from bench.suite import parameters, registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def commands():
 def test_the_readme_names_every_suite_and_every_kind_of_network():
     named = set(re.findall(r"`(\w+)[:`]", README))
     assert suites.shipped().keys() - {"demo"} <= named
-    assert registry.found("model").keys() <= named
+    assert registry.available("model").keys() <= named
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def plugins(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block["text"])
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
-    registry.found.cache_clear()
+    registry.forget()
     yield tmp_path / "plugins"
-    registry.found.cache_clear()
+    registry.forget()
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_the_tables_of_the_docs_name_every_key_and_parameter():
     coco, folder = (part for part in PAGES["data.md"].split("\n## ") if head in part)
     for name, part in (("coco", coco), ("folder", folder)):
         cls = registry.plugin("dataset", name, where="docs/data.md")
-        assert sorted(names_in_table(part, head)) == sorted(registry.spellings(cls).values())
+        assert sorted(names_in_table(part, head)) == sorted(parameters.spellings(cls).values())
 
 
 def test_score_maps_of_any_origin_are_evaluated_without_torch(here):
@@ -282,7 +282,7 @@ def test_the_result_tables_are_those_of_the_demo(here, capsys):
                 figures = (f"{100 * record[end]:.2f}" for end in ("value", "lo", "hi") if record[end] is not None)
                 row = made.setdefault((record["method"], record["model"]), {})
                 row[record["metric"]] = "{} ({}–{})".format(*figures, "", "")
-        apart = {name for name, cls in registry.found("method").items() if cls.uses_outliers}
+        apart = {name for name, cls in registry.available("method").items() if cls.uses_outliers}
         order = sorted(made, key=lambda row: (row[0] in apart, -float(made[row]["auroc"].split()[0])))
         rows = []
         for method, model in order:

@@ -68,29 +68,29 @@ def test_no_work_stands_there_twice():
 
 @pytest.mark.parametrize("kind", ["method", "dataset", "model", "trainer", "protocol"])
 def test_every_number_that_a_plug_in_names_is_there(kind):
-    for name, plugin in registry.found(kind).items():
+    for name, plugin in registry.available(kind).items():
         numbers = bibliography.ARXIV.findall(plugin.source)
         assert {entry.fields.get("eprint") for entry in bibliography.of(plugin.source)} >= set(numbers), name
 
 
 @pytest.mark.parametrize("kind", UNPUBLISHED)
 def test_every_plug_in_cites_a_work_or_is_known_to_have_none(kind):
-    silent = {name for name, plugin in registry.found(kind).items() if not keys(plugin.source)}
+    silent = {name for name, plugin in registry.available(kind).items() if not keys(plugin.source)}
     assert silent == UNPUBLISHED[kind]
 
 
 def test_every_work_is_cited():
     kinds = ("method", "dataset", "model", "trainer", "protocol")
-    cited = {key for kind in kinds for plugin in registry.found(kind).values() for key in keys(plugin.source)}
+    cited = {key for kind in kinds for plugin in registry.available(kind).values() for key in keys(plugin.source)}
     assert cited == set(bibliography.entries())
 
 
 def test_works_are_found_by_number_and_by_name():
-    found = registry.found("method")
+    found = registry.available("method")
     assert keys(found["msp"].source) == ["hendrycks2017baseline"]
     assert keys(found["sml"].source) == ["jung2021standardized"]
-    assert keys(registry.found("protocol")["calibration"].source) == ["brier1950verification", "guo2017calibration"]
-    assert keys(registry.found("model")["segformer_b2_cityscapes"].source) == ["mmseg2020", "xie2021segformer"]
+    assert keys(registry.available("protocol")["calibration"].source) == ["brier1950verification", "guo2017calibration"]
+    assert keys(registry.available("model")["segformer_b2_cityscapes"].source) == ["mmseg2020", "xie2021segformer"]
     assert keys("arXiv:1610.0213") == keys("nothing") == keys("") == []
 
 

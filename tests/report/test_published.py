@@ -169,7 +169,7 @@ def test_what_a_row_repeats_is_there():
 
 
 def test_names_are_those_of_our_protocols():
-    protocols = registry.found("protocol")
+    protocols = registry.available("protocol")
     for name, metrics in METRICS.items():
         assert set(metrics) <= set(protocols[name].metrics), name
         for metric in metrics:
@@ -182,7 +182,7 @@ def test_names_are_those_of_our_protocols():
 
 
 def test_metrics_that_count_as_one_are_defined_in_the_same_words():
-    protocols = registry.found("protocol")
+    protocols = registry.available("protocol")
     for same in published._SAME:
         assert len({protocols[name].metrics[metric].definition for name, metric in same.items()}) == 1, same
     assert protocols["fed_anomaly"].metrics["ap"].definition != protocols["anomaly"].metrics["ap"].definition
@@ -272,7 +272,7 @@ def test_figures_of_another_definition_say_so():
 
 def test_the_table_of_all_definitions_has_each_figure_in_its_own_column():
     rows = published.beside("definitions", TRACK)
-    metrics = registry.found("protocol")["definitions"].metrics
+    metrics = registry.available("protocol")["definitions"].metrics
     assert (
         {row.metric for row in rows} == {"ap_step pooled", "fpr95_first pooled", "fpr95_strict pooled"} <= set(metrics)
     )

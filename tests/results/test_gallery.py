@@ -572,7 +572,7 @@ def test_cells_that_failed_are_not_shown_and_cost_nobody_else_a_picture(tiny, tm
         "    def score(self, prediction, state):\n        return prediction.max_logit * float('nan')\n"
     )
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
-    suites.registry.found.cache_clear()
+    suites.registry.forget()
     tiny.write_text(tiny.read_text().replace("maxlogit", "liar"))
     try:
         with pytest.raises(CellsFailed, match=r"method liar"):
@@ -580,7 +580,7 @@ def test_cells_that_failed_are_not_shown_and_cost_nobody_else_a_picture(tiny, tm
         (one,) = shown(tmp_path / "run")
     finally:
         monkeypatch.delenv("BENCH_PLUGINS")
-        suites.registry.found.cache_clear()
+        suites.registry.forget()
     assert list(one.shots[0].maps) == ["msp", "energy[temperature=2]", "entropy"]
 
 

@@ -181,7 +181,7 @@ def test_a_method_that_lies_about_its_map_is_named_with_the_image(tiny, tmp_path
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
     from bench.suite import registry
 
-    registry.found.cache_clear()
+    registry.forget()
     tiny.write_text(tiny.read_text().replace("maxlogit", "liar"))
     try:
         with pytest.raises(
@@ -190,7 +190,7 @@ def test_a_method_that_lies_about_its_map_is_named_with_the_image(tiny, tmp_path
             run(tiny, tmp_path / "run", only={"method": "liar"})
     finally:
         monkeypatch.delenv("BENCH_PLUGINS")
-        registry.found.cache_clear()
+        registry.forget()
 
 
 def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tmp_path):

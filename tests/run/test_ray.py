@@ -109,7 +109,7 @@ def fragile(tmp_path, monkeypatch):
     (tmp_path / "net.py").write_text(NETWORK)
     means = [float(scenes().load(index).image().astype(np.float64).mean()) for index in range(6)]
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
-    registry.found.cache_clear()
+    registry.forget()
 
     def write(**methods):
         entries = []
@@ -129,7 +129,7 @@ def fragile(tmp_path, monkeypatch):
         return path
 
     yield write
-    registry.found.cache_clear()
+    registry.forget()
 
 
 def run(path, folder, **options):

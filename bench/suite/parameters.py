@@ -1,0 +1,115 @@
+"""Parameters of plug-ins: typed fields of a frozen dataclass, read to the letter and written as JSON has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from bench import api
+from bench.core.errors import BadSuite, UnknownName
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+
+def parsed(kind: str, cls: type[api.PlugIn], params: Mapping[str, Any], *, where: str) -> Any:
+    """Return an instance of a plug-in. Raise BadSuite or UnknownName for what its fields do not take."""
+    from pydantic import ValidationError
+
+    try:
+        text = json.dumps(params, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadSuite(f"{where}: parameters of {kind} {cls.name!r} are not plain values: {error}") from None
+    try:
+        # JSON mode is the strict one that still takes a list for a tuple and 2 for 2.0, but not yes for 1.0.
+        return _adapter(cls).validate_json(text)
+    except ValidationError as error:
+        raise _refusal(error, kind, cls, where) from None
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    """The reader and writer of a plug-in's parameters: made from its type hints once, since that takes milliseconds."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def forget() -> None:
+    """Drop what is kept of classes; those of a file that was read again are others."""
+    _adapter.cache_clear()
+
+
+def _refusal(error: ValidationError, kind: str, cls: type[api.PlugIn], where: str) -> BadSuite | UnknownName:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if part != "[key]"]
+    if first["type"] == "unexpected_keyword_argument":
+        known = list(spellings(cls).values()) if len(path) == 1 else _nested_fields(cls, path[0])
+        return UnknownName(f"parameter of {kind} {cls.name!r}:", path[-1], known, where)
+    if first["type"] in {"missing", "missing_argument"}:
+        return BadSuite(f"{where}: {kind} {cls.name!r} needs the parameter {'.'.join(path)!r}")
+    complaint = first["msg"].removeprefix("Value error, ")
+    if not path:
+        return BadSuite(f"{where}: {kind} {cls.name!r}: {complaint}")
+    value = f"{'.'.join(path)} of {kind} {cls.name!r} is {first['input']!r}"
+    return BadSuite(f"{where}: {value}, wanted {_declared(cls, path[0])}; {complaint}")
+
+
+def _declared(cls: type[api.PlugIn], spelling: str) -> str:
+    """The type of a parameter, for people."""
+    names = {spelled: name for name, spelled in spellings(cls).items()}
+    hint = get_type_hints(cls).get(names.get(spelling, spelling), "another value")
+    if isinstance(hint, type):
+        return hint.__name__
+    return str(hint).replace("typing.", "").replace("collections.abc.", "")
+
+
+def _nested_fields(cls: type[api.PlugIn], name: str) -> list[str]:
+    hint = get_type_hints(cls).get(name)
+    return [f.name for f in fields(hint)] if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") else []
+
+
+def spellings(cls: type[api.PlugIn]) -> dict[str, str]:
+    """Return what suites call each field: its name, unless that is taken by a method and an alias stands for it."""
+    hints = get_type_hints(cls, include_extras=True)
+    spelled = {field.name: field.name for field in fields(cls)}
+    for name in spelled:
+        for extra in getattr(hints[name], "__metadata__", ()):
+            spelled[name] = getattr(extra, "serialization_alias", None) or spelled[name]
+    return spelled
+
+
+def file_fields(cls: type[api.PlugIn]) -> frozenset[str]:
+    """Return the names of the parameters that are paths."""
+    hints = get_type_hints(cls)
+    return frozenset(name for name, hint in hints.items() if hint is api.File or hint == api.File | None)
+
+
+def entries(cls: type[api.PlugIn]) -> dict[str, Literal["model", "dataset"]]:
+    """Return the parameters that are entries of a suite themselves, and what they are entries of."""
+    hints = get_type_hints(cls, include_extras=True)
+    marked = ((name, extra) for name, hint in hints.items() for extra in getattr(hint, "__metadata__", ()))
+    return {name: extra.kind for name, extra in marked if isinstance(extra, api.Entry)}
+
+
+def values(instance: api.PlugIn) -> dict[str, Any]:
+    """Return every parameter with its resolved value, as JSON has it."""
+    dumped: dict[str, Any] = _adapter(type(instance)).dump_python(instance, mode="json", by_alias=True)
+    return dumped
+
+
+def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
+    """Return what each parameter is when a suite does not say; those without a default are left out."""
+    from pydantic_core import to_jsonable_python
+
+    known: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.default is not MISSING:
+            known[field.name] = field.default
+        elif field.default_factory is not MISSING:
+            known[field.name] = field.default_factory()
+    spelled = spellings(cls)
+    return {spelled[name]: to_jsonable_python(value) for name, value in known.items()}
