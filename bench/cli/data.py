@@ -1,0 +1,117 @@
+"""``bench describe`` and ``bench data``: parse, call, print. Heavy modules are imported late."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench.core.errors import BadSuite
+from bench.suite import arguments
+
+data = typer.Typer(help="Write data sets to disk.", no_args_is_help=True)
+
+
+def describe(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="NAME[:k=v,...], an entry such as '{folder: {...}}', or a suite.")
+    ],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="A parameter of the data set. Repeatable.")
+    ] = None,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+) -> None:
+    """Say what a data set holds, whether it is whole, and how to get what is missing."""
+    import shutil
+
+    from rich.console import Console
+
+    from bench.cli.progress import Bar
+    from bench.core.errors import MissingData
+    from bench.data import describe as describing
+
+    name, params = (dataset, {}) if dataset.lstrip().startswith("{") else arguments.named(dataset, "describe")
+    for setting in settings or []:
+        params |= arguments.named(f"x:{setting}", "--set")[1]
+    width = shutil.get_terminal_size((describing.WIDEST, 24)).columns
+    cards = []
+    for number, data_set in enumerate(describing.asked(dataset, name, params)):
+        with Bar(Console(stderr=True)) as bar:
+            bar.stage(describing.plain(data_set).name)
+            card = describing.describe(data_set, bar.begin, bar.advance)
+        cards.append(card)
+        if format_ == "table":
+            typer.echo("\n".join(["", *describing.lines(card, width)] if number else describing.lines(card, width)))
+    if format_ == "json":
+        records = [describing.record(card) for card in cards]
+        typer.echo(json.dumps({"schema": 1, "datasets": records}, indent=1))
+    if wrong := [card.label for card in cards if not card.complete]:
+        raise MissingData(f"{', '.join(wrong)}: not complete; the description says what is wrong")
+
+
+@data.command()
+def toytown(
+    layout: Annotated[str, typer.Option(help="On-disk layout to write, as docs/data.md lists them.")],
+    out: Annotated[Path, typer.Option(help="The folder of that data set, such as data/fishyscapes.")],
+    images: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    size: Annotated[str, typer.Option(metavar="HxW", help="Pixels, such as 256x512.")] = "256x512",
+    split: Annotated[
+        Literal["train", "val", "anomaly"] | None, typer.Option(help="Which scenes. Default: what the layout holds.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+) -> None:
+    """Draw the synthetic street scenes into the folders and label values of a real data set."""
+    from bench.datasets.layouts import writers
+    from bench.suite import registry
+
+    try:
+        height, width = (int(side) for side in size.lower().split("x"))
+    except ValueError:
+        raise BadSuite(f"--size is {size!r}, wanted HxW such as 256x512") from None
+    chosen = split or writers.find(layout).split
+    params = {"split": chosen, "images": images, "height": height, "width": width, "seed": seed}
+    scenes = registry.build("dataset", "toytown", params, where="bench data toytown")
+    writers.write(layout, scenes, out)
+    typer.echo(f"{images} images of {height}x{width} in {out}")
+
+
+@data.command("coco-proxy")
+def coco_proxy(
+    coco: Annotated[Path, typer.Option(help="The folder of COCO, with annotations/ and train2017/ inside.")],
+    out: Annotated[Path, typer.Option(help="Where the masks and their index go, such as data/coco_proxy.")],
+    split: Annotated[Literal["train2017", "val2017"], typer.Option(help="Which photographs.")] = "train2017",
+    background: Annotated[
+        Literal["ignored", "road"], typer.Option(help="What is not annotated: 255, or 0 as in the source.")
+    ] = "ignored",
+    minimum: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = 480,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that draw. Default: all cores.")] = None,
+) -> None:
+    """Write outlier masks of COCO as files, with an index. Kill it at any time: the same command goes on."""
+    import os
+
+    from rich.console import Console
+
+    from bench.cli.progress import Bar
+    from bench.data import coco_proxy as proxy
+
+    if background == "road":
+        typer.echo(
+            "bench: background road trains whatever COCO does not annotate as road, as the source does: its 0 there is"
+            " the train id of road; the default ignores it",
+            err=True,
+        )
+    choice = proxy.Choice(split=split, minimum=minimum, background=background)
+    with Bar(Console(stderr=True)) as bar:
+        shown: list[int] = []
+
+        def progress(done: int, images: int) -> None:
+            if not shown:
+                bar.stage("masks")
+                bar.begin(images)
+            bar.advance(done - sum(shown))
+            shown.append(done - sum(shown))
+
+        images = proxy.write(coco, out, choice, workers=workers or os.cpu_count() or 1, progress=progress)
+    typer.echo(f"{images} masks in {out}")

@@ -1,0 +1,55 @@
+"""Arguments that several commands share, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.core.errors import BadSuite
+from bench.suite import arguments
+
+if TYPE_CHECKING:
+    from bench.suite.expansion import Suite
+
+Suites = Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")]
+Only = Annotated[
+    str | None,
+    typer.Option(metavar="AXIS=GLOB,...", help="Keep these cells; axes: protocol, model, dataset, method, cell."),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", metavar="NAME[:k=v,...]", help="Replace the suite's methods. Repeatable."),
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.")
+]
+
+
+def load_suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
+    from bench.suite import expansion as suites
+
+    replacing: dict[str, list[Any]] = {}
+    for axis, given in (("methods", methods), ("models", models)):
+        if given:
+            named = [arguments.named(text, f"--{axis.removesuffix('s')}") for text in given]
+            replacing[axis] = [{entry: params} if params else entry for entry, params in named]
+    loaded = suites.load(suites.locate(name), replacing)
+    return loaded.only(arguments.patterns(only)) if only else loaded
+
+
+def parse_entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """``NAME[:k=v,...]``, or one name with its parameters as YAML has it."""
+    if not text.lstrip().startswith("{"):
+        return arguments.named(text, where)
+    import yaml
+
+    try:
+        entry = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadSuite(f"{where}: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
+        raise BadSuite(f"{where}: {text!r} must be one name with its parameters, as in a suite")
+    ((name, given),) = entry.items()
+    return str(name), dict(given or {})

@@ -1,0 +1,226 @@
+"""``bench run`` and ``bench check``: parse, call, print. Heavy modules are imported late."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bench.cli import results
+from bench.cli.options import Methods, Models, Only, Suites, load_suite
+from bench.core.errors import BadSuite, CellsFailed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.suite.expansion import Ref, Suite
+
+
+def run(
+    suites: Suites,
+    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<suite>.")] = None,
+    only: Only = None,
+    method: Methods = None,
+    model: Models = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="First N images only; marks results partial.")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that each hold the network. Default: one per GPU; on Ray what fits."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead of each of those.")] = 1,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster, such as auto. Default: $RAY_ADDRESS, or one of our own.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="On Ray; parts such as 0.5 share one. Default: 1 where there are any.")
+    ] = None,
+    cpus_per_worker: Annotated[float | None, typer.Option(min=0, help="On Ray. Default: 1.")] = None,
+    retries: Annotated[int, typer.Option(min=0, help="How often a shard is tried again whose worker died.")] = 2,
+    shard: Annotated[
+        int | None, typer.Option(min=1, help="Images per shard, the unit of resume. Default: by size.")
+    ] = None,
+    keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Keep the score maps in RUN/spool.")] = False,
+    gallery: Annotated[
+        int, typer.Option(metavar="N", min=0, max=32, help="Images of each data set to show, worst first; 0: none.")
+    ] = 4,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps corrupted images for the next run.")] = None,
+    cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
+) -> None:
+    """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
+    from rich.console import Console
+
+    from bench.cli.progress import Bar
+    from bench.datasets.wrappers import corruption_cache
+    from bench.run import engine
+
+    if executor == "local" and (address or gpus_per_worker is not None or cpus_per_worker is not None):
+        raise BadSuite("--address, --gpus-per-worker and --cpus-per-worker belong to Ray; say --executor ray")
+    if cache:
+        corruption_cache.use(cache, cache_gb)
+    failed: list[str] = []
+    for name in suites:
+        suite = load_suite(name, only, method, model)
+        folder = _run_folder(out, suite.name, len(suites))
+        options = engine.Options(
+            limit=limit,
+            executor=executor,
+            processes=processes,
+            workers=workers,
+            retries=retries,
+            address=address,
+            gpus_per_worker=gpus_per_worker,
+            cpus_per_worker=1.0 if cpus_per_worker is None else cpus_per_worker,
+            shard=shard,
+            keep_maps=keep_maps,
+            gallery=gallery,
+            command=_command(folder),
+        )
+        console = Console(stderr=True)
+        with Bar(console) as bar:
+            try:
+                for result in engine.run(suite, folder, options, bar):
+                    _progress_line(console, result)
+            except CellsFailed as error:  # the report shows the others
+                failed.append(str(error))
+        page = results.write([str(folder)], "html")
+        typer.echo(results.table([str(folder)]))
+        typer.echo(f"report: {page}")
+    if failed:
+        raise CellsFailed("\n".join(failed))
+
+
+def _command(folder: Path) -> str:
+    return shlex.join(["bench", "run", str(folder / "suite.yaml"), "--out", str(folder)])
+
+
+def _run_folder(out: Path | None, name: str, suites: int) -> Path:
+    if out is None:
+        return Path("runs", name)
+    return out / name if suites > 1 else out
+
+
+def _progress_line(console: Console, result: Any) -> None:
+    from bench.api import Value
+
+    name, figure = next(iter(result.metrics.items()))
+    shown = (
+        f"{name} {figure.value:.4f}" if isinstance(figure, Value) else f"n/a: {result.not_applicable or figure.reason}"
+    )
+    label = " / ".join(result.labels.values())
+    console.print(f"{label}: {shown}", highlight=False, markup=False, soft_wrap=True)
+
+
+def check(
+    suites: Suites,
+    only: Only = None,
+    method: Methods = None,
+    model: Models = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say what it will cost: time, disk and memory, from what was measured.")
+    ] = False,
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="RUN", help="Take costs from the finished cells of this run. Repeatable."),
+    ] = None,
+    probe: Annotated[
+        int, typer.Option(min=0, help="Images of each data set to time for what no run says; 0: none.")
+    ] = 4,
+    processes: Annotated[str, typer.Option(metavar="N,...", help="Numbers of processes to say the time for.")] = (
+        "1,2,4,8"
+    ),
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead of each of those.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="The costs of a run with the first N images only.")] = None,
+    shard: Annotated[int | None, typer.Option(min=1, help="Images per shard. Default: by size.")] = None,
+    format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print an estimate.")] = "table",
+) -> None:
+    """Do all that 'bench run' does before it computes: names, parameters, files, labels, impossible pairs."""
+    from bench.run import preflight
+
+    if estimate:
+        counts = _numbers(processes, "--processes")
+        how = _Asked(from_ or [], probe, counts, workers, limit, shard)
+        found = [_estimate(partial(load_suite, name, only, method, model), how, format_) for name in suites]
+        if format_ == "json":
+            typer.echo(json.dumps({"schema": 1, "estimates": found}, indent=1))
+        return
+    for name in suites:
+        suite = load_suite(name, only, method, model)
+        checked = preflight.check(suite)
+        for cell in suite.cells:
+            reason = checked.refused.get(cell.key)
+            typer.echo(f"{cell.key}  {cell}" + (f"  n/a: {reason}" if reason else ""))
+        images = sum(
+            data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values()
+        )
+        typer.echo(
+            f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run"
+        )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of an estimate."""
+
+    runs: list[Path]
+    probe: int
+    processes: list[int]
+    workers: int
+    limit: int | None
+    shard: int | None
+
+
+def _estimate(load: Callable[[], Suite], asked: _Asked, format_: str) -> dict[str, Any]:
+    """Check a suite, measure what is not known of its costs, print what it comes to."""
+    import tempfile
+    import time
+
+    from rich.console import Console
+
+    from bench.cli.progress import Bar
+    from bench.models import numerics
+    from bench.results import store
+    from bench.run import engine, estimate, preflight
+
+    if asked.probe == 1:
+        raise BadSuite("--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing")
+    runs = [store.read_run(folder) for folder in asked.runs]
+    worker = time.process_time()  # everything is imported: where a further process begins
+    suite = load()
+    checked = preflight.check(suite)
+    how = numerics.resolve(suite.numerics)
+    driver = time.process_time()
+
+    def shard_of(ref: Ref) -> int:
+        return asked.shard or engine.shard_size(ref)
+
+    plan = estimate.Plan(shard_of, asked.processes, asked.workers, asked.limit)
+    with Bar(Console(stderr=True)) as bar, tempfile.TemporaryDirectory() as folder:
+
+        def tried(part: Suite, run_dir: Path, limit: int) -> None:
+            for _ in engine.run(part, run_dir, engine.Options(limit=limit, workers=0), bar):
+                pass
+
+        measured = estimate.measure(suite, checked, how, plan, runs, asked.probe, tried, Path(folder), bar.stage)
+    measured.driver, measured.worker = driver, worker
+    found = estimate.of(suite, checked, how, plan, measured)
+    if format_ == "table":
+        console = Console(highlight=False, markup=False, width=min(shutil.get_terminal_size((80, 24)).columns, 100))
+        for part in estimate.tables(found, plan):
+            console.print(part)
+    return found.record()
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    """Such as ``1,2,4``."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise BadSuite(f"{option} is {text!r}, wanted numbers from 1 on, such as 1,2,4")
+    return sorted({int(part) for part in parts})
