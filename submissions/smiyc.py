@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from bench.api import Labels, Scores
 from bench.core import files
-from bench.core.errors import BadScores, BadSuite, UnknownName
+from bench.core.errors import BadScores, UnknownName, UsageError
 from bench.datasets.frames import OnDisk
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.smiyc import SegmentMeIfYouCan
@@ -134,11 +134,11 @@ class Keep:
 
 
 def plain_name(name: str) -> str:
-    """The name of a method as a folder. Raise BadSuite if it is none."""
+    """The name of a method as a folder. Raise UsageError if it is none."""
     if not name or not all(letter.isascii() and (letter.isalnum() or letter in "-_.+") for letter in name):
-        raise BadSuite(f"--name is {name!r}, wanted letters, digits, '-', '_', '+' and '.': it names a folder")
+        raise UsageError(f"--name is {name!r}, wanted letters, digits, '-', '_', '+' and '.': it names a folder")
     if name.startswith("."):
-        raise BadSuite(f"--name is {name!r}, which would be hidden; start it with a letter")
+        raise UsageError(f"--name is {name!r}, which would be hidden; start it with a letter")
     return name
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.core.errors import BadSuite
+from bench.core.errors import UsageError
 from bench.suite import arguments
 
 data = typer.Typer(help="Write data sets to disk.", no_args_is_help=True)
@@ -69,7 +69,7 @@ def toytown(
     try:
         height, width = (int(side) for side in size.lower().split("x"))
     except ValueError:
-        raise BadSuite(f"--size is {size!r}, wanted HxW such as 256x512") from None
+        raise UsageError(f"--size is {size!r}, wanted HxW such as 256x512") from None
     chosen = split or writers.find(layout).split
     params = {"split": chosen, "images": images, "height": height, "width": width, "seed": seed}
     scenes = registry.build("dataset", "toytown", params, where="bench data toytown")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bench.cli.options import parse_entry
-from bench.core.errors import BadSuite
+from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.run.train import Options
@@ -51,10 +51,10 @@ def fit(
         _retrain(what, model, data_, settings or [], seeds or str(seed), options, out)
         return
     if seeds:
-        raise BadSuite(f"{what}: --seeds is for trainers of networks; say --seed")
+        raise UsageError(f"{what}: --seeds is for trainers of networks; say --seed")
     suite = _to_fit(what, model, data_, settings or [], seed)
     if out and len({cell.method for cell in suite.cells if cell.method and cell.method.fit}) > 1:
-        raise BadSuite(f"{what}: --out is one file, and several methods are fitted; they are all kept, say no --out")
+        raise UsageError(f"{what}: --out is one file, and several methods are fitted; they are all kept, say no --out")
     options = train.Options(device, threads or os.cpu_count() or 1, workers, tensorboard)
     with Bar(Console(stderr=True)) as bar:
         for done in train.run(suite, options, bar):
@@ -84,15 +84,15 @@ def _retrain(
 
     name, params = parse_entry(what, "fit")
     if not model or not data:
-        raise BadSuite(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
+        raise UsageError(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
     for setting in settings:
         params |= parse_entry(f"x:{setting}", "--set")[1]
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError:
-        raise BadSuite(f"--seeds is {seeds!r}, wanted numbers such as 0,1,2") from None
+        raise UsageError(f"--seeds is {seeds!r}, wanted numbers such as 0,1,2") from None
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise BadSuite(f"--seeds is {seeds!r}, wanted each number once, from 0 on")
+        raise UsageError(f"--seeds is {seeds!r}, wanted each number once, from 0 on")
     named = parse_entry(model, "--model"), parse_entry(data, "--data")
     with Bar(Console(stderr=True)) as bar:
         for done in finetune.run((name, params), *named, numbers, options, bar, out):
@@ -113,12 +113,12 @@ def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[s
     if name not in methods:
         if name in registry.available("trainer"):
             fits = [key for key, entry in methods.items() if getattr(entry, "trainer", None) == name]
-            raise BadSuite(f"fit {name}: is a trainer; name a method that it trains: {', '.join(fits)}")
+            raise UsageError(f"fit {name}: is a trainer; name a method that it trains: {', '.join(fits)}")
         if model or data or settings:
-            raise BadSuite(f"{what}: is no method, and a suite says itself what its models, data and parameters are")
+            raise UsageError(f"{what}: is no method, and a suite says itself what its models, data and parameters are")
         return suites.load(suites.locate(what))
     if not model or not data:
-        raise BadSuite(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
+        raise UsageError(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
     own = {entry.name for entry in dataclasses.fields(registry.plugin("method", name, where="fit"))}
     training: dict[str, Any] = {}
     for setting in settings:

@@ -13,7 +13,7 @@ from bench.cli import fit, results, run, score
 from bench.cli.data import data, describe
 from bench.cli.plugins import list_, new
 from bench.cli.submit import submit
-from bench.core.errors import UserError
+from bench.core.errors import Status, UserError
 
 app = typer.Typer(
     help="Evaluate anomaly and misclassification detection in semantic segmentation.",
@@ -36,16 +36,14 @@ app.add_typer(new, name="new")
 app.add_typer(data, name="data")
 app.add_typer(submit, name="submit")
 
-INTERRUPTED = 130  # what typer returns for a Ctrl-C that it caught itself
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 our bug, 2 the user can fix it, 3 --fail-if was met, 130 interrupted, the rest on disk."""
+    """Return the exit status, one of ``Status``; a bug leaves as the exception that it is."""
     try:
         returned = app(list(sys.argv[1:] if argv is None else argv), prog_name="bench", standalone_mode=False)
     except UserError as error:
         _say(f"bench: {error}")
-        return 2
+        return error.status
     except typer.TyperException as error:
         formatted = getattr(error, "format_message", None)
         message = formatted() if formatted else str(error)
@@ -53,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say(message)
         else:
             _say(f"bench: {message} Try 'bench --help'.")
-        return 2
+        return Status.USER
     except (KeyboardInterrupt, typer.Abort):
-        returned = INTERRUPTED
-    if returned == INTERRUPTED:
+        returned = Status.INTERRUPTED
+    if returned == Status.INTERRUPTED:  # typer returns it for a Ctrl-C that it caught itself
         _say("bench: interrupted; what was finished is on disk, the same command goes on from there")
-    return int(returned or 0)
+    return int(returned or Status.DONE)
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.core.errors import BadSuite
+from bench.core.errors import UsageError
 from bench.suite import arguments
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def parse_entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
     try:
         entry = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise BadSuite(f"{where}: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
+        raise UsageError(f"{where}: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
-        raise BadSuite(f"{where}: {text!r} must be one name with its parameters, as in a suite")
+        raise UsageError(f"{where}: {text!r} must be one name with its parameters, as in a suite")
     ((name, given),) = entry.items()
     return str(name), dict(given or {})

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bench.core.errors import UnknownName, UserError
+from bench.core.errors import UnknownName, UsageError
 from bench.suite import arguments
 
 new = typer.Typer(help="Write a plug-in to start from.", no_args_is_help=True)
@@ -32,9 +32,9 @@ def list_(
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS, "list")
     if bibtex and kind not in PLUGINS:
-        raise UserError(f"--bibtex: {kind} name no source; ask for {', '.join(PLUGINS)}")
+        raise UsageError(f"--bibtex: {kind} name no source; ask for {', '.join(PLUGINS)}")
     if (only or format_ != "table") and kind != "published":
-        raise UserError(f"--only and --format are for published figures; list {kind} has one form")
+        raise UsageError(f"--only and --format are for published figures; list {kind} has one form")
     if kind == "published":
         _list_published(only, format_)
     elif bibtex:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.core.errors import BadSuite, UnknownName
+from bench.core.errors import Status, UnknownName, UsageError
 from bench.suite import arguments
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A run directory, or RUN@AXIS=GLOB,... for some cells.")],
     second: Annotated[str, typer.Argument(metavar="B", help="What to compare with it.")],
     fail_if: Annotated[
-        str, typer.Option(metavar="EXPR", help="Exit with 3 if B - A meets it: 'ap < -0.01 or auroc.hi < 0'.")
+        str, typer.Option(metavar="EXPR", help="Exit with 4 if B - A meets it: 'ap < -0.01 or auroc.hi < 0'.")
     ] = "",
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
     metrics: Annotated[str, typer.Option(metavar="NAME,...", help="These figures only.")] = "",
@@ -137,7 +137,7 @@ def compare(
     sides = comparing.side(first), comparing.side(second)
     if per_image:
         if fail_if:
-            raise BadSuite("--fail-if judges differences of cells, which have intervals; leave out --per-image")
+            raise UsageError("--fail-if judges differences of cells, which have intervals; leave out --per-image")
         _compare_images(comparing.by_image(*sides, _words(metrics)), format_, top, export)
         return
     found = comparing.compare(*sides, _words(metrics))
@@ -153,7 +153,7 @@ def compare(
             typer.echo(
                 f"bench: {one.cell}: {one.metric} differs by {one.difference:+.4g}, which meets {fail_if!r}", err=True
             )
-        raise typer.Exit(3)
+        raise typer.Exit(Status.GATE_MET)
 
 
 def _compare_images(found: Sequence[ImageDifference], format_: str, top: int, export: Path | None) -> None:
@@ -173,7 +173,7 @@ def _export(found: Sequence[Any], place: Path) -> None:
     from bench.results.compare import ImageDifference
 
     if place.suffix not in {".csv", ".parquet"}:
-        raise BadSuite(f"--export {place}: the name must end in .csv or .parquet")
+        raise UsageError(f"--export {place}: the name must end in .csv or .parquet")
     types = tidy.IMAGES if isinstance(found[0], ImageDifference) else tidy.DIFFERENCES
     make: Callable[..., str | bytes] = tidy.differences_csv if place.suffix == ".csv" else tidy.differences_parquet
     content = make(found, types)
@@ -287,9 +287,9 @@ def _rendered(run: Run, format_: str, what: str, choice: Choice, command: str) -
     run = anonymous(run) if choice.anonymous else run
     shown = selection.select(run, choice)
     if what == "paper" and format_ == "html":
-        raise BadSuite("--table paper is for md, tex, csv and parquet; the HTML page has its own tables")
+        raise UsageError("--table paper is for md, tex, csv and parquet; the HTML page has its own tables")
     if what == "means" and format_ not in {"csv", "parquet"}:
-        raise BadSuite("--table means is for csv and parquet; the other formats show means beside the tables")
+        raise UsageError("--table means is for csv and parquet; the other formats show means beside the tables")
     if what == "paper":
         if format_ == "md":
             return markdown.render_paper(shown, choice)

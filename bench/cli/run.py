@@ -15,7 +15,7 @@ import typer
 
 from bench.cli import results
 from bench.cli.options import Methods, Models, Only, Suites, load_suite
-from bench.core.errors import BadSuite, CellsFailed
+from bench.core.errors import CellsFailed, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ def run(
     from bench.run import engine
 
     if executor == "local" and (address or gpus_per_worker is not None or cpus_per_worker is not None):
-        raise BadSuite("--address, --gpus-per-worker and --cpus-per-worker belong to Ray; say --executor ray")
+        raise UsageError("--address, --gpus-per-worker and --cpus-per-worker belong to Ray; say --executor ray")
     if cache:
         corruption_cache.use(cache, cache_gb)
     failed: list[str] = []
@@ -190,7 +190,7 @@ def _estimate(load: Callable[[], Suite], asked: _Asked, format_: str) -> dict[st
     from bench.run import engine, estimate, preflight
 
     if asked.probe == 1:
-        raise BadSuite("--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing")
+        raise UsageError("--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing")
     runs = [store.read_run(folder) for folder in asked.runs]
     worker = time.process_time()  # everything is imported: where a further process begins
     suite = load()
@@ -222,5 +222,5 @@ def _numbers(text: str, option: str) -> list[int]:
     """Such as ``1,2,4``."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise BadSuite(f"{option} is {text!r}, wanted numbers from 1 on, such as 1,2,4")
+        raise UsageError(f"{option} is {text!r}, wanted numbers from 1 on, such as 1,2,4")
     return sorted({int(part) for part in parts})

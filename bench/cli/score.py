@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bench.core.errors import BadScores
+from bench.core.errors import UsageError
 from bench.suite import arguments
 
 
@@ -44,7 +44,7 @@ def score(
     from bench.evaluate.frames import Folder, Frames, Published
 
     if (labels is None) == (not dataset):
-        raise BadScores("say what the maps are held against: either --labels FOLDER or --dataset NAME")
+        raise UsageError("say what the maps are held against: either --labels FOLDER or --dataset NAME")
     protocols = [evaluation.protocol_named(*named) for named in _several(protocol, "--protocol")]
     sets: list[Frames] = [Published.named(*named) for named in _several(dataset or [], "--dataset")]
     if labels is not None:

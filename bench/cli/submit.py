@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.core.errors import BadSuite, UserError
+from bench.core.errors import Status, UsageError, UserError
 
 if TYPE_CHECKING:
     from bench.submit.archive_writer import Progress
 
 submit = typer.Typer(help="Make and check what leaderboards take.", no_args_is_help=True)
-
-REFUSED = 2  # as for everything the user can fix
 
 Run = Annotated[Path | None, typer.Option(help="A run directory: its suite, and its figures as the claim.")]
 SuiteName = Annotated[str | None, typer.Option(metavar="SUITE", help="Instead of --run: a suite, without a claim.")]
@@ -158,7 +156,7 @@ def check(
         opened.close()
     _print(list(verdict.lines(public=public_log)))
     if verdict.failures:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(Status.USER)
 
 
 @submit.command("dry-run")
@@ -189,7 +187,7 @@ def dry_run(
     _print([*trial.lines, *map(str, trial.compared)])
     if not trial.passed:
         typer.echo("the dry run failed")
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(Status.USER)
     typer.echo("the dry run passed")
 
 
@@ -219,7 +217,7 @@ def _frames(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         name, _, number = part.partition("=")
         if not number.isdigit() or int(number) < 1:
-            raise BadSuite(f"--frames: {part!r} must be SET=N, such as AnomalyTrack-all=110")
+            raise UsageError(f"--frames: {part!r} must be SET=N, such as AnomalyTrack-all=110")
         found[name.strip()] = int(number)
     return found
 
@@ -235,7 +233,7 @@ def _silent(public: bool) -> Iterator[None]:
         from bench.submit import commands
 
         typer.echo(commands.silenced(error))
-        raise typer.Exit(REFUSED) from None
+        raise typer.Exit(Status.USER) from None
 
 
 @contextmanager

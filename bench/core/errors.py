@@ -1,6 +1,7 @@
-"""Errors whose cause is outside this code base.
+"""Errors whose cause is outside this code base, and the exit statuses of ``bench``.
 
 * UserError            printed as one line, no traceback, exit status 2
+  - UsageError         options on the command line that are wrong, or that do not go together
   - UnknownName        a name in a suite or on the command line that nothing answers to
   - BadSuite           a suite file that does not say what it must
   - BadPlugin          a method, dataset, model or submission that breaks its contract
@@ -13,19 +14,37 @@
   - WorkerDied         a process of ours that the system ended
     + OutOfMemory      the same, but it could still say so
   - ClusterTrouble     a Ray cluster that cannot be used as asked
-  - CellsFailed        some cells have no figures, the others are done
+  - CellsFailed        some cells have no figures, the others are done; exit status 3
 
-Anything else that escapes is our bug and keeps its traceback.
+Anything else that escapes is our bug, keeps its traceback and ends with exit status 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Status(IntEnum):
+    """What the process ends with. 1 is Python's own for a traceback, 130 the shell's for Ctrl-C."""
+
+    DONE = 0
+    BUG = 1
+    USER = 2  # what the user can mend
+    CELLS_FAILED = 3  # finished, but some cells have no figures
+    GATE_MET = 4  # bench compare --fail-if
+    INTERRUPTED = 130
 
 
 class UserError(Exception):
     """What was asked, what was found, what to do next."""
+
+    status: ClassVar[Status] = Status.USER
+
+
+class UsageError(UserError): ...
 
 
 class UnknownName(UserError):
@@ -77,4 +96,5 @@ class OutOfMemory(WorkerDied): ...
 class ClusterTrouble(UserError): ...
 
 
-class CellsFailed(UserError): ...
+class CellsFailed(UserError):
+    status = Status.CELLS_FAILED

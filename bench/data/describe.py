@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Dataset, Sample
-from bench.core.errors import BadSuite, MissingData, UserError
+from bench.core.errors import MissingData, UsageError, UserError
 from bench.core.files import read_gray
 from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
@@ -90,7 +90,7 @@ def asked(text: str, name: str, params: Mapping[str, Any]) -> list[Dataset]:
         return [_of_entry(text, params)]
     if Path(text).is_file() or (Path(text).suffix in (".yaml", ".yml") and name not in registry.available("dataset")):
         if params:
-            raise BadSuite(f"{text}: --set changes one data set; a suite says itself what its parameters are")
+            raise UsageError(f"{text}: --set changes one data set; a suite says itself what its parameters are")
         cells = suites.load(suites.locate(text)).cells
         refs = [ref for cell in cells for ref in (cell.dataset, cell.method and cell.method.fit) if ref]
         built = {json.dumps(_identity(plain(data := ref.build())), sort_keys=True): data for ref in refs}
@@ -102,9 +102,9 @@ def _of_entry(text: str, params: Mapping[str, Any]) -> Dataset:
     try:
         entry = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise BadSuite(f"describe: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
+        raise UsageError(f"describe: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
-        raise BadSuite(f"describe: {text!r} must be one name with its parameters, as in a suite")
+        raise UsageError(f"describe: {text!r} must be one name with its parameters, as in a suite")
     ((name, given),) = entry.items()
     kept = {key: value for key, value in (given or {}).items() if key not in SUITES_OWN}
     data: Dataset = registry.build("dataset", str(name), {**kept, **params}, where="describe")

@@ -15,7 +15,7 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import BadSuite
+from bench.core.errors import UsageError
 from bench.report.grids import LABEL
 from bench.results import store
 from bench.results.store import Plan, Result, Run
@@ -82,14 +82,14 @@ def opened(given: Sequence[str], *, anonymous: bool = False) -> Run:
     named = [_named(text) for text in given]
     paths = [path for _, path in named]
     if len({path.resolve() for path in paths}) < len(paths):
-        raise BadSuite(f"{' '.join(given)}: the same run directory stands there twice")
+        raise UsageError(f"{' '.join(given)}: the same run directory stands there twice")
     runs = [store.read_run(path) for path in paths]
     if len(runs) == 1:
         return runs[0]
     short = [f"run {number}" for number, _ in enumerate(runs, 1)] if anonymous else _short(paths)
     names = [name or usual for (name, _), usual in zip(named, short, strict=True)]
     if len(set(names)) < len(names):
-        raise BadSuite(f"{' '.join(given)}: two runs have the name {max(names, key=names.count)!r}; say NAME=RUN")
+        raise UsageError(f"{' '.join(given)}: two runs have the name {max(names, key=names.count)!r}; say NAME=RUN")
     return merge([Source(name, run) for name, run in zip(names, runs, strict=True)])
 
 

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from itertools import zip_longest
 from typing import Any
 
-from bench.core.errors import BadSuite, UnknownName
+from bench.core.errors import UnknownName, UsageError
 from bench.results.store import Plan, Result, Run
 
 AXES = ("protocol", "model", "dataset", "method", "cell")
@@ -124,7 +124,7 @@ def _check_only(patterns: Mapping[str, str], kept: Sequence[Labels], entries: Se
     idle = [axis for axis in patterns if axis != "cell" and not any(labels.get(axis) for labels in kept)]
     if patterns and (not entries or idle):
         wanted = ", ".join(f"{axis}={patterns[axis]}" for axis in idle or patterns)
-        raise BadSuite(f"no cell of the run matches --only {wanted}; 'bench show RUN' lists what is there")
+        raise UsageError(f"no cell of the run matches --only {wanted}; 'bench show RUN' lists what is there")
 
 
 def _metrics(results: Sequence[Result], metrics: Sequence[str]) -> list[Result]:

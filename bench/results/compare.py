@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Undefined, Value
-from bench.core.errors import BadSuite, MissingData, UnknownName
+from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.results import store, summary
 from bench.results.store import Result, Run
 
@@ -80,7 +80,7 @@ def side(text: str) -> Side:
     for part in filter(None, chosen.split(",")):
         axis, equals, pattern = part.partition("=")
         if not equals:
-            raise BadSuite(f"{text}: {part!r} must be AXIS=GLOB, such as method=msp")
+            raise UsageError(f"{text}: {part!r} must be AXIS=GLOB, such as method=msp")
         if axis not in AXES:
             raise UnknownName("axis", axis, AXES, text)
         patterns[axis] = pattern
@@ -233,7 +233,7 @@ def failing(expression: str, found: Sequence[Difference]) -> list[Difference]:
     for text in re.split(r"\bor\b", expression):
         parsed = CONDITION.fullmatch(text)
         if parsed is None:
-            raise BadSuite(f"--fail-if: {text.strip()!r} must be METRIC[.lo|.hi] < NUMBER, such as 'ap.hi < 0'")
+            raise UsageError(f"--fail-if: {text.strip()!r} must be METRIC[.lo|.hi] < NUMBER, such as 'ap.hi < 0'")
         metric, end, sign, number = parsed.groups()
         if metric not in known:
             raise UnknownName("metric", metric, known, "--fail-if")

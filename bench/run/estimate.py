@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api import Dataset, Method, Protocol, Refinement
-from bench.core.errors import BadSuite
+from bench.core.errors import UsageError
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics
 from bench.results import store
@@ -272,7 +272,7 @@ def measure(
     """Collect what ``runs`` say, and probe the rest with so many ``images`` of each data set (at least 2).
 
     ``tried(suite, run directory, limit)`` runs a suite in this process; ``folder`` is for what that writes. Raises
-    BadSuite if ``images`` is 0 and the runs do not say everything.
+    UsageError if ``images`` is 0 and the runs do not say everything.
     """
     todo = _Todo(suite, checked, how, plan)
     wanted = {todo.kind(cell) for cells in todo.groups.values() for cell in cells}
@@ -287,7 +287,7 @@ def measure(
     uncorrupted = _unread(todo, measured, lacking)
     if (lacking or uncorrupted) and not images:
         first = str(next(iter(lacking.values()))) if lacking else f"reading {uncorrupted[0].label}"
-        raise BadSuite(f"{suite.name}: no run given with --from says what {first} costs; allow --probe 4")
+        raise UsageError(f"{suite.name}: no run given with --from says what {first} costs; allow --probe 4")
     if lacking:
         _probe(suite, todo, measured, tuple(lacking.values()), images, tried, folder, advance)
     for ref in uncorrupted:

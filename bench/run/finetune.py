@@ -19,7 +19,7 @@ import yaml
 from bench.api import Dataset, Retrainer, Retraining, Sample, SegModel, Source
 from bench.contract.progress import Reporter
 from bench.core import files
-from bench.core.errors import BadSuite, MissingData
+from bench.core.errors import BadSuite, MissingData, UsageError
 from bench.core.weights import tensors_digest
 from bench.models import numerics, retrained
 from bench.models.numerics import Numerics
@@ -104,7 +104,7 @@ def _place(made_from: dict[str, Any], seed: int, seeds: Sequence[int], out: Path
     if out is None:
         return files.home() / "retrained" / f"{key}.safetensors", key
     if out.suffix != ".safetensors":
-        raise BadSuite(f"--out is {out}, wanted a .safetensors file")
+        raise UsageError(f"--out is {out}, wanted a .safetensors file")
     return (out.with_stem(f"{out.stem}-seed{seed}") if len(seeds) > 1 else out), key
 
 
@@ -113,7 +113,7 @@ def _is_there(path: Path, key: str) -> bool:
     if not path.is_file():
         return False
     if retrained.read_origin(path).get("key") != key:
-        raise BadSuite(f"{path} holds weights that were trained otherwise; name another --out, or remove it")
+        raise UsageError(f"{path} holds weights that were trained otherwise; name another --out, or remove it")
     return True
 
 

@@ -19,7 +19,7 @@ import torch
 
 from bench import ops
 from bench.api import Dataset, Labels, Method, Quantity, Refinement, Sample, Scores, SegModel
-from bench.core.errors import BadPlugin, BadSuite, WorkerDied
+from bench.core.errors import BadPlugin, BadSuite, UsageError, WorkerDied
 from bench.fit import fitted_store
 from bench.models import inference, numerics
 from bench.models.numerics import Numerics
@@ -72,14 +72,16 @@ class Spent:
 
 
 def narrowed(suite: Suite, method: str | None, model: str | None) -> Suite:
-    """The cells of one method on one network. Raise BadSuite if the names leave more than one of either."""
+    """The cells of one method on one network. Raise UsageError if the names leave more than one of either."""
     asked = {axis: name for axis, name in (("method", method), ("model", model)) if name}
     chosen = suite.only(asked) if asked else suite
     cells = tuple(cell for cell in chosen.cells if cell.method is not None or method is None)
     for axis, refs in (("model", {cell.model for cell in cells}), ("method", {cell.method for cell in cells})):
         labels = sorted(ref.label for ref in refs if ref)
         if len(labels) > 1 and (axis == "model" or method is not None):
-            raise BadSuite(f"{suite.name} has {len(labels)} {axis}s here: {', '.join(labels)}; name one with --{axis}")
+            raise UsageError(
+                f"{suite.name} has {len(labels)} {axis}s here: {', '.join(labels)}; name one with --{axis}"
+            )
     return replace(chosen, cells=cells)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.api import Value
 from bench.core import files
-from bench.core.errors import BadSuite
+from bench.core.errors import UsageError
 from bench.results import store
 from bench.results.store import Result
 from bench.run import score_maps
@@ -60,7 +60,7 @@ def made(
     trained_on_outliers = about.pop("uses_outliers")
     retrained = about.pop("retrained")
     if trained_on_outliers and stated.ood_data is False:
-        raise BadSuite("--no-ood-data: the method was trained with outliers, which the board counts as such data")
+        raise UsageError("--no-ood-data: the method was trained with outliers, which the board counts as such data")
     return {
         "schema": 1,
         "board": board,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from bench.api import Dataset, Protocol, Value
-from bench.core.errors import BadScores, BadSuite, MissingData, UserError
+from bench.core.errors import BadScores, BadSuite, MissingData, UsageError, UserError
 from bench.evaluate import evaluation
 from bench.evaluate.frames import Folder, Frames, Published
 from bench.results import store
@@ -44,7 +44,7 @@ class Source:
     def named(cls, run: Path | None, suite: str | None, method: str | None, model: str | None) -> Source:
         """One method on one network, of a run directory or of a suite."""
         if (run is None) == (suite is None):
-            raise BadSuite("say where the method comes from: either --run RUN or --suite SUITE")
+            raise UsageError("say where the method comes from: either --run RUN or --suite SUITE")
         found = store.read_run(run) if run else None
         path = run / "suite.yaml" if run else suites.locate(str(suite))
         return cls(score_maps.narrowed(suites.load(path), method, model), found)
@@ -105,7 +105,7 @@ def make_cityscapes(
 def make_fishyscapes(source: Source, out: Path, name: str, which: str | None, stated: Stated) -> Iterator[str]:
     """The package; lines for people."""
     if source.run is None:
-        raise BadSuite("the board wants the AP and FPR95 of a real validation run: name it with --run")
+        raise UsageError("the board wants the AP and FPR95 of a real validation run: name it with --run")
     choice = score_maps.choose(source.suite)
     claim = fishyscapes.claim_of(_results(source, choice, ["fishyscapes"]), which)
     result = claim.result
@@ -251,7 +251,7 @@ def _of_run(run: Path | None, method: str | None, model: str | None) -> Run | No
     for axis in ("model", "method"):
         labels = sorted({result.labels[axis] for result in found.results if axis in result.labels})
         if len(labels) > 1:
-            raise BadSuite(f"{run} has {len(labels)} {axis}s: {', '.join(labels)}; name one with --{axis}")
+            raise UsageError(f"{run} has {len(labels)} {axis}s: {', '.join(labels)}; name one with --{axis}")
     return found
 
 

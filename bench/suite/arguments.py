@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.core.errors import BadSuite
+from bench.core.errors import UsageError
 
 
 def patterns(only: str) -> Mapping[str, str]:
@@ -15,7 +15,7 @@ def patterns(only: str) -> Mapping[str, str]:
     for part in split(only):
         axis, equals, pattern = part.partition("=")
         if not equals:
-            raise BadSuite(f"--only: {part!r} must be AXIS=GLOB, such as method=msp")
+            raise UsageError(f"--only: {part!r} must be AXIS=GLOB, such as method=msp")
         found[axis.strip()] = pattern.strip()
     return found
 
@@ -29,13 +29,13 @@ def named(text: str, where: str) -> tuple[str, dict[str, Any]]:
     for part in split(rest) if rest else []:
         key, equals, value = part.partition("=")
         if not equals:
-            raise BadSuite(f"{where}: {part!r} must be name=value")
+            raise UsageError(f"{where}: {part!r} must be name=value")
         try:
             # To YAML 1.1 1e-5 is text, to everybody else a number.
             scientific = re.fullmatch(r"\s*-?\d+e[+-]?\d+\s*", value)
             params[key.strip()] = float(value) if scientific else yaml.safe_load(value)
         except yaml.YAMLError:
-            raise BadSuite(f"{where}: {value!r} is not a YAML value") from None
+            raise UsageError(f"{where}: {value!r} is not a YAML value") from None
     return name, params
 
 

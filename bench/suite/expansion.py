@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.api import Dataset, Method, PlugIn, SegModel
-from bench.core.errors import BadSuite, UnknownName
+from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import parameters, registry
@@ -252,7 +252,7 @@ class Suite:
         idle = [a for a in patterns if a != "cell" and not any(ref for cell in cells if (ref := cell.refs()[a]))]
         if not cells or idle:
             wanted = ", ".join(f"{axis}={patterns[axis]}" for axis in idle or patterns)
-            raise BadSuite(f"{self.name}: no cell matches --only {wanted}")
+            raise UsageError(f"{self.name}: no cell matches --only {wanted}")
         return replace(self, cells=cells)
 
 
@@ -276,7 +276,7 @@ def locate(name: str) -> Path:
     if path.stem in known and name in {path.stem, f"suites/{path.stem}.yaml"}:
         return known[path.stem]
     if path.suffix or len(path.parts) > 1:
-        raise BadSuite(f"{name}: no such file; shipped suites: {', '.join(known)}")
+        raise UsageError(f"{name}: no such file; shipped suites: {', '.join(known)}")
     raise UnknownName("suite", name, known, "run")
 
 

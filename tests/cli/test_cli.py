@@ -172,6 +172,19 @@ def test_a_new_method_is_written_listed_and_run_with_no_other_file_touched(tiny,
     assert bad.returncode == 2 and "wanted lower case letters" in bad.stderr
 
 
+def test_cells_without_figures_leave_status_3(tiny, tmp_path, capsys):
+    (tiny.parent / "net.py").write_text("def build():\n    raise ValueError('no weights today')\n")
+    assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 3
+    assert "no weights today" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback_and_leaves_status_1(tmp_path):
+    broken = "from bench.suite import expansion; expansion.locate = lambda name: 1 / 0"
+    script = f"import sys; {broken}; from bench.cli.main import main; sys.exit(main(['check', 'demo']))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=CLONE, check=False)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr
+
+
 def test_an_interrupt_leaves_status_130(monkeypatch, capsys):
     from bench.suite import expansion
 

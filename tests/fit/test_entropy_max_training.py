@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench.api import CITYSCAPES, IGNORE, Sample, Source, View
 from bench.cli.main import main
-from bench.core.errors import BadPlugin, BadSuite, MissingData
+from bench.core.errors import BadPlugin, BadSuite, MissingData, UsageError
 from bench.datasets.toytown.outliers import ToytownOutliers
 from bench.datasets.toytown.scenes import Toytown
 from bench.fit.outliers import loop, mixture, objective
@@ -256,7 +256,7 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same(network, tmp_p
     assert all(np.array_equal(one[name], other[name]) for name in one)
     assert any(not np.array_equal(zero[name], one[name]) for name in one)
     assert [done.new for done in trained(network, tmp_path / "a.safetensors", seeds=(0, 1))] == [False, False]
-    with pytest.raises(BadSuite, match=r"a-seed0\.safetensors holds weights that were trained otherwise"):
+    with pytest.raises(UsageError, match=r"a-seed0\.safetensors holds weights that were trained otherwise"):
         trained(network, tmp_path / "a.safetensors", seeds=(0, 1), rate=1e-3)
 
 

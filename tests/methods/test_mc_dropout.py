@@ -264,7 +264,7 @@ def test_a_class_map_in_the_wrong_form_is_refused(tiny, tmp_path, monkeypatch, c
     try:
         text = tiny.read_text().replace("[msp, maxlogit, {energy: {temperature: 2}}, entropy]", "[altering]")
         tiny.write_text(text.replace("label: tiny}", "label: tiny, inference: {window: [32, 32]}}"))
-        assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 2
+        assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 3
         assert said in " ".join(capsys.readouterr().err.split())
     finally:
         registry.forget()

@@ -441,10 +441,10 @@ def test_no_shell_is_started_unless_one_is_named(tmp_path):
     assert (folder / "word").read_text() == "$HOME * `id`"
 
 
-def test_a_failing_program_ends_bench_with_status_2(tiny, tmp_path, capsys):
+def test_a_failing_program_fails_its_cells(tiny, tmp_path, capsys):
     (tiny.parent / "infer.py").write_text("raise SystemExit('no weights')")
     (tiny.parent / "hand.sh").touch()
     tiny.write_text(SUITE)
     argv = ["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0", "--only", "model=script"]
-    assert main(argv) == 2
+    assert main(argv) == 3
     assert "ended with status 1; it said last: no weights" in capsys.readouterr().err

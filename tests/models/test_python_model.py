@@ -32,7 +32,7 @@ def test_a_factory_must_exist_and_return_a_module(tmp_path):
 
 def test_a_wrong_number_of_classes_is_refused_with_both_numbers(tiny, tmp_path, capsys):
     tiny.with_name("net.py").write_text(tiny.with_name("net.py").read_text().replace("19", "20"))
-    assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 2
+    assert main(["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0"]) == 3
     assert "gives logits [20, 8, 16], wanted [19, h, w], one per class" in capsys.readouterr().err
 
 

@@ -25,7 +25,7 @@ import typer
 from bench.api import Metric, Undefined, Value
 from bench.cli import results as report_cli
 from bench.cli.main import app, main
-from bench.core.errors import BadSuite, UnknownName
+from bench.core.errors import UnknownName, UsageError
 from bench.report import leaderboard, paper, selection
 from bench.report.selection import Choice
 from bench.report.words import line
@@ -385,7 +385,7 @@ def test_only_keeps_what_matches_by_name_or_label_and_says_so(tmp_path: Path) ->
     found = selection.select(run, Choice(only={"method": "m*", "dataset": "road & rail"}))
     assert {result.labels.get("method") for result in found.results} == {"msp", "maxlogit", None}
     assert found.missing == 0 and "Only method=m*, dataset=road & rail is shown." in found.plan.note
-    with pytest.raises(BadSuite, match=r"no cell of the run matches --only method=nosuch"):
+    with pytest.raises(UsageError, match=r"no cell of the run matches --only method=nosuch"):
         selection.select(run, Choice(only={"method": "nosuch"}))
     with pytest.raises(UnknownName, match=r"unknown axis 'methods'; did you mean 'method'"):
         selection.select(run, Choice(only={"methods": "msp"}))

@@ -16,7 +16,7 @@ from test_formats import METRICS, full, made, records, written
 
 from bench.api import Undefined, Value
 from bench.cli.main import main
-from bench.core.errors import BadSuite, MissingData, UnknownName
+from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.report import grids, leaderboard, merge_runs, paper, selection
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
@@ -260,9 +260,9 @@ def test_runs_are_called_by_their_folders_or_as_one_says(tmp_path: Path) -> None
     assert names(f"before={paths[0]}", paths[1]) == ["before", "y/demo"]
     assert names(*paths, anonymous=True) == ["run 1", "run 2", "run 3"]
     assert not isinstance(merge_runs.opened(paths[:1]), Merged)
-    with pytest.raises(BadSuite, match=r"the same run directory stands there twice"):
+    with pytest.raises(UsageError, match=r"the same run directory stands there twice"):
         merge_runs.opened([paths[0], f"{paths[0]}/../demo"])
-    with pytest.raises(BadSuite, match=r"two runs have the name 'q'; say NAME=RUN"):
+    with pytest.raises(UsageError, match=r"two runs have the name 'q'; say NAME=RUN"):
         merge_runs.opened([f"q={paths[0]}", f"q={paths[1]}"])
     with pytest.raises(MissingData, match=r"is not a run directory"):
         merge_runs.opened([paths[0], str(tmp_path)])

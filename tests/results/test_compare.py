@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.cli.main import main
-from bench.core.errors import BadSuite, MissingData, UnknownName
+from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.counts.tally import key_pixels
 from bench.metrics import slices
 from bench.results import compare, store
@@ -71,7 +71,7 @@ def test_a_condition_that_is_met_ends_with_status_3(run, capsys):
     pair = [f"{run}@method=msp", f"{run}@method=energy"]
     assert main(["compare", *pair]) == 0
     assert "B - A" in capsys.readouterr().out
-    assert main(["compare", *pair, "--fail-if", "auroc < 1"]) == 3
+    assert main(["compare", *pair, "--fail-if", "auroc < 1"]) == 4
     assert "auroc differs by" in capsys.readouterr().err
     assert main(["compare", *pair, "--fail-if", "auroc < -1 or ap.hi < -1", "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -79,7 +79,7 @@ def test_a_condition_that_is_met_ends_with_status_3(run, capsys):
 
 
 def test_a_condition_nobody_can_read_is_refused(run):
-    with pytest.raises(BadSuite, match="'auroc gets worse' must be METRIC"):
+    with pytest.raises(UsageError, match="'auroc gets worse' must be METRIC"):
         compare.failing("auroc gets worse", found(run))
     with pytest.raises(UnknownName, match="did you mean 'auroc'"):
         compare.failing("auroq < 0", found(run))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.core.errors import BadPlugin, BadSuite
+from bench.core.errors import BadPlugin, UsageError
 from bench.models.numerics import Numerics
 from bench.run import shards
 from bench.run.executors import crews, local
@@ -273,7 +273,7 @@ def test_a_cpu_gets_one_process_unless_more_are_asked_for():
 
 
 def test_options_of_ray_without_ray_are_refused():
-    from bench.cli import main
+    from bench.cli.run import run
 
-    with pytest.raises(BadSuite, match=r"belong to Ray; say --executor ray"):
-        main.run(["demo"], address="auto")
+    with pytest.raises(UsageError, match=r"belong to Ray; say --executor ray"):
+        run(["demo"], address="auto")

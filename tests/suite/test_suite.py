@@ -3,7 +3,7 @@
 import pytest
 
 from bench.cli.main import main
-from bench.core.errors import BadSuite, UnknownName
+from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.suite import expansion as suites
 
 GOOD = """
@@ -126,7 +126,7 @@ def test_only_keeps_what_matches_and_refuses_what_matches_nothing(tiny):
     suite = suites.load(tiny)
     assert len(suite.only({"method": "energy*", "protocol": "anomaly"}).cells) == 1
     assert len(suite.only({"cell": suite.cells[3].key}).cells) == 1
-    with pytest.raises(BadSuite, match="no cell matches --only method=nosuch"):
+    with pytest.raises(UsageError, match="no cell matches --only method=nosuch"):
         suite.only({"method": "nosuch", "protocol": "anomaly"})
     with pytest.raises(UnknownName, match="did you mean 'method'"):
         suite.only({"methods": "msp"})
@@ -142,7 +142,7 @@ def test_shipped_suites_load_by_name_and_by_path():
 def test_an_unknown_suite_is_named_with_its_nearest():
     with pytest.raises(UnknownName, match="unknown suite 'dmo'; did you mean 'demo'"):
         suites.locate("dmo")
-    with pytest.raises(BadSuite, match=r"absent/x\.yaml: no such file; shipped suites: "):
+    with pytest.raises(UsageError, match=r"absent/x\.yaml: no such file; shipped suites: "):
         suites.locate("absent/x.yaml")
 
 
@@ -175,7 +175,7 @@ def test_a_data_set_for_no_protocol_of_the_suite_is_refused(tmp_path):
 
 
 def test_a_pattern_that_no_method_matches_is_refused_although_cells_without_a_method_stay(tiny):
-    with pytest.raises(BadSuite, match="no cell matches --only method=nix"):
+    with pytest.raises(UsageError, match="no cell matches --only method=nix"):
         suites.load(tiny).only({"method": "nix"})
     assert any(cell.method is None for cell in suites.load(tiny).only({"method": "msp"}).cells)
 
