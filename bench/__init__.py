@@ -1,8 +1,11 @@
 """Evaluate anomaly and misclassification detection in semantic segmentation."""
 
+import logging
 from pathlib import Path
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library is silent until its user says otherwise
 
 # In a clone the plug-in folders stand beside this one; in the wheel they are inside it. Either way they are imported as
 # bench.methods and so on, so that nothing generic lands in site-packages and a foreign "methods" does no harm.

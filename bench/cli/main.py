@@ -13,6 +13,7 @@ from bench.cli import fit, results, run, score
 from bench.cli.data import data, describe
 from bench.cli.plugins import list_, new
 from bench.cli.submit import submit
+from bench.core import diagnostics
 from bench.core.errors import Status, UserError
 
 app = typer.Typer(
@@ -71,8 +72,15 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, show_default=False, help="Log what is decided on the way; twice: in detail."
+        ),
+    ] = 0,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
     ] = False,
 ) -> None:
-    pass
+    context.call_on_close(diagnostics.attach(("", "info", "debug")[min(verbose, 2)]))

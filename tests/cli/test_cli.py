@@ -1,6 +1,7 @@
 """Bad input: one line that names the place and the next step, exit status 2, nothing half-written."""
 
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.cli import plugins
 from bench.cli.main import main
 
 CLONE = Path(__file__).parents[2]
@@ -183,6 +185,29 @@ def test_a_bug_keeps_its_traceback_and_leaves_status_1(tmp_path):
     script = f"import sys; {broken}; from bench.cli.main import main; sys.exit(main(['check', 'demo']))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=CLONE, check=False)
     assert done.returncode == 1 and "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr
+
+
+def test_nothing_is_logged_unless_asked(monkeypatch, capsys):
+    monkeypatch.setattr(plugins, "_listing", logged)
+    assert main(["list", "suites"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["-v", "list", "suites"]) == 0
+    assert capsys.readouterr().err.endswith(" INFO bench.test: a cache was thrown away\n")
+    assert main(["-vv", "list", "suites"]) == 0
+    assert "DEBUG bench.test: a cache was used" in capsys.readouterr().err
+    monkeypatch.setenv("BENCH_LOG", "Info")
+    assert main(["list", "suites"]) == 0
+    assert capsys.readouterr().err.count("a cache was thrown away") == 1, "nothing is left of the commands before"
+    assert os.environ["BENCH_LOG"] == "Info"
+    monkeypatch.setenv("BENCH_LOG", "loud")
+    assert refused(capsys, "list", "suites") == "bench: $BENCH_LOG is 'loud', wanted debug, info, warning or error"
+
+
+def logged(kind):
+    """Stands for a command that decides something."""
+    logging.getLogger("bench.test").info("a cache was thrown away")
+    logging.getLogger("bench.test").debug("a cache was used")
+    return []
 
 
 def test_an_interrupt_leaves_status_130(monkeypatch, capsys):
