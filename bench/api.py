@@ -6,7 +6,7 @@ method runs, not before, so that data workers and ``bench score`` start without 
 """
 
 from bench.contract.dataset import CITYSCAPES, Dataset, Sample
-from bench.contract.method import Decision, Method, Refinement
+from bench.contract.method import Constants, Decision, Fitting, Method, Refinement
 from bench.contract.network import Inference, SegModel, View
 from bench.contract.plugin import DatasetEntry, Entry, File, ModelEntry, PlugIn, Positive
 from bench.contract.prediction import Context, Prediction, Scored
@@ -17,6 +17,7 @@ from bench.core.values import IGNORE, Labels, Metric, Quantity, Row, Rows, Score
 __all__ = [
     "CITYSCAPES",
     "IGNORE",
+    "Constants",
     "Context",
     "Course",
     "Dataset",
@@ -24,6 +25,7 @@ __all__ = [
     "Decision",
     "Entry",
     "File",
+    "Fitting",
     "Inference",
     "Labels",
     "LongTrainer",

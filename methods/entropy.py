@@ -5,7 +5,7 @@ from math import log
 
 from torch import Tensor
 
-from bench.api import Positive, Prediction, State
+from bench.api import Fitting, Positive, Prediction, State
 from bench.contract.smoothed import Smoothed
 
 
@@ -15,7 +15,7 @@ class Entropy(Smoothed):
 
     name = "entropy"
     source = "Shannon entropy; as an anomaly score: Chan et al., Entropy Maximization..., arXiv:2012.06575, section 3"
-    trainer = "temperature"
+    fitting = Fitting("temperature")
 
     temperature: Positive = 1.0  # unless fitted
     normalised: bool = False

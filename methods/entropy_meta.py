@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.api import IGNORE, Decision, Labels, Prediction, Refinement, Row, Rows, Sample, Scores, State
+from bench.api import IGNORE, Decision, Fitting, Labels, Prediction, Refinement, Row, Rows, Sample, Scores, State
 from bench.core.errors import BadPlugin, MissingData
 from bench.methods.entropy import Entropy
 from bench.ops import meta, segments
@@ -40,8 +40,7 @@ class EntropyMeta(Refinement):
     name = "entropy_meta"
     source = "Chan et al., Entropy Maximization and Meta Classification, arXiv:2012.06575, section 4"
     refines = "entropy"
-    fit_needs = frozenset({"anomaly"})
-    fit_reads = frozenset({"threshold", "fidelity"})
+    fitting = Fitting(needs=frozenset({"anomaly"}), reads=frozenset({"threshold", "fidelity"}))
     uses_outliers = True  # unfitted, too: it learns from the anomalies of other drives
 
     threshold: Annotated[float, Gt(0), Le(1)] = 0.7

@@ -1,10 +1,11 @@
 """FED-C: a flow that looks at the energy of a pixel, under the condition of its features."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from annotated_types import Ge
 
+from bench.api import Fitting
 from bench.fit.flow.detector import FlowDetector
 
 DEFAULT = 32
@@ -24,10 +25,14 @@ class FedC(FlowDetector):
 
     name = "fed_c"
     source = "Gudovskiy et al., Concurrent Misclassification and OOD Detection..., arXiv:2305.09610, section 4"
-    needs: ClassVar[frozenset[str]] = frozenset({"logits", "raw", "features"})
-    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks", "evidence", "pooled", "upsample"})
+    needs = frozenset({"logits", "raw", "features"})
 
     pooled: Annotated[int, Ge(1)] | None = field(default=None, kw_only=True)
+
+    @property
+    def fitting(self) -> Fitting | None:
+        flow = super().fitting
+        return flow and replace(flow, reads=flow.reads | {"pooled"})
 
     @property
     def condition(self) -> int | None:

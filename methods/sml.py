@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.api import CITYSCAPES, Prediction, Sample, Scored, State
+from bench.api import CITYSCAPES, Constants, Fitting, Prediction, Sample, Scored, State
 from bench.contract.logit_score import LogitScore
 from bench.core.errors import MissingData
 from bench.ops import dense
@@ -68,18 +68,17 @@ class Sml(LogitScore):
 
     name = "sml"
     source = "Jung et al., Standardized Max Logits, arXiv:2107.11264, section 3"
-    fit_reads = frozenset({"fidelity", "statistics"})
 
     statistics: Literal["fitted", "deeplabv3plus_r101", "deeplabv3plus_r101_older", "segformer_b2", "segformer_b5"] = (
         "fitted"
     )
     post: Literal["none", "gaussian", "boundary"] = field(default="boundary", kw_only=True)
 
-    def fits(self) -> Literal["must", "may", "cannot"]:
-        return "must" if self.statistics == "fitted" else "cannot"
-
-    def classes(self) -> tuple[str, ...] | None:
-        return None if self.statistics == "fitted" else CITYSCAPES
+    @property
+    def fitting(self) -> Fitting | Constants:
+        if self.statistics == "fitted":
+            return Fitting(must=True, reads=frozenset({"fidelity", "statistics"}))
+        return Constants(CITYSCAPES)
 
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
         """``mean`` and ``variance``: float64 [C]; ``pixels``: int64 [C], how many each class was estimated from."""

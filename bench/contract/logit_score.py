@@ -9,8 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bench.contract.method import Fitting
+from bench.contract.plugin import Positive
 from bench.contract.prediction import Prediction, Scored
 from bench.contract.smoothed import Smoothed
+from bench.core.values import State
 from bench.ops import dense, smoothing
 
 
@@ -35,31 +38,28 @@ class LogitScore(Smoothed):
     def __post_init__(self) -> None:
         if self.fidelity == "reference" and self.post == "gaussian":
             raise ValueError("in reference fidelity the Gaussian is part of the score; say post: none, or boundary")
-        if self.fidelity == "reference" and getattr(self, "temperature", 1.0) != 1:
-            raise ValueError("reference fidelity has no temperature; leave it out, or say fidelity: corrected")
 
-    def asks(self) -> frozenset[str]:
-        return self.needs | {"raw"} if self.fidelity == "reference" else self.needs
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"logits", "raw"} if self.fidelity == "reference" else {"logits"})
 
-    def merges(self) -> Literal["merged", "views"]:
-        return "views" if self.fidelity == "reference" else self.merge
-
-    def fits(self) -> Literal["must", "may", "cannot"]:
-        return "cannot" if self.fidelity == "reference" else super().fits()
+    @property
+    def merge(self) -> Literal["merged", "views"]:
+        return "views" if self.fidelity == "reference" else "merged"
 
     def by_source(self, prediction: Prediction, confidence: Callable[[Tensor], Tensor]) -> Scored:
-        """The score [H, W] of a view by FlowEneDet's code; ``confidence`` maps [C, h, w] logits to [h, w]."""
+        """Return the score [H, W] of a view by FlowEneDet's code; ``confidence`` maps [C, h, w] logits to [h, w]."""
         logits = self.source_logits(prediction, prediction.raw["logits"])
         return self.source_score(prediction, confidence(logits), logits)
 
     def source_logits(self, prediction: Prediction, logits: Tensor) -> Tensor:
-        """The logits [C, h, w] that the confidence is computed from: at image size under ``post: boundary``."""
+        """Return the logits [C, h, w] that the confidence is computed from: at image size under ``post: boundary``."""
         return dense.resize(logits, prediction.context.image_size) if self.post == "boundary" else logits
 
     def source_score(
         self, prediction: Prediction, confidence: Tensor, logits: Tensor, *, altered: bool = False
     ) -> Scored:
-        """Filter [h, w] confidences and turn them round. ``altered``: the logits are not those of the network."""
+        """Return 1 - sigmoid of filtered [h, w] confidences. ``altered``: the logits are not those of the network."""
         fused = prediction.context.fused
         if self.post == "boundary":
             filtered = smoothing.boundary(confidence, dense.top(logits)[1], fused=fused)
@@ -69,3 +69,23 @@ class LogitScore(Smoothed):
         if altered or prediction.size != prediction.context.image_size:
             return Scored(score, logits=dense.resize(logits, prediction.size))
         return Scored(score)
+
+
+@dataclass(frozen=True)
+class TemperatureScore(LogitScore):
+    """A score of softmax(z / T). T is the parameter unless it is fitted, and 1 in reference fidelity."""
+
+    temperature: Positive = 1.0  # unless fitted
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fidelity == "reference" and self.temperature != 1:
+            raise ValueError("reference fidelity has no temperature; leave it out, or say fidelity: corrected")
+
+    @property
+    def fitting(self) -> Fitting | None:
+        return Fitting("temperature") if self.fidelity == "corrected" else None
+
+    def fitted(self, state: State) -> float:
+        """Return the temperature to score with."""
+        return float(state.get("temperature", self.temperature))

@@ -7,48 +7,65 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from bench.contract import deprecated
 from bench.contract.dataset import Sample
 from bench.contract.network import SegModel
 from bench.contract.plugin import PlugIn
 from bench.contract.prediction import Prediction, Scored
+from bench.core.errors import BadPlugin
 from bench.core.values import Labels, Row, Rows, Scores, State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Method(PlugIn, ABC):
-    """A rule that turns a prediction into one suspicion score per pixel.
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """The state of a method is estimated from data that a suite names in ``fit``."""
 
-    It sees no label, file or metric. ``needs`` names what it reads: ``logits`` (the default), any other output of the
-    network, ``raw``, ``image``, ``again``, ``classify``, ``dropout``. A model that does not give one of them makes the
-    cell n/a.
+    trainer: str | None = None  # the trainer that estimates it; None is the method's own ``fit``
+    must: bool = False  # True: the method means nothing unfitted
+    needs: frozenset[str] = frozenset({"labels"})  # of the samples it is fitted on
+    reads: frozenset[str] | None = None  # the parameters of the method that the fit depends on; None is all
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """The state of a method stands in its source: nothing is fitted, and it is for these classes alone."""
+
+    classes: tuple[str, ...]  # in the order of the logits
+
+
+@dataclass(frozen=True)
+class Method(deprecated.OldMethodNames, PlugIn, ABC):
+    """A rule that turns a prediction into one suspicion score per pixel. It sees no label, file or metric.
+
+    Properties are satisfied by plain class attributes, such as ``needs = frozenset({"score"})``; where a parameter
+    decides, write a property.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
-    merge: ClassVar[Literal["merged", "views"]] = "merged"  # score the merged prediction, or each view and average
-    trainer: ClassVar[str | None] = None  # who fits it, unless it brings its own ``fit``
-    fit_needs: ClassVar[frozenset[str]] = frozenset({"labels"})  # of the samples it is fitted on
-    must_fit: ClassVar[bool] = False  # whether it means nothing unfitted
-    fit_reads: ClassVar[frozenset[str] | None] = None  # the parameters that its own ``fit`` depends on; None is all
-    uses_outliers: ClassVar[bool] = False  # trained with data that shows anomalies: ranked apart
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of what it reads: outputs of the network, ``raw``, ``image``, ``again``, ``classify``, ``dropout``.
 
-    def asks(self) -> frozenset[str]:
-        """``needs``, where a parameter does not change it."""
-        return self.needs
+        A network that does not offer one of them makes the cell n/a.
+        """
+        return frozenset({"logits"})
 
-    def merges(self) -> Literal["merged", "views"]:
-        """``merge``, where a parameter does not change it."""
-        return self.merge
+    @property
+    def merge(self) -> Literal["merged", "views"]:
+        """``merged`` scores the merged prediction of an image; ``views`` scores each view and averages the scores."""
+        return "merged"
 
-    def fits(self) -> Literal["must", "may", "cannot"]:
-        """Whether it is fitted: ``must_fit``, where a parameter does not change it."""
-        return "must" if self.must_fit else "may"
-
-    def classes(self) -> tuple[str, ...] | None:
-        """The classes of the networks that it holds constants for; None if it is for every network."""
+    @property
+    def fitting(self) -> Fitting | Constants | None:
+        """Where its state comes from: data, or its source; None if it has no state."""
         return None
+
+    @property
+    def uses_outliers(self) -> bool:
+        """True if it was trained with data that shows anomalies: it is ranked apart."""
+        return False
 
     def digest(self) -> str:
         """What its numbers depend on beside its own source file: files that parameters name, a version of other code.
@@ -57,26 +74,31 @@ class Method(PlugIn, ABC):
         """
         return ""
 
-    def check(self, model: SegModel) -> None:
-        """Raise a UserError if a file that a parameter names is absent or not for this network, which is not loaded."""
+    def check(self, model: SegModel, network: SegModel | None = None) -> None:
+        """Raise a UserError if a file that a parameter names is absent or not for this network.
 
-    def meet(self, model: SegModel) -> None:
-        """The same with the network loaded; called once in each process, before its predictions are scored."""
+        Called with ``model`` alone before anything is computed, and once more in each process, with the loaded
+        ``network``, before its predictions are scored.
+        """
 
     @abstractmethod
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
-        """float32 over the whole view, at any resolution; higher is more suspicious.
+        """Return float32 [h, w] over the whole view, at any resolution; higher is more suspicious.
 
         ``state`` is what fitting left behind, empty where the suite asks for no fit.
         """
 
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
-        """Estimate ``state`` in one pass over labelled predictions (cheap fits only; others name a ``trainer``)."""
-        raise NotImplementedError
+        """Return the state, estimated in one pass over labelled predictions; for a ``fitting`` without a trainer."""
+        raise BadPlugin(f"{self.name} has no fit, and its fitting names no trainer")
 
     def confidence(self, score: Scores) -> Scores | None:
-        """Map a score to the probability of being right, in [0, 1]; None if it has no such reading."""
+        """Return the probability of being right, in [0, 1], of a score; None if it has no such reading."""
         return None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        deprecated.adopt_method(cls)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,9 +124,9 @@ class Refinement(Method):
 
     @abstractmethod
     def look(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
-        """Columns [n] of tables, each named ``table.column``; every image must have the same ones.
+        """Return columns [n] of tables, each named ``table.column``; every image must have the same ones.
 
-        ``score`` is float32 [H, W] as ``score`` gave it, ``truth`` uint8 [H, W]: 0 usual, 1 anomaly, 255 ignored; None
+        ``score`` is float32 [H, W] as ``score`` gave it, ``truth`` uint8 [H, W]: 0 normal, 1 anomaly, 255 ignored; None
         where the data set has none.
         """
 
@@ -117,4 +139,4 @@ class Refinement(Method):
 
     @abstractmethod
     def refine(self, score: Scores, truth: Labels | None, decided: Row) -> Scores:
-        """The changed map, float32 [H, W], finite. ``decided`` is this image's row of the decision."""
+        """Return the changed map, float32 [H, W], finite. ``decided`` is this image's row of the decision."""

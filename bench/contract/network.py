@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from bench.contract import deprecated
 from bench.contract.dataset import CITYSCAPES, Sample
 from bench.contract.plugin import PlugIn
 from bench.contract.prediction import Prediction
@@ -64,7 +65,7 @@ class Inference:
 
 
 @dataclass(frozen=True)
-class SegModel(PlugIn, ABC):
+class SegModel(deprecated.OldModelNames, PlugIn, ABC):
     """A frozen segmentation network. A constructor reads no weight: that waits for ``load``."""
 
     inference: Inference = field(default_factory=Inference, kw_only=True)
@@ -77,7 +78,7 @@ class SegModel(PlugIn, ABC):
         return CITYSCAPES
 
     @property
-    def gives(self) -> frozenset[str]:
+    def outputs(self) -> frozenset[str]:
         """Names of the outputs, and of what else there is to ask for.
 
         That is ``raw``, ``image``, ``again``, ``classify``, ``dropout``, and ``labels`` where the class map is not the
@@ -131,3 +132,7 @@ class SegModel(PlugIn, ABC):
         resized to h x w, bilinearly with half-pixel centres, cover the images. A network without it cannot be trained.
         """
         raise NotImplementedError
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        deprecated.adopt_model(cls)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import Dataset, LongTrainer, Method, Prediction, Quantity, Sample, SegModel, State
+from bench.api import Dataset, Fitting, LongTrainer, Method, Prediction, Quantity, Sample, SegModel, State
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import inference
@@ -40,12 +40,24 @@ class Fitted:
         return {"key": self.key, "origin": self.origin, "scalars": scalars}
 
 
+def fitting_of(method: Ref) -> Fitting:
+    """Return how a method is fitted that a suite fits; see ``expansion.make_ref``, which refuses any other."""
+    fitting = method.build().fitting
+    assert isinstance(fitting, Fitting)  # noqa: S101 - callers ask only where a suite names data
+    return fitting
+
+
+def must_fit(method: Method) -> bool:
+    """Return True if a method means nothing unfitted."""
+    return isinstance(method.fitting, Fitting) and method.fitting.must
+
+
 def is_long(method: Ref) -> bool:
-    """Whether a method is trained by ``bench fit`` alone."""
-    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
-    if cls.fit is not Method.fit or cls.trainer is None:
+    """Return True if a method is trained by ``bench fit`` alone."""
+    fitting = method.build().fitting
+    if not isinstance(fitting, Fitting) or fitting.trainer is None:
         return False
-    return issubclass(registry.plugin("trainer", cls.trainer, where=method.label), LongTrainer)
+    return issubclass(registry.plugin("trainer", fitting.trainer, where=method.label), LongTrainer)
 
 
 def origin(
@@ -56,16 +68,16 @@ def origin(
     What took hours is wanted on every machine afterwards: the numerics are no part of the key of a long training.
     """
     assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
-    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
-    own = cls.fit is not Method.fit
-    reads = method.params if cls.fit_reads is None else {name: method.params[name] for name in sorted(cls.fit_reads)}
-    by: dict[str, Any] = {"method": method.name, "params": reads} if own else {"trainer": cls.trainer}
+    fitting = fitting_of(method)
+    own = fitting.trainer is None
+    reads = method.params if fitting.reads is None else {name: method.params[name] for name in sorted(fitting.reads)}
+    by: dict[str, Any] = {"method": method.name, "params": reads} if own else {"trainer": fitting.trainer}
     if is_long(method):
         by |= {"method": method.name, "params": reads, "training": json.loads(method.training or "{}")}
     code = (
         f"{registry.digest('method', method.name)} {method.build().digest()}".strip()
         if own
-        else registry.plugin("trainer", str(cls.trainer), where=method.label).version
+        else registry.plugin("trainer", str(fitting.trainer), where=method.label).version
     )
     made_from = {
         "by": by,
@@ -97,7 +109,7 @@ def command(method: Ref, model: Ref, seed: int) -> str:
     """The line that trains it."""
     assert method.fit is not None  # noqa: S101 - callers ask only where a suite names data
     words = ["bench", "fit", _typed(method), "--model", _typed(bare(model)), "--data", _typed(method.fit)]
-    trainer = registry.plugin("trainer", str(registry.plugin("method", method.name, where="").trainer), where="")
+    trainer = registry.plugin("trainer", str(fitting_of(method).trainer), where="")
     usual = parameters.defaults(trainer)
     for name, value in json.loads(method.training or "{}").items():
         if value != usual.get(name):
@@ -160,12 +172,10 @@ def estimate(
     advance: Callable[[int], None],
 ) -> State:
     """The tensors that ``fit`` keeps."""
-    method: Method = method_ref.build()
-    cls = type(method)
-    own = cls.fit is not Method.fit
-    fitter = method if own else registry.build("trainer", str(cls.trainer), {}, where=method_ref.label)
+    trainer = fitting_of(method_ref).trainer
+    fitter = method_ref.build() if trainer is None else registry.build("trainer", trainer, {}, where=method_ref.label)
     with torch.no_grad():
-        state = fitter.fit(_stream(model, loader, numerics, made_from["seed"], advance), made_from["seed"])
+        state: State = fitter.fit(_stream(model, loader, numerics, made_from["seed"], advance), made_from["seed"])
     if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
         raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
     return state
@@ -199,7 +209,6 @@ def _stream(
 def data_of(method: Ref) -> Dataset:
     assert method.fit is not None  # noqa: S101 - as in ``origin``
     data: Dataset = method.fit.build()
-    cls: type[Method] = registry.plugin("method", method.name, where=method.label)
-    if lacking := cls.fit_needs - data.gives:
+    if lacking := fitting_of(method).needs - data.gives:
         raise MissingData(f"{method.label}: {method.fit.label} has no {' and no '.join(sorted(lacking))} to fit on")
     return data

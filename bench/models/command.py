@@ -49,8 +49,10 @@ class Command(SegModel):
     by_shard: ClassVar[bool] = True
 
     run: str
-    # ``gives`` in a suite; here it is what every network has under that name, with what comes from the image itself.
-    outputs: Annotated[tuple[str, ...], Field(validation_alias=AliasChoices("gives", "outputs"))] = ("score",)
+    # ``gives`` in a suite; ``outputs`` is what every network has, with what comes from the image itself.
+    output_names: Annotated[
+        tuple[str, ...], Field(validation_alias=AliasChoices("gives", "outputs"), serialization_alias="outputs")
+    ] = ("score",)
     timeout: Positive = 3600.0  # seconds for one shard
     program: File | None = None
     version: str = ""
@@ -63,7 +65,7 @@ class Command(SegModel):
                 raise ValueError(f"run does not name {mark}, wanted where its path belongs")
         if "{program}" in self.run and not self.program:
             raise ValueError("run names {program}, but there is no program; say program: a file or folder")
-        if not self.outputs or len(set(self.outputs)) < len(self.outputs):
+        if not self.output_names or len(set(self.output_names)) < len(self.output_names):
             raise ValueError("gives are names, each once")
         try:
             shlex.split(self.run)
@@ -75,8 +77,8 @@ class Command(SegModel):
         return self.classes
 
     @property
-    def gives(self) -> frozenset[str]:
-        return frozenset({*self.outputs, "raw", "image"})
+    def outputs(self) -> frozenset[str]:
+        return frozenset({*self.output_names, "raw", "image"})
 
     def check(self) -> None:
         if self.program and not Path(self.program).exists():
@@ -94,7 +96,7 @@ class Command(SegModel):
         parts = [
             self.run,
             self.version,
-            *self.outputs,
+            *self.output_names,
             files.digest(Path(__file__)),
             files.digest(Path(stored.__file__)),
         ]
@@ -129,7 +131,7 @@ class Command(SegModel):
         device: str = self.__dict__["_device"]
         largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
         outputs, labels = {}, None
-        for name in self.outputs:
+        for name in self.output_names:
             entry = stored.Entry(made / _file(view.sample, name))
             if name == "labels":
                 labels = stored.class_map(entry, len(self.classes), view.image_size).to(device)
@@ -198,7 +200,7 @@ class Command(SegModel):
         return _last(log)
 
     def _compare(self, made: Path, ids: Sequence[str], said: str) -> None:
-        wanted = [_file(sample, name) for sample in ids for name in self.outputs]
+        wanted = [_file(sample, name) for sample in ids for name in self.output_names]
         found = {path.name for path in made.iterdir()}
         if missing := [name for name in wanted if name not in found]:
             raise BadPlugin(

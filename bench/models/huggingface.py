@@ -63,7 +63,7 @@ class Transformers(SegModel):
         return self.classes or _classes(self._place())
 
     @property
-    def gives(self) -> frozenset[str]:
+    def outputs(self) -> frozenset[str]:
         kind = _architecture(self._place())
         if kind in QUERIES:
             return frozenset({"class_scores", "query_logits", "query_masks", "raw", "image", "again"})

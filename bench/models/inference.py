@@ -31,16 +31,16 @@ OF_ONE_VIEW = frozenset(
 
 def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
     """What methods may ask of this network under its inference, scoring the merged prediction or each view."""
-    gives, how = model.gives, model.inference
+    outputs, how = model.outputs, model.inference
     if not merged:
-        return gives
+        return outputs
     if len(how.scales) > 1 or how.flip:
-        gives -= OF_ONE_VIEW
-        if "logits" in gives and how.average == "probabilities":  # an average of probabilities has no logits
-            gives = gives - {"logits"} | {"probabilities"}
+        outputs -= OF_ONE_VIEW
+        if "logits" in outputs and how.average == "probabilities":  # an average of probabilities has no logits
+            outputs = outputs - {"logits"} | {"probabilities"}
     elif how.window:
-        gives -= OF_ONE_VIEW
-    return gives
+        outputs -= OF_ONE_VIEW
+    return outputs
 
 
 def prepared(model: SegModel, samples: Iterator[Sample]) -> Iterator[Sample]:

@@ -41,7 +41,7 @@ class _Segmentor(SegModel):
         """The checkpoint."""
 
     @property
-    def gives(self) -> frozenset[str]:
+    def outputs(self) -> frozenset[str]:
         inside = self._inside()
         names = {"logits", "raw", "image", "again"}
         if inside.classifier:

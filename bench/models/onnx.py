@@ -102,7 +102,7 @@ class Onnx(FromPixels):
             raise BadPlugin(f"model onnx: {self.file} fails on {list(pixels.shape)}: {_one_line(error)}") from None
         tensors = [torch.from_numpy(output).to(pixels.device) for output in given]
         names = [entry.name for entry in session.get_outputs()]
-        return tensors if {*self.outputs}.isdisjoint(names) else dict(zip(names, tensors, strict=True))
+        return tensors if {*self.output_names}.isdisjoint(names) else dict(zip(names, tensors, strict=True))
 
     def _check_input(self, wanted: Any, found: tuple[int, ...]) -> None:
         """Refuse what the file says it does not take; sides that it leaves open are names or None."""

@@ -50,7 +50,7 @@ class Precomputed(SegModel):
         return self.classes
 
     @property
-    def gives(self) -> frozenset[str]:
+    def outputs(self) -> frozenset[str]:
         names = {"logits": "logits", "scores": "score", "labels": "labels"}
         return frozenset({names[kind] for kind in self._places} | {"raw", "image"})
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AliasChoices, Field
 
 from bench.api import CITYSCAPES, Positive, Prediction, SegModel, View
 from bench.core.errors import BadPlugin
@@ -33,11 +35,18 @@ class FromPixels(SegModel):
     mean: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0), kw_only=True)
     std: tuple[Positive, Positive, Positive] = field(default=(1.0, 1.0, 1.0), kw_only=True)
     channels: Literal["rgb", "bgr"] = field(default="rgb", kw_only=True)
-    outputs: tuple[str, ...] = field(default=("logits",), kw_only=True)  # the names that the network gives
+    # ``outputs`` in a suite; here that is what every network has under this name.
+    output_names: Annotated[
+        tuple[str, ...], Field(validation_alias=AliasChoices("outputs", "output_names"), serialization_alias="outputs")
+    ] = field(default=("logits",), kw_only=True)
     classes: tuple[str, ...] = field(default=CITYSCAPES, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not self.outputs or len(set(self.outputs)) < len(self.outputs) or {"score", "confidence"} <= {*self.outputs}:
+        if (
+            not self.output_names
+            or len(set(self.output_names)) < len(self.output_names)
+            or {"score", "confidence"} <= {*self.output_names}
+        ):
             raise ValueError("outputs are names, each once, and either score or confidence")
 
     @property
@@ -45,8 +54,8 @@ class FromPixels(SegModel):
         return self.classes
 
     @property
-    def gives(self) -> frozenset[str]:
-        named = {"score" if name == "confidence" else name for name in self.outputs}
+    def outputs(self) -> frozenset[str]:
+        named = {"score" if name == "confidence" else name for name in self.output_names}
         return frozenset(named | {"raw", "image", "again"} | ({"class_scores"} if self._adds_up else set()))
 
     def predict(self, view: View) -> Prediction:
@@ -77,12 +86,12 @@ class FromPixels(SegModel):
         given = self._run((ordered / self.scale - self.__dict__["_mean"]) / self.__dict__["_std"])
         if not isinstance(given, Mapping):
             parts = [given] if isinstance(given, Tensor) else list(given)
-            given = dict(zip(self.outputs, parts, strict=False))
+            given = dict(zip(self.output_names, parts, strict=False))
         logits = given.get("logits")
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != len(self.classes):
             raise BadPlugin(
                 f"model {self.name}: {self._place} gives no logits of {len(self.classes)} classes to train; its outputs"
-                f" are {', '.join(self.outputs)}"
+                f" are {', '.join(self.output_names)}"
             )
         return logits
 
@@ -106,7 +115,7 @@ class FromPixels(SegModel):
 
     @property
     def _adds_up(self) -> bool:
-        named = {*self.outputs}
+        named = {*self.output_names}
         return {"query_logits", "query_masks"} <= named and not named & {*SCORES, "labels"}
 
     def _named(self, given: Given) -> dict[str, Tensor]:
@@ -115,18 +124,18 @@ class FromPixels(SegModel):
 
         if not isinstance(given, Mapping):
             parts = [given] if isinstance(given, Tensor) else list(given)
-            if len(parts) != len(self.outputs):
+            if len(parts) != len(self.output_names):
                 raise BadPlugin(
                     f"model {self.name}: {self._place} gives {len(parts)} outputs, the suite's outputs are"
-                    f" {', '.join(self.outputs)}; name each, in their order"
+                    f" {', '.join(self.output_names)}; name each, in their order"
                 )
-            given = dict(zip(self.outputs, parts, strict=True))
-        if missing := [name for name in self.outputs if not isinstance(given.get(name), Tensor)]:
+            given = dict(zip(self.output_names, parts, strict=True))
+        if missing := [name for name in self.output_names if not isinstance(given.get(name), Tensor)]:
             raise BadPlugin(
                 f"model {self.name}: {self._place} gives {', '.join(sorted(given))}, the suite's outputs name"
                 f" {', '.join(missing)} too"
             )
-        found = {name: self._checked(name, given[name]) for name in self.outputs}
+        found = {name: self._checked(name, given[name]) for name in self.output_names}
         if "confidence" in found:
             found["score"] = 1 - found.pop("confidence")
         return found

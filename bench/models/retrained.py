@@ -52,8 +52,8 @@ class Descendant(SegModel):
         return self._base.class_names
 
     @property
-    def gives(self) -> frozenset[str]:
-        return self._base.gives
+    def outputs(self) -> frozenset[str]:
+        return self._base.outputs
 
     def check(self) -> None:
         self._base.check()

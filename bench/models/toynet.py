@@ -33,7 +33,7 @@ class ToyNet(SegModel):
     source = "trained by this project on synthetic images; docs/toytown.md"
 
     @property
-    def gives(self) -> frozenset[str]:
+    def outputs(self) -> frozenset[str]:
         return frozenset({"logits", "features", "raw", "image", "again", "classify", "dropout"})
 
     def check(self) -> None:

@@ -32,7 +32,7 @@ class ToyQuery(SegModel):
     source = "trained by this project on synthetic images; docs/toytown.md"
 
     @property
-    def gives(self) -> frozenset[str]:
+    def outputs(self) -> frozenset[str]:
         maps = {"logits", "class_scores", "query_logits", "query_masks", "void_logit", "ood_logit", "labels"}
         return frozenset(maps | {"raw", "image", "again"})
 

@@ -630,7 +630,7 @@ def _result(job: Job, options: Options, how: Numerics) -> Result:
     about["protocol"] |= {"version": job.protocol.version, "title": job.protocol.title or job.cell.protocol.label}
     about["protocol"] |= {} if job.protocol.ranked else {"ranked": False}
     if job.cell.method:
-        about["method"]["uses_outliers"] = registry.plugin("method", job.cell.method.name, where="").uses_outliers
+        about["method"]["uses_outliers"] = job.cell.method.build().uses_outliers
     return Result(
         key=job.key,
         cell=job.cell.spelled(),

@@ -320,7 +320,7 @@ def _lacking(todo: _Todo, measured: Measured) -> dict[str, Cell]:
             if method and method.fit and not fitted_store.is_long(method):
                 unmade = fitted_store.key_of(origin(cell, todo.checked, todo.how)) in to_fit
                 instance: Method = todo.checked.built(method)
-                if unmade and instance.fits() == "must":
+                if unmade and fitted_store.must_fit(instance):
                     left_out[f"{method.label}: it is not fitted yet"] = None
                     continue
                 method = replace(method, fit=None, training="") if unmade else method

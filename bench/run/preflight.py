@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import Dataset, Method, Protocol, Refinement, SegModel
+from bench.api import Constants, Dataset, Fitting, Method, Protocol, Refinement, SegModel
 from bench.core.errors import BadSuite, MissingData, NotFitted
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corrupted, Corruption
@@ -131,25 +131,21 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
     if cell.method and cell.method.fit and checked.datasets[cell.method.fit].class_names != model.class_names:
         said = _other_names(cell.method.fit, checked.datasets[cell.method.fit], model)
         return f"{cell.method.label} cannot be fitted: {cell.model.label} and {said}"
-    offered = inference.offered(model, merged=True) | ({"logits"} & model.gives)
+    offered = inference.offered(model, merged=True) | ({"logits"} & model.outputs)
     if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels", "class_scores"} & offered:
         return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
     if cell.method is None:
         return None
     method: Method = checked.built(cell.method)
-    offers = inference.offered(model, merged=method.merges() == "merged")
-    if lacking := method.asks() - offers:
+    offers = inference.offered(model, merged=method.merge == "merged")
+    if lacking := method.needs - offers:
         given = ", ".join(sorted(offers))
         return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
     if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
         return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
-    if method.classes() not in (None, model.class_names):
+    if isinstance(method.fitting, Constants) and method.fitting.classes != model.class_names:
         return f"{cell.method.label} holds constants for other classes than those of {cell.model.label}"
-    if method.fits() == "cannot" and cell.method.fit is not None:
-        raise BadSuite(
-            f"{cell.method.label} has nothing to fit with these parameters; leave its fit out, or change them"
-        )
-    if method.fits() == "must" and cell.method.fit is None:
+    if fitted_store.must_fit(method) and cell.method.fit is None:
         raise NotFitted(
             f"{cell.method.label} means nothing unfitted; say in the suite on what: "
             f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
@@ -169,7 +165,8 @@ def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> str:
     """Why a refinement has nothing to learn from; empty where it has."""
     assert cell.method is not None  # noqa: S101 - the caller built it
     if cell.method.fit is None:
-        lacking = method.fit_needs - checked.datasets[cell.dataset].gives
+        fitting = method.fitting if isinstance(method.fitting, Fitting) else Fitting()
+        lacking = fitting.needs - checked.datasets[cell.dataset].gives
         said = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.method.label} learns from"
         return f"{said}; fit it on other data: {method.name}: {{fit: {{data: ...}}}}" if lacking else ""
     return ""

@@ -239,13 +239,13 @@ def _sum(parts: Iterable[Spent]) -> Spent:
 def described(choice: Choice) -> dict[str, Any]:
     """What a method card says of the network and the method."""
     method = choice.method
-    cls = registry.plugin("method", method.name, where=method.label) if method else None
+    instance: Method | None = method.build() if method else None
     network: SegModel = choice.model.build()
     own = dict(network.about())
     return {
         "method": None
-        if method is None or cls is None
-        else {"name": method.name, "label": method.label, "parameters": method.params, "source": cls.source}
+        if method is None or instance is None
+        else {"name": method.name, "label": method.label, "parameters": method.params, "source": instance.source}
         | ({"fitted_on": method.fit.label, "fitted": choice.fitted} if method.fit else {}),
         "network": {
             "name": choice.model.name,
@@ -253,7 +253,7 @@ def described(choice: Choice) -> dict[str, Any]:
             "parameters": choice.model.params,
             "source": network.source,
         },
-        "uses_outliers": bool(cls and cls.uses_outliers) or bool(own.get("uses_outliers")),
+        "uses_outliers": bool(instance and instance.uses_outliers) or bool(own.get("uses_outliers")),
         "retrained": choice.model.name == "retrained",
         "numerics": asdict(choice.numerics),
         "seed": choice.seed,

@@ -299,7 +299,7 @@ class Worker:
     def meet(self, ref: Ref, model: Ref, how: Numerics) -> None:
         """Show the network to a method that is about to score its predictions for the first time."""
         if (ref, model, how) not in self._met:
-            self.method(ref).meet(self.model(model, how))
+            self.method(ref).check(model.build(), self.model(model, how))
             self._met.add((ref, model, how))
 
     def state(self, fitted: str | None) -> State:
@@ -649,7 +649,7 @@ def _scored(
     how: Inference,
     who: str,
 ) -> tuple[Scores, Labels | None]:
-    if method.merges() == "views":
+    if method.merge == "views":
         parts = [_as_scored(method.score(prediction, state), who) for _, prediction in seen]
         if any(part.labels is not None for part in parts) and len(parts) > 1:
             raise BadPlugin(f"{who}: a method that alters the class map of views must return their logits")

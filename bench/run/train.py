@@ -81,7 +81,7 @@ def _images(cell: Cell) -> int:
 
 def _trainer(cell: Cell) -> LongTrainer:
     assert cell.method is not None  # noqa: S101 - callers looked
-    name = str(registry.plugin("method", cell.method.name, where=cell.method.label).trainer)
+    name = str(fitted_store.fitting_of(cell.method).trainer)
     trainer: LongTrainer = registry.build(
         "trainer", name, json.loads(cell.method.training or "{}"), where=cell.method.label
     )

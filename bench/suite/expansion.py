@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.api import Dataset, Method, PlugIn, SegModel
+from bench.api import Dataset, Fitting, Method, PlugIn, SegModel
 from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corruption
@@ -482,11 +482,11 @@ def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: 
     params = parameters.values(instance)
     identity = params | {key: Path(params[key]).name for key in parameters.file_fields(cls) if params[key] is not None}
     identity |= {key: {ref.name: json.loads(ref.identity)} for key, ref in nested.items()}
-    data, training = _fit_data(cls, name, fit, path, seed) if fit is not None else (None, "")
+    data, training = _fit_data(instance, name, fit, path, seed) if fit is not None else (None, "")
     titled = identity | {key: ref.label for key, ref in nested.items()}
     shown = {key: value for key, value in titled.items() if value != parameters.defaults(cls).get(key)}
     inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
-    inner += [f"{key}={_short(value)}" for key, value in _unusual(cls, training).items()]
+    inner += [f"{key}={_short(value)}" for key, value in _unusual(instance, training).items()]
     if label is not None and not isinstance(label, str):
         raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")
     label = label or (f"{name}[{','.join(inner)}]" if inner else name)
@@ -552,26 +552,29 @@ def _only_for(kind: Kind, given: dict[str, Any], name: str, path: Path) -> dict[
     return found
 
 
-def _fit_data(cls: type[PlugIn], name: str, fit: Any, path: Path, seed: int) -> tuple[Ref, str]:
+def _fit_data(instance: PlugIn, name: str, fit: Any, path: Path, seed: int) -> tuple[Ref, str]:
     """The data set of a method's ``fit``, and as JSON the parameters of its trainer, which stand beside it."""
-    if not issubclass(cls, Method) or (cls.trainer is None and cls.fit is Method.fit):
-        raise BadSuite(f"{path}: {name!r} has nothing to fit")
-    own = cls.fit is not Method.fit
+    fitting = instance.fitting if isinstance(instance, Method) else None
+    if not isinstance(fitting, Fitting):
+        depends = isinstance(instance, Method) and type(instance).fitting is not Method.fitting
+        advice = " with these parameters; leave its fit out, or change them" if depends else ""
+        raise BadSuite(f"{path}: {name!r} has nothing to fit{advice}")
+    own = fitting.trainer is None
     if not isinstance(fit, dict) or "data" not in fit or (own and len(fit) > 1):
         raise BadSuite(f"{path}: fit of {name!r} is {fit!r}, wanted {{data: a data set}}")
     data = make_ref("dataset", *_single(fit["data"], path), path, seed)
     if own:
         return data, ""
     given = {key: value for key, value in fit.items() if key != "data"}
-    params = parameters.values(registry.build("trainer", str(cls.trainer), given, where=str(path)))
+    params = parameters.values(registry.build("trainer", str(fitting.trainer), given, where=str(path)))
     return data, json.dumps(params, sort_keys=True) if params else ""
 
 
-def _unusual(cls: type[PlugIn], training: str) -> dict[str, Any]:
+def _unusual(instance: PlugIn, training: str) -> dict[str, Any]:
     """The parameters of a method's training that are not the default, for its label."""
-    if not training or not issubclass(cls, Method):
+    if not training or not isinstance(instance, Method) or not isinstance(instance.fitting, Fitting):
         return {}
-    usual = parameters.defaults(registry.plugin("trainer", str(cls.trainer), where="label"))
+    usual = parameters.defaults(registry.plugin("trainer", str(instance.fitting.trainer), where="label"))
     return {key: value for key, value in json.loads(training).items() if value != usual.get(key)}
 
 

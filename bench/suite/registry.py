@@ -49,7 +49,7 @@ HOMES: Mapping[Kind, Home] = {
 # What declares and computes nothing: an edit there makes no result stale. ``logit_score`` and ``smoothed`` compute.
 CONTRACT = {
     f"bench.contract.{part}"
-    for part in ("plugin", "dataset", "network", "prediction", "method", "training", "protocol")
+    for part in ("plugin", "dataset", "network", "prediction", "method", "training", "protocol", "deprecated")
 }
 GROUP = "ood_seg_bench.plugins"
 FOREIGN = "bench_plugins"  # the package that modules from $BENCH_PLUGINS pretend to be in

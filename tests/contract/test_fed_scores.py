@@ -84,9 +84,9 @@ def test_at_another_scale_all_goes_by_way_of_the_network_s_input_size(name):
 
 def test_what_the_reference_needs_of_a_network():
     method = build("msp", 0)
-    assert method.asks() == {"logits", "raw"} and method.merges() == "views" and method.fits() == "cannot"
+    assert method.needs == {"logits", "raw"} and method.merge == "views" and method.fitting is None
     plain = registry.build("method", "msp", {}, where="")
-    assert plain.asks() == {"logits"} and plain.merges() == "merged" and plain.fits() == "may"
+    assert plain.needs == {"logits"} and plain.merge == "merged" and not plain.fitting.must
     assert method.confidence(np.zeros((1, 1), np.float32)) is None
 
 

@@ -302,7 +302,7 @@ def test_toynet_learns_to_be_unsure_of_outliers_and_its_file_names_its_parents(t
         registry.build("model", *entry, where="x")
         for entry in (("toynet", {}), ("retrained", {"base": "toynet", "weights": str(done.path)}))
     )
-    assert model.gives == base.gives and model.class_names == base.class_names and model.digest() != base.digest()
+    assert model.outputs == base.outputs and model.class_names == base.class_names and model.digest() != base.digest()
     assert model.about() == {"parents": said, "uses_outliers": True}
     model.check()
     risen = []

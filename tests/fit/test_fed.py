@@ -165,10 +165,10 @@ def test_a_file_of_ours_refuses_another_network(tmp_path):
         checkpoint.write(tmp_path / f"{name}.safetensors", state, about)
     own, other = (build("fed_u", weights=str(tmp_path / f"{name}.safetensors")) for name in ("own", "other"))
     own.check(network)
-    own.meet(network)
+    own.check(network, network)
     other.check(network)
     with pytest.raises(MissingData, match=rf"trained on toynet, whose weights have the digest f{{16}}.* have {digest}"):
-        other.meet(network)
+        other.check(network, network)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_parameters_that_do_not_fit_their_file(name, given, said, tmp_path):
 
 
 def test_what_is_asked_of_a_network_and_when_it_must_be_fitted():
-    assert build("fed_u").asks() == {"logits", "raw"} and build("fed_c").asks() == {"logits", "raw", "features"}
-    assert build("fed_u").fits() == "must" and build("fed_c", weights="x.pth").fits() == "cannot"
+    assert build("fed_u").needs == {"logits", "raw"} and build("fed_c").needs == {"logits", "raw", "features"}
+    assert build("fed_u").fitting.must and build("fed_c", weights="x.pth").fitting is None
     with pytest.raises(BadSuite, match=r"the Gaussian is part of the score; say post: none, or boundary"):
         build("fed_u", fidelity="reference", post="gaussian")
     with pytest.raises(MissingData, match=r"weights .*x.pth do not exist, nor x.pth in .*checkpoints; paths"):
@@ -374,7 +374,7 @@ def test_the_shipped_detectors_belong_to_the_shipped_network(name):
     network.load("cpu")
     method = build(name, weights=f"somewhere/toynet_{name}", post="none")
     method.check(network)
-    method.meet(network)
+    method.check(network, network)
     right, wrong = [], []
     for index in range(4, 44, 5):
         sample = Toytown(split="val").load(index)

@@ -364,7 +364,7 @@ def test_the_suites_of_the_source_s_protocol(name, cells):
     windows = {(model.name, model.inference.window) for model in models.values()}
     assert windows == {("deeplabv3plus_r101_cityscapes", None), ("segformer_b2_cityscapes", (1024, 1024))}
     methods = {cell.method: cell.method.build() for cell in suite.cells if cell.method}
-    assert {method.merges() for method in methods.values()} == {"views"}
+    assert {method.merge for method in methods.values()} == {"views"}
     assert {method.name for method in methods.values()} >= {"fed_u", "fed_c", "msp", "sml", "mc_dropout"}
     orders = {cell.dataset.corruption.order for cell in suite.cells if cell.dataset.corruption}
     assert orders == ({"bgr"} if name == "cityscapes_c_fed" else set())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import Method, Prediction, Scored
+from bench.api import Fitting, Method, Prediction, Scored
 from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
 from bench.suite import registry
@@ -20,9 +20,9 @@ def method(request):
     entry = METHODS[request.param]
     if isinstance(entry, registry.Unavailable):
         pytest.skip(entry.reason)
-    if lacking := entry.needs - {"logits", "features", "raw", "classify", "dropout"}:
+    if lacking := entry().needs - {"logits", "features", "raw", "classify", "dropout"}:
         pytest.skip(f"needs {', '.join(sorted(lacking))}, which this test's prediction does not give")
-    if entry().fits() == "must":
+    if isinstance(entry().fitting, Fitting) and entry().fitting.must:
         pytest.skip("means nothing unfitted")
     return entry()
 

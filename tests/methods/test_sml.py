@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import CITYSCAPES, Prediction, Sample
+from bench.api import CITYSCAPES, Constants, Prediction, Sample
 from bench.cli.main import main
 from bench.core.errors import MissingData
 from bench.methods.sml import PUBLISHED
@@ -126,7 +126,7 @@ def test_published_statistics(name):
     method = build(statistics=name, post="none")
     given = method.score(Prediction({"logits": logits}, (1, 19)), {})
     np.testing.assert_allclose(given, np.full((1, 19), -2.0), rtol=1e-5)
-    assert method.fits() == "cannot" and method.classes() == CITYSCAPES
+    assert method.fitting == Constants(CITYSCAPES)
 
 
 def test_published_statistics_to_the_digit():

@@ -218,7 +218,7 @@ SCORES = "for n in 'ab': np.save(f'{out}{n}_anomaly.npy', np.full((2, 3), ord(n)
 def test_the_program_sees_the_images_as_they_are_and_its_maps_are_read(tmp_path, scratch):
     code = "import shutil; shutil.copytree(sys.argv[1], os.path.dirname(__file__) + '/seen')\n" + SCORES
     made = model(tmp_path, code)
-    assert made.gives == {"score", "raw", "image"} and made.by_shard
+    assert made.outputs == {"score", "raw", "image"} and made.by_shard
     pair = samples("a", "b")
     made.prepare(pair)
     for sample in pair:

@@ -122,7 +122,7 @@ def test_pixels_are_prepared_as_the_suite_says(kind, tmp_path):
 def test_a_class_map_and_a_confidence_become_labels_and_a_score(kind, tmp_path):
     path = {"torchscript": as_script, "exported": as_program}[kind](Heads().eval(), tmp_path / "net.pt2")
     made = model(kind, path, outputs=["labels", "confidence"], **CLASSES)
-    assert made.gives == {"labels", "score", "raw", "image", "again"}
+    assert made.outputs == {"labels", "score", "raw", "image", "again"}
     pixels = noise(12, 20)
     given = made.predict(view(pixels))
     logits = Heads().eval()(pixels[None].float() / 255)["logits"][0].float()
@@ -184,7 +184,7 @@ def test_queries_alone_are_added_up_to_class_scores(tmp_path):
     logits, masks = torch.randn(1, 3, 5), torch.randn(1, 3, 4, 4)
     path = as_script(Given(logits, masks), tmp_path / "net.pt")
     made = model("torchscript", path, outputs=["query_logits", "query_masks"], **CLASSES)
-    assert "class_scores" in made.gives
+    assert "class_scores" in made.outputs
     given = made.predict(view(noise(8, 12)))
     torch.testing.assert_close(given.raw["class_scores"], queries.class_scores(logits[0], masks[0], (8, 12)))
 

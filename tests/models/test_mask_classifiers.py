@@ -153,7 +153,7 @@ def test_windows_and_mirror_images_average_the_scores_of_masks(how):
     plain = views(Inference())
     for name in ("rba", "mask_max", "eam"):
         made, seen = method(name), views(how)
-        if made.merges() == "views":
+        if made.merge == "views":
             given = inference.merge_scores([v for v, _ in seen], [made.score(p, {}) for _, p in seen])
         else:
             given = made.score(inference.merge(seen, how), {})

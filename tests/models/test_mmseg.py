@@ -168,7 +168,7 @@ def test_features_classifier_and_dropout_of_published_networks_are_offered(publi
     name, _, _, checkpoint = published
     model = loaded(name, checkpoint=checkpoint)
     given = model.predict(view(image(64, 96)))
-    assert model.gives == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
+    assert model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
     assert given.raw["features"].shape == (PUBLISHED[name], 16, 24)
     assert given.raw["logits"].shape == (19, 16, 24)
     assert given.dropout == 0.1
@@ -262,7 +262,7 @@ def test_other_heads_too_equal_mmsegmentation(tmp_path, kind):
     pixels = image(64, 64) if kind == "no classifier" else image(83, 101)
     given = our_prediction(model, pixels)
     torch.testing.assert_close(given.logits, their_logits(network, pixels), rtol=0, atol=1e-5)
-    assert model.gives == {"logits", "raw", "image", "again"} | offered
+    assert model.outputs == {"logits", "raw", "image", "again"} | offered
     assert ("features" in given.raw, given.classify is not None) == ("features" in offered, "classify" in offered)
     assert (given.dropout is not None) == ("dropout" in offered)
     if given.classify:

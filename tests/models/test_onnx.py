@@ -72,7 +72,7 @@ def test_it_computes_what_torch_computes(tmp_path):
 def test_outputs_go_by_name_or_where_no_name_is_known_by_their_order(tmp_path):
     seen = view(8, 8)
     by_name = loaded(write(tmp_path / "a.onnx", names=("confidence", "labels")), outputs=["labels", "confidence"])
-    assert by_name.gives == {"labels", "score", "raw", "image", "again"}
+    assert by_name.outputs == {"labels", "score", "raw", "image", "again"}
     given = by_name.predict(seen)
     torch.testing.assert_close(given.raw["score"], 1 - expected(seen).softmax(0).amax(0), rtol=1e-4, atol=1e-5)
     assert torch.equal(given.labels[::2, ::2], expected(seen).argmax(0).byte())

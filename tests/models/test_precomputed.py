@@ -136,7 +136,7 @@ def view(name, size=(4, 6)):
 def test_an_absent_image_is_named_before_its_shard_is_scored(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 6), np.float32))
     made = model(scores=tmp_path)
-    assert made.by_shard and made.gives == {"score", "raw", "image"}
+    assert made.by_shard and made.outputs == {"score", "raw", "image"}
     made.prepare([sample("a")])
     with pytest.raises(
         MissingData, match=r"has no scores of b \(2 of 3 images of this shard have none\); .* such as a"

@@ -94,7 +94,7 @@ def test_the_promises_hold_on_the_whole_splits(net: ToyNet) -> None:
 def test_it_gives_what_it_says(net: ToyNet) -> None:
     pixels = street()
     seen = look(net, pixels)
-    assert net.gives == {"logits", "features", "raw", "image", "again", "classify", "dropout"}
+    assert net.outputs == {"logits", "features", "raw", "image", "again", "classify", "dropout"}
     assert seen.size == (128, 256)
     assert {name: tuple(raw.shape) for name, raw in seen.raw.items()} == {
         "logits": (19, 32, 64),

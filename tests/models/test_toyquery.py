@@ -92,7 +92,7 @@ def test_the_figures_of_the_page_hold_on_the_whole_splits(net: ToyQuery) -> None
 def test_it_gives_what_it_says(net: ToyQuery) -> None:
     pixels = street()
     seen = look(net, pixels)
-    assert set(seen.raw) | {"labels", "raw", "image", "again"} == net.gives
+    assert set(seen.raw) | {"labels", "raw", "image", "again"} == net.outputs
     assert {name: tuple(raw.shape) for name, raw in seen.raw.items()} == {
         "logits": (19, 32, 64),
         "class_scores": (19, 128, 256),

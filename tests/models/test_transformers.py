@@ -186,7 +186,7 @@ def test_logits_are_those_of_the_network_on_what_its_own_processor_prepares(made
 def test_features_classifier_and_dropout_of_segformer_are_offered(made):
     model = loaded(made("segformer")[1])
     given = model.predict(views(model, image(64, 96))[0])
-    assert model.gives == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
+    assert model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
     assert given.raw["features"].shape == (16, 16, 24) and given.raw["logits"].shape == (7, 16, 24)
     assert given.dropout == 0.15
     torch.testing.assert_close(given.classify(given.raw["features"]), given.raw["logits"], rtol=0, atol=1e-5)
@@ -195,7 +195,7 @@ def test_features_classifier_and_dropout_of_segformer_are_offered(made):
 def test_another_semantic_network_offers_logits_alone(made):
     model = loaded(made("upernet")[1])
     given = model.predict(views(model, image(64, 96))[0])
-    assert model.gives == {"logits", "raw", "image", "again"}
+    assert model.outputs == {"logits", "raw", "image", "again"}
     assert (set(given.raw), given.classify, given.dropout) == ({"logits"}, None, None)
 
 
@@ -204,7 +204,7 @@ def test_a_mask_classifier_gives_queries_and_scores_per_class_and_no_logits(made
     network, place = made(kind)
     model = loaded(place)
     given = model.predict(views(model, image(83, 101))[0])
-    assert model.gives == {"class_scores", "query_logits", "query_masks", "raw", "image", "again"}
+    assert model.outputs == {"class_scores", "query_logits", "query_masks", "raw", "image", "again"}
     assert set(given.raw) == {"class_scores", "query_logits", "query_masks"}
     with torch.no_grad():
         wanted = network(pixel_values=prepared(image(83, 101)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from bench.api import File, Prediction, Scored, Scores, SegModel, State
+from bench.api import File, Fitting, Prediction, Scored, Scores, SegModel, State
 from bench.contract.smoothed import Smoothed
 from bench.core import files
 from bench.core.errors import BadSuite, MissingData
@@ -33,11 +33,8 @@ class FlowDetector(Smoothed):
     without it the image's in ``reference`` and the view's in ``corrected``.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits", "raw"})
-    merge: ClassVar[Literal["merged", "views"]] = "views"
-    trainer: ClassVar[str | None] = "fed"
-    must_fit: ClassVar[bool] = True
-    fit_reads: ClassVar[frozenset[str] | None] = frozenset({"fidelity", "blocks", "evidence", "upsample"})
+    needs = frozenset({"logits", "raw"})
+    merge = "views"
 
     fidelity: Literal["corrected", "reference"] = field(default="corrected", kw_only=True)
     blocks: Annotated[int, Ge(1)] | None = field(default=None, kw_only=True)
@@ -68,21 +65,26 @@ class FlowDetector(Smoothed):
         """The evidence of a flow that is to be trained."""
         return self.evidence or "standardised"
 
-    def fits(self) -> Literal["must", "may", "cannot"]:
-        return "must" if self.weights is None else "cannot"
+    @property
+    def fitting(self) -> Fitting | None:
+        reads = frozenset({"fidelity", "blocks", "evidence", "upsample"})
+        return Fitting("fed", must=True, reads=reads) if self.weights is None else None
 
     def digest(self) -> str:
         return f"flow {NUMBERS}" + (f" {files.digest(self._path())}" if self.weights else "")
 
-    def check(self, model: SegModel) -> None:
-        """Whether the file is there and is what the parameters say; the network itself is compared in ``meet``."""
+    def check(self, model: SegModel, network: SegModel | None = None) -> None:
+        """Refuse a file that is absent, is not what the parameters say, or belongs to another network."""
         if self.weights is None:
+            return
+        if network is not None:
+            checkpoint.belongs(self._detector(), network.module().state_dict(), f"{self.name}: {self.weights}")
             return
         found = self._detector()
         who = f"{self.name}: {self.weights}"
         if found.fidelity != self.fidelity:
             raise BadSuite(f"{who} is a flow of fidelity {found.fidelity}; say fidelity: {found.fidelity}")
-        if bool(found.condition) != ("features" in self.asks()):
+        if bool(found.condition) != ("features" in self.needs):
             other = "fed_c" if found.condition else "fed_u"
             raise BadSuite(f"{who} is a flow with {found.condition} channels of a condition; its method is {other}")
         for what, asked, there in (
@@ -98,10 +100,6 @@ class FlowDetector(Smoothed):
             raise MissingData(
                 f"{who} holds statistics of {len(found.state['mean'])} classes, the network has {classes}"
             )
-
-    def meet(self, model: SegModel) -> None:
-        if self.weights is not None:
-            checkpoint.belongs(self._detector(), model.module().state_dict(), f"{self.name}: {self.weights}")
 
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
         logits = prediction.raw["logits"]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import __version__
-from bench.api import IGNORE, Course, Method, Prediction, Sample, State, View
+from bench.api import IGNORE, Constants, Course, Method, Prediction, Sample, State, View
 from bench.core import files
 from bench.core.errors import BadPlugin, BadSuite, MissingData
 from bench.core.weights import tensors_digest
@@ -295,7 +295,7 @@ def _statistics(how: Schedule, method: FlowDetector, course: Course, devices: De
     """Mean and variance of the maximum logit by class: published ones, or those of this network on this data."""
     if how.statistics != "fitted":
         sml = registry.build("method", "sml", {"statistics": how.statistics}, where="trainer fed")
-        if sml.classes() != course.model.class_names:
+        if sml.fitting != Constants(course.model.class_names):
             raise BadSuite(f"statistics {how.statistics} are for other classes than those of {course.model.name}")
         mean, variance = importlib.import_module(type(sml).__module__).PUBLISHED[how.statistics]
         return {"mean": np.array(mean, np.float32), "variance": np.array(variance, np.float32)}
