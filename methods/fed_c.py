@@ -32,7 +32,7 @@ class FedC(FlowDetector):
     @property
     def fitting(self) -> Fitting | None:
         flow = super().fitting
-        return flow and replace(flow, reads=flow.reads | {"pooled"})
+        return flow and replace(flow, reads=frozenset({"pooled", *(flow.reads or ())}))
 
     @property
     def condition(self) -> int | None:
