@@ -6,6 +6,7 @@ method runs, not before, so that data workers and ``bench score`` start without 
 """
 
 from bench.contract.dataset import CITYSCAPES, Dataset, Sample
+from bench.contract.format import Format
 from bench.contract.method import Constants, Decision, Fitting, Method, Refinement
 from bench.contract.network import Inference, SegModel, View
 from bench.contract.plugin import DatasetEntry, Entry, File, ModelEntry, PlugIn, Positive
@@ -26,6 +27,7 @@ __all__ = [
     "Entry",
     "File",
     "Fitting",
+    "Format",
     "Inference",
     "Labels",
     "LongTrainer",

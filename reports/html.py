@@ -11,16 +11,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import ClassVar
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.api import Metric, Undefined
-from bench.report import grids, leaderboard
-from bench.report.anonymous import anonymous, without_paths
+from bench.api import Format, Metric, Undefined
+from bench.report import leaderboard
+from bench.report.anonymous import without_paths
+from bench.report.document import Document
 from bench.report.grids import CLEAN, GRID, Place
 from bench.report.leaderboard import Change, Table
 from bench.report.merge_runs import Merged
@@ -50,16 +52,20 @@ PLOT_STYLE = """:where(.drawn) {
 }"""
 
 
-def render(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice | None = None) -> str:
-    """Write the whole page. Links to results are relative to the run directory.
+@dataclass(frozen=True)
+class Html(Format):
+    """The whole page; links to results are relative to the run directory."""
 
-    ``choice`` is what of it was asked for; ``run`` holds no more than that already, only the baseline, the digits, the
-    pictures and the names are left to the page.
-    """
-    chosen = choice or Choice()
-    run = anonymous(run) if chosen.anonymous else run
-    found = grids.grids(run)
-    tables = leaderboard.tables(run, grids.apart(run, found), baseline=chosen.baseline)
+    name: ClassVar[str] = "html"
+    source: ClassVar[str] = "https://html.spec.whatwg.org"
+    suffix: ClassVar[str] = ".html"
+
+    def write(self, document: Document) -> str:
+        return _page(document)
+
+
+def _page(document: Document) -> str:
+    run, chosen, tables, found = document.run, document.choice, document.tables, document.grids
     inside = [result for grid in found for result in grid.results]
     protocols = defining([*tables, *found])
     said = without_paths if chosen.anonymous else str
@@ -70,7 +76,6 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice | No
     ]
     grid_sheets = [GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(found, 1)]
     shared = shared_by(run.results)
-    left, parts = grids.remaining(run, found, summaries)
     gridded = {result.key for result in inside}
     carried = curves.corrupted_points(run)
     panels = tables_of(run)
@@ -97,7 +102,7 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice | No
             ("disagree", "Why your numbers disagree", panels),
             ("gallery", "Gallery", albums),
             ("carried", "Operating points", carried),
-            ("summaries", "Over several cells", left),
+            ("summaries", "Over several cells", document.summaries),
             ("definitions", "Definitions", protocols),
             ("cost", "Cost", cost.rows),
             ("cells", "Every cell", True),
@@ -120,7 +125,7 @@ def render(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice | No
             panels=panels,
             albums=albums,
             carried=carried,
-            summaries=[SummarySheet(table, protocols) for table in leaderboard.summary_tables(run, left, parts)],
+            summaries=[SummarySheet(table, protocols) for table in document.summaries],
             protocols=list(protocols.values()),
             methods=sources_of(run.results, {result.key: grid.name for grid in found for result in grid.results}),
             cost=cost,

@@ -10,11 +10,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from bench.api import Metric, Undefined, Value
+from bench.api import Format, Metric, Undefined, Value
 from bench.report import grids, leaderboard, paper
 from bench.report import text as shown
+from bench.report.document import Document
 from bench.report.grids import CLEAN, GRID, Grid, Place, View
 from bench.report.leaderboard import Figure, Line, Summary, SummaryTable, Table
 from bench.report.merge_runs import Merged
@@ -73,29 +74,37 @@ CAPITALS = {"Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon",
 LETTERS = r"\DeclareRobustCommand{\benchletters}[2]{\ifcsname Umathchar\endcsname#1\else[#2]\fi}"
 
 
-def render(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice | None = None, command: str = "") -> str:
-    """Every table of a run: one per protocol and data set, grids as means and cell by cell, other means."""
-    choice = choice or Choice()
-    style, extra = Style.of(choice, intervals=True), paper.columns(choice.columns)
-    found, pending = grids.grids(run), shown.pending(run)
-    made: list[_Tabular] = []
-    for table in leaderboard.tables(run, grids.apart(run, found), baseline=choice.baseline):
+@dataclass(frozen=True)
+class Latex(Format):
+    """Every table of a run; or one, methods by data sets."""
+
+    name: ClassVar[str] = "tex"
+    source: ClassVar[str] = "https://ctan.org/pkg/booktabs"
+    suffix: ClassVar[str] = ".tex"
+    tables: ClassVar[frozenset[str]] = frozenset({"all", "paper"})
+
+    def write(self, document: Document) -> str:
+        made = _one(document) if document.table == "paper" else _every(document)
+        return _document(document.run, list(made), document.choice, document.command)
+
+
+def _one(document: Document) -> Iterator[_Tabular]:
+    choice = document.choice
+    columns = paper.columns(choice.columns)
+    if document.paper.rows:
+        yield _paper(document.paper, Style.of(choice, intervals=False), columns, choice)
+
+
+def _every(document: Document) -> Iterator[_Tabular]:
+    choice = document.choice
+    style, extra, pending = Style.of(choice, intervals=True), paper.columns(choice.columns), shown.pending(document.run)
+    for table in document.tables:
         missing = pending.get((table.protocol, table.dataset), "")
-        made += _table(table, style, extra, choice.baseline, missing)
-    for grid in found:
-        made += _grid(grid, style)
-    left, parts = grids.remaining(run, found, summaries)
-    for summary in leaderboard.summary_tables(run, left, parts):
-        made.append(_summaries(summary, style))
-    return _document(run, made, choice, command)
-
-
-def render_paper(run: Run, choice: Choice | None = None, command: str = "") -> str:
-    """One table, methods by data sets."""
-    choice = choice or Choice()
-    table = paper.pivot(run, choice)
-    made = [_paper(table, Style.of(choice, intervals=False), paper.columns(choice.columns), choice)]
-    return _document(run, made if table.rows else [], choice, command)
+        yield from _table(table, style, extra, choice.baseline, missing)
+    for grid in document.grids:
+        yield from _grid(grid, style)
+    for summary in document.summaries:
+        yield _summaries(summary, style)
 
 
 def escape(text: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from tabulate import tabulate
 
-from bench.api import Metric, Undefined, Value
+from bench.api import Format, Metric, Undefined, Value
 from bench.report import grids, leaderboard, paper
 from bench.report import text as shown
+from bench.report.document import Document
 from bench.report.grids import CLEAN, GRID, Grid, Place, View
 from bench.report.leaderboard import Figure, Group, Line, Summary, SummaryTable, Table
 from bench.report.paper import Column, Paper
@@ -25,16 +27,18 @@ READING = "Rates in percent; ↑ higher and ↓ lower is better"
 BOLD = "Bold is the best of its column and group, where its paired difference to every other row excludes 0."
 
 
-def render(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice | None = None) -> str:
-    """Write the whole run: title, note, one table per protocol and data set, footnotes, figures over several cells."""
-    choice = choice or Choice()
-    return "\n\n".join(_parts(run, summaries, choice, Style.of(choice, intervals=True))) + "\n"
+@dataclass(frozen=True)
+class Markdown(Format):
+    """Every table with footnotes and definitions; or one, methods by data sets."""
 
+    name: ClassVar[str] = "md"
+    source: ClassVar[str] = "https://github.github.com/gfm"
+    suffix: ClassVar[str] = ".md"
+    tables: ClassVar[frozenset[str]] = frozenset({"all", "paper"})
 
-def render_paper(run: Run, choice: Choice | None = None) -> str:
-    """One table, methods by data sets, with its notes and definitions."""
-    choice = choice or Choice()
-    return "\n\n".join([*_head_lines(run), *_paper(paper.pivot(run, choice), choice)]) + "\n"
+    def write(self, document: Document) -> str:
+        parts = _paper(document.paper, document.choice) if document.table == "paper" else _parts(document)
+        return "\n\n".join([*_head_lines(document.run), *parts]) + "\n"
 
 
 def _head_lines(run: Run) -> Iterator[str]:
@@ -46,10 +50,9 @@ def _head_lines(run: Run) -> Iterator[str]:
     yield from map(escape, shown.about(run))
 
 
-def _parts(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice, style: Style) -> Iterator[str]:
-    yield from _head_lines(run)
-    found = grids.grids(run)
-    tables = leaderboard.tables(run, grids.apart(run, found), baseline=choice.baseline)
+def _parts(document: Document) -> Iterator[str]:
+    run, choice, tables, found = document.run, document.choice, document.tables, document.grids
+    style = Style.of(choice, intervals=True)
     if not tables and not found:
         yield "No results yet."
         return
@@ -65,8 +68,7 @@ def _parts(run: Run, summaries: Sequence[Mapping[str, Any]], choice: Choice, sty
     for grid in found:
         yield f"## {escape(grid.title)}: {escape(grid.name)}"
         yield from _corrupted(grid, style)
-    left, parts = grids.remaining(run, found, summaries)
-    for summary_table in leaderboard.summary_tables(run, left, parts):
+    for summary_table in document.summaries:
         yield f"## {escape(summary_table.name)}: {escape(summary_table.protocol)}"
         yield _summaries(summary_table, style)
         yield from _notes(summary_table.notes)

@@ -14,7 +14,7 @@ from bench.suite import arguments
 
 new = typer.Typer(help="Write a plug-in to start from.", no_args_is_help=True)
 
-PLUGINS = ("methods", "models", "datasets", "protocols", "trainers")
+PLUGINS = ("methods", "models", "datasets", "protocols", "trainers", "formats")
 KINDS = (*PLUGINS, "corruptions", "suites", "leaderboards", "published")
 
 

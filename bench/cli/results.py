@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from bench.core.errors import Status, UnknownName, UsageError
 from bench.suite import arguments
@@ -18,10 +19,16 @@ from bench.suite import arguments
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.api import Format
     from bench.report.selection import Choice
     from bench.results.compare import ImageDifference
     from bench.results.store import Run
 
+TERMINAL = "terminal"  # the format that ``bench show`` prints
+ELSEWHERE = {  # what stands in place of a table that a format does not have
+    "paper": "the HTML page has its own tables",
+    "means": "the other formats show means beside the tables",
+}
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories, or NAME=RUN.")]
 Only = Annotated[
     str | None,
@@ -55,26 +62,26 @@ def show(
 
     choice = _choice(only, metrics, digits=digits, baseline=baseline)
     run = merge_runs.opened(folders)
-    found = selection.select(run, choice)
+    selected = selection.select(run, choice)
     if per_image:
         with files.writing(per_image) as file:
-            _images_of_runs(found, records.per_image(found)).to_parquet(file, index=False)
+            _images_of_runs(selected, records.per_image(selected)).to_parquet(file, index=False)
         typer.echo(str(per_image))
     elif over_seeds:
         from bench.results import seeds
 
-        rows = seeds.spread(found.results)
+        rows = seeds.spread(selected.results)
         schema = {"schema": records.SCHEMA, "seeds": rows}
         typer.echo(json.dumps(schema, indent=1) if format_ == "json" else seeds.lines(rows))
     elif by:
-        _show_slices(found, by.split(","), format_)
+        _show_slices(selected, by.split(","), format_)
     elif format_ == "json":
-        listed = _by_run(found, records.records(found.results))
+        listed = _by_run(selected, records.records(selected.results))
         typer.echo(json.dumps({"schema": records.SCHEMA, "records": listed}, indent=1))
     elif format_ == "md":
         typer.echo(rendered(run, "md", "all", choice))
     else:
-        typer.echo(table(folders, choice))
+        typer.echo(printed(folders, choice))
 
 
 def _by_run(run: Run, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +107,7 @@ def _images_of_runs(run: Run, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _show_slices(run: Run, axes: Sequence[str], format_: str) -> None:
-    from bench.reports import terminal
+    from bench.report import listings
     from bench.results import records
 
     known = sorted({axis for result in run.results for axis in result.slices})
@@ -111,7 +118,7 @@ def _show_slices(run: Run, axes: Sequence[str], format_: str) -> None:
     if format_ == "json":
         typer.echo(json.dumps({"schema": records.SCHEMA, "records": [*rows]}, indent=1, default=asdict))
     else:
-        typer.echo(terminal.slices(rows, markdown=format_ == "md"))
+        typer.echo(listings.slices(rows, markdown=format_ == "md"))
 
 
 def compare(
@@ -131,62 +138,59 @@ def compare(
     ] = None,
 ) -> None:
     """Differences B - A with paired 95 % intervals, cell by cell; or image by image."""
-    from bench.reports import terminal
+    from bench.report import listings
     from bench.results import compare as comparing
 
     sides = comparing.side(first), comparing.side(second)
     if per_image:
         if fail_if:
             raise UsageError("--fail-if judges differences of cells, which have intervals; leave out --per-image")
-        _compare_images(comparing.by_image(*sides, _words(metrics)), format_, top, export)
+        _compare_images(comparing.by_image(*sides, _names(metrics)), format_, top, export)
         return
-    found = comparing.compare(*sides, _words(metrics))
+    differences = comparing.compare(*sides, _names(metrics))
     if export:
-        _export(found, export)
+        _export(differences, export)
     elif format_ == "json":
-        entries = [asdict(one) | {"clear": one.clear} for one in found]
+        entries = [asdict(entry) | {"clear": entry.clear} for entry in differences]
         typer.echo(json.dumps({"schema": 1, "differences": entries}, indent=1))
     else:
-        typer.echo(terminal.differences(found))
-    if fail_if and (failed := comparing.failing(fail_if, found)):
-        for one in failed:
-            typer.echo(
-                f"bench: {one.cell}: {one.metric} differs by {one.difference:+.4g}, which meets {fail_if!r}", err=True
-            )
+        typer.echo(listings.differences(differences))
+    if fail_if and (failed := comparing.failing(fail_if, differences)):
+        for entry in failed:
+            difference = f"{entry.metric} differs by {entry.difference:+.4g}, which meets {fail_if!r}"
+            typer.echo(f"bench: {entry.cell}: {difference}", err=True)
         raise typer.Exit(Status.GATE_MET)
 
 
-def _compare_images(found: Sequence[ImageDifference], format_: str, top: int, export: Path | None) -> None:
-    from bench.reports import terminal
+def _compare_images(differences: Sequence[ImageDifference], format_: str, top: int, export: Path | None) -> None:
+    from bench.report import listings
 
     if export:
-        _export(found, export)
+        _export(differences, export)
     elif format_ == "json":
-        typer.echo(json.dumps({"schema": 1, "images": [asdict(one) for one in found]}, indent=1))
+        typer.echo(json.dumps({"schema": 1, "images": [asdict(entry) for entry in differences]}, indent=1))
     else:
-        typer.echo(terminal.images(found, top))
+        typer.echo(listings.images(differences, top))
 
 
-def _export(found: Sequence[Any], place: Path) -> None:
+def _export(differences: Sequence[Any], path: Path) -> None:
     from bench.core import files
-    from bench.reports import tidy
+    from bench.report import columns
     from bench.results.compare import ImageDifference
 
-    if place.suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"--export {place}: the name must end in .csv or .parquet")
-    types = tidy.IMAGES if isinstance(found[0], ImageDifference) else tidy.DIFFERENCES
-    make: Callable[..., str | bytes] = tidy.differences_csv if place.suffix == ".csv" else tidy.differences_parquet
-    content = make(found, types)
-    with files.writing(place, "w" if isinstance(content, str) else "wb") as file:
+    if path.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"--export {path}: the name must end in .csv or .parquet")
+    types = columns.IMAGES if isinstance(differences[0], ImageDifference) else columns.DIFFERENCES
+    rows = columns.differences(differences, types)
+    content = columns.to_csv(types, rows) if path.suffix == ".csv" else columns.to_parquet(types, rows)
+    with files.writing(path, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
-    typer.echo(str(place))
+    typer.echo(str(path))
 
 
 def report(
     folders: Runs,
-    format_: Annotated[
-        Literal["html", "md", "tex", "csv", "parquet"], typer.Option("--format", help="The kind of page.")
-    ] = "html",
+    format_: Annotated[str, typer.Option("--format", metavar="NAME", help="The kind of page.")] = "html",
     out: Annotated[
         Path | None,
         typer.Option(help="Where to write it. Default: RUN/report.<format>; of several runs ./report.<format>."),
@@ -217,7 +221,7 @@ def report(
     choice = _choice(
         only,
         metrics,
-        columns=_words(columns),
+        columns=_names(columns),
         digits=digits,
         intervals=intervals,
         captions=captions,
@@ -228,36 +232,71 @@ def report(
     typer.echo(str(write(folders, format_, out, table_, choice)))
 
 
+class ReportCommand(TyperCommand):
+    """``bench report``, whose help names the formats that are found."""
+
+    def get_help(self, ctx: Any) -> str:
+        for parameter in self.params:
+            if isinstance(parameter, TyperOption) and parameter.name == "format_":
+                parameter.help = f"The kind of page: {', '.join(formats())}."
+        return super().get_help(ctx)
+
+
+def formats() -> dict[str, type[Format]]:
+    """Return the formats that make a file, by name."""
+    from bench.api import Format
+    from bench.suite import registry
+
+    classes = {name: entry for name, entry in registry.available("format").items() if isinstance(entry, type)}
+    return {name: cls for name, cls in classes.items() if issubclass(cls, Format) and cls.suffix}
+
+
+def _format(name: str, table_: str) -> Format:
+    """Return the format of a file; UnknownName where there is none, UsageError where it has no such table."""
+    from bench.suite import registry
+
+    known = formats()
+    if name not in known and (name not in registry.available("format") or name == TERMINAL):
+        raise UnknownName("format", name, known, "--format")
+    format_: Format = registry.build("format", name, {}, where="--format")
+    if table_ not in format_.tables:
+        able = [other for other, cls in known.items() if table_ in cls.tables]
+        listed = " and ".join(filter(None, (", ".join(able[:-1]), *able[-1:])))
+        raise UsageError(f"--table {table_} is for {listed}; {ELSEWHERE[table_]}")
+    return format_
+
+
 def _choice(only: str | None, metrics: str, **others: Any) -> Choice:
     from bench.report.selection import Choice
 
-    return Choice(only=arguments.patterns(only) if only else {}, metrics=_words(metrics), **others)
+    return Choice(only=arguments.patterns(only) if only else {}, metrics=_names(metrics), **others)
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def write(
-    folders: Sequence[str], format_: str, out: Path | None = None, what: str = "all", choice: Choice | None = None
+    folders: Sequence[str], format_: str, out: Path | None = None, table_: str = "all", choice: Choice | None = None
 ) -> Path:
-    """Write what ``rendered`` gives; the path."""
+    """Write the runs in one of the formats; return the path of the file."""
     from bench.core import files
     from bench.report import merge_runs
     from bench.report.selection import Choice
 
-    chosen_ = choice or Choice()
-    run = merge_runs.opened(folders, anonymous=chosen_.anonymous)
-    page = out or (run.path if len(folders) == 1 else Path()) / f"report.{format_}"
-    content = rendered(run, format_, what, chosen_, _command(folders, format_, what, chosen_))
+    choice = choice or Choice()
+    writer = _format(format_, table_)
+    run = merge_runs.opened(folders, anonymous=choice.anonymous)
+    page = out or (run.path if len(folders) == 1 else Path()) / f"report{writer.suffix}"
+    content = _rendered(run, writer, table_, choice, _command(folders, format_, table_, choice))
     with files.writing(page, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
     return page
 
 
-def _command(folders: Sequence[str], format_: str, what: str, choice: Choice) -> str:
-    """What makes the page again."""
-    argv = ["bench", "report", *folders, "--format", format_, *(["--table", what] if what != "all" else [])]
+def _command(folders: Sequence[str], format_: str, table_: str, choice: Choice) -> str:
+    """Return the command that makes the page again."""
+    argv = ["bench", "report", *folders, "--format", format_, *(["--table", table_] if table_ != "all" else [])]
     argv += ["--only", ",".join(f"{a}={p}" for a, p in choice.only.items())] if choice.only else []
     argv += ["--metrics", ",".join(choice.metrics)] if choice.metrics else []
     argv += ["--columns", ",".join(choice.columns)] if choice.columns else []
@@ -269,53 +308,24 @@ def _command(folders: Sequence[str], format_: str, what: str, choice: Choice) ->
     return shlex.join(argv)
 
 
-def rendered(run: Run, format_: str, what: str, choice: Choice, command: str = "") -> str | bytes:
-    """A run as one of the formats has it."""
+def rendered(run: Run, format_: str, table_: str, choice: Choice, command: str = "") -> str | bytes:
+    """Return a run as one of the formats has it."""
+    return _rendered(run, _format(format_, table_), table_, choice, command)
+
+
+def _rendered(run: Run, writer: Format, table_: str, choice: Choice, command: str = "") -> str | bytes:
+    from bench.report import document
     from bench.results.store import uncollected
 
     with uncollected():
-        content: str | bytes = _rendered(run, format_, what, choice, command)
-    return content
+        return writer.write(document.build(run, choice, table=table_, command=command))
 
 
-def _rendered(run: Run, format_: str, what: str, choice: Choice, command: str) -> Any:
-    from bench.report import paper, selection
-    from bench.report.anonymous import anonymous
-    from bench.reports import html, latex, markdown, tidy
-    from bench.results import operating, summary
-
-    run = anonymous(run) if choice.anonymous else run
-    shown = selection.select(run, choice)
-    if what == "paper" and format_ == "html":
-        raise UsageError("--table paper is for md, tex, csv and parquet; the HTML page has its own tables")
-    if what == "means" and format_ not in {"csv", "parquet"}:
-        raise UsageError("--table means is for csv and parquet; the other formats show means beside the tables")
-    if what == "paper":
-        if format_ == "md":
-            return markdown.render_paper(shown, choice)
-        if format_ == "tex":
-            return latex.render_paper(shown, choice, command)
-        pivot = paper.pivot(shown, choice)
-        return tidy.paper_csv(pivot) if format_ == "csv" else tidy.paper_parquet(pivot)
-    if what == "all" and format_ in {"csv", "parquet"}:
-        return tidy.csv_text(shown, choice) if format_ == "csv" else tidy.parquet(shown, choice)
-    # Before data sets are left out: a mean keeps its meaning.
-    whole = selection.select(run, selection.wide(choice))
-    entries = selection.figures(shown, choice, summary.compute(whole) + operating.compute(whole))
-    if what == "means":
-        return tidy.summaries_csv(shown, entries) if format_ == "csv" else tidy.summaries_parquet(shown, entries)
-    if format_ == "html":
-        return html.render(shown, entries, choice)
-    return markdown.render(shown, entries, choice) if format_ == "md" else latex.render(shown, entries, choice, command)
-
-
-def table(folders: Sequence[str], choice: Choice | None = None) -> str:
-    """What ``bench show`` prints."""
-    from bench.report import merge_runs, selection
+def printed(folders: Sequence[str], choice: Choice | None = None) -> str:
+    """Return what ``bench show`` prints."""
+    from bench.report import merge_runs
     from bench.report.selection import Choice
-    from bench.reports import terminal
+    from bench.suite import registry
 
-    chosen_ = choice or Choice()
-    run = selection.select(merge_runs.opened(folders), chosen_)
-    text: str = terminal.render(run, choice=chosen_, styled=sys.stdout.isatty())
-    return text
+    terminal = registry.build("format", TERMINAL, {"styled": sys.stdout.isatty()}, where="bench show")
+    return str(_rendered(merge_runs.opened(folders), terminal, "all", choice or Choice()))

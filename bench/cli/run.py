@@ -91,7 +91,7 @@ def run(
             except CellsFailed as error:  # the report shows the others
                 failed.append(str(error))
         page = results.write([str(folder)], "html")
-        typer.echo(results.table([str(folder)]))
+        typer.echo(results.printed([str(folder)]))
         typer.echo(f"report: {page}")
     if failed:
         raise CellsFailed("\n".join(failed))

@@ -27,7 +27,7 @@ from bench.core.errors import BadPlugin, UnknownName
 from bench.datasets.wrappers import class_map, corrupted
 from bench.suite import parameters
 
-Kind = Literal["method", "model", "dataset", "protocol", "trainer"]
+Kind = Literal["method", "model", "dataset", "protocol", "trainer", "format"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,15 @@ HOMES: Mapping[Kind, Home] = {
     "dataset": Home("bench.datasets", ("datasets",), api.Dataset),
     "protocol": Home("bench.metrics.protocols", ("protocols",), api.Protocol),
     "trainer": Home("bench.fit.trainers", ("trainers", "fit"), api.Trainer),  # ``fit`` is the older name
+    "format": Home("bench.reports", ("reports",), api.Format),
 }
 # What declares and computes nothing: an edit there makes no result stale. ``logit_score`` and ``smoothed`` compute.
 CONTRACT = {
     f"bench.contract.{part}"
-    for part in ("plugin", "dataset", "network", "prediction", "method", "training", "protocol", "deprecated")
+    for part in (
+        *("plugin", "dataset", "network", "prediction", "method", "training", "protocol", "format"),
+        "deprecated",
+    )
 }
 GROUP = "ood_seg_bench.plugins"
 FOREIGN = "bench_plugins"  # the package that modules from $BENCH_PLUGINS pretend to be in

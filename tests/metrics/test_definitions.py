@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import writing
 from PIL import Image
 
 from bench.api import Sample, Undefined, Value
@@ -22,7 +23,6 @@ from bench.metrics.protocols.pooled import Anomaly
 from bench.metrics.protocols.streethazards import StreetHazards
 from bench.metrics.spread import Spread
 from bench.report import grids, leaderboard
-from bench.reports import markdown, terminal
 from bench.results import store, summary
 from bench.results.compare import Side, compare
 from bench.results.definitions import panel
@@ -338,7 +338,7 @@ def test_what_ranks_nobody_is_in_no_table_no_grid_no_mean_and_no_comparison(run)
     titles = {table.protocol for table in leaderboard.tables(run)} | {grid.protocol for grid in grids.grids(run)}
     assert titles == {"anomaly", "errors"}
     assert {entry["protocol"] for entry in summary.compute(run)} == {"anomaly", "errors"}
-    for text in (terminal.render(run), markdown.render(run, [])):
+    for text in (writing.terminal(run), writing.markdown(run, [])):
         assert "TPR > 0.95" not in text and "definitions[" not in text
     sides = [Side(run, {"method": method}) for method in ("msp", "maxlogit")]
     assert {one.metric for one in compare(*sides)} == set(result_of(run, "errors", "counted").metrics)

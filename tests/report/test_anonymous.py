@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import writing
 from conftest import write_suite
 from running import run as run_suite
 from test_reports import Page, carried, full, result, run_of
@@ -18,7 +19,6 @@ from bench.cli import results
 from bench.report.anonymous import anonymous, without_paths
 from bench.report.page import galleries
 from bench.report.selection import Choice
-from bench.reports import html, markdown
 from bench.results import store
 
 
@@ -55,8 +55,8 @@ def test_nothing_that_names_the_author_reaches_a_page(tmp_path: Path) -> None:
         fitted={"key": "k", "data": {"folder": {"root": "/home/ada/train"}}},
     )
     run = anonymous(run_of(tmp_path, [made], note="drawn from /home/ada/data"))
-    page = html.render(run, [])
-    for text in (Page(page).text, json.dumps(carried(page)), markdown.render(run, [])):
+    page = writing.html(run, [])
+    for text in (Page(page).text, json.dumps(carried(page)), writing.markdown(run, [])):
         assert "ada" not in text and "abcdef" not in text
         assert "net.pth" in text and "labels is short" in text
     (left,) = run.results
@@ -100,5 +100,5 @@ def test_an_anonymous_page_with_a_gallery_shows_pictures_and_no_place(pictured: 
 
 def test_a_page_without_images_has_none_and_reads_none(pictured: store.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(galleries, "albums", lambda *_: pytest.fail("the gallery was read"))
-    page = Page(html.render(pictured, [], Choice(images=False)))
+    page = Page(writing.html(pictured, [], Choice(images=False)))
     assert "img" not in page.tags and page.addresses == ["data:,"] and "Gallery" not in page.text

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+import writing
 
 from bench.api import Metric, Undefined, Value
 from bench.cli import results as report_cli
@@ -29,7 +30,8 @@ from bench.core.errors import UnknownName, UsageError
 from bench.report import leaderboard, paper, selection
 from bench.report.selection import Choice
 from bench.report.words import line
-from bench.reports import latex, markdown, terminal, tidy
+from bench.reports import csv as csv_format
+from bench.reports import latex
 from bench.results import store, summary
 from bench.results.store import Plan, Result, Run
 
@@ -145,13 +147,13 @@ def renderings(run: Run) -> dict[str, str]:
     entries = summary.compute(run)
     plain, chosen_ = Choice(anonymous=True), Choice(baseline="msp", columns=("ood", "backbone", "miou"), anonymous=True)
     return {
-        "all.md": markdown.render(run, entries, plain),
-        "paper.md": markdown.render_paper(run, chosen_),
-        "all.tex": latex.render(run, entries, plain),
-        "paper.tex": latex.render_paper(run, chosen_),
-        "cells.csv": tidy.csv_text(run, plain),
-        "means.csv": tidy.summaries_csv(run, entries),
-        "paper.csv": tidy.paper_csv(paper.pivot(run)),
+        "all.md": writing.markdown(run, entries, plain),
+        "paper.md": writing.markdown(run, (), chosen_, table="paper"),
+        "all.tex": writing.latex(run, entries, plain),
+        "paper.tex": writing.latex(run, (), chosen_, table="paper"),
+        "cells.csv": writing.csv(run, (), plain),
+        "means.csv": writing.csv(run, entries, table="means"),
+        "paper.csv": writing.csv(run, table="paper"),
     }
 
 
@@ -161,7 +163,7 @@ def test_the_formats_make_of_a_run_what_the_golden_files_hold(name: str, tmp_pat
 
 
 def test_each_special_case_shows_as_what_it_is_in_markdown(tmp_path: Path) -> None:
-    text = re.sub(" +", " ", markdown.render(small(tmp_path), []))
+    text = re.sub(" +", " ", writing.markdown(small(tmp_path), []))
     table = text.split("## anomaly: road &amp; rail\n")[1].split("## ")[0]
     assert r"| 1 | energy\[T=2\] | 60.00 (58.00–62.00) |" in table  # a tie shares its rank and is not bold
     assert "| 1 | entropy | 60.00 (58.00–62.00) | n/a<sup>1</sup> |" in table
@@ -175,7 +177,7 @@ def test_each_special_case_shows_as_what_it_is_in_markdown(tmp_path: Path) -> No
 
 
 def test_each_special_case_shows_as_what_it_is_in_latex(tmp_path: Path) -> None:
-    table = latex.render(small(tmp_path), []).split(r"\end{tabular}")[0]
+    table = writing.latex(small(tmp_path), []).split(r"\end{tabular}")[0]
     assert r"1 & energy[T=2] & 60.00 {\scriptsize(58.00--62.00)} & \textbf{25.00}" in table
     assert r"1 & entropy & 60.00 {\scriptsize(58.00--62.00)} & --$^{1}$ & $-$2.5 \\" in table
     assert r"$^{1}$ fewer than 20 anomalous pixels" in table
@@ -211,8 +213,8 @@ def records(text: str) -> list[dict[str, str]]:
 
 def test_a_row_of_the_csv_is_a_number_with_all_that_it_means(tmp_path: Path) -> None:
     run = small(tmp_path)
-    found = records(tidy.csv_text(run))
-    assert list(found[0]) == list(tidy.COLUMNS)
+    found = records(writing.csv(run))
+    assert list(found[0]) == list(csv_format.COLUMNS)
     assert len(found) == sum(len(result.definitions) for result in run.results) + 2
     one = {(row["dataset"], row["method"], row["metric"]): row for row in found}
     plain = one["road & rail", "fed_c", "ap"]
@@ -232,10 +234,10 @@ def test_a_row_of_the_csv_is_a_number_with_all_that_it_means(tmp_path: Path) -> 
 def test_numbers_of_the_csv_read_back_to_the_last_bit_and_parquet_has_their_types(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     run = written(tmp_path, [made("msp", {"ap": 0.1 + 0.2, "fpr95": 1 / 3, "threshold": Value(-1e-17)})])
-    table = pandas.read_parquet(io.BytesIO(tidy.parquet(run)))
-    assert list(table.columns) == list(tidy.COLUMNS)
+    table = pandas.read_parquet(io.BytesIO(writing.parquet(run)))
+    assert list(table.columns) == list(csv_format.COLUMNS)
     assert table["value"].tolist() == [0.1 + 0.2, 1 / 3, -1e-17]
-    assert [float(row["value"]) for row in records(tidy.csv_text(run))] == table["value"].tolist()
+    assert [float(row["value"]) for row in records(writing.csv(run))] == table["value"].tolist()
     kinds = {name: str(kind) for name, kind in table.dtypes.items()}
     assert kinds["value"] == kinds["lo"] == "float64" and kinds["partial"] == "bool" and kinds["images"] == "int64"
     assert table["severity"].isna().all() and table["reason"].isna().all()
@@ -247,18 +249,18 @@ def test_parquet_survives_what_others_wrote_in_place_of_a_number(tmp_path: Path)
     odd = replace(
         odd, cell={**odd.cell, "seed": "x", "bootstrap": 2**70}, about={**odd.about, "model": {"parameters": []}}
     )
-    table = pandas.read_parquet(io.BytesIO(tidy.parquet(written(tmp_path, [odd]))))
+    table = pandas.read_parquet(io.BytesIO(writing.parquet(written(tmp_path, [odd]))))
     assert table[["seed", "bootstrap", "parameters"]].isna().all().all() and len(table) == 3
 
 
 def test_words_that_a_spreadsheet_would_compute_begin_with_an_apostrophe_and_numbers_do_not(tmp_path: Path) -> None:
     words = ["=HYPERLINK(1)", "+1", "-2", "@SUM(A1)", " \t=1"]
     run = written(tmp_path, [made(word, full(0.5)) for word in words])
-    found = records(tidy.csv_text(run))
+    found = records(writing.csv(run))
     assert {row["method"] for row in found} == {"'=HYPERLINK(1)", "'+1", "'-2", "'@SUM(A1)", "'=1"}
     assert {row["value"] for row in found if row["metric"] == "threshold"} == {"-2.5"}
     pandas = pytest.importorskip("pandas")
-    table = pandas.read_parquet(io.BytesIO(tidy.parquet(run)))
+    table = pandas.read_parquet(io.BytesIO(writing.parquet(run)))
     assert set(table["method"]) == {"=HYPERLINK(1)", "+1", "-2", "@SUM(A1)", "=1"}
 
 
@@ -283,24 +285,24 @@ def hostile(path: Path) -> Run:
 def test_hostile_words_stay_words_in_every_format(tmp_path: Path) -> None:
     run = hostile(tmp_path)
     choice = Choice(columns=("backbone",))
-    for text in (markdown.render(run, [], choice), markdown.render_paper(run, choice)):
+    for text in (writing.markdown(run, [], choice), writing.markdown(run, (), choice, table="paper")):
         assert set(re.findall(r"<[^>]*>", text)) <= {"<sup>", "</sup>", "<br>"}
         assert not re.search(r"(?<!\\)\[", text) and not re.search(r"(?<!\\)`", text)
         for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
             assert len({len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}) == 1
-    found = records(tidy.csv_text(run))
+    found = records(writing.csv(run))
     # Words that begin like a formula, in the header of the figures, too.
     assert {row["protocol"] for row in found} == {"'" + HOSTILE} and all(None not in row for row in found)
     assert {row["reason"] for row in found if row["status"] == "undefined"} >= {"'" + HOSTILE}
-    assert "北京" in terminal.render(run, 200)
+    assert "北京" in writing.terminal(run, 200)
 
 
 def test_control_characters_reach_no_page_and_no_terminal(tmp_path: Path) -> None:
     evil = "a\x1b[2Jb\N{RIGHT-TO-LEFT OVERRIDE}c\x00d"
     assert line(evil) == "a�U+001B[2Jb�U+202Ec�U+0000d"
     run = written(tmp_path, [made(evil, full(0.5)), made("x", full(0.6))], title=evil, note=evil)
-    texts = [markdown.render(run, []), latex.render(run, []), tidy.csv_text(run), terminal.render(run, 200)]
-    texts += [markdown.render_paper(run), latex.render_paper(run), tidy.paper_csv(paper.pivot(run))]
+    texts = [writing.markdown(run, []), writing.latex(run, []), writing.csv(run), writing.terminal(run, 200)]
+    texts += [writing.markdown(run, table="paper"), writing.latex(run, table="paper"), writing.csv(run, table="paper")]
     for text in texts:
         assert "U+001B" in text and not set("\x1b\x00\N{RIGHT-TO-LEFT OVERRIDE}") & set(text)
 
@@ -325,7 +327,7 @@ def test_latex_escapes_what_would_be_markup_and_knows_letters(text: str, shown: 
 
 def test_a_row_that_begins_with_a_bracket_or_a_star_is_no_option_of_the_row_above(tmp_path: Path) -> None:
     words = ["[2pt]", "*"]
-    text = latex.render_paper(written(tmp_path, [made(word, full(0.5)) for word in words]))
+    text = writing.latex(table="paper", run=written(tmp_path, [made(word, full(0.5)) for word in words]))
     assert "\n{}[2pt] &" in text and "\n{}* &" in text
 
 
@@ -346,10 +348,10 @@ def test_pdflatex_sets_every_table_and_hostile_words_come_out(tmp_path: Path) ->
         pytest.skip("pdflatex is not installed: no table was set")
     run, evil = small(tmp_path / "run"), hostile(tmp_path / "hostile")
     texts = {
-        "all": latex.render(run, summary.compute(run)),
-        "paper": latex.render_paper(run, Choice(baseline="msp", columns=("ood", "miou"))),
-        "captions": latex.render(evil, [], Choice(captions=True)),
-        "hostile": latex.render_paper(evil),
+        "all": writing.latex(run, summary.compute(run)),
+        "paper": writing.latex(run, (), Choice(baseline="msp", columns=("ood", "miou")), table="paper"),
+        "captions": writing.latex(evil, [], Choice(captions=True)),
+        "hostile": writing.latex(evil, table="paper"),
     }
     for name, text in texts.items():
         (tmp_path / f"{name}.tex").write_text(text, encoding="utf-8")
@@ -407,23 +409,23 @@ def test_a_mean_over_data_sets_that_are_left_out_is_not_shown_under_its_name(tmp
 
 def test_digits_and_intervals_are_as_asked(tmp_path: Path) -> None:
     run = small(tmp_path)
-    text = re.sub(" +", " ", markdown.render(run, [], Choice(digits=1, intervals=False)))
+    text = re.sub(" +", " ", writing.markdown(run, [], Choice(digits=1, intervals=False)))
     assert r"| 1 | energy\[T=2\] | 60.0 | **25.0** | -2.5 |" in text and "interval of the bootstrap" not in text
-    assert "60.0 {" not in latex.render(run, [], Choice(digits=1, intervals=False))
-    assert "50.000" in terminal.render(run, 120, Choice(digits=3))
+    assert "60.0 {" not in writing.latex(run, [], Choice(digits=1, intervals=False))
+    assert "50.000" in writing.terminal(run, 120, Choice(digits=3))
 
 
 def test_changes_to_a_baseline_are_in_parentheses_unless_they_are_clear(tmp_path: Path) -> None:
     rows = [made("msp", full(0.5)), made("energy", full(0.6)), made("late", full(0.7), images=19)]
     run = written(tmp_path, rows)
-    text = re.sub(" +", " ", markdown.render(run, [], Choice(baseline="msp", metrics=("ap",), intervals=False)))
+    text = re.sub(" +", " ", writing.markdown(run, [], Choice(baseline="msp", metrics=("ap",), intervals=False)))
     assert (
         "| energy | 60.00 | +10.00 |" in text and "| late | 70.00 | (+20.00) |" in text and "| msp | 50.00 | |" in text
     )
-    assert "Δ +10.00" in terminal.render(run, 100, Choice(baseline="msp"))
-    assert r"& +10.00 [+10.00, +10.00] &" in latex.render(run, [], Choice(baseline="msp"))
+    assert "Δ +10.00" in writing.terminal(run, 100, Choice(baseline="msp"))
+    assert r"& +10.00 [+10.00, +10.00] &" in writing.latex(run, [], Choice(baseline="msp"))
     with pytest.raises(UnknownName, match=r"--baseline: unknown method 'mspp'; did you mean 'msp'"):
-        markdown.render(run, [], Choice(baseline="mspp"))
+        writing.markdown(run, [], Choice(baseline="mspp"))
 
 
 def test_the_change_of_a_mean_over_a_grid_is_paired_cell_by_cell(tmp_path: Path) -> None:
@@ -450,14 +452,14 @@ def test_the_change_of_a_mean_over_a_grid_is_paired_cell_by_cell(tmp_path: Path)
 @pytest.mark.parametrize("width", [40, 60, 100])
 def test_the_terminal_ranks_as_the_pages_do_at_any_width(tmp_path: Path, width: int) -> None:
     run = small(tmp_path)
-    text = terminal.render(run, width, Choice(baseline="msp"))
+    text = writing.terminal(run, width, Choice(baseline="msp"))
     assert max(map(len, text.splitlines())) <= width
     table = text.split("lost_found")[0]
     ranks = re.findall(r"^ (\d| )  +([a-z]\w+)", table, re.M)
     assert [name for _, name in ranks if name != "anomalies"][:4] == ["energy", "entropy", "fed_c", "msp"]
     assert "no result yet: odin on toy_net" in " ".join(table.split())
     assert "figures are certified to within ± 0.004" in " ".join(table.split()) and "fed_c (reference)" in text
-    assert re.search(r"\x1b\[1m *25\.00", terminal.render(run, 100, styled=True)) and "\x1b" not in text
+    assert re.search(r"\x1b\[1m *25\.00", writing.terminal(run, 100, styled=True)) and "\x1b" not in text
 
 
 def test_anonymous_files_name_no_path_no_command_and_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -474,14 +476,14 @@ def test_anonymous_files_name_no_path_no_command_and_no_run(tmp_path: Path, caps
 
 def test_columns_stand_beside_the_figures_and_choose_those_of_the_csv(tmp_path: Path) -> None:
     run = small(tmp_path)
-    text = re.sub(" +", " ", markdown.render(run, [], Choice(columns=("ood", "backbone", "parameters", "miou"))))
+    text = re.sub(" +", " ", writing.markdown(run, [], Choice(columns=("ood", "backbone", "parameters", "miou"))))
     assert "| 1 | head | yes | ResNet-101 | 59.3 M | 70.00 |" in text
     names = ("method", "metric", "value")
-    assert tidy.csv_text(run, Choice(columns=names)).splitlines()[:2] == ["method,metric,value", "msp,ap,0.5"]
+    assert writing.csv(run, (), Choice(columns=names)).splitlines()[:2] == ["method,metric,value", "msp,ap,0.5"]
     with pytest.raises(UnknownName, match=r"--columns: unknown column 'backbones'; did you mean 'backbone'"):
-        markdown.render(run, [], Choice(columns=("backbones",)))
+        writing.markdown(run, [], Choice(columns=("backbones",)))
     with pytest.raises(UnknownName, match=r"--columns: unknown column 'metrics'; did you mean 'metric'"):
-        tidy.csv_text(run, Choice(columns=("metrics",)))
+        writing.csv(run, (), Choice(columns=("metrics",)))
 
 
 def test_figures_and_tables_that_a_format_cannot_have_are_refused(
@@ -489,7 +491,7 @@ def test_figures_and_tables_that_a_format_cannot_have_are_refused(
 ) -> None:
     run = str(small(tmp_path).path)
     assert main(["report", run, "--table", "paper"]) == 2
-    assert "--table paper is for md, tex, csv and parquet" in capsys.readouterr().err
+    assert "--table paper is for csv, md, parquet and tex" in capsys.readouterr().err
     assert main(["report", run, "--format", "md", "--table", "means"]) == 2
     assert "--table means is for csv and parquet" in capsys.readouterr().err
 
@@ -504,9 +506,9 @@ def test_the_same_results_give_the_same_bytes_in_every_format(tmp_path: Path) ->
 def test_a_run_without_results_is_a_file_that_says_so(tmp_path: Path) -> None:
     absent = [{"protocol": "anomaly", "model": "toy_net", "dataset": "x", "method": "msp"}]
     run = written(tmp_path, [], absent)
-    assert "No results yet." in latex.render(run, []) and "0 of 1 cells" in latex.render_paper(run)
-    assert "No results yet." in markdown.render_paper(run)
-    assert [row["status"] for row in records(tidy.csv_text(run))] == ["missing"]
+    assert "No results yet." in writing.latex(run, []) and "0 of 1 cells" in writing.latex(run, table="paper")
+    assert "No results yet." in writing.markdown(run, table="paper")
+    assert [row["status"] for row in records(writing.csv(run))] == ["missing"]
 
 
 def test_the_page_on_reports_names_every_column_with_its_type_and_every_option() -> None:
@@ -514,7 +516,7 @@ def test_the_page_on_reports_names_every_column_with_its_type_and_every_option()
     kinds = {str: "string", int: "integer", float: "number", bool: "boolean"}
     table = page.split("| column | type | meaning |")[1].split("\n\n")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.M)
-    assert rows == [(name, kinds[kind]) for name, kind in tidy.COLUMNS.items()]
+    assert rows == [(name, kinds[kind]) for name, kind in csv_format.COLUMNS.items()]
     beside = page.split("| `--columns NAME,...` | md, tex |")[1].split("\n")[0]
     assert re.findall(r"`(\w+)`", beside) == list(paper.COLUMNS)
     options = {f"--{name}" for name in re.findall(r"--([a-z-]+)", page)}

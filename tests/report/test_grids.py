@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import writing
 from test_reports import HOSTILE, MIOU, RANKING, Page, carried, full, result, run_of
 
 from bench.api import Undefined, Value
 from bench.report import grids
 from bench.report.grids import CLEAN, GRID, Grid, Place
 from bench.report.page import sections
-from bench.reports import html, markdown, terminal
+from bench.reports import html
 from bench.results import store, summary
 from bench.results.store import Plan, Result, Run
 
@@ -149,10 +150,10 @@ def test_a_mean_that_lacks_a_cell_has_no_value_but_says_how_many_are_there(tmp_p
     assert best(grid, GRID) == best(grid, Place("corruption", "fog")) == set()  # nobody can lead an unfinished row
     assert best(grid, Place("corruption", "snow")) == {"energy"}
     assert grid.view("auroc").incomplete == (("nothing is wrong",) if what == "undefined" else ())
-    page = html.render(grid.run, [])
-    for text in (markdown.render(grid.run, []), Page(page).text + json.dumps(carried(page)["grids"])):
+    page = writing.html(grid.run, [])
+    for text in (writing.markdown(grid.run, []), Page(page).text + json.dumps(carried(page)["grids"])):
         assert "5 of 6" in text and "1 of 2" in text
-    assert "5/6" in terminal.render(grid.run, 80)
+    assert "5/6" in writing.terminal(grid.run, 80)
 
 
 @pytest.mark.parametrize(("what", "leaders"), [("missing", set()), ("undefined", {"energy"})])
@@ -250,7 +251,7 @@ def test_without_a_bootstrap_there_are_means_without_intervals_and_nothing_is_be
     grid = only(run_of(tmp_path, rows(figures=lambda method, spot: {"auroc": Value(level(method, spot))})))
     mean = means(grid, "energy")[GRID]
     assert mean.value is not None and mean.lo is None and not best(grid, GRID)
-    assert "95 %" not in terminal.render(grid.run, 80).split("corrupted")[1]
+    assert "95 %" not in writing.terminal(grid.run, 80).split("corrupted")[1]
 
 
 def test_models_orders_and_data_sets_have_grids_of_their_own(tmp_path: Path) -> None:
@@ -294,8 +295,8 @@ def test_a_protocol_without_methods_has_models_for_rows(tmp_path: Path) -> None:
     grid = only(run)
     assert not grid.scored
     assert [(line.rank, line.row.name) for line in grid.view("miou").lines] == [(1, "deeplab"), (2, "enet")]
-    assert re.search(r"\| *# \| Model *\| *mean % ↑ \| *clean", markdown.render(run, []))
-    assert "model   " in terminal.render(run, 80) and "mIoU by corruption" in html.render(run, [])
+    assert re.search(r"\| *# \| Model *\| *mean % ↑ \| *clean", writing.markdown(run, []))
+    assert "model   " in writing.terminal(run, 80) and "mIoU by corruption" in writing.html(run, [])
 
 
 def test_a_method_that_cannot_be_evaluated_is_a_line_below_and_no_row(tmp_path: Path) -> None:
@@ -304,18 +305,18 @@ def test_a_method_that_cannot_be_evaluated_is_a_line_below_and_no_row(tmp_path: 
     results = rows(["msp"]) + rows(["knn"], lambda method, spot: undefined, not_applicable=why, images=0)
     grid = only(run_of(tmp_path, results))
     assert [row.name for row in grid.rows] == ["msp"] and grid.absences[0].pairs == ("knn on toynet",)
-    text = markdown.render(grid.run, [])
+    text = writing.markdown(grid.run, [])
     assert text.split("corrupted\n")[1].count(f"Not applicable: knn on toynet: {why}") == 1
     nobody = run_of(tmp_path / "b", rows(["knn"], lambda method, spot: undefined, not_applicable=why, images=0))
     assert only(nobody).rows == ()
-    assert why in terminal.render(nobody, 60) and why in markdown.render(nobody, []) and html.render(nobody, [])
+    assert why in writing.terminal(nobody, 60) and why in writing.markdown(nobody, []) and writing.html(nobody, [])
 
 
 def test_a_lone_corrupted_data_set_keeps_its_table(tmp_path: Path) -> None:
     run = run_of(tmp_path, [each for each in rows() if each.labels["dataset"] in ("toytown", "toytown+fog-3")])
     assert not grids.grids(run)
-    assert "## anomaly: toytown+fog-3" in markdown.render(run, [])
-    assert not carried(html.render(run, []))["grids"]
+    assert "## anomaly: toytown+fog-3" in writing.markdown(run, [])
+    assert not carried(writing.html(run, []))["grids"]
 
 
 def test_a_label_that_only_looks_corrupted_is_none(tmp_path: Path) -> None:
@@ -358,7 +359,7 @@ def summarised(path: Path) -> tuple[Run, list[dict[str, Any]]]:
 
 def test_means_that_a_grid_shows_are_not_shown_again_and_lists_share_a_table(tmp_path: Path) -> None:
     run, entries = summarised(tmp_path)
-    text = markdown.render(run, entries)
+    text = writing.markdown(run, entries)
     heads = re.findall(r"^## (.*): anomaly$", text, re.M)
     assert heads == ["By their family", "Some", "With the clean: one"]
     body = re.sub(" +", " ", text.split("## By their family")[1].split("##")[0])
@@ -366,7 +367,7 @@ def test_means_that_a_grid_shows_are_not_shown_again_and_lists_share_a_table(tmp
         "| dry"
     ] * 2
     assert "| Of | Method | Model | Cells |" in body
-    page = Page(html.render(run, entries)).text
+    page = Page(writing.html(run, entries)).text
     assert "wet" in page and "By family: noise" not in page and "With the clean: one" in page
 
 
@@ -376,7 +377,7 @@ def test_operating_points_on_the_cells_of_a_grid_share_a_table(tmp_path: Path) -
     entry |= {"lo": None, "hi": None, "cells": 1, "of": 1, "reason": None}
     run = replace(run, plan=replace(run.plan, operating_points=({"name": "tpr95"},)))
     labels = ["other", *(f"toytown+{name}-{severity}" for name, severity in SPOTS)]
-    text = markdown.render(run, [entry | {"name": f"tpr95, on {label}"} for label in labels])
+    text = writing.markdown(run, [entry | {"name": f"tpr95, on {label}"} for label in labels])
     assert re.findall(r"^## (tpr95.*)$", text, re.M) == [
         "tpr95, on other: anomaly",
         "tpr95, on corrupted data sets: anomaly",
@@ -384,7 +385,7 @@ def test_operating_points_on_the_cells_of_a_grid_share_a_table(tmp_path: Path) -
 
 
 def test_markdown_has_the_grid_and_the_clean_table_but_none_of_a_corrupted_data_set(tmp_path: Path) -> None:
-    text = markdown.render(run_of(tmp_path, rows()), [])
+    text = writing.markdown(run_of(tmp_path, rows()), [])
     heads = re.findall(r"^## (.*)$", text, re.M)
     assert heads == ["anomaly: toytown", "anomaly: toytown, corrupted", "Definitions"]
     assert "toytown+" not in text and "tables of the 6 data sets one by one are left out" in text
@@ -402,7 +403,7 @@ def test_markdown_has_the_grid_and_the_clean_table_but_none_of_a_corrupted_data_
 
 def test_the_page_has_every_cell_once_and_each_link_has_a_target(tmp_path: Path) -> None:
     results = rows()
-    text = html.render(run_of(tmp_path, results), [])
+    text = writing.html(run_of(tmp_path, results), [])
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
@@ -427,7 +428,7 @@ def test_the_page_has_every_cell_once_and_each_link_has_a_target(tmp_path: Path)
 
 
 def test_the_policy_allows_the_style_of_grids_and_nothing_is_styled_in_place(tmp_path: Path) -> None:
-    text = html.render(run_of(tmp_path, rows()), [])
+    text = writing.html(run_of(tmp_path, rows()), [])
     style = re.search("<style>(.*?)</style>", text, re.S)
     assert style and html._policy_hash(style[1]) in text and ".heat" in style[1]
     markup = re.sub("<script>.*?</script>", "", text, flags=re.S)
@@ -474,7 +475,7 @@ def test_series_and_words_stand_out_from_the_paper_by_day_and_by_night() -> None
 def test_the_terminal_shows_every_mean_at_any_width(tmp_path: Path, width: int) -> None:
     methods = ["msp", "energy", "entropy", "maxlogit", "odin[temperature=1000]", "mahalanobis"]
     run = run_of(tmp_path, rows(methods))
-    text = terminal.render(run, width)
+    text = writing.terminal(run, width)
     assert max(map(len, text.splitlines())) <= width
     grid = text.split("toytown, corrupted")[1]
     for word in ("clean", "sev 1", "sev 3", "noise", "weather", "mean", "95 %", "gaussian_noise", *methods):
@@ -487,19 +488,19 @@ def test_the_terminal_shows_every_mean_at_any_width(tmp_path: Path, width: int) 
 def test_hostile_words_stay_words_in_a_grid(tmp_path: Path) -> None:
     results = rows([HOSTILE, "msp"], base=HOSTILE, model=HOSTILE, protocol=HOSTILE)
     run = run_of(tmp_path, results)
-    text = html.render(run, [])
+    text = writing.html(run, [])
     page = Page(text)
     assert page.tags.count("script") == 2 and "img" not in page.tags and not page.handlers
     assert text.count("<script>alert(1)") == 0 and "<script>alert(1)</script>" in page.text
-    marks = set(re.findall(r"<[^>]*>", markdown.render(run, [])))
+    marks = set(re.findall(r"<[^>]*>", writing.markdown(run, [])))
     assert marks <= {"<details>", "</details>", "<summary>", "</summary>", "<sup>", "</sup>"}
-    assert terminal.render(run, 60)
+    assert writing.terminal(run, 60)
 
 
 def test_the_same_results_give_the_same_grid_to_the_byte(tmp_path: Path) -> None:
     first, second = (run_of(tmp_path / name, rows()) for name in "ab")
-    assert html.render(first, []) == html.render(second, [])
-    assert markdown.render(first, []) == markdown.render(second, [])
+    assert writing.html(first, []) == writing.html(second, [])
+    assert writing.markdown(first, []) == writing.markdown(second, [])
 
 
 def test_a_plan_of_before_cells_had_labels_counts_what_is_there(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import writing
 from test_formats import METRICS, full, made, records, written
 
 from bench.api import Undefined, Value
 from bench.cli.main import main
 from bench.core.errors import MissingData, UnknownName, UsageError
-from bench.report import grids, leaderboard, merge_runs, paper, selection
+from bench.report import grids, leaderboard, listings, merge_runs, paper, selection
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
-from bench.reports import markdown, terminal, tidy
 from bench.results import compare, summary
 from bench.results.store import Result, Run
 
@@ -83,7 +83,9 @@ def test_the_parts_of_a_suite_become_the_whole_with_its_means(tmp_path: Path) ->
         (line.row.name, line.rank, line.means[grids.GRID].value) for line in theirs.lines
     ]
     said = "# A small run\n\nSeveral runs: a, b.\n"
-    assert first.missing and markdown.render(both, []) == markdown.render(whole, []).replace("# A small run\n", said, 1)
+    assert first.missing and writing.markdown(both, []) == writing.markdown(whole, []).replace(
+        "# A small run\n", said, 1
+    )
 
 
 def test_the_same_cell_made_by_something_else_has_a_row_for_each_run(tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_the_same_cell_made_by_something_else_has_a_row_for_each_run(tmp_path: P
         assert both.home(result).parts[-3] == both.origins[result.key][0]
         drawn = both.replicates(result)["ap"]
         assert np.mean(drawn) == pytest.approx(result.metrics["ap"].value)  # type: ignore[union-attr]
-    found = records(tidy.csv_text(both))
+    found = records(writing.csv(both))
     assert {(row["run"], row["method"]) for row in found} == {
         ("old", "msp (old)"),
         ("new", "msp (new)"),
@@ -110,7 +112,7 @@ def test_the_same_cell_made_by_something_else_has_a_row_for_each_run(tmp_path: P
     assert len({row["provenance"] for row in found if row["method"].startswith("msp")}) == 2
     only = selection.select(both, Choice(only={"method": "energy"}))
     assert isinstance(only, Merged) and only.remarks == () and len(only.results) == 1
-    for text in (markdown.render(both, []), markdown.render_paper(both), terminal.render(both, 100)):
+    for text in (writing.markdown(both, []), writing.markdown(both, table="paper"), writing.terminal(both, 100)):
         assert "differ in the method's code" in " ".join(text.split())
 
 
@@ -375,7 +377,7 @@ def test_differences_fit_terminals_of_any_width(tmp_path: Path, width: int) -> N
     written(tmp_path / "b", [other(cell) for cell in cells])
     sides = compare.side(f"{tmp_path / 'a'}@method=msp"), compare.side(f"{tmp_path / 'b'}@method=*")
     found = compare.compare(*sides)
-    text = terminal.differences(found, width)
+    text = listings.differences(found, width)
     assert max(map(len, text.splitlines())) <= max(width, 42) and text.count("B - A") == (1 if width == 160 else 2)
     assert "+0.0100" in text and "no anomaly in any image" in " ".join(text.split())
 
@@ -384,6 +386,6 @@ def test_an_undefined_figure_and_a_pair_that_is_not_applicable_survive_merging(t
     absent = made("knn", dict.fromkeys(METRICS, Undefined("x")), not_applicable="no features", images=0)
     undefined = made("msp", full(0.5, Undefined("no anomaly")))
     both = together(written(tmp_path / "a", [absent]), written(tmp_path / "b", [undefined, absent]))
-    text = markdown.render(both, [])
+    text = writing.markdown(both, [])
     assert "Not applicable: knn on toy_net: no features" in text and "<sup>1</sup> no anomaly" in text
     assert len(both.results) == 2

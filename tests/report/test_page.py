@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import writing
 from conftest import NETWORK
 from running import Silent
 from test_grids import rows
@@ -18,7 +19,6 @@ from test_reports import full, result, run_of
 from bench.api import Undefined, Value
 from bench.report import merge_runs
 from bench.report.selection import Choice
-from bench.reports import html
 from bench.results import operating, store, summary
 from bench.results.store import Run
 from bench.run import engine
@@ -51,7 +51,7 @@ Opened = Callable[..., Any]
 
 
 def page_of(run: Run, choice: Choice | None = None) -> str:
-    return html.render(run, summary.compute(run) + operating.compute(run), choice)
+    return writing.html(run, summary.compute(run) + operating.compute(run), choice)
 
 
 def told(run: Run, method: str, **changed: Any) -> None:

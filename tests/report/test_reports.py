@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import writing
 
 from bench.api import Metric, Undefined, Value
 from bench.core.errors import MissingData, UnknownName
@@ -185,8 +186,8 @@ def test_a_partial_result_is_shown_and_marked_but_neither_ranked_nor_best(tmp_pa
     table = leaderboard.tables(run)[0]
     assert ranked(table) == [(1, "entropy"), (2, "msp"), (None, "energy")]
     assert {method for method, _ in bold(table)} == {"entropy"}
-    assert "| energy (partial, 5 images) |" in re.sub(" +", " ", markdown.render(run, []))
-    assert "20 images" in markdown.render(run, []) and "partial, 5 images" in Page(html.render(run, [])).text
+    assert "| energy (partial, 5 images) |" in re.sub(" +", " ", writing.markdown(run, []))
+    assert "20 images" in writing.markdown(run, []) and "partial, 5 images" in Page(writing.html(run, [])).text
 
 
 def test_a_row_whose_first_figure_is_undefined_is_shown_after_the_ranked_ones(tmp_path: Path) -> None:
@@ -199,10 +200,10 @@ def test_undefined_figures_print_na_and_share_a_footnote_with_the_reason(tmp_pat
     reason = "no component was predicted"
     results = [result(name, full(0.8) | {"fpr95": Undefined(reason)}) for name in ("msp", "energy")]
     run = run_of(tmp_path, [*results, result("entropy", full(0.7) | {"fpr95": Undefined("another reason")})])
-    text = markdown.render(run, [])
+    text = writing.markdown(run, [])
     assert text.count("n/a<sup>1</sup>") == 2 and text.count("n/a<sup>2</sup>") == 1
     assert f"<sup>1</sup> {reason}" in text and "<sup>2</sup> another reason" in text
-    page = Page(html.render(run, []))
+    page = Page(writing.html(run, []))
     assert page.text.count(reason) == 1
     assert page.links.count("#t1-n1") == 2 and page.ids.count("t1-n1") == 1
 
@@ -215,16 +216,16 @@ def test_pairs_that_cannot_be_evaluated_are_one_footnote_per_reason_and_no_row(t
     table = leaderboard.tables(run)[0]
     assert ranked(table) == [(1, "msp")]
     assert table.absences == (leaderboard.Absence(why, ("knn on toynet", "mahalanobis on toynet")),)
-    assert f"Not applicable: knn on toynet, mahalanobis on toynet: {why}" in markdown.render(run, [])
-    assert "Not applicable to knn on toynet, mahalanobis on toynet" in Page(html.render(run, [])).text
+    assert f"Not applicable: knn on toynet, mahalanobis on toynet: {why}" in writing.markdown(run, [])
+    assert "Not applicable to knn on toynet, mahalanobis on toynet" in Page(writing.html(run, [])).text
 
 
 def test_a_table_without_any_applicable_pair_is_one_line(tmp_path: Path) -> None:
     absent = result("knn", dict.fromkeys(RANKING, Undefined("x")), not_applicable="no features", images=0)
     run = run_of(tmp_path, [absent])
-    body = markdown.render(run, []).split("## anomaly: toytown")[1].split("## Definitions")[0]
+    body = writing.markdown(run, []).split("## anomaly: toytown")[1].split("## Definitions")[0]
     assert body.split("\n\n")[1:-1] == ["Not applicable: knn on toynet: no features"]
-    assert 'class="ranked' not in html.render(run, [])
+    assert 'class="ranked' not in writing.html(run, [])
 
 
 def test_methods_that_saw_outliers_are_ranked_and_bold_among_themselves(tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_methods_that_saw_outliers_are_ranked_and_bold_among_themselves(tmp_path
     assert [group.outliers for group in table.groups] == [False, True]
     assert ranked(table) == [(1, "energy"), (2, "msp"), (1, "head"), (2, "meta")]
     assert {method for method, name in bold(table) if name == "auroc"} == {"energy", "head"}
-    assert "Trained with outlier data" in markdown.render(run, [])
+    assert "Trained with outlier data" in writing.markdown(run, [])
 
 
 def test_bold_needs_a_paired_difference_outside_the_interval_not_intervals_apart(tmp_path: Path) -> None:
@@ -314,10 +315,10 @@ def test_rates_are_percent_thresholds_are_plain_and_errors_are_never_rounded_dow
         "f1_threshold": Value(-1.23456, 0.0, -2.0, -0.5),
     }
     run = run_of(tmp_path, [result("msp", figures)])
-    text = re.sub(" +", " ", markdown.render(run, []))
+    text = re.sub(" +", " ", writing.markdown(run, []))
     assert "| 1 | msp | 91.23 ± 0.004 (90.00–92.50) | 25.00 | -1.235 (-2 to -0.5) |" in text
     assert "AUROC % ↑ | FPR95 % ↓ | Threshold |" in text
-    page = Page(html.render(run, [])).text
+    page = Page(writing.html(run, [])).text
     assert "90.00–92.50" in page and "± 0.004" in page and "−1.235" in page and "−2 to −0.5" in page
 
 
@@ -326,30 +327,30 @@ def test_protocols_without_a_method_have_a_row_per_model(tmp_path: Path) -> None
         result(None, {"miou": value}, model=model, protocol="miou", definitions=MIOU)
         for model, value in (("enet", 0.5), ("deeplab", 0.7))
     ]
-    text = re.sub(" +", " ", markdown.render(run_of(tmp_path, rows), []))
+    text = re.sub(" +", " ", writing.markdown(run_of(tmp_path, rows), []))
     assert "| # | Model | mIoU % ↑ |" in text
     assert text.index("| 1 | deeplab | **70.00** (68.00–72.00) |") < text.index("| 2 | enet | 50.00 (48.00–52.00) |")
 
 
 def test_models_have_a_column_only_where_there_are_several(tmp_path: Path) -> None:
-    one = markdown.render(run_of(tmp_path / "a", [result("msp", full(0.8))]), [])
+    one = writing.markdown(run_of(tmp_path / "a", [result("msp", full(0.8))]), [])
     assert "Model" not in one and "model toynet" in one
     both = [result("msp", full(0.8)), result("msp", full(0.7), model="enet")]
-    assert "| Model" in markdown.render(run_of(tmp_path / "b", both), [])
+    assert "| Model" in writing.markdown(run_of(tmp_path / "b", both), [])
 
 
 def test_missing_cells_are_counted_and_named(tmp_path: Path) -> None:
     run = run_of(tmp_path, [result("msp", full(0.8))], missing=["energy", "entropy"])
-    assert "1 of 3 cells." in markdown.render(run, [])
-    page = Page(html.render(run, []))
+    assert "1 of 3 cells." in writing.markdown(run, [])
+    page = Page(writing.html(run, []))
     assert "1 of 3 cells." in page.text and "2 of 3 cells have no result" in page.text
     assert "anomaly / toynet / toytown / energy" in page.text and "missing" in page.ids
 
 
 def test_a_run_without_any_result_is_a_page_that_says_so(tmp_path: Path) -> None:
     run = run_of(tmp_path, [], missing=["msp"])
-    assert "No results yet." in markdown.render(run, []) and "0 of 1 cells." in markdown.render(run, [])
-    assert "No results yet." in Page(html.render(run, [])).text
+    assert "No results yet." in writing.markdown(run, []) and "0 of 1 cells." in writing.markdown(run, [])
+    assert "No results yet." in Page(writing.html(run, [])).text
 
 
 def hostile(path: Path) -> tuple[Run, list[dict[str, Any]]]:
@@ -371,7 +372,7 @@ def hostile(path: Path) -> tuple[Run, list[dict[str, Any]]]:
 
 
 def test_hostile_words_stay_words_in_html(tmp_path: Path) -> None:
-    text = html.render(*hostile(tmp_path))
+    text = writing.html(*hostile(tmp_path))
     page = Page(text)
     assert page.tags.count("script") == 2 and "img" not in page.tags and not page.handlers
     assert text.count("<script>alert(1)") == 0 and page.text.count("<script>alert(1)</script>") > 20
@@ -380,7 +381,7 @@ def test_hostile_words_stay_words_in_html(tmp_path: Path) -> None:
 
 
 def test_hostile_words_stay_words_in_markdown(tmp_path: Path) -> None:
-    text = markdown.render(*hostile(tmp_path))
+    text = writing.markdown(*hostile(tmp_path))
     assert set(re.findall(r"<[^>]*>", text)) == {"<sup>", "</sup>"}
     assert not re.search(r"(?<!\\)\[", text) and not re.search(r"(?<!\\)`", text)
     for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
@@ -403,7 +404,7 @@ def test_markdown_escapes_what_would_be_markup_and_leaves_the_rest(text: str, sh
 
 
 def test_the_page_loads_nothing_and_its_policy_allows_only_its_own_script_and_style(tmp_path: Path) -> None:
-    text = html.render(run_of(tmp_path, [result("msp", full(0.8)), result("energy", full(0.9))]), [])
+    text = writing.html(run_of(tmp_path, [result("msp", full(0.8)), result("energy", full(0.9))]), [])
     page = Page(text)
     assert page.addresses == ["data:,"]
     assert not re.search(r"url\(|@import|https?:", re.sub("<script>.*?</script>", "", text, flags=re.S))
@@ -415,7 +416,7 @@ def test_the_page_loads_nothing_and_its_policy_allows_only_its_own_script_and_st
 
 
 def test_libraries_are_there_once_and_with_their_licences(tmp_path: Path) -> None:
-    text = html.render(run_of(tmp_path, [result("msp", full(0.8))]), [])
+    text = writing.html(run_of(tmp_path, [result("msp", full(0.8))]), [])
     for holder, banner in (("Mike Bostock", "// https://d3js.org"), ("Observable, Inc.", "// @observablehq/plot")):
         licence, code = text.split(banner)
         assert holder in licence[-2000:] and "this permission notice appear in all copies" in licence[-2000:] and code
@@ -424,14 +425,14 @@ def test_libraries_are_there_once_and_with_their_licences(tmp_path: Path) -> Non
 def test_every_link_within_the_page_has_a_target_and_no_target_is_there_twice(tmp_path: Path) -> None:
     rows = [result(name, full(0.8), dataset=data) for name in ("msp", "energy") for data in ("a", "b")]
     rows.append(result(None, {"miou": Undefined("no class occurs")}, protocol="miou", definitions=MIOU))
-    page = Page(html.render(run_of(tmp_path, rows, missing=["x"]), []))
+    page = Page(writing.html(run_of(tmp_path, rows, missing=["x"]), []))
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
     assert {link for link in page.links if not link.startswith("#")} == {f"cells/{row.key}.json" for row in rows}
 
 
 def test_each_header_leads_to_the_definition_of_its_metric(tmp_path: Path) -> None:
-    text = html.render(run_of(tmp_path, [result("msp", full(0.8))]), [])
+    text = writing.html(run_of(tmp_path, [result("msp", full(0.8))]), [])
     for index, (name, metric) in enumerate(RANKING.items(), 1):
         assert f'href="#m1-{index}"' in text
         defined = re.search(f'<div id="m1-{index}">(.*?)</div>', text)
@@ -444,7 +445,7 @@ def test_provenance_common_to_all_cells_is_said_once_and_the_rest_by_cell(tmp_pa
         result(name, full(0.8), provenance=versions | {"command": f"bench run demo --only method={name}"})
         for name in ("msp", "energy")
     ]
-    page = html.render(run_of(tmp_path, results), [])
+    page = writing.html(run_of(tmp_path, results), [])
     text = Page(page).text
     assert text.count("2.13.0") == 1 and "numerics.device" in text
     assert [said["command"] for said in said_of_cells(page).values()] == [
@@ -455,7 +456,7 @@ def test_provenance_common_to_all_cells_is_said_once_and_the_rest_by_cell(tmp_pa
 
 def test_cost_is_shown_per_image_and_stage(tmp_path: Path) -> None:
     run = run_of(tmp_path, [result("msp", full(0.8), seconds={"load": 1.0, "predict": 4.0}, memory_mb=612.4)])
-    cost = html.render(run, []).split('id="cost"')[1]
+    cost = writing.html(run, []).split('id="cost"')[1]
     assert ">50.0</td>" in cost and ">200.0</td>" in cost and ">612</td>" in cost
 
 
@@ -473,10 +474,10 @@ def test_summaries_say_how_many_cells_went_in_and_why_a_figure_is_missing(tmp_pa
         ("energy", "2 of 2"),
         ("msp", "1 of 2"),
     ]
-    text = re.sub(" +", " ", markdown.render(run, entries))
+    text = re.sub(" +", " ", writing.markdown(run, entries))
     assert "| msp | toynet | 1 of 2 | n/a<sup>1</sup> |" in text and "<sup>1</sup> 1 of 2 cells" in text
     assert "| entropy | toynet | 2 of 2 | 90.00 (90.00–90.00) |" in text
-    assert "mean over weather" in Page(html.render(run, entries)).text
+    assert "mean over weather" in Page(writing.html(run, entries)).text
 
 
 def test_a_summary_that_lacks_a_field_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -487,8 +488,8 @@ def test_a_summary_that_lacks_a_field_is_refused_in_one_line(tmp_path: Path) -> 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     results = [result(name, full(value)) for name, value in (("msp", 0.7), ("energy", 0.9), ("entropy", 0.8))]
     first, second = run_of(tmp_path / "a", results), run_of(tmp_path / "b", results)
-    assert html.render(first, []) == html.render(second, [])
-    assert markdown.render(first, []) == markdown.render(second, [])
+    assert writing.html(first, []) == writing.html(second, [])
+    assert writing.markdown(first, []) == writing.markdown(second, [])
 
 
 def test_a_row_says_what_its_network_is_and_what_its_miou_became(tmp_path: Path) -> None:
@@ -545,7 +546,7 @@ def test_the_script_is_given_the_figures_that_the_tables_print(tmp_path: Path, d
     """A figure rounded twice would differ in its last digit from the same figure elsewhere on the page."""
     ends = Value(0.76035, lo=0.0, hi=0.0)
     rows = [result("msp", full(0.760352) | {"fpr95": ends}), result("energy", {"auroc": 0.5, "fpr95": Undefined("no")})]
-    page = html.render(run_of(tmp_path, rows), [], Choice(digits=digits))
+    page = writing.html(run_of(tmp_path, rows), [], Choice(digits=digits))
     cells = carried(page)["cells"]
     auroc, fpr95, threshold = cells["rows"][0][7]
     after = 2 if digits is None else digits
@@ -563,7 +564,7 @@ def test_figures_of_images_have_the_name_of_the_metric_that_they_are(tmp_path: P
     run = run_of(tmp_path, [made])
     images = {"ids": np.array(["hard", "easy", "clean"]), "images.auroc": np.array([0.25, 0.75, np.nan])}
     store.write_result(run.path, made, images)
-    page = html.render(store.read_run(run.path), [])
+    page = writing.html(store.read_run(run.path), [])
     (series,) = carried(page)["boards"]["t1"]["series"]
     assert (series["images"]["metric"]["name"], series["images"]["values"]) == ("auroc", [0.25, 0.75])
     text = re.sub(r"\s+", " ", Page(page).text)

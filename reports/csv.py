@@ -1,0 +1,214 @@
+"""Results as one row per number, for a spreadsheet, a data frame or a plotting script: CSV and Parquet.
+
+Numbers are numbers at full precision, rates from 0 to 1; what is unknown is empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, ClassVar
+
+from bench.api import Format, Metric, Undefined, Value
+from bench.core.errors import UnknownName
+from bench.corruptions import FAMILIES
+from bench.report import columns, paper
+from bench.report.columns import Types, typed
+from bench.report.document import Document
+from bench.report.grids import LABEL
+from bench.report.leaderboard import uses_outliers
+from bench.report.merge_runs import Merged
+from bench.report.selection import Choice
+from bench.report.words import line
+from bench.results.store import Result, Run
+
+# Name and type of each column, in order; docs/report.md says what they mean.
+COLUMNS: Types = {
+    **{name: str for name in ("run", "suite", "protocol", "version", "model", "dataset", "split", "corruption")},
+    "severity": int,
+    **{name: str for name in ("family", "method", "metric", "title", "unit", "better", "status")},
+    **{name: float for name in ("value", "err", "lo", "hi")},
+    "reason": str,
+    "images": int,
+    **{name: bool for name in ("partial", "outliers", "retrained")},
+    "backbone": str,
+    **{name: int for name in ("parameters", "seed")},
+    "resample": str,
+    "bootstrap": int,
+    **{name: str for name in ("numerics", "provenance", "key")},
+}
+SUMMARIES: Types = {
+    **{name: str for name in ("suite", "name", "protocol", "model", "method", "metric", "title", "better")},
+    **{name: float for name in ("value", "err", "lo", "hi")},
+    **{name: int for name in ("cells", "of")},
+    "reason": str,
+}
+MEASURED, UNDEFINED, NOT_APPLICABLE, MISSING = "measured", "undefined", "not applicable", "missing"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Csv(Format):
+    """Comma-separated values: UTF-8, a header, quotes where needed."""
+
+    name: ClassVar[str] = "csv"
+    source: ClassVar[str] = "RFC 4180"
+    suffix: ClassVar[str] = ".csv"
+    tables: ClassVar[frozenset[str]] = frozenset({"all", "paper", "means"})
+
+    def write(self, document: Document) -> str | bytes:
+        return columns.to_csv(*content(document))
+
+
+@dataclass(frozen=True)
+class Parquet(Format):
+    """The same with typed columns: strings, float64, int64, booleans; null where a value is unknown."""
+
+    name: ClassVar[str] = "parquet"
+    source: ClassVar[str] = "https://parquet.apache.org"
+    suffix: ClassVar[str] = ".parquet"
+    tables: ClassVar[frozenset[str]] = Csv.tables
+
+    def write(self, document: Document) -> str | bytes:
+        return columns.to_parquet(*content(document))
+
+
+def content(document: Document) -> tuple[Types, Iterable[Record]]:
+    """Return the columns with their types, and the rows: of every number, of the means, or of the paper's table."""
+    if document.table == "means":
+        return SUMMARIES, _summaries(document.run, document.means)
+    if document.table == "paper":
+        return _pivoted(document.paper)
+    for name in document.choice.columns:
+        if name not in COLUMNS:
+            raise UnknownName("column", name, COLUMNS, "--columns")
+    return {name: COLUMNS[name] for name in document.choice.columns or COLUMNS}, rows(document.run, document.choice)
+
+
+def rows(run: Run, choice: Choice) -> Iterator[Record]:
+    """Yield one for each cell and metric, in the order of the plan; one for a cell without a result."""
+    empty: Record = dict.fromkeys(COLUMNS)
+    by_key = {result.key: result for result in run.results}
+    spelled: dict[str, Mapping[str, Any]] = {}
+    for result in (*run.results, *run.aside):
+        spelled.setdefault(result.labels["dataset"], result.cell["dataset"])
+    for key, labels in zip_longest(run.plan.keys, run.plan.cells):
+        result_ = by_key.get(key)
+        if result_ is None:
+            yield empty | _missing(run, key, labels or {}, spelled)
+            continue
+        base = empty | _base(run, result_, anonymous=choice.anonymous)
+        for name, metric in result_.definitions.items():
+            yield base | _figure(result_, name, metric)
+
+
+def provenance(result: Result) -> str:
+    """Return 16 hex digits of what decides a figure and of the versions that made it; no path, time or command."""
+    versions = {name: value for name, value in result.provenance.items() if name not in {"created", "command"}}
+    text = json.dumps([dict(result.depends), versions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _base(run: Run, result: Result, *, anonymous: bool) -> Record:
+    model = result.about.get("model", {})
+    folder = "" if anonymous else run.path.resolve().name
+    return {
+        "run": _text(run.names(result) if isinstance(run, Merged) else folder),
+        "suite": line(run.plan.name),
+        "protocol": line(result.labels["protocol"]),
+        "version": _text(result.about.get("protocol", {}).get("version")),
+        "model": line(result.labels["model"]),
+        **_dataset(result.labels["dataset"], result.cell["dataset"]),
+        "method": _text(result.labels.get("method")),
+        "images": result.images,
+        "partial": result.partial,
+        "outliers": uses_outliers(result),
+        "retrained": bool(model.get("parents")),
+        "backbone": _text(model.get("backbone")),
+        "parameters": model.get("parameters"),
+        "seed": result.cell.get("seed"),
+        "resample": _text(result.cell.get("resample")),
+        "bootstrap": result.cell.get("bootstrap"),
+        "numerics": _text(result.depends.get("numerics")),
+        "provenance": provenance(result),
+        "key": run.home(result).stem,
+    }
+
+
+def _missing(run: Run, key: str, labels: Mapping[str, str], spelled: Mapping[str, Mapping[str, Any]]) -> Record:
+    label = labels.get("dataset", "")
+    return {
+        "suite": line(run.plan.name),
+        **{axis: _text(labels.get(axis)) for axis in ("protocol", "model", "method")},
+        **_dataset(label, spelled.get(label)),
+        "status": MISSING,
+        "reason": paper.PENDING,
+        "key": key,
+    }
+
+
+def _dataset(label: str, entry: Mapping[str, Any] | None) -> Record:
+    """Coordinates of a data set, by its label alone where no result spells it."""
+    if entry is None:
+        match = LABEL.fullmatch(label)
+        how = {"name": match["name"], "severity": int(match["severity"])} if match else {}
+        split = None
+    else:
+        how = entry.get("params", {}).get("corruption") or {}
+        split = entry.get("params", {}).get("split")
+    return {
+        "dataset": _text(label),
+        "split": _text(split),
+        "corruption": _text(how.get("name")),
+        "severity": how.get("severity"),
+        "family": FAMILIES.get(str(how.get("name"))),
+    }
+
+
+def _figure(result: Result, name: str, metric: Metric) -> Record:
+    value = result.metrics.get(name, Undefined("this result holds no such figure"))
+    about: Record = {"metric": line(name), "title": line(metric.title), "unit": metric.unit, "better": metric.better}
+    if isinstance(value, Value):
+        return about | {"status": MEASURED, "value": value.value, "err": value.err, "lo": value.lo, "hi": value.hi}
+    status = NOT_APPLICABLE if result.not_applicable else UNDEFINED
+    return about | {"status": status, "reason": line(result.not_applicable or value.reason)}
+
+
+def _summaries(run: Run, entries: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
+    defined = {
+        (result.labels["protocol"], name): metric
+        for result in run.results
+        for name, metric in result.definitions.items()
+    }
+    for entry in entries:
+        metric = defined.get((str(entry.get("protocol")), str(entry.get("metric"))))
+        known = {"title": metric.title, "better": metric.better} if metric else {}
+        given = {name: value for name, value in entry.items() if value is not None}
+        yield typed(SUMMARIES, {"suite": run.plan.name} | known | given)
+
+
+def _pivoted(table: paper.Paper) -> tuple[Types, Iterable[Record]]:
+    """Methods down, data sets across: ``data set / protocol / metric``, figures alone."""
+    types: dict[str, type] = {"model": str, "method": str, "outliers": bool}
+    names = []
+    for block in table.blocks:
+        for metric in block.metrics.values():
+            head = " / ".join(line(part) for part in (block.dataset, block.protocol, metric.title) if part)
+            # Two versions of a protocol share their words.
+            names.append(head if head not in types else f"{head} ({len(types) - 2})")
+            types[names[-1]] = float
+    body = []
+    for section in table.sections:
+        for row in section.rows:
+            figures = [figure.value.value if isinstance(figure.value, Value) else None for figure in row.figures]
+            first = {"model": line(section.model), "method": line(row.method), "outliers": row.outliers}
+            body.append(first | dict(zip(names, figures, strict=True)))
+    return types, body
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else line(str(value))
