@@ -1,7 +1,9 @@
 """The shape of the code: how many rooms, who imports whom, how long files are; ``structure.py`` prints it."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,26 @@ def test_the_contracts_of_import_linter_are_kept():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def rows_of_the_page():
+    """Map each room of docs/architecture.md to its floor and to what it says of torch."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|.*\| ([^|]+) \|$", page, re.M)
+    return {room: (int(floor), torch) for floor, room, torch in rows}
+
+
+def test_the_page_names_the_rooms_there_are_with_their_floors():
+    assert {room: floor for room, (floor, _) in rows_of_the_page().items()} == STRUCTURE.layers
+
+
+def test_the_page_says_which_rooms_import_torch():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (without,) = (contract for contract in contracts if contract.get("forbidden_modules") == ["torch"])
+    free = {room for room, (_, torch) in rows_of_the_page().items() if torch in {"no", "late", "weights only"}}
+    assert free == {name.removeprefix("bench.") for name in without["source_modules"]}
 
 
 def test_circles_and_floors_are_counted_through_longer_ways():

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
+from bench import __version__
 from bench.api import Inference
 from bench.cli.main import main
 from bench.models.python import PythonModel
@@ -26,7 +28,8 @@ from bench.suite import parameters, registry
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {
-    path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    path.name: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
 BLOCK = re.compile(
     r"(?:<!-- (?P<kind>\w+): (?P<what>[^\n]+?) -->\n\n)?^[ ]*```(?P<language>\w*)\n(?P<text>.*?)^[ ]*```", re.M | re.S
@@ -248,7 +251,7 @@ def test_the_remaining_commands_run(plugins, here, capsys):
 
 def test_links_lead_somewhere():
     for page, text in PAGES.items():
-        folder = ROOT if page == "README.md" else ROOT / "docs"
+        folder = ROOT if page in {"README.md", "CONTRIBUTING.md"} else ROOT / "docs"
         for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", text):
             if target and "://" not in target:
                 assert (folder / target).exists(), f"{page}: {target}"
@@ -260,6 +263,15 @@ def test_links_within_a_page_name_one_of_its_headings():
         headings = re.findall(r"^#+ (.+)", prose, re.M)
         anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert set(re.findall(r"\]\(#([^)]+)\)", prose)) <= anchors, page
+
+
+def test_the_citation_says_what_the_package_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["authors"]
+    assert citation["title"] == project["name"] and citation["license"] == project["license"]
+    assert (citation["version"], citation["keywords"]) == (__version__, project["keywords"])
+    assert citation["abstract"] == " ".join(README.split("\n\n")[1].split())
 
 
 def test_hooks_download_nothing():
