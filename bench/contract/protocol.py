@@ -14,7 +14,7 @@ from bench.contract.dataset import Sample
 from bench.contract.method import Method
 from bench.contract.plugin import PlugIn
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Protocol(PlugIn, ABC):
         return {}
 
     @abstractmethod
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        """The figures, in the order of ``metrics``. ``tally`` is None where ``scored`` is False."""
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
+        """The figures, in the order of ``metrics``. ``counts`` has no column where ``scored`` is False."""
 
     def refuses(self, method: Method) -> str:
         """Why a pair with that method means nothing, for an n/a cell; empty where it does."""
@@ -72,7 +72,7 @@ class Protocol(PlugIn, ABC):
         """For a refinement, what else to say of one image, from the map as it was before. Joins the image's row."""
         return {}
 
-    def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
+    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
         """Figures of parts of the truth that are counted apart, by axis and part, such as ``class`` and ``road``."""
         return {}
 
@@ -83,7 +83,7 @@ class Protocol(PlugIn, ABC):
         ``weights`` is [R, images]: how often each image, in the order of ``rows``, is in the resample.
         """
 
-    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float] | Undefined:
+    def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
         """What the second phase takes from the first, such as a threshold."""
         raise NotImplementedError
 

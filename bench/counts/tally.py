@@ -6,6 +6,7 @@ figure to within 5e-5 (certified), and 16 bits per image resample (bootstrap). E
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -67,9 +68,20 @@ class Counts:
         """uint32 [n], ascending: every key that occurs."""
         return union([column.distinct()[0] for column in self.columns])
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels are counted."""
+        return sum(column.total for column in self.columns)
+
+    def counts(self) -> Counts:
+        """Itself: protocols were given the tally before, and asked it for its counts."""
+        message = "Protocol.read and Protocol.breakdown are given the counts, no longer the tally: drop '.counts()'"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self
+
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """int64 [n, K]. Large for an exact tally: prefer ``column`` where one or two groups are all that is wanted."""
+    def table(self) -> NDArray[np.int64]:
+        """int64 [n, K]. Large for an exact tally: prefer ``column`` where one or two groups are all that is needed."""
         table = np.zeros((self.keys.size, len(self.columns)), np.int64)
         for category, column in enumerate(self.columns):
             keys, counts = column.distinct()
@@ -187,6 +199,17 @@ def common_bins(rows: Rows) -> tuple[int, list[tuple[Keys, NDArray[np.uint32]]]]
     return bits, folded
 
 
+def binned_counts(rows: Rows, categories: int) -> Counts:
+    """The counts of all images together, from the leading bits that every one of them has kept."""
+    bits, images = common_bins(rows)
+    used = union([keys for keys, _ in images])
+    table = np.zeros((used.size, categories), np.int64)
+    for keys, counts in images:
+        table[np.searchsorted(used, keys)] += counts
+    shifted = used >> np.uint32(32 - bits)
+    return Counts(bits, [Column(shifted[column > 0], column[column > 0]) for column in table.T])
+
+
 class Tally:
     """Counts of (category, key) over any number of images: a commutative monoid.
 
@@ -246,6 +269,12 @@ class Tally:
                     self._add_column(category, _folded(piece))
                 else:
                     self._runs.append(category, piece.copy())
+
+    def copy(self) -> Tally:
+        """Another tally of the same pixels."""
+        copy = Tally(self.categories, self.budget)
+        copy.merge(self)
+        return copy
 
     def fold(self) -> None:
         """Keep the leading 24 bits only, whatever the budget allows."""

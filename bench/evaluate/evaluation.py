@@ -6,21 +6,20 @@ score that they see or in the pixels that they count. Imports no torch unless a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.api import Labels, Protocol, Row, Sample, Scores, Undefined, Value
+from bench.api import Labels, Protocol, Sample, Scores, Undefined, Value
 from bench.core.errors import BadScores
-from bench.counts.tally import Tally, key_pixels
 from bench.evaluate import files as score_files
 from bench.evaluate.files import Map, MapFile, Matched
 from bench.evaluate.frames import Folder, Frames
 from bench.evaluate.lint import Finding, Look, inverted, missing
-from bench.metrics.intervals import intervals
+from bench.metrics.accumulate import Accumulator, ScoredImage, Truth, add_together, by_tally, sharing
 from bench.metrics.protocols import definitions
 from bench.metrics.spread import Spread
 from bench.suite import registry
@@ -66,22 +65,6 @@ class Files(NamedTuple):
 
     score: MapFile | None
     prediction: MapFile | None
-
-
-@dataclass(eq=False)
-class _Group:
-    """Protocols that have counted the same pixels so far."""
-
-    tally: Tally
-    lanes: list[_Lane]
-
-
-@dataclass(eq=False)
-class _Lane:
-    protocol: Protocol
-    rows: dict[str, Row] = field(default_factory=dict)
-    figures: Mapping[str, Value | Undefined] = field(default_factory=dict)
-    pixels: Mapping[str, int] = field(default_factory=dict)
 
 
 def score(
@@ -132,6 +115,14 @@ def evaluate(
     return score([protocol], [Folder(labels)], scores, predictions, options).evaluations[0]
 
 
+def class_map_figures(protocol: Protocol, images: Iterable[tuple[Sample, Labels]]) -> Mapping[str, Value | Undefined]:
+    """The figures of a protocol that reads class maps alone, without intervals."""
+    accumulator = Accumulator(protocol)
+    for sample, predicted in images:
+        accumulator.add(ScoredImage(Truth(sample, predicted), {}))
+    return accumulator.reading().read()
+
+
 def protocol_named(name: str, params: Mapping[str, Any]) -> Protocol:
     built: Protocol = registry.build("protocol", name, params, where="--protocol")
     return built
@@ -149,19 +140,10 @@ class _Set:
 
     def __init__(self, protocols: Sequence[Protocol], frames: Frames, options: Options) -> None:
         self.frames, self.options = frames, options
-        self.lanes = [_Lane(protocol) for protocol in protocols]
-        self.spread: dict[int, list[_Lane]] = {}  # by the place of the lane whose two sides they take
-        if options.definitions:
-            self.spread = {
-                place: [_Lane(Spread(inner=protocol, scaled=scaled)) for scaled in (False, True)]
-                for place, protocol in enumerate(protocols)
-                if _two_sided(protocol)
-            }
-        self.every = [*self.lanes, *(lane for lanes in self.spread.values() for lane in lanes)]
-        self.groups = [
-            _Group(Tally(count, options.budget), [lane for lane in self.every if _categories(lane) == count])
-            for count in sorted({_categories(lane) for lane in self.every} - {0})
-        ]
+        two_sided = [protocol for protocol in protocols if options.definitions and _two_sided(protocol)]
+        spreads = [Spread(inner=protocol, scaled=scaled) for protocol in two_sided for scaled in (False, True)]
+        self.accumulators = sharing([*protocols, *spreads], options.budget)
+        self.asked = self.accumulators[: len(protocols)]  # of the protocols themselves; those of the spreads follow
         self.look = Look()
         self.infinite: list[str] = []
         self.channel: list[str] = []
@@ -169,11 +151,12 @@ class _Set:
 
     def evaluate(self, scores: Given, predictions: Given) -> Report:
         files, lacking, extra = self._matched(scores, predictions)
-        for sample, predicted, seen in self._read(files):
-            self._first_phase(sample, predicted, seen)
+        for image in self._read(files):
+            add_together(self.accumulators, image)
+            if isinstance(image, _StoredImage):
+                self._look_at(image)
         self._second_phase(files)
-        self._read_off()
-        evaluations = [self._evaluation(place, lane) for place, lane in enumerate(self.lanes)]
+        evaluations = self._evaluations()
         found = [*self.look.findings(), *lacking, *self._inverted(evaluations)]
         return Report(
             tuple(evaluations),
@@ -229,7 +212,7 @@ class _Set:
 
     def _are_all_clean(self, absent: Sequence[str]) -> bool:
         """Whether the absent frames are exactly those without a pixel of an anomaly."""
-        if not any("anomaly" in lane.protocol.needs for lane in self.lanes):
+        if not any("anomaly" in accumulator.protocol.needs for accumulator in self.asked):
             return False
         without = set(absent)
         ordered = [*absent, *(sample for sample in self.frames.ids if sample not in without)]
@@ -239,82 +222,61 @@ class _Set:
                 return False
         return True
 
-    def _read(self, files: Mapping[str, Files]) -> Iterator[tuple[Sample, Labels | None, _Seen | None]]:
+    def _read(self, files: Mapping[str, Files]) -> Iterator[ScoredImage]:
         for sample_id, each in files.items():
             sample = self.frames.load(sample_id)
             predicted = score_files.read_classes(each.prediction, sample.size) if each.prediction else None
-            seen = None
+            truth = Truth(sample, predicted)
             if each.score:
                 stored = score_files.read_map(each.score, sample.size)
-                seen = _Seen(each.score, stored, sample.size, self.options)
-            yield sample, predicted, seen
-
-    def _first_phase(self, sample: Sample, predicted: Labels | None, seen: _Seen | None) -> None:
-        for lane in self.every:
-            given = seen.by(lane.protocol) if seen is not None and lane.protocol.scored else None
-            lane.rows[sample.id] = lane.protocol.row(sample, predicted, given)
-        if seen is None:
-            return
-        self._look_at(seen)
-        for group in list(self.groups):
-            parts = list(_alike(group.lanes, sample, predicted, seen))
-            apart = [_Group(_copy(group.tally), part.lanes) for part in parts[1:]]
-            self.groups.extend(apart)
-            for owner, part in zip([group, *apart], parts, strict=True):
-                owner.lanes = part.lanes
-                keyed = key_pixels(part.score, part.categories, owner.tally.categories)
-                owner.tally.add(keyed)
-                bins = keyed.bins()
-                for lane in part.lanes:
-                    lane.rows[sample.id] = {**lane.rows[sample.id], **bins}
+                yield _StoredImage(truth, each.score, stored, resize=self.options.resize)
+            else:
+                yield ScoredImage(truth, {})
 
     def _second_phase(self, files: Mapping[str, Files]) -> None:
-        parameters: list[tuple[_Lane, Mapping[str, float]]] = []
-        for lane in self.lanes:
-            if lane.protocol.second_phase and (tally := self._tally(lane)) is not None:
-                found = lane.protocol.parameters(tally, lane.rows)
-                if not isinstance(found, Undefined):
-                    parameters.append((lane, found))
-        for sample, predicted, seen in self._read(files) if parameters else ():
-            for lane, found in parameters:
-                if seen is not None:
-                    row = lane.protocol.frame(seen.by(lane.protocol), sample, predicted, found)
-                    lane.rows[sample.id] = {**lane.rows[sample.id], **row}
+        """Go over the maps again for the protocols that have a second phase, unless its parameters are undefined."""
+        second: list[tuple[Accumulator, Mapping[str, float]]] = []
+        for accumulator in self.asked:
+            if accumulator.protocol.second_phase:
+                parameters = accumulator.parameters()
+                if not isinstance(parameters, Undefined):
+                    second.append((accumulator, parameters))
+        for image in self._read(files) if second else ():
+            truth = image.truth
+            for accumulator, parameters in second:
+                if (score := image.score(accumulator.protocol)) is not None:
+                    accumulator.add_second(truth.sample, truth.predicted, score, parameters)
 
-    def _tally(self, lane: _Lane) -> Tally | None:
-        return next((group.tally for group in self.groups if lane in group.lanes), None)
-
-    def _read_off(self) -> None:
+    def _evaluations(self) -> list[Evaluation]:
         """The figures, one tally after the other: each takes its keys into memory and is forgotten then."""
-        for lane in self.every:
-            if not lane.protocol.scored:
-                self._figures(lane, None)
-        while self.groups:
-            tally, lanes = self.groups[0].tally, self.groups[0].lanes
-            del self.groups[0]
-            for lane in lanes:
-                self._figures(lane, tally)
+        made: dict[Accumulator, Evaluation] = {}
+        for members in by_tally(self.accumulators):
+            for accumulator in members:
+                reading = accumulator.reading()
+                figures, _ = reading.figures(self.options.seed, self.options.resamples)
+                made[accumulator] = Evaluation(
+                    reading.protocol, self.frames, len(reading.rows), figures, reading.pixels
+                )
+            for accumulator in members:
+                accumulator.tally = None
+        evaluations = [made[accumulator] for accumulator in self.asked]
+        spreads = iter([made[accumulator].figures for accumulator in self.accumulators[len(self.asked) :]])
+        if not self.options.definitions:
+            return evaluations
+        return [
+            replace(each, definitions=tuple(definitions.entries(next(spreads), next(spreads))))
+            if _two_sided(each.protocol)
+            else each
+            for each in evaluations
+        ]
 
-    def _figures(self, lane: _Lane, tally: Tally | None) -> None:
-        figures = lane.protocol.read(tally, lane.rows)
-        lane.figures, _ = intervals(lane.protocol, figures, lane.rows, self.options.seed, self.options.resamples)
-        if tally is not None:
-            counts = tally.counts()
-            names = lane.protocol.category_names
-            lane.pixels = {name: counts.column([index]).total for index, name in enumerate(names)}
-
-    def _evaluation(self, place: int, lane: _Lane) -> Evaluation:
-        passes = [other.figures for other in self.spread.get(place, ())]
-        entries = tuple(definitions.entries(*passes)) if passes else ()
-        return Evaluation(lane.protocol, self.frames, len(lane.rows), lane.figures, lane.pixels, entries)
-
-    def _look_at(self, seen: _Seen) -> None:
-        name, stored = str(seen.file), seen.stored
+    def _look_at(self, image: _StoredImage) -> None:
+        name, stored = str(image.file), image.stored
         self.look.add(name, stored.values, stored.dtype)
         for names, holds in (
             (self.infinite, bool(np.isinf(stored.values).any())),
             (self.channel, stored.channel),
-            (self.smaller, stored.values.shape != seen.size),
+            (self.smaller, image.smaller),
         ):
             if holds:
                 names.append(name)
@@ -344,65 +306,31 @@ class _Set:
         return []
 
 
-class _Seen:
-    """One map as protocols see it, at label size."""
+class _StoredImage(ScoredImage):
+    """A stored map, brought to the size of its labels as each protocol does it."""
 
-    def __init__(self, file: MapFile, stored: Map, size: tuple[int, int], options: Options) -> None:
-        self.file, self.stored, self.size = file, stored, size
-        self._resize = options.resize
-        self._made: list[Scores] = [stored.values]
+    def __init__(self, truth: Truth, file: MapFile, stored: Map, *, resize: bool) -> None:
+        super().__init__(truth, dict.fromkeys(("score", "confidence"), stored.values))  # whichever the protocols read
+        self.file, self.stored = file, stored
+        self._resize = resize
 
-    def by(self, protocol: Protocol) -> Scores:
-        """float32 [H, W]; the same object for protocols that see the same."""
-        values = self.stored.values
-        if values.shape == self.size:
-            return self._once(protocol.seen(values))
+    @property
+    def smaller(self) -> bool:
+        """The map is smaller than its labels."""
+        return self.stored.values.shape != self.truth.sample.size
+
+    def taken(self, protocol: Protocol, score: Scores) -> Scores:
+        size = self.truth.sample.size
+        if not self.smaller:
+            return super().taken(protocol, score)
         if protocol.resizes:  # stored as its board stores it, then upsampled
-            return self._once(score_files.upsampled(protocol.seen(values), self.size))
+            return score_files.upsampled(super().taken(protocol, score), size)
         if not self._resize:
             raise BadScores(
-                f"{self.file} is {list(values.shape)}, its labels are {list(self.size)}; write maps at label size, or"
+                f"{self.file} is {list(score.shape)}, its labels are {list(size)}; write maps at label size, or"
                 " let --resize upsample them"
             )
-        return self._once(protocol.seen(self._once(score_files.upsampled(values, self.size))))
-
-    def _once(self, score: Scores) -> Scores:
-        for known in self._made:
-            if known is score or (known.shape == score.shape and np.array_equal(known, score)):
-                return known
-        self._made.append(score)
-        return score
-
-
-class _Part(NamedTuple):
-    """Protocols that count the same pixels of one image."""
-
-    lanes: list[_Lane]
-    score: Scores
-    categories: Labels
-
-
-def _alike(lanes: Sequence[_Lane], sample: Sample, predicted: Labels | None, seen: _Seen) -> Iterator[_Part]:
-    parts: list[_Part] = []
-    for lane in lanes:
-        counted, categories = seen.by(lane.protocol), lane.protocol.categories(sample, predicted)
-        for part in parts:
-            if part.score is counted and np.array_equal(part.categories, categories):
-                part.lanes.append(lane)
-                break
-        else:
-            parts.append(_Part([lane], counted, categories))
-    yield from parts
-
-
-def _copy(tally: Tally) -> Tally:
-    copy = Tally(tally.categories, tally.budget)
-    copy.merge(tally)
-    return copy
-
-
-def _categories(lane: _Lane) -> int:
-    return len(lane.protocol.category_names) if lane.protocol.scored else 0
+        return super().taken(protocol, self.shared(score_files.upsampled(score, size)))
 
 
 def _some(lines: Sequence[str]) -> str:

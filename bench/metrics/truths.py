@@ -7,11 +7,10 @@ import numpy as np
 from bench.contract.dataset import Sample
 from bench.core.errors import BadPlugin
 from bench.core.values import IGNORE, Labels, Scores
-from bench.counts.tally import Tally
 
 
 def anomaly_of(sample: Sample) -> Labels:
-    """uint8 [H, W]: 0 usual, 1 anomaly, 255 ignored."""
+    """uint8 [H, W]: 0 normal, 1 anomaly, 255 ignored."""
     if sample.anomaly is None:
         raise BadPlugin(f"{sample.id} has no anomaly mask")
     return sample.anomaly
@@ -34,12 +33,6 @@ def classes_of(sample: Sample, predicted: Labels | None) -> Labels:
 def wrong_pixels(labels: Labels, predicted: Labels) -> Labels:
     """uint8 [H, W]: 0 where the class map is right, 1 where it is wrong, 255 where there is no label."""
     return np.where(labels == IGNORE, np.uint8(IGNORE), (labels != predicted).astype(np.uint8))
-
-
-def tally_of(tally: Tally | None) -> Tally:
-    if tally is None:
-        raise BadPlugin("the protocol reads a tally, but none was made")
-    return tally
 
 
 def score_of(sample: Sample, score: Scores | None) -> Scores:

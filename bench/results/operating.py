@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from bench.api import Protocol, Rows, Undefined, Value
 from bench.core.errors import BadSuite, MissingData, UserError
 from bench.counts.keys import union
-from bench.counts.tally import Counts, Tally
-from bench.metrics import intervals, ranking
+from bench.counts.tally import Counts
+from bench.metrics import ranking
+from bench.metrics.accumulate import Reading
 from bench.metrics.protocols import operating_point
 from bench.metrics.protocols.pooled import PooledRanking
 from bench.results import store
@@ -30,16 +31,6 @@ RULES: Mapping[str, str] = {
     "fpr05": "the smallest threshold with FPR <= 0.05",
     "best_f1": "the threshold with the best F1",
 }
-
-
-class _TwoSides:
-    """What ``Protocol.read`` needs of a tally: the counts of the side that should score low, and of the other."""
-
-    def __init__(self, counts: Counts) -> None:
-        self._counts = counts
-
-    def counts(self) -> Counts:
-        return self._counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,8 +118,7 @@ def _at(
     """The figures of a cell at a threshold, and their draws."""
     counts, rows = _sides(run, target)
     point = operating_point.MisclassificationPoint(threshold=found)  # of any two sides: it reads counts alone
-    figures = point.read(cast(Tally, _TwoSides(counts)), rows)
-    return intervals.intervals(point, figures, rows, target.cell["seed"], target.cell["bootstrap"])
+    return Reading(point, counts, rows).figures(target.cell["seed"], target.cell["bootstrap"])
 
 
 def threshold(counts: Counts, rule: str) -> float | Undefined:

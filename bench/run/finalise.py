@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Protocol, Row, Undefined, Value
+from bench.api import Protocol, Undefined, Value
 from bench.core.errors import MissingData
-from bench.counts.tally import Tally
 from bench.metrics import slices
+from bench.metrics.accumulate import Accumulator, CountedTwice
 from bench.metrics.intervals import intervals
 from bench.results import curves, reliability, store
 from bench.run import shards
@@ -87,9 +87,8 @@ class _Gathered:
 def parameters(task: Finish) -> Mapping[str, float] | Undefined:
     """What the second phase of a cell must know of the first."""
     protocol: Protocol = task.protocol.build()
-    tally, rows, _ = _merged(task, protocol, 1)
-    assert tally is not None  # noqa: S101 - a protocol with a second phase is scored
-    return protocol.parameters(tally, rows)
+    accumulator, _ = _merged(task, protocol)
+    return accumulator.parameters()
 
 
 def finish(task: Finish) -> Figures:
@@ -97,51 +96,51 @@ def finish(task: Finish) -> Figures:
     protocol: Protocol = task.protocol.build()
     clock = shards.Clock()
     with clock("merge"):
-        tally, rows, cost = _merged(task, protocol, 1)
-        if task.second:
-            _, second, more = _merged(task, protocol, 2)
-            rows = {sample: {**rows[sample], **second[sample]} for sample in rows}
-            cost.seconds |= more.seconds
+        accumulator, cost = _merged(task, protocol)
+        reading = accumulator.reading()
+        rows = reading.rows
     with clock("read"):
-        figures = dict(protocol.read(tally, rows))
+        figures = reading.read()
     with clock("bootstrap"):
         groups = [cost.about[sample]["group"] for sample in rows] if task.resample == "groups" else None
         figures, replicates = intervals(protocol, figures, rows, task.seed, task.bootstrap, groups)
     tags = {sample: cost.about[sample]["tags"] for sample in rows if cost.about[sample]["tags"]}
     with clock("slices"):
-        parts = slices.by_truth(protocol, tally, rows) | slices.by_tag(protocol, rows, tags)
-        images = slices.by_image(protocol, rows)
-    pixels = {}
+        parts = slices.by_truth(reading) | slices.by_tag(reading, tags)
+        images = reading.arrays()
     arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}
     # What every image left behind: reliability bins, components, counts that a threshold from elsewhere is judged by.
     arrays |= store.pack_rows(rows) | images
-    if tally is not None:
-        counts = tally.counts()
-        pixels = {name: counts.column([index]).total for index, name in enumerate(protocol.category_names)}
-        folded = tally.folded_arrays()
+    if accumulator.tally is not None:
+        folded = accumulator.tally.folded_arrays()
         arrays |= {f"counts.{name}": array for name, array in folded.items()}
         with clock("slices"):
             arrays |= curves.kept(protocol, folded, figures)
-        arrays |= reliability.kept(protocol, task.method.build(), counts) if task.method else {}
+        arrays |= reliability.kept(protocol, task.method.build(), reading.counts) if task.method else {}
     arrays["ids"] = np.array(list(rows))
     store.write_counts(task.run, task.key, arrays)
     memory = round(max(cost.memory_mb, shards.peak_memory()), 1)
-    return Figures(figures, pixels, cost.seconds | clock.seconds, memory, parts, tags, cost.network)
+    return Figures(figures, reading.pixels, cost.seconds | clock.seconds, memory, parts, tags, cost.network)
 
 
-def _merged(task: Finish, protocol: Protocol, phase: int) -> tuple[Tally | None, dict[str, Row], _Gathered]:
-    """All shards of a phase as one: counts add, rows unite, sorted by id; an id that comes twice is an error."""
-    tally = Tally(len(protocol.category_names), task.budget) if protocol.scored and phase == 1 else None
-    rows: dict[str, Row] = {}
-    cost = _Gathered()
+def _merged(task: Finish, protocol: Protocol) -> tuple[Accumulator, _Gathered]:
+    """All shards as one: counts add, rows unite; an id that comes twice is an error."""
+    accumulator, cost = Accumulator(protocol, task.budget), _Gathered()
+    try:
+        for shard in _read(task, 1):
+            accumulator.merge(shard.tally, shard.rows)
+            cost.add(shard)
+        for shard in _read(task, 2) if task.second else ():
+            accumulator.merge_second(shard.rows)
+            cost.add(shard)
+    except CountedTwice as error:
+        work = task.run / "work"
+        raise MissingData(
+            f"{task.label}: sample {error.sample} was counted twice; delete {work} and run again"
+        ) from None
+    return accumulator, cost
+
+
+def _read(task: Finish, phase: int) -> Iterator[shards.Shard]:
     for start, stop in task.ranges:
-        shard = shards.read(shards.path_of(task.found or task.run, task.key, start, stop, phase))
-        if twice := rows.keys() & shard.rows.keys():
-            raise MissingData(
-                f"{task.label}: sample {min(twice)} was counted twice; delete {task.run / 'work'} and run again"
-            )
-        if tally is not None and shard.tally is not None:
-            tally.merge(shard.tally)
-        rows |= shard.rows
-        cost.add(shard)
-    return tally, dict(sorted(rows.items())), cost
+        yield shards.read(shards.path_of(task.found or task.run, task.key, start, stop, phase))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.api import Protocol, Row, Undefined, Value
+from bench.api import Labels, Protocol, Sample, Undefined, Value
 from bench.core.errors import BadScores
 from bench.datasets.cityscapes import ENCODINGS, Cityscapes
 from bench.evaluate import evaluation
@@ -80,18 +80,20 @@ def cityscapes_maps(archive: Archive, frames: int | None, run: Run | None) -> li
     reader = Cityscapes("val", frames=frames)
     protocol: Protocol = registry.build("protocol", "miou", {}, where="dry-run")
     table = ENCODINGS["labelIds"].table
-    rows: dict[str, Row] = {}
     members = {Path(member).name: member for member in archive.members}
-    for index, sample_id in enumerate(reader.ids()):
-        sample = reader.load(index)
-        member = next(member for name, member in members.items() if name.startswith(sample_id))
-        try:
-            stored = check_cityscapes.read(archive, member, sample.size)
-        except Refused as error:
-            raise BadScores(f"{member}: {error.text}") from None
-        rows[sample_id] = protocol.row(sample, table[stored])
-    figures = protocol.read(None, dict(sorted(rows.items())))
-    return _compared("val", figures, _claimed(run, "miou", list(rows)), EXACT)
+
+    def images() -> Iterator[tuple[Sample, Labels]]:
+        for index, sample_id in enumerate(reader.ids()):
+            sample = reader.load(index)
+            member = next(member for name, member in members.items() if name.startswith(sample_id))
+            try:
+                stored = check_cityscapes.read(archive, member, sample.size)
+            except Refused as error:
+                raise BadScores(f"{member}: {error.text}") from None
+            yield sample, table[stored]
+
+    figures = evaluation.class_map_figures(protocol, images())
+    return _compared("val", figures, _claimed(run, "miou", reader.ids()), EXACT)
 
 
 def _claimed(run: Run | None, protocol: str, ids: Sequence[str]) -> Mapping[str, Any]:

@@ -64,7 +64,7 @@ def test_a_key_gives_its_score_back(value):
 def test_both_zeros_are_one_score(path):
     counted = tallied([(np.float32([[0.0, -0.0]]), np.uint8([[0, 0]]))]).counts()
     assert counted.keys.tolist() == [0x80000000]
-    assert counted.counts.tolist() == [[2, 0]]
+    assert counted.table.tolist() == [[2, 0]]
 
 
 def test_six_pixels_by_hand(path):
@@ -73,7 +73,7 @@ def test_six_pixels_by_hand(path):
     counted = tallied([(score, np.uint8([[0, 1, 0], [255, 0, 1]]))])
     assert counted.pixels == 5
     assert key_value(counted.counts().keys).tolist() == [1, 2, 5]
-    assert counted.counts().counts.tolist() == [[1, 1], [1, 0], [1, 1]]
+    assert counted.counts().table.tolist() == [[1, 1], [1, 0], [1, 1]]
 
 
 @pytest.mark.parametrize("budget", [2**30, 0])
@@ -140,7 +140,7 @@ def test_folding_is_cutting_the_keys():
     assert np.array_equal(before["counts"], folded.arrays()["counts"])
     keys = exact.counts().keys >> np.uint32(8)
     assert np.array_equal(np.unique(keys), folded.counts().keys)
-    assert np.array_equal(exact.counts().counts.sum(0), folded.counts().counts.sum(0))
+    assert np.array_equal(exact.counts().table.sum(0), folded.counts().table.sum(0))
     exact.fold()
     assert np.array_equal(exact.arrays()["counts"], folded.arrays()["counts"])
 
@@ -163,8 +163,8 @@ def test_counts_are_read_off_a_file_without_a_tally(budget):
     whole = tallied(maps(2, 5, categories=3), 3, budget=budget)
     found, wanted = Counts.from_arrays(whole.arrays()), whole.counts()
     assert found.bits == wanted.bits and len(found.columns) == 3
-    assert np.array_equal(found.keys, wanted.keys) and np.array_equal(found.counts, wanted.counts)
-    assert found.counts.dtype == np.int64
+    assert np.array_equal(found.keys, wanted.keys) and np.array_equal(found.table, wanted.table)
+    assert found.table.dtype == np.int64
 
 
 def test_an_empty_tally_can_be_stored_and_merged():
@@ -224,7 +224,7 @@ def test_counts_beyond_32_bits_do_not_wrap(monkeypatch):
     assert small._pool.dtype == np.uint32
     assert large._pool.dtype == np.uint64
     reference = tallied(maps(0, 4))
-    assert np.array_equal(large.counts().counts.sum(0), reference.counts().counts.sum(0))
+    assert np.array_equal(large.counts().table.sum(0), reference.counts().table.sum(0))
     small.merge(large)
     assert small._pool.dtype == np.uint64
 

@@ -136,7 +136,7 @@ def test_a_rate_that_can_be_negative_keeps_an_interval_below_zero():
         keyed = key_pixels(-score, truth, 2)
         tally.add(keyed)
         rows[f"image{index}"] = keyed.bins()
-    figures, replicates = intervals(protocol, protocol.read(tally, rows), rows, 0, 200)
+    figures, replicates = intervals(protocol, protocol.read(tally.counts(), rows), rows, 0, 200)
     prr, auroc = figures["prr"], figures["auroc"]
     assert prr.lo < prr.value < prr.hi < 0 < auroc.lo
     assert prr.lo == pytest.approx(2 * auroc.lo - 1, abs=1e-6)

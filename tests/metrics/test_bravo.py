@@ -3,7 +3,6 @@
 import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from bench.core import files
 from bench.core.errors import BadPlugin, BadScores, BadSuite, MissingData
 from bench.counts.tally import Column, Counts, Tally, key_pixels
 from bench.metrics import bravo_index, bravo_levels, segmentation
-from bench.metrics.intervals import intervals
+from bench.metrics.accumulate import Accumulator, ScoredImage, Truth
 from bench.metrics.protocols import bravo
 from bench.metrics.protocols.bravo import Bravo
 from bench.suite.registry import build
@@ -71,18 +70,14 @@ def frames(folder, subset):
 
 
 def counted(protocol, data, budget=2**30):
-    """Tally and rows, as the engine makes them."""
-    tally, rows = Tally(3, budget), {}
+    accumulator = Accumulator(protocol, budget)
     for sample, predicted, confidence in data:
-        pixels = key_pixels(confidence, protocol.categories(sample, predicted), 3)
-        tally.add(pixels)
-        rows[sample.id] = protocol.row(sample, predicted, confidence)
-    return tally, rows
+        accumulator.add(ScoredImage(Truth(sample, predicted), {"confidence": confidence}))
+    return accumulator
 
 
 def evaluate(protocol, data, budget=2**30):
-    tally, rows = counted(protocol, data, budget)
-    return protocol.read(tally, dict(sorted(rows.items())))
+    return counted(protocol, data, budget).reading().read()
 
 
 def columns(*sides):
@@ -189,7 +184,7 @@ def test_every_figure_of_a_submission_is_the_official_one(folder, budget):
     for subset, figures in found.items():
         assert figures["hmean"] == ours[f"{subset}_hmean"]
         if bravo_index.SUBSETS[subset] != "ood":
-            _, rows = counted(protocols[subset], data[subset])
+            rows = counted(protocols[subset], data[subset]).rows
             each = segmentation.class_iou(sum(row["confusion"] for row in rows.values()))
             iou = [np.nan if value is None else value for value in wanted[f"{subset}_iou_valid"]]
             assert each == pytest.approx(iou, nan_ok=True, **EXACT)
@@ -340,11 +335,12 @@ def test_order_shards_and_folding_change_nothing(drawn, choice):
     order = choice.draw(st.permutations(range(count)))
     cut = choice.draw(st.integers(0, count))
     parts = [counted(protocol, [data[i] for i in part], choice.draw(st.just(0))) for part in (order[:cut], order[cut:])]
-    merged = Tally(3, 0)
-    for tally, _ in parts:
-        merged.merge(tally)
-    assert protocol.read(merged, parts[0][1] | parts[1][1]) == whole
-    assert Tally.from_arrays(merged.arrays()).pixels == merged.pixels == counted(protocol, data)[0].pixels
+    merged = Accumulator(protocol, 0)
+    for part in parts:
+        merged.merge(part.tally, part.rows)
+    assert merged.reading().read() == whole
+    pixels = counted(protocol, data).tally.pixels
+    assert Tally.from_arrays(merged.tally.arrays()).pixels == merged.tally.pixels == pixels
 
 
 @settings(max_examples=25, deadline=None)
@@ -391,8 +387,7 @@ def test_an_independent_library_agrees(seed):
 @pytest.mark.parametrize("judged", ["semantic", "ood", "both"])
 def test_every_figure_has_an_interval_around_it(judged):
     protocol = Bravo(judged)
-    tally, rows = counted(protocol, scenes(12))
-    figures, replicates = intervals(protocol, protocol.read(tally, rows), rows, 0, 200)
+    figures, replicates = counted(protocol, scenes(12)).reading().figures(0, 200)
     assert replicates.keys() == {"hmean", *bravo_index.FIGURES[judged]}
     for name in replicates:
         assert figures[name].lo <= figures[name].value <= figures[name].hi
@@ -401,18 +396,18 @@ def test_every_figure_has_an_interval_around_it(judged):
 
 def test_what_is_resampled_stands_for_what_is_sure():
     protocol = Bravo()
-    tally, rows = counted(protocol, scenes(3, shape=(60, 80)))
-    exact, binned = protocol.read(tally, rows), protocol.replicate(np.ones((1, 3)), rows)
+    reading = counted(protocol, scenes(3, shape=(60, 80))).reading()
+    exact, binned = reading.read(), protocol.replicate(np.ones((1, 3)), reading.rows)
     for name, values in binned.items():
         assert values[0] == pytest.approx(exact[name].value, abs=2e-3), name
 
 
 def test_what_few_bits_leave_of_some_images_holds_the_exact_figures():
     protocol = Bravo()
-    tally, rows = counted(protocol, scenes(4))
-    few = SimpleNamespace(counts=lambda: Counts(16, []))
-    for name, figure in protocol.read(few, rows).items():
-        assert abs(figure.value - protocol.read(tally, rows)[name].value) <= figure.err + 1e-12, name
+    reading = counted(protocol, scenes(4)).reading()
+    exact = reading.read()
+    for name, figure in protocol.read(Counts(16, []), reading.rows).items():
+        assert abs(figure.value - exact[name].value) <= figure.err + 1e-12, name
         assert figure.err < (0.2 if name == "hmean" else 0.05), name  # which one FPR95 near 1 rules
 
 

@@ -11,10 +11,10 @@ from PIL import Image
 from bench.api import Sample, Undefined, Value
 from bench.cli.main import main
 from bench.core.errors import BadScores
-from bench.counts.tally import Tally, key_pixels
 from bench.evaluate import evaluation
 from bench.evaluate.frames import Folder
 from bench.metrics import per_image, ranking
+from bench.metrics.accumulate import NOTHING, Accumulator, ScoredImage, Truth
 from bench.metrics.protocols import definitions
 from bench.metrics.protocols.definitions import POOLINGS, RANKED, READ, RULES
 from bench.metrics.protocols.fishyscapes import Fishyscapes
@@ -47,14 +47,10 @@ def sample(index, truth):
 def read(frames, *, scaled=False, fold=False):
     """What ``bench score --definitions`` computes, from (score, truth) of each frame."""
     protocol = Spread(inner=Fishyscapes(), scaled=scaled)
-    tally, rows = Tally(3), {}
-    if fold:
-        tally.fold()
+    accumulator = Accumulator(protocol, fold=fold)
     for index, (score, truth) in enumerate(frames):
-        each, seen = sample(index, truth), protocol.seen(score)
-        rows[each.id] = protocol.row(each, None, seen)
-        tally.add(key_pixels(seen, protocol.categories(each, None), 3))
-    return protocol.read(tally, rows)
+        accumulator.add(ScoredImage(Truth(sample(index, truth), None), {"score": score}))
+    return accumulator.reading().read()
 
 
 def load(name):
@@ -160,7 +156,7 @@ def test_the_mean_over_images_is_that_of_streethazards():
         frames.append((np.round(rng.random_sample((20, 20)) * 40 + 9 * truth).astype(np.float32), truth))
     theirs = StreetHazards()
     rows = {f"f{i}": theirs.row(sample(i, truth), None, score) for i, (score, truth) in enumerate(frames)}
-    wanted, found = theirs.read(None, rows), read(frames)
+    wanted, found = theirs.read(NOTHING, rows), read(frames)
     for ours, name in (("auroc", "auroc"), ("ap_step", "ap"), ("fpr95_closest", "fpr95")):
         assert found[f"{ours} images"] == wanted[name]
 

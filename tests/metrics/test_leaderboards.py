@@ -8,8 +8,8 @@ import pytest
 
 from bench.api import Sample, Undefined, Value
 from bench.core.errors import BadScores
-from bench.counts.tally import Tally, key_pixels
 from bench.metrics import components, ranking
+from bench.metrics.accumulate import Accumulator, ScoredImage, Truth
 from bench.metrics.protocols import entropy_max, smiyc
 from bench.metrics.protocols.fed import FedAnomaly, Idm, IdmOodCdd, OpenMeanIoU
 from bench.metrics.protocols.fishyscapes import Fishyscapes
@@ -51,16 +51,14 @@ def load(path):
 
 
 def figures(protocol, samples, scores, predictions=None, budget=2**30):
-    count = len(protocol.category_names)
-    tally, rows = Tally(count, budget), {}
-    predictions = predictions or [None] * len(samples)
-    for sample, score, predicted in zip(samples, scores, predictions, strict=True):
-        rows[sample.id] = dict(protocol.row(sample, predicted, score))
-        tally.add(key_pixels(score, protocol.categories(sample, predicted), count))
-    if protocol.second_phase and not isinstance(found := protocol.parameters(tally, rows), Undefined):
-        for sample, score, predicted in zip(samples, scores, predictions, strict=True):
-            rows[sample.id].update(protocol.frame(score, sample, predicted, found))
-    return protocol.read(tally, rows), rows
+    accumulator = Accumulator(protocol, budget)
+    frames = list(zip(samples, predictions or [None] * len(samples), scores, strict=True))
+    for sample, predicted, score in frames:
+        accumulator.add(ScoredImage(Truth(sample, predicted), {"score": score}))
+    if protocol.second_phase and not isinstance(parameters := accumulator.parameters(), Undefined):
+        for sample, predicted, score in frames:
+            accumulator.add_second(sample, predicted, score, parameters)
+    return accumulator.reading().read(), accumulator.rows
 
 
 def agrees(found, wanted):

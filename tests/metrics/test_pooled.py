@@ -6,6 +6,7 @@ import pytest
 from bench.api import Sample, Undefined
 from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
+from bench.metrics.accumulate import Accumulator, ScoredImage, Truth
 from bench.suite import registry
 
 
@@ -15,12 +16,11 @@ def protocol(name, **params):
 
 def read(chosen, images):
     """Figures and parts over (sample, class map, score)."""
-    tally, rows = Tally(len(chosen.category_names)), {}
+    accumulator = Accumulator(chosen)
     for sample, predicted, score in images:
-        keyed = key_pixels(score, chosen.categories(sample, predicted), len(chosen.category_names))
-        tally.add(keyed)
-        rows[sample.id] = keyed.bins()
-    return chosen.read(tally, rows), chosen.parts(tally, rows), rows
+        accumulator.add(ScoredImage(Truth(sample, predicted), {"score": score}))
+    reading = accumulator.reading()
+    return reading.read(), chosen.parts(reading.counts, reading.rows), reading.rows
 
 
 def pixels(seed=0, images=4):
@@ -69,14 +69,14 @@ def test_sizes_counted_apart_leave_the_whole_as_it_is():
     assert list(parts["size"]) == ["below 10 px", "10 to 99 px", "100 px and more"]
 
 
-def test_an_object_is_ranked_against_all_usual_pixels():
+def test_an_object_is_ranked_against_all_normal_pixels():
     _, parts, _ = read(protocol("anomaly", by="size", sizes=[10, 100]), pixels())
-    small, usual = [], []
+    small, normal = [], []
     for index, (sample, _, score) in enumerate(pixels()):
-        usual.append(score[sample.anomaly == 0])
+        normal.append(score[sample.anomaly == 0])
         if index < 2:  # 4 and 9 pixels
             small.append(score[3 : 5 + index, 4 : 6 + index].ravel())
-    scores = np.concatenate([*small, *usual])
+    scores = np.concatenate([*small, *normal])
     truth = np.arange(len(scores)) < sum(map(len, small))
     tally = Tally(2)
     tally.add(key_pixels(scores[None], truth[None].astype(np.uint8), 2))

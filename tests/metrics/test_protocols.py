@@ -5,7 +5,7 @@ import pytest
 
 from bench.api import Sample, Undefined, Value
 from bench.core.errors import BadPlugin
-from bench.counts.tally import Tally, key_pixels
+from bench.metrics.accumulate import Accumulator, ScoredImage, Truth
 from bench.metrics.protocols.components import Components
 from bench.metrics.protocols.miou import MeanIoU
 from bench.metrics.protocols.operating_point import OperatingPoint
@@ -60,36 +60,29 @@ def scenes(count=6, seed=0, ignored=True):
         yield sample(index, anomaly=anomaly, labels=labels), predicted, score
 
 
-def seen_by(protocol, score):
-    if protocol.reads == "confidence" or protocol.name == "entropy_max":  # both want [0, 1], in opposite directions
-        return (1 / (1 + np.exp(score if protocol.reads == "confidence" else -score))).astype(np.float32)
-    return protocol.seen(score) if hasattr(protocol, "seen") else score
+def scored_image(protocol, sample, predicted, score):
+    """The image as the protocol takes it: a confidence or an entropy lies in [0, 1], in opposite directions."""
+    if score is None or not protocol.scored:
+        return ScoredImage(Truth(sample, predicted), {})
+    if protocol.reads == "confidence" or protocol.name == "entropy_max":
+        score = (1 / (1 + np.exp(score if protocol.reads == "confidence" else -score))).astype(np.float32)
+    return ScoredImage(Truth(sample, predicted), {protocol.reads: score})
 
 
 def evaluate(protocol, data, *, budget=2**30, replicates=None):
     """What the engine does, in one process and without a disk."""
-    data = list(data)
-    count = len(protocol.category_names)
-    tally = Tally(count, budget) if protocol.scored else None
-    rows = {}
-    data = [(each, predicted, score if tally is None else seen_by(protocol, score)) for each, predicted, score in data]
-    for sample, predicted, score in data:
-        row = dict(protocol.row(sample, predicted, score))
-        if tally is not None:
-            pixels = key_pixels(score, protocol.categories(sample, predicted), count)
-            tally.add(pixels)
-            row |= pixels.bins()
-        rows[sample.id] = row
-    rows = {image: rows[image] for image in sorted(rows)}
-    if protocol.second_phase:
-        parameters = protocol.parameters(tally, rows)
-        if not isinstance(parameters, Undefined):
-            for sample, predicted, score in data:
-                rows[sample.id].update(protocol.frame(score, sample, predicted, parameters))
-    figures = protocol.read(tally, rows)
+    accumulator = Accumulator(protocol, budget)
+    images = [scored_image(protocol, *each) for each in data]
+    for image in images:
+        accumulator.add(image)
+    if protocol.second_phase and not isinstance(parameters := accumulator.parameters(), Undefined):
+        for image in images:
+            truth = image.truth
+            accumulator.add_second(truth.sample, truth.predicted, image.score(protocol), parameters)
+    reading = accumulator.reading()
     if replicates is None:
-        return figures
-    return figures, protocol.replicate(replicates(len(rows)), rows)
+        return reading.read()
+    return reading.read(), protocol.replicate(replicates(len(reading.rows)), reading.rows)
 
 
 @pytest.fixture(params=PROTOCOLS, ids=lambda plugin: plugin.name)
@@ -125,7 +118,7 @@ def test_the_order_of_the_images_changes_nothing(protocol):
 
 def test_rows_survive_a_file_without_pickle(protocol, tmp_path):
     for each, predicted, score in scenes(1):
-        row = protocol.row(each, predicted, None if score is None else seen_by(protocol, score))
+        row = protocol.row(each, predicted, scored_image(protocol, each, predicted, score).score(protocol))
         np.savez(tmp_path / "row.npz", **row)
         with np.load(tmp_path / "row.npz", allow_pickle=False) as file:
             assert set(file) == set(row)

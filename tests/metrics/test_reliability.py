@@ -6,6 +6,7 @@ import pytest
 from bench.api import Sample, Undefined
 from bench.cli.main import main
 from bench.counts.tally import Tally, key_pixels
+from bench.metrics.accumulate import NOTHING
 from bench.metrics.protocols import calibration
 from bench.metrics.protocols.calibration import Calibration
 from bench.metrics.protocols.pooled import Misclassification
@@ -52,7 +53,7 @@ def test_whole_scores_have_the_very_bins_of_the_protocol(levels):
     assert not found.shared.any() and not found.slack.any()
     assert found.pixels.sum() == 3 * 38 * 60
     gap = abs(found.right - found.confidence).sum() / found.pixels.sum()
-    assert gap == pytest.approx(Calibration().read(None, rows(data))["ece"].value)
+    assert gap == pytest.approx(Calibration().read(NOTHING, rows(data))["ece"].value)
 
 
 def test_scores_of_24_bits_say_how_many_pixels_may_lie_elsewhere():

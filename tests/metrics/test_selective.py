@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from bench.api import Sample, Undefined
 from bench.core.errors import BadPlugin
-from bench.counts.tally import Tally, key_pixels
+from bench.counts.tally import Counts, Tally, key_pixels
 from bench.metrics import selective
 from bench.metrics.protocols import fed
 from bench.metrics.protocols.calibration import Calibration
@@ -103,7 +103,7 @@ def calibrated(confidence, wrong):
     labels = np.uint8([wrong])
     sample = Sample(id="a", size=labels.shape, image=lambda: np.zeros((1, 1, 3), np.uint8), labels=labels)
     protocol = Calibration()
-    return protocol.read(None, {"a": protocol.row(sample, np.zeros_like(labels), np.float32([confidence]))})
+    return protocol.read(Counts(32, ()), {"a": protocol.row(sample, np.zeros_like(labels), np.float32([confidence]))})
 
 
 def test_calibration_by_hand():

@@ -10,6 +10,7 @@ from bench.cli.main import main
 from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.counts.tally import key_pixels
 from bench.metrics import slices
+from bench.metrics.accumulate import Reading
 from bench.results import compare, store
 from bench.suite import registry
 
@@ -118,7 +119,7 @@ def test_a_slice_holds_the_exact_figure_within_its_error():
         tags[f"s{index}"] = {"half": "ab"[index % 2]}
         everything["ab"[index % 2]].append((score, truth))
     metrics = pytest.importorskip("sklearn.metrics")
-    for value, part in slices.by_tag(protocol, rows, tags)["half"].items():
+    for value, part in slices.by_tag(Reading.of_rows(protocol, rows), tags)["half"].items():
         scores = np.concatenate([score.ravel() for score, _ in everything[value]])
         truth = np.concatenate([truth.ravel() for _, truth in everything[value]])
         for name, exact in (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.api import Value
 from bench.counts.tally import Tally, key_pixels
-from bench.metrics import slices
+from bench.metrics.accumulate import Reading
 from bench.metrics.intervals import intervals
 from bench.results import curves, operating, store
 from bench.results.store import Plan, Result, Run
@@ -53,7 +53,7 @@ def cell(
         keyed = key_pixels(*image, len(made.category_names))
         tally.add(keyed)
         rows[name] = {**more(image), **keyed.bins()}
-    figures, replicates = intervals(made, dict(made.read(tally, rows)), rows, 0, 40)
+    figures, replicates = intervals(made, dict(made.read(tally.counts(), rows)), rows, 0, 40)
     labels = {"protocol": protocol, "model": "net", "dataset": "streets", "method": "msp"} | others.pop("labels", {})
     spelled: dict[str, Any] = {axis: {"name": label, "params": {}} for axis, label in labels.items()}
     spelled["protocol"] = {"name": protocol, "params": dict(params or {})}
@@ -74,7 +74,7 @@ def cell(
     )
     arrays = {f"replicates.{name}": values for name, values in replicates.items()} | store.pack_rows(rows)
     arrays |= {f"counts.{name}": values for name, values in tally.folded_arrays().items()}
-    arrays |= slices.by_image(made, rows) | {"ids": np.array(list(rows))}
+    arrays |= Reading(made, tally.counts(), rows).arrays() | {"ids": np.array(list(rows))}
     result = replace(result, **others)
     store.write_result(path, result, arrays)
     return result

@@ -105,7 +105,7 @@ def test_the_rates_are_those_of_the_pixels(run):
     kept = {name.removeprefix("counts."): values for name, values in arrays.items() if name.startswith("counts.")}
     tallied = Tally.from_arrays(kept).counts()
     at_or_above = tallied.lowest(tallied.keys) >= np.float32(rates["threshold"]["value"])
-    hits, alarms = tallied.counts[at_or_above, 1].sum(), tallied.counts[at_or_above, 0].sum()
+    hits, alarms = tallied.table[at_or_above, 1].sum(), tallied.table[at_or_above, 0].sum()
     assert rates["tpr"]["value"] == pytest.approx(hits / target.pixels["wrong"], abs=rates["tpr"]["err"] + 1e-12)
     assert rates["fpr"]["value"] == pytest.approx(alarms / target.pixels["correct"], abs=rates["fpr"]["err"] + 1e-12)
 
@@ -130,12 +130,12 @@ def test_alarms_by_hand():
     score[3:6, 5] = 0.9  # ignored
     protocol = registry.build("protocol", "operating_point", {"threshold": 0.5, "min_alarm": 2}, where="")
     sample = Sample("one", truth.shape, lambda: None, anomaly=truth)
-    row = protocol.frame(score, sample, None, protocol.parameters(None, {}))
-    assert row["alarms"].tolist() == [1, 1, 2]
     tally = Tally(2)
+    row = protocol.frame(score, sample, None, protocol.parameters(tally.counts(), {}))
+    assert row["alarms"].tolist() == [1, 1, 2]
     keyed = key_pixels(score, protocol.categories(sample, None), 2)
     tally.add(keyed)
-    found = protocol.read(tally, {"one": {**keyed.bins(), **row}})
+    found = protocol.read(tally.counts(), {"one": {**keyed.bins(), **row}})
     assert found["false_alarms"] == Value(1.0) and found["objects_found"] == Value(0.5)
     assert found["tpr"] == Value(1 / 5)
 

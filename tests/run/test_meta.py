@@ -14,6 +14,7 @@ from bench.api import IGNORE, Prediction, Sample, Undefined
 from bench.core.errors import BadPlugin, BadSuite, CellsFailed, MissingData
 from bench.fit import fitted_store
 from bench.methods.entropy_meta import FALSE, HIT, UNKNOWN, EntropyMeta
+from bench.metrics.accumulate import NOTHING
 from bench.metrics.protocols.segments import METRICS, Segments
 from bench.metrics.protocols.segments import _ap as ranking_ap
 from bench.metrics.protocols.segments import _auroc as ranking_auroc
@@ -297,7 +298,7 @@ def scene():
 
 
 def read(protocol, *rows):
-    return protocol.read(None, {f"image{index}": one for index, one in enumerate(rows)})
+    return protocol.read(NOTHING, {f"image{index}": one for index, one in enumerate(rows)})
 
 
 def test_errors_are_false_alarms_and_missed_objects():
@@ -314,11 +315,11 @@ def test_a_sweep_counts_the_same_errors_at_other_thresholds():
     one, score = scene()
     protocol = Segments(thresholds=(0.85, 0.7, 0.95, 1.5))
     row = protocol.row(one, None, score)
-    swept = protocol.parts(None, {"a": row, "b": row})["threshold"]
+    swept = protocol.parts(NOTHING, {"a": row, "b": row})["threshold"]
     errors = {part: (figures["false_alarms"].value, figures["missed"].value) for part, figures in swept.items()}
     assert errors == {"0.85": (0, 2), "0.7": (2, 2), "0.95": (0, 4), "1.5": (0, 4)}
     assert swept["1.5"]["precision"] == Undefined("no segment at this threshold")
-    whole = protocol.read(None, {"a": row, "b": row})
+    whole = protocol.read(NOTHING, {"a": row, "b": row})
     assert all(whole[name] == figure for name, figure in swept["0.7"].items())
 
 
@@ -339,8 +340,8 @@ def test_what_a_refinement_gained_and_lost(judged, wanted):
     decided = {"segments.p_false": np.array(judged), "segments.kicked": np.array(judged) > 0.5}
     after = method.refine(before, None, decided)
     rows = {"image0": {**protocol.row(one, None, after), **protocol.refined(one, before, decided)}}
-    found = protocol.read(None, rows)
-    assert protocol.parts(None, rows) == {}, "no sweep of a map that was refined at one threshold"
+    found = protocol.read(NOTHING, rows)
+    assert protocol.parts(NOTHING, rows) == {}, "no sweep of a map that was refined at one threshold"
     wanted |= {"errors_before": 2, "false_alarms_before": 1, "missed_before": 1}
     assert {name: found[name].value for name in wanted} == pytest.approx(wanted)
 

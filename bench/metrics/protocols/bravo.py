@@ -22,11 +22,11 @@ from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.errors import BadPlugin, BadScores, MissingData
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Column, Tally
+from bench.counts.tally import Column, Counts
 from bench.metrics import bravo_index, bravo_levels, ranking, segmentation
 from bench.metrics.bravo_index import NOT_JUDGED, Judged
 from bench.metrics.bravo_levels import Floats, Ints
-from bench.metrics.truths import classes_of, labels_of, score_of, tally_of, wrong_pixels
+from bench.metrics.truths import classes_of, labels_of, score_of, wrong_pixels
 
 CLASSES = 19
 WRONG, INVALID = 1, 2  # categories
@@ -137,9 +137,8 @@ class Bravo(Protocol):
             found["confusion"] = _confusion(sample, predicted)
         return found
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         """Rankings come from the tally if its keys decide the level, and are bounded from the rows' bins if not."""
-        counts = tally_of(tally).counts()
         exact = counts.bits >= 24
         columns = bravo_levels.at_levels(counts) if exact else _binned(rows)
         ones = np.ones((1, len(rows)))

@@ -15,7 +15,7 @@ from bench.contract.protocol import Protocol
 from bench.core.errors import BadPlugin
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.keys import union
-from bench.counts.tally import Counts, Tally
+from bench.counts.tally import Counts
 from bench.metrics.truths import classes_of, labels_of, score_of, wrong_pixels
 
 METRICS: Mapping[str, Metric] = {
@@ -64,7 +64,7 @@ class Calibration(Protocol):
             "squares": np.array([((confidence - right) ** 2).sum()]),
         }
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         ordered = [rows[image] for image in sorted(rows)]
         whole = {
             name: np.array([fsum(column) for column in zip(*(row[name] for row in ordered), strict=True)])

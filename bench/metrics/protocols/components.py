@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import components, ranking
-from bench.metrics.truths import anomaly_of, tally_of
+from bench.metrics.truths import anomaly_of
 
 COMPONENTS: Mapping[str, Metric] = {
     "siou": Metric("sIoU", "mean over objects of the overlap with the predictions that touch them"),
@@ -44,8 +44,8 @@ class Components(Protocol):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return anomaly_of(sample)
 
-    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float] | Undefined:
-        threshold = ranking.ranking(tally.counts(), [1], [0])["best_f1_threshold"]
+    def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
+        threshold = ranking.ranking(counts, [1], [0])["best_f1_threshold"]
         return threshold if isinstance(threshold, Undefined) else {"threshold": threshold.value}
 
     def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
@@ -56,8 +56,8 @@ class Components(Protocol):
             min_truth=self.min_truth,
         )
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        threshold = ranking.ranking(tally_of(tally).counts(), [1], [0])["best_f1_threshold"]
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
+        threshold = ranking.ranking(counts, [1], [0])["best_f1_threshold"]
         if isinstance(threshold, Undefined):
             return dict.fromkeys(self.metrics, threshold)
         return {**components.read([rows[image] for image in sorted(rows)]), "threshold": threshold}

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Counts, Tally
+from bench.counts.tally import Counts
 from bench.metrics import per_image, ranking
 from bench.metrics.protocols import entropy_max, fed
 from bench.metrics.protocols.pooled import Anomaly, Misclassification
 from bench.metrics.ranking import Steps, held
-from bench.metrics.truths import score_of, tally_of
+from bench.metrics.truths import score_of
 
 POOLINGS: Mapping[str, str] = {
     "pooled": "all pixels",
@@ -232,13 +232,12 @@ class EveryDefinition(Protocol):
             return {**histogram, **per_image.nothing(RANKED)}
         return {**histogram, **per_image.row(**of_image(found))}
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         """The figures by rule and pooling, as ``rule pooling``. They have no intervals: all are of the same pixels."""
-        counts = tally_of(tally).counts()
         by_pooling: dict[str, Mapping[str, Value | Undefined]] = {
             "pooled": {
                 **of_counts(counts, [1], [0, 2]),
-                "fpr95_histogram": of_histograms(rows.values(), tally_of(tally).pixels),
+                "fpr95_histogram": of_histograms(rows.values(), counts.pixels),
             },
             "no_clean": of_counts(counts, [1], [0]),
             "images": dict.fromkeys(RANKED, UNMOVED)

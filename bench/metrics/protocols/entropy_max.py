@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import bootstrap, ranking
-from bench.metrics.truths import anomaly_of, only_known, score_of, tally_of
+from bench.metrics.truths import anomaly_of, only_known, score_of
 
 Ints = NDArray[np.int64]
 
@@ -87,9 +87,9 @@ class EntropyMax(Protocol):
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         return histogram(score_of(sample, score), self.categories(sample, predicted))
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         normal, anomalous = (sum((row[name] for row in rows.values()), np.zeros(BINS, np.int64)) for name in ROW)
-        exact = ranking.ranking(tally_of(tally).counts(), [1], [0])
+        exact = ranking.ranking(counts, [1], [0])
         found: dict[str, Value | Undefined] = {f"{name}_exact": exact[name] for name in OFFICIAL}
         if isinstance(exact["auroc"], Undefined):
             return {**dict.fromkeys(OFFICIAL, exact["auroc"]), **found}

@@ -17,10 +17,10 @@ from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.keys import order_key
-from bench.counts.tally import Counts, Tally
+from bench.counts.tally import Counts
 from bench.metrics import bootstrap, per_image, ranking
 from bench.metrics.ranking import Steps, held
-from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, score_of, tally_of, wrong_pixels
+from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, score_of, wrong_pixels
 
 Floats = NDArray[np.float64]
 
@@ -108,8 +108,8 @@ class FedAnomaly(Protocol):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return only_known(anomaly_of(sample))
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        return ood_metrics(tally_of(tally).counts(), [1], [0])
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
+        return ood_metrics(counts, [1], [0])
 
     def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         found = bootstrap.replicate_ranking(weights, rows, [1], [0])
@@ -158,8 +158,8 @@ class Idm(Protocol):
             best_f1_threshold=tuned_threshold(found, _scores(found)),
         )
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        pooled = ranking.ranking(tally_of(tally).counts(), [1], [0])
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
+        pooled = ranking.ranking(counts, [1], [0])
         means = per_image.read(rows, BY_IMAGE, "no image with both right and wrong pixels")
         return {**means, **{f"{name}_pooled": pooled[name] for name in OURS}}
 
@@ -205,8 +205,7 @@ class IdmOodCdd(Protocol):
         wrong = wrong_pixels(labels_of(sample), classes_of(sample, predicted))
         return np.where(wrong == IGNORE, np.uint8(2), wrong)
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        counts = tally_of(tally).counts()
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         found = {truth: ood_metrics(counts, *sides) for truth, sides in TRUTHS.items()}
         return {f"{truth}_{name}": found[truth][name] for name in OURS for truth in TRUTHS}
 
@@ -252,11 +251,10 @@ class OpenMeanIoU(Protocol):
         found = per_image.steps(score_of(sample, score), wrong)
         return per_image.row(tuned=tuned_threshold(found, _scores(found)) if found.total_positives else np.nan)
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         threshold = self._threshold(rows)
         if isinstance(threshold, Undefined):
             return dict.fromkeys(OPEN, threshold)
-        counts = tally_of(tally).counts()
         kept, unsure, whole = _split(counts, threshold)
         if not whole.sum():
             return dict.fromkeys(OPEN, ranking.NO_PIXELS)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
 from bench.core.values import Labels, Rows, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import ranking
 from bench.metrics.protocols.pooled import PooledRanking
 from bench.metrics.truths import anomaly_of, only_known
@@ -35,8 +35,8 @@ class Fishyscapes(PooledRanking):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return only_known(anomaly_of(sample))
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        figures = super().read(tally, rows)
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
+        figures = super().read(counts, rows)
         if figures["ap"] == ranking.NO_NEGATIVES:  # every prediction is right, as in the source
             figures = {**figures, "ap": Value(1.0)}
         return {name: figures[name] for name in KEPT}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import segmentation
 from bench.metrics.truths import classes_of, labels_of
 
@@ -44,7 +44,7 @@ class MeanIoU(Protocol):
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         return {"confusion": segmentation.confusion(labels_of(sample), classes_of(sample, predicted), self.classes)}
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         figures = self.replicate(np.ones((1, len(rows))), rows)
         return {
             name: Undefined("no labelled pixels") if np.isnan(value) else Value(float(value))

@@ -12,10 +12,10 @@ from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.keys import order_key
-from bench.counts.tally import Tally, common_bins
+from bench.counts.tally import Counts, common_bins
 from bench.metrics import ranking
 from bench.metrics.ranking import held
-from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, tally_of, wrong_pixels
+from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, wrong_pixels
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +44,7 @@ class _AtThreshold(Protocol):
 
     threshold: float = 0.0
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        counts = tally_of(tally).counts()
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         columns = [counts.column([category]) for category in (1, 0)]
         if reason := ranking.undefined(columns[0].total, columns[1].total):
             return dict.fromkeys(METRICS, reason)
@@ -114,7 +113,7 @@ class OperatingPoint(_AtThreshold):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return only_known(anomaly_of(sample))
 
-    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float]:
+    def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float]:
         return {"threshold": float(_rounded_up(self.threshold))}
 
     def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
@@ -130,8 +129,8 @@ class OperatingPoint(_AtThreshold):
         figures = (int(large.sum()) - true, np.unique(objects[overlap]).size, known)
         return {"alarms": np.array(figures, np.int64)}
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
-        found = dict(super().read(tally, rows))
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
+        found = dict(super().read(counts, rows))
         if found["tpr"] == ranking.NO_PIXELS:
             return found | dict.fromkeys(ALARMS, ranking.NO_PIXELS)
         if not rows or not all("alarms" in row for row in rows.values()):

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from bench.contract.dataset import CITYSCAPES, Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import IGNORE, Labels, Rows, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import bootstrap, ranking, selective
-from bench.metrics.truths import anomaly_of, classes_of, labels_of, tally_of, wrong_pixels
+from bench.metrics.truths import anomaly_of, classes_of, labels_of, wrong_pixels
 
 Figures = Mapping[str, Value | Undefined]
 
@@ -31,8 +31,8 @@ class PooledRanking(Protocol):
         """The categories that should score high, and those that should score low."""
         return [1], [0]
 
-    def read(self, tally: Tally | None, rows: Rows) -> Figures:
-        return ranking.ranking(tally_of(tally).counts(), *self.sides)
+    def read(self, counts: Counts, rows: Rows) -> Figures:
+        return ranking.ranking(counts, *self.sides)
 
     def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         return bootstrap.replicate_ranking(weights, rows, *self.sides)
@@ -78,10 +78,9 @@ class Anomaly(PooledRanking):
         part = 1 + np.searchsorted(self.sizes, np.bincount(objects.reshape(-1)), side="right").astype(np.uint8)
         return np.where(truth == 1, part[objects], truth)
 
-    def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
+    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
         if not self.by:
             return {}
-        counts = tally.counts()
         return {"size": {part: ranking.ranking(counts, [1 + n], [0]) for n, part in enumerate(self._spans())}}
 
     def _spans(self) -> list[str]:
@@ -130,15 +129,14 @@ class Misclassification(PooledRanking):
             return wrong
         return np.where(wrong == IGNORE, np.uint8(IGNORE), labels + np.uint8(len(self.classes)) * (wrong == 1))
 
-    def read(self, tally: Tally | None, rows: Rows) -> Figures:
-        counts = tally_of(tally).counts()
+    def read(self, counts: Counts, rows: Rows) -> Figures:
         figures = ranking.ranking(counts, *self.sides)
         return {**figures, **selective.read(counts, *self.sides, figures["auroc"])}
 
-    def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
+    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
         if not self.by:
             return {}
-        counts, half = tally.counts(), len(self.classes)
+        half = len(self.classes)
         return {"class": {name: ranking.ranking(counts, [half + n], [n]) for n, name in enumerate(self.classes)}}
 
     def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:

@@ -26,7 +26,7 @@ from bench.contract.method import Method, Refinement
 from bench.contract.protocol import Protocol
 from bench.core.errors import BadPlugin
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import components
 from bench.metrics.truths import anomaly_of, only_known, score_of
 from bench.ops import segments
@@ -144,7 +144,7 @@ class Segments(Protocol):
         inside, shared = segments.shared(found, truth)
         return found, np.where(inside > 0, (shared > 0).astype(np.uint8), np.uint8(IGNORE))
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         if not any(row["pixels"] for row in rows.values()):
             return dict.fromkeys(METRICS, Undefined("no pixel has a truth"))
         found: dict[str, Value | Undefined] = {}
@@ -163,7 +163,7 @@ class Segments(Protocol):
             found.setdefault(name, NOT_REFINED)
         return {name: found[name] for name in METRICS}
 
-    def parts(self, tally: Tally, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
+    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
         """The errors at each of ``thresholds``. A map that was refined at one is not a map to try others on."""
         swept: dict[str, Mapping[str, Value | Undefined]] = {}
         if any("kicked" in row for row in rows.values()):

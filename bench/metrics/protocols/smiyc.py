@@ -19,9 +19,9 @@ from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.errors import BadScores
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import bootstrap, components, ranking
-from bench.metrics.truths import anomaly_of, only_known, score_of, tally_of
+from bench.metrics.truths import anomaly_of, only_known, score_of
 
 Floats = NDArray[np.float64]
 Halves = NDArray[np.float16]
@@ -207,7 +207,7 @@ class _Smiyc(Protocol):
             )
         return sketch(stored, truth)
 
-    def parameters(self, tally: Tally, rows: Rows) -> Mapping[str, float] | Undefined:
+    def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
         threshold = read_curve(curve(rows))["best_f1_threshold"]
         return threshold if isinstance(threshold, Undefined) else {"threshold": threshold.value}
 
@@ -218,9 +218,9 @@ class _Smiyc(Protocol):
         truth = self.categories(sample, predicted)
         return components.find(above, truth, min_predicted=self.min_predicted, min_truth=self.min_truth)
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         official = read_curve(curve(rows))
-        exact = ranking.ranking(tally_of(tally).counts(), [1], [0])
+        exact = ranking.ranking(counts, [1], [0])
         found: dict[str, Value | Undefined] = {f"{name}_exact": exact[name] for name in ranking.RESAMPLED}
         found.update(official)
         if isinstance(official["best_f1_threshold"], Undefined):

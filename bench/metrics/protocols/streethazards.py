@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Tally
+from bench.counts.tally import Counts
 from bench.metrics import per_image, ranking
 from bench.metrics.truths import anomaly_of, only_known, score_of
 
@@ -51,7 +51,7 @@ class StreetHazards(Protocol):
             auroc=ranking.area(found), ap=ranking.average_precision(found), fpr95=alarms / found.total_negatives
         )
 
-    def read(self, tally: Tally | None, rows: Rows) -> Mapping[str, Value | Undefined]:
+    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         return per_image.read(rows, METRICS, "no image with anomalous and normal pixels")
 
     def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:

@@ -1,0 +1,268 @@
+"""The one loop of a protocol: images in, counts and rows kept, figures with intervals out. Imports no torch.
+
+``Truth`` and ``ScoredImage`` are one image as any number of protocols count it, ``Accumulator`` is what one protocol
+keeps of all images, ``Reading`` what its figures are read off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.contract.dataset import Sample
+from bench.contract.protocol import Protocol
+from bench.core.values import Labels, Row, Rows, Scores, Undefined, Value
+from bench.counts.tally import BUDGET, Counts, Keyed, Tally, binned_counts, key_pixels
+from bench.metrics.intervals import intervals
+
+NOTHING = Counts(32, ())  # what a protocol reads that counts no scores
+
+
+class CountedTwice(ValueError):
+    """An image was added or merged twice; ``sample`` is its id."""
+
+    def __init__(self, sample: str) -> None:
+        super().__init__(f"sample {sample} is counted twice")
+        self.sample = sample
+
+
+class Truth:
+    """One image under one class map: the categories of a protocol are made once, however many score maps there are."""
+
+    def __init__(self, sample: Sample, predicted: Labels | None) -> None:
+        self.sample = sample
+        self.predicted = predicted  # uint8 [H, W], or None where no protocol reads a class map
+        self._made: list[tuple[Protocol, Labels]] = []
+
+    def categories(self, protocol: Protocol) -> Labels:
+        """uint8 [H, W]; one array for equal protocols."""
+        for known, categories in self._made:
+            if known is protocol or known == protocol:
+                return categories
+        categories = protocol.categories(self.sample, self.predicted)
+        self._made.append((protocol, categories))
+        return categories
+
+
+@dataclass(eq=False)
+class _Counted:
+    """The pixels of one image as some protocols count them."""
+
+    score: Scores
+    categories: Labels
+    keyed: Keyed
+
+    @cached_property
+    def bins(self) -> Row:
+        return self.keyed.bins()
+
+
+class ScoredImage:
+    """The maps of one method for one image: protocols that count the same pixels share what is made of them.
+
+    ``maps`` are float32 [H, W] by what protocols read, ``score`` or ``confidence``; empty for protocols that read the
+    class map alone.
+    """
+
+    def __init__(self, truth: Truth, maps: Mapping[str, Scores]) -> None:
+        self.truth = truth
+        self._maps = maps
+        self._taken: list[Scores] = list(maps.values())
+        self._counted: list[_Counted] = []
+
+    def score(self, protocol: Protocol) -> Scores | None:
+        """The map as a protocol takes it, float32 [H, W]: one array for all that take the same; None if it reads none.
+
+        This is also what a second phase must be given, so that a spool stores it.
+        """
+        if not protocol.scored or protocol.reads not in self._maps:
+            return None
+        return self.shared(self.taken(protocol, self._maps[protocol.reads]))
+
+    def taken(self, protocol: Protocol, score: Scores) -> Scores:
+        """A map at label size, as a protocol takes it; to be extended where maps have to be brought to that size."""
+        return protocol.seen(score)
+
+    def shared(self, score: Scores) -> Scores:
+        """The first array with these values."""
+        for known in self._taken:
+            if known is score or np.array_equal(known, score):
+                return known
+        self._taken.append(score)
+        return score
+
+    def counted(self, protocol: Protocol) -> _Counted | None:
+        """The pixels as a protocol counts them: one object for all that count the same; None if it reads no map."""
+        score = self.score(protocol)
+        if score is None:
+            return None
+        categories, number = self.truth.categories(protocol), len(protocol.category_names)
+        for known in self._counted:
+            alike = known.score is score and known.keyed.n_categories == number
+            if alike and (known.categories is categories or np.array_equal(known.categories, categories)):
+                return known
+        self._counted.append(_Counted(score, categories, key_pixels(score, categories, number)))
+        return self._counted[-1]
+
+
+class Accumulator:
+    """What one protocol keeps of all images: a tally of scores by category, and one row per image.
+
+    In one process::
+
+        accumulator = Accumulator(protocol, budget)
+        for ...:  # each image
+            accumulator.add(ScoredImage(Truth(sample, predicted), {"score": score}))
+        figures, replicates = accumulator.reading().figures(seed, resamples)
+
+    A worker keeps one per cell, makes one ``Truth`` per image (another where a method brings a class map of its own)
+    and one ``ScoredImage`` per method, calls ``add`` for each cell of that method, spools ``ScoredImage.score``, and
+    writes ``tally`` and ``rows`` to its shard. A finaliser begins with an empty one of the same budget, calls ``merge``
+    for each shard, and reads ``reading()``. Where the protocol has a second phase, ``parameters()`` lies between: the
+    worker then calls ``add_second`` on an empty one, and the finaliser ``merge_second`` after ``merge``.
+
+    The result depends on the set of images alone, never on their order or on how they were parted.
+    """
+
+    def __init__(self, protocol: Protocol, budget: int = BUDGET, *, fold: bool = False) -> None:
+        """``budget`` is the bytes of exact keys; with ``fold`` only 24 bits of each score are kept from the start."""
+        self.protocol = protocol
+        self.tally = Tally(len(protocol.category_names), budget) if protocol.scored else None
+        if self.tally is not None and fold:
+            self.tally.fold()
+        self._rows: dict[str, Row] = {}
+        self._second: set[str] = set()  # ids with a row of the second phase
+
+    @property
+    def rows(self) -> Rows:
+        """Sorted by id."""
+        return {sample: self._rows[sample] for sample in sorted(self._rows)}
+
+    def add(self, image: ScoredImage, also: Row | None = None) -> None:
+        """Count one image; ``also`` joins its row. Raises ``CountedTwice``."""
+        counted = self._observe(image, also)
+        if counted is not None and self.tally is not None:
+            self.tally.add(counted.keyed)
+
+    def _observe(self, image: ScoredImage, also: Row | None = None) -> _Counted | None:
+        """Keep the row of an image; the pixels that are still to be counted."""
+        sample = image.truth.sample
+        row = dict(self.protocol.row(sample, image.truth.predicted, image.score(self.protocol)))
+        counted = image.counted(self.protocol)
+        if sample.id in self._rows:
+            raise CountedTwice(sample.id)
+        self._rows[sample.id] = row | dict(counted.bins if counted else {}) | dict(also or {})
+        return counted
+
+    def parameters(self) -> Mapping[str, float] | Undefined:
+        """What the second phase takes from the first."""
+        reading = self.reading()
+        return self.protocol.parameters(reading.counts, reading.rows)
+
+    def add_second(
+        self, sample: Sample, predicted: Labels | None, score: Scores, parameters: Mapping[str, float]
+    ) -> None:
+        """Second phase of one image; ``score`` as ``ScoredImage.score`` gave it. Raises ``CountedTwice``."""
+        self.merge_second({sample.id: self.protocol.frame(score, sample, predicted, parameters)})
+
+    def merge(self, tally: Tally | None, rows: Rows) -> None:
+        """Add what another process counted, under the same budget; it stays as it is. Raises ``CountedTwice``."""
+        if twice := self._rows.keys() & rows.keys():
+            raise CountedTwice(min(twice))
+        if self.tally is not None and tally is not None:
+            self.tally.merge(tally)
+        self._rows |= rows
+
+    def merge_second(self, rows: Rows) -> None:
+        """Join the rows of the second phase to those of the first. Raises ``CountedTwice``."""
+        if twice := self._second & rows.keys():
+            raise CountedTwice(min(twice))
+        self._second |= rows.keys()
+        self._rows |= {sample: {**self._rows.get(sample, {}), **row} for sample, row in rows.items()}
+
+    def reading(self) -> Reading:
+        """What figures are read off; valid until the next image is added."""
+        return Reading(self.protocol, NOTHING if self.tally is None else self.tally.counts(), self.rows)
+
+
+def sharing(protocols: Sequence[Protocol], budget: int) -> list[Accumulator]:
+    """One accumulator per protocol, those of as many categories with one tally: to be fed by ``add_together``."""
+    accumulators = [Accumulator(protocol, budget) for protocol in protocols]
+    tallies: dict[int, Tally] = {}
+    for accumulator in accumulators:
+        if accumulator.tally is not None:
+            accumulator.tally = tallies.setdefault(accumulator.tally.categories, accumulator.tally)
+    return accumulators
+
+
+def add_together(accumulators: Sequence[Accumulator], image: ScoredImage) -> None:
+    """Add one image to accumulators that may share tallies: those that it tells apart share none from here on."""
+    counted = [(accumulator, accumulator._observe(image)) for accumulator in accumulators]
+    for members in by_tally(accumulators):
+        tally = members[0].tally
+        parts: dict[int, tuple[Keyed, list[Accumulator]]] = {}
+        for accumulator, pixels in counted:
+            if accumulator in members and pixels is not None:
+                parts.setdefault(id(pixels), (pixels.keyed, []))[1].append(accumulator)
+        if tally is None or not parts:
+            continue
+        copies = [tally.copy() for _ in range(len(parts) - 1)]
+        for (keyed, owners), own in zip(parts.values(), [tally, *copies], strict=True):
+            own.add(keyed)
+            for owner in owners:
+                owner.tally = own
+
+
+def by_tally(accumulators: Iterable[Accumulator]) -> list[list[Accumulator]]:
+    """Those that share a tally, together; those without one are alone."""
+    groups: dict[int, list[Accumulator]] = {}
+    for accumulator in accumulators:
+        groups.setdefault(id(accumulator if accumulator.tally is None else accumulator.tally), []).append(accumulator)
+    return list(groups.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a protocol reads its figures off, wherever the counts come from: a tally, a file, or the rows alone."""
+
+    protocol: Protocol
+    counts: Counts  # without a column where the protocol counts no scores
+    rows: Rows  # sorted by id
+
+    @classmethod
+    def of_rows(cls, protocol: Protocol, rows: Rows) -> Reading:
+        """From the leading bits that each image left in its row: a ranking is known to within its ``err``."""
+        counts = binned_counts(rows, len(protocol.category_names)) if protocol.scored else NOTHING
+        return cls(protocol, counts, rows)
+
+    def read(self) -> dict[str, Value | Undefined]:
+        """The figures, without intervals."""
+        return dict(self.protocol.read(self.counts, self.rows))
+
+    def figures(
+        self, seed: int, resamples: int, groups: Sequence[str] | None = None
+    ) -> tuple[dict[str, Value | Undefined], dict[str, NDArray[np.float64]]]:
+        """The figures with the bootstrap's intervals, and its replicates [R] by figure.
+
+        ``groups`` names, for each image in the order of ``rows``, what it is drawn together with.
+        """
+        return intervals(self.protocol, self.read(), self.rows, seed, resamples, groups)
+
+    @property
+    def pixels(self) -> dict[str, int]:
+        """How many pixels each category has; empty where no scores were counted."""
+        names = self.protocol.category_names
+        return {name: column.total for name, column in zip(names, self.counts.columns, strict=False)}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Over the images, in the order of ``rows``: each figure, NaN where it has none, and the pixels."""
+        figures = self.protocol.replicate(np.eye(len(self.rows)), self.rows)
+        arrays: dict[str, NDArray[Any]] = {f"images.{name}": values for name, values in figures.items()}
+        if self.protocol.scored:
+            arrays["images.pixels"] = np.array([row["bin_counts"].sum(axis=0) for row in self.rows.values()], np.int64)
+        return arrays
