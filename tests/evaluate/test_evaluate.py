@@ -354,43 +354,23 @@ def test_several_protocols_in_one_pass_are_each_alone(maps, capsys, monkeypatch)
     assert found["evaluations"][1]["parameters"] == {"min_predicted": 2, "min_truth": 2}
 
 
-def test_protocols_that_count_alike_share_a_tally_until_an_image_tells_them_apart(maps):
-    made = []
+def test_protocols_that_are_told_apart_have_the_figures_that_each_has_alone(maps):
+    options = evaluation.Options(resamples=0)
 
-    class Counting(evaluation.Tally):
-        def __init__(self, *given):
-            made.append(self)
-            super().__init__(*given)
+    def figures(*protocols, labels="anomaly"):
+        predictions = maps / "predictions" if labels == "trainids" else None
+        report = evaluation.score(protocols, [Folder(maps / labels)], maps / "scores", predictions, options)
+        return [dict(each.figures) for each in report.evaluations]
 
-    original, evaluation.Tally = evaluation.Tally, Counting
-    try:
-        options = evaluation.Options(resamples=0)
+    class Late(Fishyscapes):
+        def categories(self, sample, predicted):
+            sides = super().categories(sample, predicted)
+            return np.where(sides == 0, np.uint8(255), sides) if sample.id == "f4" else sides
 
-        def figures(*protocols, labels="anomaly"):
-            made.clear()
-            predictions = maps / "predictions" if labels == "trainids" else None
-            report = evaluation.score(protocols, [Folder(maps / labels)], maps / "scores", predictions, options)
-            return [dict(each.figures) for each in report.evaluations], len(made)
-
-        assert figures(Anomaly(), Fishyscapes())[1] == 1
-        labels = np.array(Image.open(maps / "trainids" / "f0.png"))
-        labels[3] = 255  # from here on hits and misses are not pixels of the same kind
-        (both, tallies) = figures(Misclassification(), OpenMeanIoU(threshold=0.5), labels="trainids")
-        assert tallies == 2 and both == [
-            figures(Misclassification(), labels="trainids")[0][0],
-            figures(OpenMeanIoU(threshold=0.5), labels="trainids")[0][0],
-        ]
-
-        class Late(Fishyscapes):
-            def categories(self, sample, predicted):
-                sides = super().categories(sample, predicted)
-                return np.where(sides == 0, np.uint8(255), sides) if sample.id == "f4" else sides
-
-        both, tallies = figures(Anomaly(), Late(), Fishyscapes())
-        assert tallies == 2
-        assert both == [figures(Anomaly())[0][0], figures(Late())[0][0], figures(Fishyscapes())[0][0]]
-    finally:
-        evaluation.Tally = original
+    both = [Misclassification(), OpenMeanIoU(threshold=0.5)]
+    assert figures(*both, labels="trainids") == [figures(each, labels="trainids")[0] for each in both]
+    three = [Anomaly(), Late(), Fishyscapes()]
+    assert figures(*three) == [figures(each)[0] for each in three]
 
 
 def test_protocols_that_need_different_labels_or_maps_are_named(maps, capsys):
