@@ -610,7 +610,7 @@ def listed(section, head):
 
 
 def test_the_page_lists_every_code_format_rule_and_field(maps, capsys):
-    codes = re.findall(r'Finding\(\s*"(\w+)"', (ROOT / "bench" / "lint.py").read_text())
+    codes = re.findall(r'Finding\(\s*"(\w+)"', (ROOT / "bench" / "evaluate" / "lint.py").read_text())
     assert sorted(listed("Lint", "| code |")) == sorted(codes)
     assert sorted(listed("Formats", "| ending |")) == sorted(files.READERS)
     assert re.findall(r"^\| \w+ \| `(\w+)`:", PAGE, re.M) == list(definitions.RULES)
