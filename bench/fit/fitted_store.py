@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from bench.models.numerics import Numerics
 from bench.suite import parameters, registry
 from bench.suite.expansion import Ref
 from bench.suite.loader import Loader
+
+log = logging.getLogger(__name__)
 
 TOGETHER = 16  # images that a model which must see them together is shown
 
@@ -142,6 +145,7 @@ def load(key: str) -> Fitted:
     from safetensors import SafetensorError, safe_open
 
     path = path_of(key)
+    log.debug("%s: read what was fitted before", path)
     try:
         with safe_open(path, framework="numpy") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

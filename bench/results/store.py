@@ -21,6 +21,7 @@ import contextlib
 import gc
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,6 +40,8 @@ REPLICATES = "replicates."  # how the names of those arrays begin
 LONGEST = 100  # characters of a label in a path; file systems take 255 bytes of a name
 
 Arrays = Mapping[str, NDArray[Any]]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -314,7 +317,10 @@ def open_spool(folder: Path, stamp: str, *, keep: bool) -> None:
 
     Maps that were once asked for stay, also when a later run needs them in passing.
     """
-    if spool_stamp(folder) != stamp:
+    before = spool_stamp(folder)
+    if before != stamp:
+        if before:
+            log.info("%s: its score maps are of another code, network or data set; they are thrown away", folder)
         shutil.rmtree(folder, ignore_errors=True)
         with files.writing(folder / "stamp", "w") as file:
             file.write(stamp)

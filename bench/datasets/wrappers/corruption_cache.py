@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -28,9 +29,12 @@ KEPT = 0.9  # what is left of the limit after a clearing, so that not every imag
 
 Image = NDArray[np.uint8]
 
+log = logging.getLogger(__name__)
+
 
 def use(folder: Path, gigabytes: float) -> None:
     """Keep what this process and the ones that it starts corrupt."""
+    log.info("corrupted images are taken from %s and kept there, up to %g GB", folder, gigabytes)
     os.environ[FOLDER], os.environ[GIGABYTES] = str(folder.resolve()), str(gigabytes)
 
 
