@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,8 +25,6 @@ def describe(
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
 ) -> None:
     """Say what a data set holds, whether it is whole, and how to get what is missing."""
-    import shutil
-
     from rich.console import Console
 
     from bench.cli.progress import Bar

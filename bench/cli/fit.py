@@ -61,10 +61,10 @@ def fit(
             if out:
                 with writing(out) as file:
                     file.write(done.path.read_bytes())
-            said = "" if done.new else " (was there already)"
+            note = "" if done.new else " (was there already)"
             losses = done.fitted.about.get("losses")
-            course = f", loss {losses[0][1]:.4f} to {losses[-1][1]:.4f}" if losses else ""
-            typer.echo(f"{done.label}{said}{course}: {out or done.path}")
+            loss = f", loss {losses[0][1]:.4f} to {losses[-1][1]:.4f}" if losses else ""
+            typer.echo(f"{done.label}{note}{loss}: {out or done.path}")
 
 
 def _retrain(
@@ -97,12 +97,12 @@ def _retrain(
     with Bar(Console(stderr=True)) as bar:
         for done in finetune.run((name, params), *named, numbers, options, bar, out):
             losses = done.origin["about"]["losses"]
-            said = "was there already" if not done.new else f"loss {losses[0][1]:.5f} to {losses[-1][1]:.5f}"
-            typer.echo(f"{name}, seed {done.origin['seed']}: {said}; in a suite this network is\n{done.entry}")
+            note = "was there already" if not done.new else f"loss {losses[0][1]:.5f} to {losses[-1][1]:.5f}"
+            typer.echo(f"{name}, seed {done.origin['seed']}: {note}; in a suite this network is\n{done.entry}")
 
 
 def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[str], seed: int) -> Suite:
-    """A suite as it is, or one made of a method, a network and data."""
+    """Return a suite as it is, or one made of a method, a network and data."""
     import dataclasses
 
     from bench.suite import expansion as suites
@@ -122,8 +122,7 @@ def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[s
     own = {entry.name for entry in dataclasses.fields(registry.plugin("method", name, where="fit"))}
     training: dict[str, Any] = {}
     for setting in settings:
-        given = parse_entry(f"x:{setting}", "--set")[1]
-        for key, value in given.items():
+        for key, value in parse_entry(f"x:{setting}", "--set")[1].items():
             (params if key in own else training)[key] = value
     source = dict([parse_entry(data, "--data")])
     raw: dict[str, Any] = {

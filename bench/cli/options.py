@@ -28,19 +28,20 @@ Models = Annotated[
 
 
 def load_suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
+    """Return a suite by its file or its name, with the methods, models and cells that the options ask for."""
     from bench.suite import expansion as suites
 
     replacing: dict[str, list[Any]] = {}
-    for axis, given in (("methods", methods), ("models", models)):
-        if given:
-            named = [arguments.named(text, f"--{axis.removesuffix('s')}") for text in given]
+    for axis, texts in (("methods", methods), ("models", models)):
+        if texts:
+            named = [arguments.named(text, f"--{axis.removesuffix('s')}") for text in texts]
             replacing[axis] = [{entry: params} if params else entry for entry, params in named]
     loaded = suites.load(suites.locate(name), replacing)
     return loaded.only(arguments.patterns(only)) if only else loaded
 
 
 def parse_entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
-    """``NAME[:k=v,...]``, or one name with its parameters as YAML has it."""
+    """Return name and parameters of ``NAME[:k=v,...]``, or of one name with its parameters as YAML has it."""
     if not text.lstrip().startswith("{"):
         return arguments.named(text, where)
     import yaml
@@ -51,5 +52,5 @@ def parse_entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
         raise UsageError(f"{where}: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
         raise UsageError(f"{where}: {text!r} must be one name with its parameters, as in a suite")
-    ((name, given),) = entry.items()
-    return str(name), dict(given or {})
+    ((name, params),) = entry.items()
+    return str(name), dict(params or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -67,8 +68,6 @@ def _listing(kind: str) -> Sequence[tuple[str, str]]:
 
 
 def _list_published(only: str, format_: str) -> None:
-    import shutil
-
     from bench.report import published, published_text
 
     rows = published_text.chosen(published.load(), arguments.patterns(only) if only else {})

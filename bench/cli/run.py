@@ -146,10 +146,10 @@ def check(
 
     if estimate:
         counts = _numbers(processes, "--processes")
-        how = _Asked(from_ or [], probe, counts, workers, limit, shard)
-        found = [_estimate(partial(load_suite, name, only, method, model), how, format_) for name in suites]
+        options = _EstimateOptions(from_ or [], probe, counts, workers, limit, shard)
+        estimates = [_estimate(partial(load_suite, name, only, method, model), options, format_) for name in suites]
         if format_ == "json":
-            typer.echo(json.dumps({"schema": 1, "estimates": found}, indent=1))
+            typer.echo(json.dumps({"schema": 1, "estimates": estimates}, indent=1))
         return
     for name in suites:
         suite = load_suite(name, only, method, model)
@@ -166,9 +166,7 @@ def check(
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The options of an estimate."""
-
+class _EstimateOptions:
     runs: list[Path]
     probe: int
     processes: list[int]
@@ -177,8 +175,8 @@ class _Asked:
     shard: int | None
 
 
-def _estimate(load: Callable[[], Suite], asked: _Asked, format_: str) -> dict[str, Any]:
-    """Check a suite, measure what is not known of its costs, print what it comes to."""
+def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str) -> dict[str, Any]:
+    """Check a suite, measure what is not known of its costs, print what it comes to; return it as JSON has it."""
     import tempfile
     import time
 
@@ -189,37 +187,37 @@ def _estimate(load: Callable[[], Suite], asked: _Asked, format_: str) -> dict[st
     from bench.results import store
     from bench.run import engine, estimate, preflight
 
-    if asked.probe == 1:
+    if options.probe == 1:
         raise UsageError("--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing")
-    runs = [store.read_run(folder) for folder in asked.runs]
+    runs = [store.read_run(folder) for folder in options.runs]
     worker = time.process_time()  # everything is imported: where a further process begins
     suite = load()
     checked = preflight.check(suite)
-    how = numerics.resolve(suite.numerics)
+    resolved = numerics.resolve(suite.numerics)
     driver = time.process_time()
 
     def shard_of(ref: Ref) -> int:
-        return asked.shard or engine.shard_size(ref)
+        return options.shard or engine.shard_size(ref)
 
-    plan = estimate.Plan(shard_of, asked.processes, asked.workers, asked.limit)
+    plan = estimate.Plan(shard_of, options.processes, options.workers, options.limit)
     with Bar(Console(stderr=True)) as bar, tempfile.TemporaryDirectory() as folder:
 
-        def tried(part: Suite, run_dir: Path, limit: int) -> None:
+        def probe(part: Suite, run_dir: Path, limit: int) -> None:
             for _ in engine.run(part, run_dir, engine.Options(limit=limit, workers=0), bar):
                 pass
 
-        measured = estimate.measure(suite, checked, how, plan, runs, asked.probe, tried, Path(folder), bar.stage)
+        measured = estimate.measure(suite, checked, resolved, plan, runs, options.probe, probe, Path(folder), bar.stage)
     measured.driver, measured.worker = driver, worker
-    found = estimate.of(suite, checked, how, plan, measured)
+    estimated = estimate.of(suite, checked, resolved, plan, measured)
     if format_ == "table":
         console = Console(highlight=False, markup=False, width=min(shutil.get_terminal_size((80, 24)).columns, 100))
-        for part in estimate.tables(found, plan):
+        for part in estimate.tables(estimated, plan):
             console.print(part)
-    return found.record()
+    return estimated.record()
 
 
 def _numbers(text: str, option: str) -> list[int]:
-    """Such as ``1,2,4``."""
+    """Return the numbers of a text such as ``1,2,4``, sorted, each once. Raises UsageError for anything else."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"{option} is {text!r}, wanted numbers from 1 on, such as 1,2,4")

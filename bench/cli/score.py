@@ -57,15 +57,18 @@ def score(
         allow_missing=allow_missing,
         definitions=definitions,
     )
-    found = evaluation.score(protocols, sets, scores, predictions, options)
+    evaluated = evaluation.score(protocols, sets, scores, predictions, options)
     if format_ == "json":
-        typer.echo(json.dumps(score_text.record(found), indent=1, allow_nan=False))
+        typer.echo(json.dumps(score_text.record(evaluated), indent=1, allow_nan=False))
     else:
-        typer.echo("\n".join(score_text.lines(found)))
+        typer.echo("\n".join(score_text.lines(evaluated)))
 
 
 def _several(texts: Sequence[str], where: str) -> list[tuple[str, dict[str, Any]]]:
-    """``a,b:k=v,l=w`` given once or often; a part with '=' and without a name before it is a parameter of the last."""
+    """Return the names, with their parameters, of ``a,b:k=v,l=w`` said once or often.
+
+    A part with '=' and without a name before it is a parameter of the last name.
+    """
     named: list[str] = []
     for part in (part for text in texts for part in arguments.split(text)):
         name, equals, _ = part.partition("=")
