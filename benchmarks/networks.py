@@ -54,7 +54,9 @@ def work(given: argparse.Namespace, name: str, what: str, folder: Path) -> dict[
     import yaml
 
     from bench.models import inference, numerics
-    from bench.run import shards
+    from bench.run.messages import CellTask, Task
+    from bench.run.passes import execute
+    from bench.run.worker import Worker
     from bench.suite import expansion
 
     height, width = given.size
@@ -74,11 +76,9 @@ def work(given: argparse.Namespace, name: str, what: str, folder: Path) -> dict[
     plan = expansion.load(path)
     how = numerics.resolve(plan.numerics)
     numerics.apply(how)
-    cells = [
-        shards.CellTask(cell.key, cell.protocol, cell.method, None, cell.budget, False, "", None) for cell in plan.cells
-    ]
+    cells = [CellTask(cell.key, cell.protocol, cell.method, None, cell.budget, False, "", None) for cell in plan.cells]
     first = plan.cells[0]
-    worker = shards.Worker()
+    worker = Worker()
     segmentor = worker.model(first.model, how)
     wait = torch.cuda.synchronize if how.device == "cuda" else lambda: None
     spent, began = 0.0, 0.0
@@ -97,8 +97,8 @@ def work(given: argparse.Namespace, name: str, what: str, folder: Path) -> dict[
         for start, stop in ((0, 1), (1, given.images + 1)):
             if start == 1:
                 spent, began = time.process_time(), time.perf_counter()
-            task = shards.Task(folder, first.model, first.dataset, tuple(cells), start, stop, how, 0, 1, ahead=(1, 2))
-            shards.run(task, worker)
+            task = Task(folder, first.model, first.dataset, tuple(cells), start, stop, how, 0, 1, ahead=(1, 2))
+            execute(task, worker)
         worker.close()
     return {
         "wall": (time.perf_counter() - began) / given.images,

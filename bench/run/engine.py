@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import metrics, ops
-from bench.api import Protocol, Refinement, Undefined
+from bench.api import Dataset, Protocol, Refinement, Undefined
 from bench.contract.progress import Reporter
 from bench.core.errors import CellsFailed, UserError
 from bench.fit import fitted_store
@@ -26,13 +26,12 @@ from bench.models import numerics
 from bench.models.numerics import Numerics
 from bench.results import operating, store, summary
 from bench.results.store import Plan, Result
-from bench.run import gallery_pass, preflight, provenance, refinement, shards
-from bench.run.executors import crews
-from bench.run.executors.dispatch import Crew, Dispatcher, Stage
-from bench.run.finalise import Figures, Finish
-from bench.run.refinement import Draft
-from bench.run.shards import CellTask, Failure, Fit, Task
-from bench.run.tasks import Done, Work
+from bench.run import gallery_pass, preflight, provenance, refinement, shard_files
+from bench.run.blame import failure_of
+from bench.run.executors import select
+from bench.run.executors.dispatch import Dispatcher, RayOptions, Stage, WorkerPool
+from bench.run.messages import CellTask, Failure, Figures, Finish, Fit, Outcome, Task, Work
+from bench.run.refinement import RefinementJob
 from bench.suite import registry
 from bench.suite.expansion import Cell, Ref, Suite
 
@@ -71,7 +70,7 @@ class Job:
     partial: bool
     fitted: fitted_store.Fitted | None = None
     spool: str | None = None
-    draft: Draft | None = None  # where the method is a refinement
+    refinement: RefinementJob | None = None  # where the method is one
     pixels: int = 0  # counted so far, over all shards
     folded: bool = False
     parameters: Mapping[str, float] = field(default_factory=dict)
@@ -79,7 +78,7 @@ class Job:
     @property
     def stamp(self) -> str:
         """What a shard must have been made with to be merged."""
-        return _digest(self.depends | ({"decided": self.draft.digest} if self.draft else {}))
+        return _digest(self.depends | ({"decided": self.refinement.digest} if self.refinement else {}))
 
     @property
     def map_stamp(self) -> str:
@@ -138,10 +137,8 @@ class _Context:
         """What plug-ins and data are to blame for fails these cells, not the run."""
         try:
             yield
-        except shards.FATAL:
-            raise
         except UserError as error:
-            self.fail(jobs, Failure(" ".join(str(error).split())))
+            self.fail(jobs, failure_of(error, ""))
 
 
 Pass = Generator[Stage | Result, None, None]
@@ -154,39 +151,39 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
     """
     with store.owned(run_dir):
         checked = preflight.check(suite)
-        crew, how = _crew(suite, run_dir, options, reporter, checked)
+        pool, how = _pool(suite, run_dir, options, reporter, checked)
         context = _Context(run_dir, how, options, reporter, checked)
         try:
             store.write_plan(run_dir, plan_of(suite), suite.text)
-            yield from _run(suite, context, crew)
+            yield from _run(suite, context, pool)
             finished = store.read_run(run_dir)
             store.write_json(run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
             if options.gallery:
-                pictures = Dispatcher(crew, options.retries, reporter.advance, context.tell)
+                pictures = Dispatcher(pool, options.retries, reporter.advance, context.tell)
                 alive = replace(suite, cells=tuple(cell for cell in suite.cells if cell.key not in context.failed))
                 gallery_pass.draw(finished, alive, options.gallery, how, options.workers, pictures, reporter)
         finally:
-            crew.close()
+            pool.close()
         with suppress(OSError):  # it holds the shards of cells that failed
             (run_dir / "work").rmdir()
         _close_failed(context)
 
 
-def _crew(
+def _pool(
     suite: Suite, run_dir: Path, options: Options, reporter: Reporter, checked: preflight.Checked
-) -> tuple[Crew, Numerics]:
+) -> tuple[WorkerPool, Numerics]:
     """Who computes, and how: the workers of a cluster say what they are."""
     if options.executor == "local":
         how = numerics.resolve(suite.numerics)
         numerics.apply(how)
-        return crews.local(options.processes, how, reporter.advance), how
+        return select.local(options.processes, how, reporter.advance), how
     reporter.stage("waiting for the workers of Ray")
-    asked = crews.Asked(
+    ray = RayOptions(
         options.address, options.processes, options.gpus_per_worker, options.cpus_per_worker, options.retries
     )
-    crew, how = crews.ray(asked, suite.numerics, run_dir, checked.model_digests | checked.data_digests, reporter.tell)
+    pool, how = select.ray(ray, suite.numerics, run_dir, checked.model_digests | checked.data_digests, reporter.tell)
     numerics.apply(how)  # for what is decided about all images together: that is done here
-    return crew, how
+    return pool, how
 
 
 def _close_failed(context: _Context) -> None:
@@ -215,7 +212,7 @@ def plan_of(suite: Suite) -> Plan:
     return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points)
 
 
-def _run(suite: Suite, context: _Context, crew: Crew) -> Iterator[Result]:
+def _run(suite: Suite, context: _Context, pool: WorkerPool) -> Iterator[Result]:
     groups: dict[tuple[Ref, Ref], list[Job]] = {}
     for cell in suite.cells:
         job = _job(cell, context.checked, context.how, context.options, context.run_dir)
@@ -231,7 +228,7 @@ def _run(suite: Suite, context: _Context, crew: Crew) -> Iterator[Result]:
         else:
             groups.setdefault((cell.model, cell.dataset), []).append(job)
     context.reporter.begin(_images(groups))
-    dispatcher = Dispatcher(crew, context.options.retries, context.reporter.advance, context.tell)
+    dispatcher = Dispatcher(pool, context.options.retries, context.reporter.advance, context.tell)
     yield from _interleaved(groups, context, dispatcher)
 
 
@@ -288,7 +285,7 @@ def _job(cell: Cell, checked: preflight.Checked, how: Numerics, options: Options
         folder = store.spool_folder(run_dir, [(ref.label, str(ref.spelled())) for ref in refs], protocol.spool)
         job.spool = str(folder.relative_to(run_dir))
     if cell.method and issubclass(registry.plugin("method", cell.method.name, where=cell.method.label), Refinement):
-        job.draft = refinement.draft_of(run_dir, cell.model, cell.dataset, cell.method, cell.seed, job.map_stamp)
+        job.refinement = refinement.job_of(run_dir, cell.model, cell.dataset, cell.method, cell.seed, job.map_stamp)
     return job
 
 
@@ -320,7 +317,7 @@ def _images(groups: Mapping[tuple[Ref, Ref], list[Job]]) -> int:
     total = 0
     fits: set[str] = set()
     for jobs in groups.values():
-        again = any(job.protocol.second_phase for job in jobs), any(job.draft for job in jobs)
+        again = any(job.protocol.second_phase for job in jobs), any(job.refinement for job in jobs)
         total += jobs[0].images * (1 + sum(again))
         for job in jobs:
             key = job.depends.get("fitted")
@@ -344,7 +341,7 @@ def _fit(context: _Context, jobs: Sequence[Job]) -> Iterator[Stage]:
                 workers = context.options.workers
                 fits[key] = Fit(key, method, job.cell.model, origin, context.how, workers, images)
 
-    def done(work: Work, outcome: Done) -> None:
+    def done(work: Work, outcome: Outcome) -> None:
         if outcome.state is not None and isinstance(work, Fit):
             fitted_store.write(outcome.state, dict(work.origin))
         context.unfit |= outcome.failures
@@ -382,14 +379,14 @@ def _pass(context: _Context, model: Ref, dataset: Ref, jobs: list[Job]) -> Pass:
     with context.failing(*jobs):
         ranges = _ranges(jobs[0].images, options.shard or shard_size(dataset))
     context.reporter.stage(f"{model.label} on {dataset.label}")
-    drafts = _drafts(run_dir, jobs)
-    plain, refined = ([job for job in jobs if bool(job.draft) == wanted] for wanted in (False, True))
-    yield from _phase(context, 1, model, dataset, plain, ranges, drafts)
-    for draft, users in drafts:
+    refinements = _refinements(run_dir, jobs)
+    plain, refined = ([job for job in jobs if bool(job.refinement) == refines] for refines in (False, True))
+    yield from _phase(context, 1, model, dataset, plain, ranges, refinements)
+    for shared, users in refinements:
         if mates := context.alive(users):
-            context.reporter.stage(f"deciding {draft.method.label}")
+            context.reporter.stage(f"deciding {shared.method.label}")
             with context.failing(*mates):
-                refinement.decide(run_dir, draft, ranges)
+                refinement.decide(run_dir, shared, ranges)
     if refined:
         context.reporter.stage(f"{model.label} on {dataset.label}")
         yield from _phase(context, 1, model, dataset, context.alive(refined), ranges)
@@ -401,11 +398,11 @@ def _pass(context: _Context, model: Ref, dataset: Ref, jobs: list[Job]) -> Pass:
         yield from _phase(context, 2, model, dataset, ready, ranges)
     yield from _finished(context, context.alive(second), ranges)
     begun = [job for job in jobs if job.key in context.failed and any((run_dir / "work" / job.key).iterdir())]
-    lost = [job.draft.spool for job in jobs if job.draft and job.key in context.failed]
+    lost = [job.refinement.spool for job in jobs if job.refinement and job.key in context.failed]
     _drop_spool(run_dir, jobs, {*lost, *(job.spool for job in begun)})
-    for draft, users in drafts:
+    for shared, users in refinements:
         if len(context.alive(users)) == len(users):
-            store.drop_work(run_dir, draft.key)
+            store.drop_work(run_dir, shared.key)
     for job in jobs:
         with suppress(OSError):  # a cell that failed keeps its shards for the next run
             (run_dir / "work" / job.key).rmdir()
@@ -416,7 +413,7 @@ def _finished(context: _Context, jobs: Sequence[Job], ranges: Sequence[tuple[int
     mine = {job.key: job for job in jobs}
     read: dict[str, Figures] = {}
 
-    def done(work: Work, outcome: Done) -> None:
+    def done(work: Work, outcome: Outcome) -> None:
         assert isinstance(work, Finish)  # noqa: S101 - the stage has no other
         if outcome.figures:
             read[work.key] = outcome.figures
@@ -434,7 +431,7 @@ def _parameters(context: _Context, jobs: Sequence[Job], ranges: Sequence[tuple[i
     """Have read off the first phase what the second must know. Cells without an answer have no parameters."""
     mine = {job.key: job for job in jobs}
 
-    def done(work: Work, outcome: Done) -> None:
+    def done(work: Work, outcome: Outcome) -> None:
         for key, failure in outcome.failures.items():
             context.fail([mine[key]], failure)
         for key in work.keys - outcome.failures.keys():
@@ -447,7 +444,7 @@ def _read(
     context: _Context,
     jobs: Sequence[Job],
     ranges: Sequence[tuple[int, int]],
-    done: Callable[[Work, Done], None],
+    done: Callable[[Work, Outcome], None],
     *,
     parameters: bool = False,
 ) -> Iterator[Stage]:
@@ -465,16 +462,16 @@ def _read(
     yield Stage(jobs[0].cell.model, tasks(), left, done)
 
 
-def _drafts(run_dir: Path, jobs: Sequence[Job]) -> list[tuple[Draft, list[Job]]]:
+def _refinements(run_dir: Path, jobs: Sequence[Job]) -> list[tuple[RefinementJob, list[Job]]]:
     """The refinements among the cells, each once with its cells, and with a place for their maps."""
-    shared: dict[str, tuple[Draft, list[Job]]] = {}
+    shared: dict[str, tuple[RefinementJob, list[Job]]] = {}
     for job in jobs:
-        if job.draft:
-            job.draft, users = shared.setdefault(job.draft.key, (job.draft, []))
-            job.draft.fitted = job.fitted
+        if job.refinement:
+            job.refinement, users = shared.setdefault(job.refinement.key, (job.refinement, []))
+            job.refinement.fitted = job.fitted
             users.append(job)
-    for draft, _ in shared.values():
-        store.open_spool(run_dir / draft.spool, draft.stamp, keep=False)
+    for one, _ in shared.values():
+        store.open_spool(run_dir / one.spool, one.stamp, keep=False)
     return list(shared.values())
 
 
@@ -483,7 +480,8 @@ def _ranges(images: int, size: int) -> list[tuple[int, int]]:
 
 
 def shard_size(dataset: Ref) -> int:
-    height, width = shards.dataset_of(dataset).load(0).size
+    data: Dataset = dataset.build()
+    height, width = data.load(0).size
     return max(1, min(SHARD_IMAGES, SHARD_PIXELS // (height * width)))
 
 
@@ -494,17 +492,17 @@ def _phase(
     dataset: Ref,
     jobs: Sequence[Job],
     ranges: Sequence[tuple[int, int]],
-    drafts: Sequence[tuple[Draft, list[Job]]] = (),
+    refinements: Sequence[tuple[RefinementJob, list[Job]]] = (),
 ) -> Iterator[Stage]:
     """Bring the shards of one phase to disk, as far as they are not there."""
-    if not jobs and not drafts:
+    if not jobs and not refinements:
         return
     run_dir = context.run_dir
     mine = {job.key: job for job in jobs}
     users = {key: [job] for key, job in mine.items()}
-    users |= {draft.key: mates for draft, mates in drafts}
+    users |= {shared.key: mates for shared, mates in refinements}
 
-    def done(work: Work, outcome: Done) -> None:
+    def done(work: Work, outcome: Outcome) -> None:
         assert isinstance(work, Task)  # noqa: S101 - a phase has no other
         for failure in dict.fromkeys(outcome.failures.values()):
             keys = [key for key, one in outcome.failures.items() if one == failure]
@@ -516,7 +514,7 @@ def _phase(
                 _account(run_dir, mine[cell.key], work.start, work.stop, phase)
 
     left = iter(ranges)
-    yield Stage(model, _tasks(context, phase, model, dataset, jobs, left, drafts), left, done)
+    yield Stage(model, _tasks(context, phase, model, dataset, jobs, left, refinements), left, done)
 
 
 def _tasks(
@@ -526,15 +524,15 @@ def _tasks(
     dataset: Ref,
     jobs: Sequence[Job],
     ranges: Iterator[tuple[int, int]],
-    drafts: Sequence[tuple[Draft, list[Job]]],
+    refinements: Sequence[tuple[RefinementJob, list[Job]]],
 ) -> Iterator[Task]:
     """The tasks of one phase, each made when asked for: cells that are beyond their budget by then fold at once."""
     run_dir, how, workers = context.run_dir, context.how, context.options.workers
-    seed = (jobs[0].cell if jobs else drafts[0][0]).seed
-    refined = phase == 1 and any(job.draft for job in jobs)
+    seed = (jobs[0].cell if jobs else refinements[0][0]).seed
+    refined = phase == 1 and any(job.refinement for job in jobs)
     ids = tuple(context.checked.datasets[dataset].ids())
 
-    def open_ranges() -> Iterator[tuple[int, int, list[Job], list[tuple[Draft, list[Job]]]]]:
+    def open_ranges() -> Iterator[tuple[int, int, list[Job], list[tuple[RefinementJob, list[Job]]]]]:
         for start, stop in ranges:
             todo = []
             for job in context.alive(jobs):
@@ -542,7 +540,9 @@ def _tasks(
                     _account(run_dir, job, start, stop, phase)
                 else:
                     todo.append(job)
-            looks = [one for one in drafts if not refinement.shard_there(run_dir, one[0], start, stop, ids[start:stop])]
+            looks = [
+                one for one in refinements if not refinement.shard_there(run_dir, one[0], start, stop, ids[start:stop])
+            ]
             yield start, stop, todo, looks
 
     coming = deque(islice(following := open_ranges(), 1))
@@ -551,7 +551,7 @@ def _tasks(
         coming.extend(islice(following, 1))
         ahead = coming[0][:2] if coming else (0, 0)
         cells = tuple(map(_cell_task, context.alive(todo)))
-        tasks = tuple(draft.task() for draft, users in looks if context.alive(users))
+        tasks = tuple(shared.task() for shared, users in looks if context.alive(users))
         if cells or tasks:
             where = (run_dir, model, dataset, cells, start, stop)
             yield Task(*where, how, seed, workers, phase, tasks, refined, ahead, ids=ids[start:stop])
@@ -563,31 +563,23 @@ def _cell_task(job: Job) -> CellTask:
     fitted = job.fitted.key if job.fitted else None
     method = job.cell.method
     budget = job.cell.budget
-    parameters, draft = dict(job.parameters), job.draft.task() if job.draft else None
+    parameters, refined = dict(job.parameters), job.refinement.task() if job.refinement else None
     return CellTask(
-        job.key, job.cell.protocol, method, fitted, budget, job.folded, job.stamp, job.spool, parameters, draft
+        job.key, job.cell.protocol, method, fitted, budget, job.folded, job.stamp, job.spool, parameters, refined
     )
 
 
 def _shard_there(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: Sequence[str]) -> bool:
-    path = shards.path_of(run_dir, job.key, start, stop, phase)
-    if not path.is_file():
-        return False
-    header = shards.header_of(path)
-    if header["stamp"] != job.stamp or header["ids"] != list(ids):
-        path.unlink()
-        return False
-    if phase == 1 and job.spool:
-        return all((run_dir / job.spool / "scores" / f"{sample}.npy").is_file() for sample in ids)
-    return True
+    path = shard_files.path_of(run_dir, job.key, start, stop, phase)
+    return shard_files.is_there(path, job.stamp, ids, run_dir / job.spool if phase == 1 and job.spool else None)
 
 
 def _account(run_dir: Path, job: Job, start: int, stop: int, phase: int) -> None:
     """Keep what lies on disk within the budget: once a cell as a whole folds, so do the shards it has."""
     if phase != 1 or not job.protocol.scored:
         return
-    path = shards.path_of(run_dir, job.key, start, stop, phase)
-    job.pixels += shards.header_of(path)["pixels"]
+    path = shard_files.path_of(run_dir, job.key, start, stop, phase)
+    job.pixels += shard_files.header_of(path)["pixels"]
     if job.folded:
         _fold_shard(path)
     elif job.pixels * 4 > job.cell.budget:
@@ -597,16 +589,16 @@ def _account(run_dir: Path, job: Job, start: int, stop: int, phase: int) -> None
 
 
 def _fold_shard(path: Path) -> None:
-    shard = shards.read(path)
+    shard = shard_files.read(path)
     if shard.tally is not None and shard.tally.exact:
         shard.tally.fold()
-        shards.write(path, shard)
+        shard_files.write(path, shard)
 
 
 def _publish(context: _Context, job: Job, read: Figures, ranges: Sequence[tuple[int, int]]) -> None:
-    """Write the result of a cell whose counts are on disk, and forget its shards."""
+    """Write the result of a cell whose counts are on disk, and forget its shard_files."""
     made = _result(job, context.options, context.how)
-    before = refinement.seconds(context.run_dir, job.draft, ranges) if job.draft else {}
+    before = refinement.seconds(context.run_dir, job.refinement, ranges) if job.refinement else {}
     result = replace(
         made,
         about={**made.about, "model": {**made.about["model"], **read.network}},
@@ -649,9 +641,9 @@ def _result(job: Job, options: Options, how: Numerics) -> Result:
 def _fitted(job: Job) -> dict[str, Any] | None:
     """What a result says of its fit, and of what was decided about segments."""
     fitted = job.fitted.shown() if job.fitted else None
-    if job.draft is None or job.draft.report is None:
+    if job.refinement is None or job.refinement.report is None:
         return fitted
-    return (fitted or {"key": job.draft.key}) | {"decided": refinement.shown(job.draft)}
+    return (fitted or {"key": job.refinement.key}) | {"decided": refinement.shown(job.refinement)}
 
 
 def _not_applicable(job: Job, reason: str, options: Options, how: Numerics) -> Result:
@@ -661,8 +653,8 @@ def _not_applicable(job: Job, reason: str, options: Options, how: Numerics) -> R
 
 def _drop_spool(run_dir: Path, jobs: Sequence[Job], needed: set[str | None]) -> None:
     """Delete the maps that nobody asked to keep; cells that failed need theirs when the run goes on."""
-    drafts = {job.draft.spool for job in jobs if job.draft}
-    for folder in ({job.spool for job in jobs if job.spool} | drafts) - needed:
+    refined = {job.refinement.spool for job in jobs if job.refinement}
+    for folder in ({job.spool for job in jobs if job.spool} | refined) - needed:
         if folder and not (run_dir / folder / "kept").is_file():
             shutil.rmtree(run_dir / folder, ignore_errors=True)
     spool = run_dir / "spool"

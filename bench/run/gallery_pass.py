@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
-from bench.api import Refinement, Value
+from bench.api import Dataset, Refinement, Value
 from bench.contract.progress import Reporter
 from bench.core import files
 from bench.core.errors import MissingData, UserError
@@ -23,8 +23,8 @@ from bench.models.numerics import Numerics
 from bench.results import gallery, pictures, store
 from bench.results.gallery import Pick
 from bench.results.store import Result, Run
-from bench.run import shards
-from bench.run.shards import MapTask, PictureTask, Task
+from bench.run.blame import FATAL
+from bench.run.messages import MapTask, PictureTask, Task
 from bench.suite import registry
 from bench.suite.expansion import Cell, Ref, Suite
 
@@ -74,7 +74,7 @@ def draw(
             _draw(run, one, how, workers, executor, reporter)
         except UserError as error:  # the figures are on disk and stand without pictures
             reporter.tell(f"no gallery of {one.label}: {error}")
-            if isinstance(error, shards.FATAL):
+            if isinstance(error, FATAL):
                 return
 
 
@@ -173,7 +173,7 @@ def _draw(run: Run, wanted: Wanted, how: Numerics, workers: int, executor: Execu
     (folder / gallery.INDEX).unlink(missing_ok=True)  # nothing is shown while old and new pictures lie side by side
     maps, left_out, counted = _maps(run, wanted)
     model, dataset = wanted.pair
-    data = shards.dataset_of(dataset)
+    data: Dataset = dataset.build()
     ids = list(data.ids())
     relative = str(folder.relative_to(run.path))
     stamp = gallery.digest([wanted.request["cells"], [[one.file, one.limits, one.fitted] for one in maps]])

@@ -23,7 +23,8 @@ from bench.core.errors import BadPlugin, BadSuite, UsageError, WorkerDied
 from bench.fit import fitted_store
 from bench.models import inference, numerics
 from bench.models.numerics import Numerics
-from bench.run import preflight, shards
+from bench.run import preflight, scoring
+from bench.run.worker import Worker
 from bench.suite import registry
 from bench.suite.expansion import Cell, Ref, Suite
 from bench.suite.loader import Loader, die_with_parent, spawning
@@ -127,7 +128,7 @@ def _fitted(cell: Cell, checked: preflight.Checked, how: Numerics, advance: Adva
         made_from = preflight.origin(cell, checked, None)
     key = fitted_store.key_of(made_from)
     if not fitted_store.path_of(key).is_file():
-        model = shards.Worker().model(cell.model, how)
+        model = Worker().model(cell.model, how)
         spelled = (cell.method.fit.name, cell.method.fit.given)
         with Loader(fitted_store.data_of(cell.method), spelled, 1) as loader:
             fitted_store.fit(cell.method, model, made_from, loader, how, advance)
@@ -135,7 +136,7 @@ def _fitted(cell: Cell, checked: preflight.Checked, how: Numerics, advance: Adva
 
 
 def each(
-    choice: Choice, samples: Iterator[Sample], worker: shards.Worker, spent: list[float] | None = None
+    choice: Choice, samples: Iterator[Sample], worker: Worker, spent: list[float] | None = None
 ) -> Iterator[tuple[Sample, Scores | None, Labels | None]]:
     """Each sample with its score, float32 [H, W], and its class map, uint8 [H, W]; None where there is none.
 
@@ -158,10 +159,9 @@ def each(
             if method is not None and choice.method is not None:
                 who = f"method {choice.method.label} on {sample.id}"
                 state = worker.state(choice.fitted)
-                score, own = shards._scored(method, state, seen, merged, model.inference, who)
-                shards.check_scores(score, sample.size, who)
+                score, own = scoring.score(method, state, seen, merged, model.inference, who)
                 if isinstance(method, Refinement):
-                    score = shards.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
+                    score = scoring.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
                 labels = labels if own is None else own
         if labels is not None and labels.shape != sample.size:
             raise BadPlugin(f"{sample.id}: the class map is {list(labels.shape)}, the image {list(sample.size)}")
@@ -170,7 +170,7 @@ def each(
         yield sample, score, labels
 
 
-def run(stretch: Stretch, worker: shards.Worker, advance: Advance | None = None) -> Spent:
+def run(stretch: Stretch, worker: Worker, advance: Advance | None = None) -> Spent:
     """The maps of some images into the sink. At most a few of them are in memory at any time."""
     loader = Loader(stretch.dataset, ("", ""), 0)
     waiting: list[Future[None]] = []
@@ -199,7 +199,7 @@ def every(
     parts = [tuple(indices[start : start + STRETCH]) for start in range(0, len(indices), STRETCH)]
     stretches = [Stretch(choice, dataset, part, sink) for part in parts]
     if processes == 1 or len(stretches) < 2:
-        worker = shards.Worker()
+        worker = Worker()
         return _sum(run(stretch, worker, advance) for stretch in stretches)
     done: list[Spent] = []
     with ProcessPoolExecutor(min(processes, len(stretches)), spawning(), initializer=die_with_parent) as pool:
@@ -220,12 +220,12 @@ def every(
     return _sum(done)
 
 
-_WORKER: list[shards.Worker] = []  # of a process of ``every``: the network is read once
+_WORKER: list[Worker] = []  # of a process of ``every``: the network is read once
 
 
 def _remote(stretch: Stretch) -> Spent:
     if not _WORKER:
-        _WORKER.append(shards.Worker())
+        _WORKER.append(Worker())
     return run(stretch, _WORKER[0])
 
 

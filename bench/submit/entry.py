@@ -17,7 +17,8 @@ from bench.core.errors import BadPlugin, MissingData, UserError
 from bench.datasets.frames import size
 from bench.models import numerics
 from bench.models.command import ENDINGS
-from bench.run import score_maps, shards
+from bench.run import score_maps
+from bench.run.worker import Worker
 from bench.suite.expansion import NumericsRule, make_ref
 
 TOGETHER = 16  # images that a network which wants to see some together is shown
@@ -41,7 +42,7 @@ def run(package: Path, images: Path, out: Path) -> tuple[int, float]:
     if not paths:
         raise MissingData(f"{images} holds no *.png")
     chosen = choice(package)
-    worker = shards.Worker()
+    worker = Worker()
     began = time.perf_counter()
     for start in range(0, len(paths), TOGETHER):
         for sample, score, labels in score_maps.each(chosen, _samples(paths[start : start + TOGETHER]), worker):

@@ -22,8 +22,9 @@ from bench.core.errors import CannotWrite, CellsFailed, MissingData
 from bench.counts.tally import Counts, Tally, key_pixels
 from bench.report import merge_runs
 from bench.results import gallery, pictures, store
-from bench.run import engine, shards
+from bench.run import engine
 from bench.run.engine import Options
+from bench.run.executors import dispatch
 from bench.suite import expansion as suites
 
 META = """
@@ -618,8 +619,8 @@ def test_a_method_whose_fit_is_gone_is_left_out(tmp_path, home):
 def test_the_network_sees_the_chosen_images_only(tiny, tmp_path, monkeypatch):
     run(tiny, tmp_path / "run", gallery=0)
     tasks = []
-    real = shards.run
-    monkeypatch.setattr(shards, "run", lambda task, *rest: (tasks.append(task), real(task, *rest))[1])
+    real = dispatch.execute
+    monkeypatch.setattr(dispatch, "execute", lambda task, *rest: (tasks.append(task), real(task, *rest))[1])
     reporter = Told()
     run(tiny, tmp_path / "run", reporter=reporter)
     (one,) = shown(tmp_path / "run")

@@ -16,8 +16,9 @@ from running import Silent, clone, metrics, run, until
 from bench.core.errors import CellsFailed, RunInUse
 from bench.metrics.protocols.pooled import Misclassification
 from bench.results import store
-from bench.run import engine, shards
+from bench.run import engine, shard_files
 from bench.run.engine import Options
+from bench.run.executors import dispatch
 from bench.suite import expansion as suites
 
 
@@ -84,8 +85,8 @@ def test_a_killed_run_goes_on_and_ends_the_same_byte_for_byte(tiny, whole, tmp_p
     suite = suites.load(tiny)
     with pytest.MonkeyPatch.context() as patch:
         written = []
-        real = shards.write
-        patch.setattr(shards, "write", lambda path, shard: (written.append(path), real(path, shard)))
+        real = shard_files.write
+        patch.setattr(shard_files, "write", lambda path, shard: (written.append(path), real(path, shard)))
         list(engine.run(suite, out, Options(shard=1), seen))
     assert not set(written) & before.keys(), "a finished shard was computed again"
     assert metrics(out) == metrics(whole)
@@ -225,8 +226,8 @@ def test_a_shard_file_of_other_numerics_is_not_merged(tiny, tmp_path, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             list(engine.run(suite, tmp_path / "run", Options(), Silent()))
     (path,) = (tmp_path / "run").glob("work/*/phase1-*.npz")
-    shard = shards.read(path)
-    shards.write(path, replace(shard, stamp="another machine's"))
+    shard = shard_files.read(path)
+    shard_files.write(path, replace(shard, stamp="another machine's"))
     list(engine.run(suite, tmp_path / "run", Options(), Silent()))
     assert len(set(job_depends)) == 1
     assert metrics(tmp_path / "run")
@@ -305,8 +306,13 @@ def test_shards_fold_at_once_when_the_cell_is_known_to_be_beyond_its_budget(tiny
     tiny.write_text(tiny.read_text() + "budget: 65536\n")
     folds = []
     with pytest.MonkeyPatch.context() as patch:
-        real = shards.run
-        patch.setattr(shards, "run", lambda task, *rest: (folds.append(task.cells[0].fold), real(task, *rest))[1])
+        real = dispatch.execute
+
+        def noting(work, *rest):
+            folds.extend(cell.fold for cell in getattr(work, "cells", ()))
+            return real(work, *rest)
+
+        patch.setattr(dispatch, "execute", noting)
         run(tiny, tmp_path / "run", only={"method": "msp", "protocol": "misclassification"}, shard=1)
     assert folds == sorted(folds) and not folds[0] and folds[-1], "the hint never reached a shard, or went back"
 

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from bench.core.errors import BadPlugin, UsageError
 from bench.models.numerics import Numerics
-from bench.run import shards
-from bench.run.executors import crews, local
-from bench.run.executors.dispatch import DEPTH, Crew, Died, Dispatcher, Stage
-from bench.run.shards import CellTask, Failure, Task
-from bench.run.tasks import Done
+from bench.run import shard_files
+from bench.run.executors import local, select
+from bench.run.executors.dispatch import DEPTH, Died, Dispatcher, InProcessPool, Stage, WorkerPool
+from bench.run.messages import CellTask, Failure, Outcome, Task
 from bench.suite.expansion import Ref
 
 HOW = Numerics("cpu", "cpu", 1, "AVX2")
@@ -34,7 +33,7 @@ def task(start, stop, dataset="data", model="net"):
     return Task(*place, HOW, 0, 0, ids=ids)
 
 
-class Pretending(Crew):
+class Pretending(WorkerPool):
     """Does nothing, in an order that a list of numbers chooses. ``deadly`` images kill, ``unlucky`` ones at first."""
 
     def __init__(self, size, order=(), deadly=(), unlucky=()):
@@ -61,7 +60,7 @@ class Pretending(Crew):
                 return worker, Died("was killed")
         self.given[worker].popleft()
         self.did.append((worker, work))
-        return worker, Done()
+        return worker, Outcome()
 
     def restart(self, worker):
         self.restarts += 1
@@ -70,10 +69,10 @@ class Pretending(Crew):
     def close(self): ...
 
 
-def dispatched(crew, stages, retries=2):
+def dispatched(pool, stages, retries=2):
     """Run stages of tasks to their end: what was done, with which failures, and what was told."""
     done, told = [], []
-    dispatcher = Dispatcher(crew, retries, lambda images: None, told.append)
+    dispatcher = Dispatcher(pool, retries, lambda images: None, told.append)
     for tasks in stages:
         left = iter(tasks)
         model = tasks[0].model
@@ -119,30 +118,30 @@ def test_no_more_tasks_exist_than_are_under_way():
             self.did.clear()
             return found
 
-    crew = Forgetful(8)
-    dispatcher = Dispatcher(crew, 2, count.append, lambda line: None)
+    pool = Forgetful(8)
+    dispatcher = Dispatcher(pool, 2, count.append, lambda line: None)
     dispatcher.add(Stage(ref("model", "net"), made(), ranges, lambda *_: None))
     while not dispatcher.step(share=True):
         pass
-    assert sum(count) == 20_000 and crew.most == 8 * DEPTH and most[0] <= 2 * 8 * DEPTH
+    assert sum(count) == 20_000 and pool.most == 8 * DEPTH and most[0] <= 2 * 8 * DEPTH
 
 
 def test_a_worker_stays_with_its_data_set_and_a_small_one_is_not_shared():
-    crew = Pretending(2, [0, 1] * 20)
-    dispatched(crew, [[task(start, start + 1, dataset) for start in range(4)] for dataset in ("a", "b")])
+    pool = Pretending(2, [0, 1] * 20)
+    dispatched(pool, [[task(start, start + 1, dataset) for start in range(4)] for dataset in ("a", "b")])
     for worker in (0, 1):
-        assert len({work.dataset.name for who, work in crew.did if who == worker}) == 1
+        assert len({work.dataset.name for who, work in pool.did if who == worker}) == 1
 
 
 def test_a_large_data_set_is_shared_by_all_workers():
-    crew = Pretending(4, range(100))
-    dispatched(crew, [[task(start, start + 1) for start in range(40)]])
-    assert {who for who, _ in crew.did} == {0, 1, 2, 3}
+    pool = Pretending(4, range(100))
+    dispatched(pool, [[task(start, start + 1) for start in range(40)]])
+    assert {who for who, _ in pool.did} == {0, 1, 2, 3}
 
 
 def test_another_group_is_opened_only_for_workers_that_would_stand_idle():
-    crew = Pretending(2)
-    dispatcher = Dispatcher(crew, 2, lambda images: None, lambda line: None)
+    pool = Pretending(2)
+    dispatcher = Dispatcher(pool, 2, lambda images: None, lambda line: None)
     assert dispatcher.wants_more()
     left = iter([task(start, start + 1) for start in range(3)])
     dispatcher.add(Stage(ref("model", "net"), left, left, lambda *_: None))
@@ -157,19 +156,19 @@ def test_another_group_is_opened_only_for_workers_that_would_stand_idle():
 @pytest.mark.parametrize("size", [1, 3])
 def test_the_deadly_image_is_found_by_halving_and_the_rest_is_done(size, monkeypatch):
     joined = []
-    monkeypatch.setattr(shards, "join", lambda whole, parts, keys: joined.append(whole))
-    crew = Pretending(size, deadly={21})
-    done, told = dispatched(crew, [[task(0, 16), task(16, 32), task(32, 48)]])
+    monkeypatch.setattr(shard_files, "join", lambda whole, parts, keys: joined.append(whole))
+    pool = Pretending(size, deadly={21})
+    done, told = dispatched(pool, [[task(0, 16), task(16, 32), task(32, 48)]])
     failures = {work.start: failed for work, failed in done}
     assert failures[0] == failures[32] == {} and not joined
     (failure,) = failures[16].values()
     assert failure.message.startswith("model net on data/image21: a worker was killed there every time; give it")
-    assert crew.restarts == 3 + 4 + 0 and len(told) == 2 + 4, "three attempts, then 8, 4, 2 and 1 images"
+    assert pool.restarts == 3 + 4 + 0 and len(told) == 2 + 4, "three attempts, then 8, 4, 2 and 1 images"
 
 
 def test_halves_that_are_survived_are_joined(monkeypatch):
     joined = []
-    monkeypatch.setattr(shards, "join", lambda whole, parts, keys: joined.append((whole, parts, keys)))
+    monkeypatch.setattr(shard_files, "join", lambda whole, parts, keys: joined.append((whole, parts, keys)))
 
     class TooLarge(Pretending):
         def take(self):
@@ -199,15 +198,17 @@ def test_joined_shards_are_the_shard_of_the_whole(tmp_path):
             tally.add(key_pixels(score, (score > 1).astype(np.uint8), 2))
             rows[f"image{image}"] = {"pixels": np.array(image)}
         about = {name: {"group": "g", "tags": {}} for name in rows}
-        return shards.Shard("stamp", tally, rows, {"score": 1.0 * len(images)}, 5.0 + len(images), about)
+        return shard_files.Shard("stamp", tally, rows, {"score": 1.0 * len(images)}, 5.0 + len(images), about)
 
     whole = replace(task(0, 5), run=tmp_path)
-    parts = shards.halves(whole)
+    parts = whole.halves()
     for part in parts:
-        shards.write(shards.path_of(tmp_path, "cell", part.start, part.stop, 1), shard(range(part.start, part.stop)))
-    shards.join(whole, parts, {"cell"})
+        shard_files.write(
+            shard_files.path_of(tmp_path, "cell", part.start, part.stop, 1), shard(range(part.start, part.stop))
+        )
+    shard_files.join(whole, parts, {"cell"})
     (path,) = (tmp_path / "work" / "cell").iterdir()
-    found, wanted = shards.read(path), shard(range(5))
+    found, wanted = shard_files.read(path), shard(range(5))
     assert found.rows == wanted.rows and found.about == wanted.about and found.seconds == {"score": 5.0}
     for name, array in wanted.tally.arrays().items():
         assert np.array_equal(array, found.tally.arrays()[name]), name
@@ -217,7 +218,7 @@ def test_pictures_are_drawn_through_the_same_workers_and_a_failure_is_raised():
     class Failing(Pretending):
         def take(self):
             worker, _ = super().take()
-            return worker, Done({"cell": Failure("it cannot be drawn")} if len(self.did) == 2 else {})
+            return worker, Outcome({"cell": Failure("it cannot be drawn")} if len(self.did) == 2 else {})
 
     dispatcher = Dispatcher(Failing(1), 2, lambda images: None, lambda line: None)
     tasks = [task(start, start + 1) for start in range(3)]
@@ -260,15 +261,15 @@ def test_gpus_that_compute_alike_get_a_process_each(monkeypatch, names, visible,
         monkeypatch.delenv(local.VISIBLE, raising=False)
     how = replace(HOW, device="cuda", device_name="A")
     assert local.gpus(how) == wanted
-    crew = crews.local(None, how, lambda images: None)
-    assert isinstance(crew, local.Processes) and crew.size == len(wanted)
+    pool = select.local(None, how, lambda images: None)
+    assert isinstance(pool, local.ProcessPool) and pool.size == len(wanted)
     assert [local.device_of(worker, wanted) for worker in range(len(wanted) + 1)] == [*wanted, wanted[0]]
-    assert crews.local(5, how, lambda images: None).size == 5
+    assert select.local(5, how, lambda images: None).size == 5
 
 
 def test_a_cpu_gets_one_process_unless_more_are_asked_for():
-    assert isinstance(crews.local(None, HOW, lambda images: None), local.Here)
-    assert crews.local(3, HOW, lambda images: None).size == 3
+    assert isinstance(select.local(None, HOW, lambda images: None), InProcessPool)
+    assert select.local(3, HOW, lambda images: None).size == 3
     assert local.device_of(2, []) == ""
 
 

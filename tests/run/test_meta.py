@@ -20,8 +20,9 @@ from bench.metrics.protocols.segments import _ap as ranking_ap
 from bench.metrics.protocols.segments import _auroc as ranking_auroc
 from bench.ops import meta, segments
 from bench.results import store
-from bench.run import engine, preflight, score_maps, shards
+from bench.run import engine, preflight, score_maps, shard_files
 from bench.run.engine import Options
+from bench.run.worker import Worker
 from bench.suite import expansion as suites
 from bench.suite import registry
 
@@ -444,7 +445,7 @@ def test_processes_and_shards_change_no_digit(whole, tmp_path, how):
 def test_a_run_killed_anywhere_goes_on_and_ends_the_same(whole, tmp_path):
     """Interrupted after every third file of a shard: in the first pass, while counting, in the second phase."""
     suite = suites.load(write_suite(tmp_path / "suite"))
-    real, attempts, phases = shards.write, 0, set()
+    real, attempts, phases = shard_files.write, 0, set()
     while True:
         written = []
 
@@ -457,7 +458,7 @@ def test_a_run_killed_anywhere_goes_on_and_ends_the_same(whole, tmp_path):
 
         attempts += 1
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(shards, "write", stopping)
+            patch.setattr(shard_files, "write", stopping)
             try:
                 list(engine.run(suite, tmp_path / "run", Options(shard=8, workers=0), Silent()))
                 break
@@ -568,7 +569,7 @@ def test_a_fitted_refinement_changes_maps_of_images_without_a_truth(tmp_path):
     choice = score_maps.choose(suite)
     dataset = suite.cells[0].dataset.build()
     hidden = (replace(dataset.load(place), anomaly=None, labels=None) for place in range(16))
-    made = {one.id: score for one, score, _ in score_maps.each(choice, hidden, shards.Worker())}
+    made = {one.id: score for one, score, _ in score_maps.each(choice, hidden, Worker())}
     counted = {file.stem: np.load(file) for file in (tmp_path / "run" / "spool").rglob("scores/*.npy")}
     assert made.keys() == counted.keys() and all(np.array_equal(made[one], counted[one]) for one in made)
     unfitted = suites.load(write_suite(tmp_path / "suite")).only({"method": "entropy_meta*"})

@@ -146,13 +146,14 @@ def run(path, folder, **options):
 @pytest.fixture(scope="module")
 def cluster():
     """One Ray for the tests of this module, as a notebook has one."""
-    from bench.run.executors import crews
+    from bench.run.executors import select
+    from bench.run.executors.dispatch import RayOptions
 
-    crews.loopback()
+    select.loopback()
     pytest.importorskip("ray", reason="the extra ray is not installed")
     from bench.run.executors import ray as actors
 
-    actors.connect(crews.Asked(workers=2))
+    actors.connect(RayOptions(workers=2))
     yield {"executor": "ray", "processes": 2}
     import ray
 
@@ -288,7 +289,7 @@ def test_without_ray_one_line_says_how_to_install_it(fragile, tmp_path, monkeypa
 
 def test_no_command_imports_ray_unasked():
     script = (
-        "import sys; from bench.run import engine; from bench.run.executors import crews; print('ray' in sys.modules)"
+        "import sys; from bench.run import engine; from bench.run.executors import select; print('ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=CLONE, check=True)
     assert done.stdout.split() == ["False"]
@@ -296,14 +297,14 @@ def test_no_command_imports_ray_unasked():
 
 def test_an_address_where_nobody_listens_is_said_at_once():
     pytest.importorskip("ray", reason="the extra ray is not installed")
-    from bench.run.executors.crews import Asked
+    from bench.run.executors.dispatch import RayOptions
     from bench.run.executors.ray import connect
 
     with socket.socket() as free:  # bound and not listening
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(ClusterTrouble, match=rf"the cluster at {place} cannot be reached: .*refused"):
-            connect(Asked(address=place))
+            connect(RayOptions(address=place))
 
 
 def test_a_worker_that_no_node_has_room_for_is_said_with_what_to_do(cluster, fragile, tmp_path):
@@ -317,7 +318,7 @@ def test_a_worker_that_computes_otherwise_is_left_out(cluster, fragile, tmp_path
 
     from bench.run.executors import ray as actors
 
-    real = actors.Actors._answer
+    real = actors.RayPool._answer
     answers = []
 
     def other(self, number):
@@ -325,7 +326,7 @@ def test_a_worker_that_computes_otherwise_is_left_out(cluster, fragile, tmp_path
         answers.append(hello)
         return hello if len(answers) == 1 else replace(hello, numerics=replace(hello.numerics, capability="VSX"))
 
-    monkeypatch.setattr(actors.Actors, "_answer", other)
+    monkeypatch.setattr(actors.RayPool, "_answer", other)
     found, told, failed = run(fragile(), tmp_path / "run", **cluster)
     assert failed is None and len(found) == 4
     assert all("is not used" in line and "capability VSX (others " in line for line in told) and len(told) <= 1
@@ -375,8 +376,9 @@ def test_a_full_disk_at_the_driver_is_one_line_and_the_next_run_goes_on(fragile,
     path = fragile()
     out = tmp_path / "run"
     script = (
-        "import sys, resource; from bench.run.executors import crews; crews.loopback();"
-        "from bench.run.executors import ray as actors; actors.connect(crews.Asked(workers=1));"  # its files are larger
+        "import sys, resource; from bench.run.executors import dispatch, select; select.loopback();"
+        # Its own files are larger than what is allowed afterwards.
+        "from bench.run.executors import ray as actors; actors.connect(dispatch.RayOptions(workers=1));"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); from bench.cli.main import main; sys.exit(main())"
     )
     options = ["run", str(path), "--out", str(out), "--executor", "ray", "--processes", "1"]

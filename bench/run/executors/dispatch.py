@@ -18,10 +18,11 @@ from dataclasses import dataclass, field, replace
 from operator import length_hint
 from typing import Any
 
-from bench.core.errors import BadPlugin
-from bench.run import shards
-from bench.run.shards import Failure, Task
-from bench.run.tasks import Done, Work
+from bench.core.errors import BadPlugin, OutOfMemory, WorkerDied
+from bench.run import shard_files
+from bench.run.messages import Advance, Failure, Outcome, Task, Work
+from bench.run.passes import execute
+from bench.run.worker import Worker
 from bench.suite.expansion import Ref
 
 Say = Callable[[str], None]
@@ -30,13 +31,29 @@ DEPTH = 2  # tasks at a worker, the one that it does included: the next is there
 
 
 @dataclass(frozen=True)
+class RayOptions:
+    """The part of a Ray cluster that a run is to use."""
+
+    address: str | None = None  # None: $RAY_ADDRESS, or a cluster of this machine that ends with the run
+    workers: int | None = None  # None: as many as there is room for now
+    gpus: float | None = None  # of each; None: one where the suite computes on GPUs
+    cpus: float = 1.0
+    retries: int = 2  # how often in a row workers may die before they do anything
+
+
+@dataclass(frozen=True)
 class Died:
     """A worker ended in the middle of its first task; those that waited at it are lost, too."""
 
     why: str  # after "a worker": "was killed"
 
+    @classmethod
+    def of(cls, error: WorkerDied) -> Died:
+        """The death of a worker that could still say why."""
+        return cls("ran out of memory" if isinstance(error, OutOfMemory) else "lost a process that reads its images")
 
-class Crew(ABC):
+
+class WorkerPool(ABC):
     """Workers by number. Each does what it is given in that order."""
 
     size = 1
@@ -51,7 +68,7 @@ class Crew(ABC):
         """Hand a task to a worker that has room."""
 
     @abstractmethod
-    def take(self) -> tuple[int, Done | Died] | None:
+    def take(self) -> tuple[int, Outcome | Died] | None:
         """Wait for the next outcome; None if it is something else that changed, such as a worker that joined."""
 
     @abstractmethod
@@ -63,11 +80,41 @@ class Crew(ABC):
         """Let go of networks, processes and machines."""
 
 
+class InProcessPool(WorkerPool):
+    """The process that asks, as the only worker."""
+
+    alone = True
+
+    def __init__(self, advance: Advance) -> None:
+        self._worker, self._advance = Worker(), advance
+        self._waiting: Work | None = None
+
+    def room(self) -> list[int]:
+        return [] if self._waiting else [0]
+
+    def give(self, worker: int, work: Work) -> None:
+        self._waiting = work
+
+    def take(self) -> tuple[int, Outcome | Died]:
+        work, self._waiting = self._waiting, None
+        assert work is not None  # noqa: S101 - the dispatcher waits for what it gave
+        try:
+            return 0, execute(work, self._worker, self._advance)
+        except WorkerDied as error:
+            return 0, Died.of(error)
+
+    def restart(self, worker: int) -> None:
+        self._worker.forget()
+
+    def close(self) -> None:
+        self._worker.close()
+
+
 class Stage:
     """Tasks that may run in any order. ``ranges`` is what ``tasks`` are made from: it tells about how many are left."""
 
     def __init__(
-        self, model: Ref, tasks: Iterable[Work], ranges: Iterator[Any], done: Callable[[Work, Done], None]
+        self, model: Ref, tasks: Iterable[Work], ranges: Iterator[Any], done: Callable[[Work, Outcome], None]
     ) -> None:
         self._tasks, self._ranges = iter(tasks), ranges
         self.model, self.done = model, done
@@ -91,7 +138,7 @@ class Stage:
 
 
 @dataclass
-class _Try:
+class _Attempt:
     """A task on its way."""
 
     work: Work
@@ -100,38 +147,41 @@ class _Try:
     parent: _Split | None = None
     abandoned: bool = False  # nobody waits for it any more
 
+    @property
+    def whole(self) -> _Attempt:
+        """The task that this is a part of, or itself."""
+        return self if self.parent is None else self.parent.whole.whole
+
 
 @dataclass
 class _Split:
     """A task in parts."""
 
-    whole: _Try
+    whole: _Attempt
     parts: list[Task]
     missing: int
     failures: dict[str, Failure] = field(default_factory=dict)
 
 
 class Dispatcher:
-    """Keeps a crew busy."""
+    """Keeps a pool of workers busy."""
 
-    def __init__(self, crew: Crew, retries: int, advance: Callable[[int], None], say: Say) -> None:
-        self.crew, self.retries, self.advance, self.say = crew, retries, advance, say
+    def __init__(self, pool: WorkerPool, retries: int, advance: Advance, say: Say) -> None:
+        self.pool, self.retries, self.advance, self.say = pool, retries, advance, say
         self._stages: list[Stage] = []
-        self._again: deque[_Try] = deque()
-        self._flying: dict[int, deque[_Try]] = {}
+        self._again: deque[_Attempt] = deque()
+        self._under_way: dict[int, deque[_Attempt]] = {}  # by worker
         self._models: dict[int, Ref] = {}  # the network that each worker has
 
     def add(self, stage: Stage) -> None:
         self._stages.append(stage)
 
-    def run(
-        self, tasks: Sequence[Task], advance: Callable[[int], None], up_to_date: Callable[[Task], Task]
-    ) -> Iterator[Task]:
+    def run(self, tasks: Sequence[Task], advance: Advance, up_to_date: Callable[[Task], Task]) -> Iterator[Task]:
         """Some tasks as one stage, each yielded when it is done. Raises BadPlugin with the first failure at the end."""
         finished: list[Task] = []
         failed: list[Failure] = []
 
-        def done(work: Work, outcome: Done) -> None:
+        def done(work: Work, outcome: Outcome) -> None:
             failed.extend(outcome.failures.values())
             assert isinstance(work, Task)  # noqa: S101 - there are no others
             if not outcome.failures:
@@ -149,7 +199,7 @@ class Dispatcher:
 
     def wants_more(self) -> bool:
         """Whether a worker has room, and what is open would not keep it busy."""
-        return not self._again and any(self._stage_of(worker) is None for worker in self.crew.room())
+        return not self._again and any(self._stage_of(worker) is None for worker in self.pool.room())
 
     def step(self, share: bool) -> list[Stage]:
         """Hand out tasks and wait for one outcome; the stages that are finished now.
@@ -158,82 +208,82 @@ class Dispatcher:
         """
         self._fill(share)
         if not any(stage.finished for stage in self._stages):
-            news = self.crew.take()
+            news = self.pool.take()
             if news is not None:
                 worker, outcome = news
                 if isinstance(outcome, Died):
                     self._bury(worker, outcome)
                 else:
-                    self._settle(self._flying[worker].popleft(), outcome)
+                    self._settle(self._under_way[worker].popleft(), outcome)
         finished = [stage for stage in self._stages if stage.finished]
         self._stages = [stage for stage in self._stages if not stage.finished]
         return finished
 
     def _fill(self, share: bool) -> None:
-        while rooms := self.crew.room():
-            if not any(self._hand_out(worker, share) for worker in rooms):
+        while workers := self.pool.room():
+            if not any(self._hand_out(worker, share) for worker in workers):
                 return
 
     def _hand_out(self, worker: int, share: bool) -> bool:
-        one = self._again.popleft() if self._again else self._pulled(worker, share)
-        if one is None:
+        attempt = self._again.popleft() if self._again else self._pulled(worker, share)
+        if attempt is None:
             return False
-        if self.crew.size > 1:
-            one.work = replace(one.work, ahead=(0, 0)) if isinstance(one.work, Task) else one.work
-        self._flying.setdefault(worker, deque()).append(one)
-        self._models[worker] = one.work.model
-        self.crew.give(worker, one.work)
+        if self.pool.size > 1 and isinstance(attempt.work, Task):
+            attempt.work = replace(attempt.work, ahead=(0, 0))
+        self._under_way.setdefault(worker, deque()).append(attempt)
+        self._models[worker] = attempt.work.model
+        self.pool.give(worker, attempt.work)
         return True
 
-    def _pulled(self, worker: int, share: bool) -> _Try | None:
+    def _pulled(self, worker: int, share: bool) -> _Attempt | None:
         while (stage := self._stage_of(worker) or (self._fullest() if share else None)) is not None:
             stage.workers.add(worker)
             if (work := stage.pull()) is not None:
                 stage.away += 1
-                return _Try(work, stage)
+                return _Attempt(work, stage)
         return None
 
     def _stage_of(self, worker: int) -> Stage | None:
         """The stage that a worker is at, or one with enough tasks for one more; best of the network that it has."""
-        there = [stage for stage in self._stages if stage.left]
-        there.sort(key=lambda stage: (stage.model != self._models.get(worker), len(stage.workers)))
-        for stage in there:
+        stages = [stage for stage in self._stages if stage.left]
+        stages.sort(key=lambda stage: (stage.model != self._models.get(worker), len(stage.workers)))
+        for stage in stages:
             if worker in stage.workers:
                 return stage
-        return next((stage for stage in there if stage.left > DEPTH * len(stage.workers)), None)
+        return next((stage for stage in stages if stage.left > DEPTH * len(stage.workers)), None)
 
     def _fullest(self) -> Stage | None:
         return max((stage for stage in self._stages if stage.left), key=lambda stage: stage.left, default=None)
 
-    def _settle(self, one: _Try, outcome: Done) -> None:
-        if one.abandoned:
+    def _settle(self, attempt: _Attempt, outcome: Outcome) -> None:
+        if attempt.abandoned:
             return
-        if one.parent is not None:
-            one.parent.failures.update(outcome.failures)
-            self._joined(one.parent)
+        if attempt.parent is not None:
+            attempt.parent.failures.update(outcome.failures)
+            self._joined(attempt.parent)
             return
-        if not self.crew.alone:
-            self.advance(one.work.images)
-        one.stage.away -= 1
-        one.stage.done(one.work, outcome)
+        if not self.pool.alone:
+            self.advance(attempt.work.images)
+        attempt.stage.away -= 1
+        attempt.stage.done(attempt.work, outcome)
 
     def _joined(self, split: _Split) -> None:
         split.missing -= 1
         if split.missing:
             return
-        whole = split.whole
-        assert isinstance(whole.work, Task)  # noqa: S101 - nothing else is cut
-        shards.join(whole.work, split.parts, set(whole.work.keys) - split.failures.keys())
-        self._settle(whole, Done(split.failures))
+        task = split.whole.work
+        assert isinstance(task, Task)  # noqa: S101 - nothing else is cut
+        shard_files.join(task, split.parts, set(task.keys) - split.failures.keys())
+        self._settle(split.whole, Outcome(split.failures))
 
     def _bury(self, worker: int, death: Died) -> None:
         """Blame the task that was under way; the others that waited there just run elsewhere."""
-        lost = self._flying.pop(worker)
+        lost = self._under_way.pop(worker)
         guilty = lost.popleft()
         self._again.extend(lost)
         for stage in self._stages:
             stage.workers.discard(worker)
-        self.crew.restart(worker)
+        self.pool.restart(worker)
         guilty.deaths += 1
         if guilty.abandoned:
             return
@@ -242,32 +292,21 @@ class Dispatcher:
             self._again.append(guilty)
         elif isinstance(guilty.work, Task) and guilty.work.images > 1 and not guilty.work.pictures:
             self.say(f"a worker {death.why} at {guilty.work} again; looking for the image that no worker survives")
-            self._halve(guilty)
+            parts = guilty.work.halves()
+            split = _Split(guilty, parts, len(parts))
+            self._again.extend(_Attempt(part, guilty.stage, parent=split) for part in parts)
         else:
             self._give_up(guilty, death)
 
-    def _halve(self, one: _Try) -> None:
-        assert isinstance(one.work, Task)  # noqa: S101 - the caller looked
-        parts = shards.halves(one.work)
-        split = _Split(one, parts, len(parts))
-        self._again.extend(_Try(part, one.stage, parent=split) for part in parts)
-
-    def _give_up(self, one: _Try, death: Died) -> None:
+    def _give_up(self, attempt: _Attempt, death: Died) -> None:
         failure = Failure(
-            f"{one.work}: a worker {death.why} there every time; give it more memory, or leave the image out"
-            if isinstance(one.work, Task)
-            else f"{one.work}: a worker {death.why} there {one.deaths} times; give it more memory"
+            f"{attempt.work}: a worker {death.why} there every time; give it more memory, or leave the image out"
+            if isinstance(attempt.work, Task)
+            else f"{attempt.work}: a worker {death.why} there {attempt.deaths} times; give it more memory"
         )
         # What else there is of the same range cannot save these cells: their other parts need not run.
-        whole = _whole(one)
-        self._again = deque(other for other in self._again if _whole(other) is not whole)
-        for other in itertools.chain.from_iterable(self._flying.values()):
-            other.abandoned = _whole(other) is whole
-        self._settle(whole, Done(dict.fromkeys(whole.work.keys, failure)))
-
-
-def _whole(one: _Try) -> _Try:
-    """The task that this is a part of, or itself."""
-    while one.parent is not None:
-        one = one.parent.whole
-    return one
+        whole = attempt.whole
+        self._again = deque(other for other in self._again if other.whole is not whole)
+        for other in itertools.chain.from_iterable(self._under_way.values()):
+            other.abandoned = other.whole is whole
+        self._settle(whole, Outcome(dict.fromkeys(whole.work.keys, failure)))

@@ -35,19 +35,17 @@ from bench.datasets.wrappers import corrupted
 from bench.fit import fitted_store
 from bench.models import numerics
 from bench.models.numerics import Numerics
-from bench.run import tasks as doing
-from bench.run.executors.dispatch import DEPTH, Crew, Died
-from bench.run.executors.local import died_of
+from bench.run.executors.dispatch import DEPTH, Died, RayOptions, WorkerPool
+from bench.run.messages import Outcome, Work, moved
+from bench.run.passes import execute
 from bench.run.provenance import version_of
-from bench.run.shards import Worker
-from bench.run.tasks import Done, Work
+from bench.run.shard_files import inputs_of
+from bench.run.worker import Worker
 from bench.suite.expansion import NumericsRule, Ref
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from bench.run.executors.crews import Asked
 
 CHUNK = 2**25  # bytes of files that travel together: what driver and actor hold in memory at a time
 SEEN = ".seen-"
@@ -72,14 +70,14 @@ class Hello:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Batch:
     """What a task left: its outcome, and its files in the object store."""
 
-    outcome: Done
+    outcome: Outcome
     chunks: Sequence[Any]  # references to Chunk
 
 
-class Hand:
+class RayWorker:
     """The actor."""
 
     def __init__(self, folder: str, environment: Mapping[str, str]) -> None:
@@ -101,9 +99,9 @@ class Hand:
         self._elsewhere = here != node
         return Hello(numerics.resolve(rule), self._shares is not None, socket.gethostname(), here, _versions())
 
-    def perform(
+    def execute(
         self, work: Work, states: Mapping[str, Any], files: Sequence[Any], digests: Mapping[Ref, str]
-    ) -> Parcel | Died | UserError:
+    ) -> Batch | Died | UserError:
         """Do one task. ``states`` are references to what was fitted, ``files`` to what earlier phases left.
 
         Returned, not raised, is what ends the run: Ray would wrap it.
@@ -113,15 +111,14 @@ class Hand:
         try:
             self._compare(digests)
             with tempfile.TemporaryDirectory(dir=self._scratch.folder) as folder:
-                run, found = Path(folder, "run"), Path(folder, "found")
+                run, inputs = Path(folder, "run"), Path(folder, "inputs")
                 run.mkdir()
                 for reference in files:
-                    _unpack(ray.get(reference), found)
-                mine = doing.moved(work, run, self._shares or found)
-                outcome = doing.perform(mine, self._worker)
-                return Parcel(outcome, [ray.put(chunk) for chunk in _packed(run, _files(run))])
+                    _unpack(ray.get(reference), inputs)
+                outcome = execute(moved(work, run, self._shares or inputs), self._worker)
+                return Batch(outcome, [ray.put(chunk) for chunk in _packed(run, _files(run))])
         except WorkerDied as error:
-            return died_of(error)
+            return Died.of(error)
         except UserError as error:
             return error
 
@@ -129,15 +126,15 @@ class Hand:
         """Another machine may have other files under the same names."""
         if not self._elsewhere:
             return
-        for ref, wanted in digests.items():
+        for ref, expected in digests.items():
             if ref not in self._known:
                 digest = ref.plain.build().digest() if ref.kind == "dataset" else ref.build().digest()
                 if ref.kind == "dataset" and ref.corruption:
                     digest = corrupted.digest(digest)
-                if digest != wanted:
+                if digest != expected:
                     raise MissingData(
                         f"{ref.kind} {ref.label} is not the same on {socket.gethostname()} as where the run was started"
-                        f" (digests {digest} and {wanted}); put the same files there"
+                        f" (digests {digest} and {expected}); put the same files there"
                     )
                 self._known.add(ref)
 
@@ -153,11 +150,11 @@ class _Folder:
 
 def _own_folder() -> _Folder:
     """A new one; those that killed actors left behind are removed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         with contextlib.suppress(Timeout, OSError):
-            if time.time() - left.stat().st_mtime > STALE:  # a younger one may be somebody's that has no lock yet
-                with FileLock(left / ".lock", timeout=0):
-                    shutil.rmtree(left, ignore_errors=True)
+            if time.time() - folder.stat().st_mtime > STALE:  # a younger one may be somebody's that has no lock yet
+                with FileLock(folder / ".lock", timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
     return _Folder(Path(tempfile.mkdtemp(prefix=FOLDER)))
 
 
@@ -206,40 +203,40 @@ class _Actor:
 
     handle: Any
     hello: Any  # the reference, until it was answered
-    given: deque[Any]  # references to outcomes, in order
+    under_way: deque[Any]  # references to outcomes, in order
     states: set[str]  # keys of what it was sent
     shares: bool = False
 
 
-class Actors(Crew):
+class RayPool(WorkerPool):
     """Actors of a cluster. ``numerics`` are those of the first that answered."""
 
     def __init__(
         self,
-        asked: Asked,
+        options: RayOptions,
         rule: NumericsRule,
         run_dir: Path,
         digests: Mapping[Ref, str],
         say: Callable[[str], None],
     ) -> None:
-        self._asked, self._rule, self._digests, self._say = asked, rule, digests, say
+        self._options, self._rule, self._digests, self._say = options, rule, digests, say
         self._run_dir = run_dir.resolve()
-        self._mine = not ray.is_initialized()
-        for left in self._run_dir.glob(f"{SEEN}*"):  # of a driver that was killed: the directory is this one's now
-            left.unlink()
+        self._own_cluster = not ray.is_initialized()
+        for token in self._run_dir.glob(f"{SEEN}*"):  # of a driver that was killed: the directory is this one's now
+            token.unlink()
         self._token = self._run_dir / f"{SEEN}{secrets.token_hex(8)}"
         self._token.touch()
         self._states: dict[str, Any] = {}
         self._actors: dict[int, _Actor] = {}
         self._stillborn = 0
-        self._found: Numerics | None = None
-        self._cores, self._gpus = asked.cpus, asked.gpus
+        self._agreed: Numerics | None = None
+        self._cores, self._gpus = options.cpus, options.gpus
         try:
-            if self._mine:
-                connect(asked)
+            if self._own_cluster:
+                connect(options)
             if self._gpus is None:
                 self._gpus = 1.0 if rule.device != "cpu" and ray.cluster_resources().get("GPU", 0) else 0.0
-            self.size = asked.workers or self._room_for()
+            self.size = options.workers or self._room_for()
             for number in range(self.size):
                 self._actors[number] = self._start()
             self.numerics = self._first()
@@ -250,9 +247,9 @@ class Actors(Crew):
     def _room_for(self) -> int:
         """How many workers the nodes have room for now."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        wanted = {"CPU": self._cores, "GPU": self._gpus or 0}
+        needs = {"CPU": self._cores, "GPU": self._gpus or 0}
         room = sum(
-            min(int(node.get(name, 0) / amount + 1e-9) for name, amount in wanted.items() if amount) for node in nodes
+            min(int(node.get(name, 0) / amount + 1e-9) for name, amount in needs.items() if amount) for node in nodes
         )
         if not room:
             raise ClusterTrouble(
@@ -269,11 +266,11 @@ class Actors(Crew):
         if (clone / "pyproject.toml").is_file():
             path = filter(None, [str(clone), os.environ.get("PYTHONPATH")])
             env = {"env_vars": {"PYTHONPATH": os.pathsep.join(path)}}
-        given = {name: value for name, value in os.environ.items() if name.startswith("BENCH_")}
+        environment = {name: value for name, value in os.environ.items() if name.startswith("BENCH_")}
         for name in ("BENCH_DATA", "BENCH_HOME"):
-            if name in given:
-                given[name] = str(Path(given[name]).resolve())
-        actor = ray.remote(Hand).options(
+            if name in environment:
+                environment[name] = str(Path(environment[name]).resolve())
+        actor = ray.remote(RayWorker).options(
             num_cpus=self._cores,
             num_gpus=self._gpus,
             max_restarts=0,
@@ -281,20 +278,20 @@ class Actors(Crew):
             scheduling_strategy="SPREAD",
             runtime_env=env,
         )
-        handle = actor.remote(str(Path.cwd()), given)
+        handle = actor.remote(str(Path.cwd()), environment)
         node = ray.get_runtime_context().get_node_id()
         return _Actor(handle, handle.begin.remote(self._rule, self._run_dir, self._token.name, node), deque(), set())
 
     def _first(self) -> Numerics:
         """Wait for the first actor."""
-        while self._found is None:
+        while self._agreed is None:
             waiting = {actor.hello: number for number, actor in self._actors.items()}
             ready, _ = ray.wait(list(waiting), num_returns=1)
             self._meet(waiting[ready[0]])
-        return self._found
+        return self._agreed
 
     def _meet(self, number: int) -> None:
-        """Take an actor that answered into the crew, or not."""
+        """Take an actor that answered into the pool, or not."""
         actor = self._actors[number]
         try:
             hello = self._answer(number)
@@ -302,21 +299,21 @@ class Actors(Crew):
             raise _own(error) from error
         except exceptions.RayError as error:
             self._stillborn += 1
-            if self._stillborn > self._asked.retries:
+            if self._stillborn > self._options.retries:
                 raise WorkerDied(
                     f"--executor ray: {self._stillborn} workers in a row died before they did anything:"
                     f" {_last_words(error)}; see the logs of Ray on that node"
                 ) from error
             self._actors[number] = self._start()
             return
-        mine = _versions()
-        if other := {name: found for name, found in hello.versions.items() if found != mine[name]}:
-            named = ", ".join(f"{name} {found} (here {mine[name]})" for name, found in other.items())
+        here = _versions()
+        if other := {name: version for name, version in hello.versions.items() if version != here[name]}:
+            named = ", ".join(f"{name} {version} (here {here[name]})" for name, version in other.items())
             self._leave_out(number, f"{hello.host} has {named}")
-        elif self._found is not None and hello.numerics != self._found:
-            self._leave_out(number, f"{hello.host} computes as {_difference(hello.numerics, self._found)}")
+        elif self._agreed is not None and hello.numerics != self._agreed:
+            self._leave_out(number, f"{hello.host} computes as {_difference(hello.numerics, self._agreed)}")
         else:
-            self._found = hello.numerics
+            self._agreed = hello.numerics
             actor.hello, actor.shares = None, hello.shares
 
     def _answer(self, number: int) -> Hello:
@@ -331,18 +328,18 @@ class Actors(Crew):
             raise ClusterTrouble(f"--executor ray: no worker can be used; the last one: {why}")
 
     def room(self) -> list[int]:
-        free = [number for number, actor in self._actors.items() if not actor.hello and len(actor.given) < DEPTH]
-        return sorted(free, key=lambda number: len(self._actors[number].given))
+        free = [number for number, actor in self._actors.items() if not actor.hello and len(actor.under_way) < DEPTH]
+        return sorted(free, key=lambda number: len(self._actors[number].under_way))
 
     def give(self, worker: int, work: Work) -> None:
         actor = self._actors[worker]
-        states = {key: self._state(key) for key in doing.fits_of(work) - actor.states}
+        states = {key: self._state(key) for key in work.fits - actor.states}
         actor.states |= states.keys()
         files = []
         if not actor.shares:
-            files = [ray.put(chunk) for chunk in _packed(self._run_dir, doing.wanted_files(work))]
-        digests = {ref: self._digests[ref] for ref in doing.refs_of(work) if ref in self._digests}
-        actor.given.append(actor.handle.perform.remote(work, states, files, digests))
+            files = [ray.put(chunk) for chunk in _packed(self._run_dir, inputs_of(work))]
+        digests = {ref: self._digests[ref] for ref in work.refs if ref in self._digests}
+        actor.under_way.append(actor.handle.execute.remote(work, states, files, digests))
 
     def _state(self, key: str) -> Any:
         if key not in self._states:
@@ -350,8 +347,10 @@ class Actors(Crew):
             self._states[key] = ray.put(state)
         return self._states[key]
 
-    def take(self) -> tuple[int, Done | Died] | None:
-        heads = {actor.hello or actor.given[0]: n for n, actor in self._actors.items() if actor.hello or actor.given}
+    def take(self) -> tuple[int, Outcome | Died] | None:
+        heads = {
+            actor.hello or actor.under_way[0]: n for n, actor in self._actors.items() if actor.hello or actor.under_way
+        }
         ready, _ = ray.wait(list(heads), num_returns=1)
         number = heads[ready[0]]
         actor = self._actors[number]
@@ -360,7 +359,7 @@ class Actors(Crew):
             return None
         try:
             outcome = ray.get(ready[0])
-            if isinstance(outcome, Parcel):
+            if isinstance(outcome, Batch):
                 for reference in outcome.chunks:
                     _unpack(ray.get(reference), self._run_dir)
         except exceptions.RayTaskError as error:
@@ -372,8 +371,8 @@ class Actors(Crew):
         if isinstance(outcome, UserError):
             raise outcome
         self._stillborn = 0
-        actor.given.popleft()
-        return number, outcome.outcome if isinstance(outcome, Parcel) else outcome
+        actor.under_way.popleft()
+        return number, outcome.outcome if isinstance(outcome, Batch) else outcome
 
     def restart(self, worker: int) -> None:
         with contextlib.suppress(exceptions.RayError):
@@ -385,32 +384,32 @@ class Actors(Crew):
         for actor in self._actors.values():
             with contextlib.suppress(exceptions.RayError):
                 ray.kill(actor.handle)
-        if self._mine and ray.is_initialized():
+        if self._own_cluster and ray.is_initialized():
             ray.shutdown()
 
 
-def connect(asked: Asked) -> None:
+def connect(options: RayOptions) -> None:
     """Join a cluster, or start one on this machine that nothing outside it can reach."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "namespace": "ood-seg-bench"}
-    address = asked.address or os.environ.get("RAY_ADDRESS")
+    address = options.address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
             _knock(address)
             ray.init(address=address, **quiet)
             return
-        wanted = int((asked.workers or 1) * asked.cpus + 0.999)
+        cores = int((options.workers or 1) * options.cpus + 0.999)
         ray.init(
             address="local",
-            num_cpus=max(wanted, os.cpu_count() or 1),
+            num_cpus=max(cores, os.cpu_count() or 1),
             include_dashboard=False,
             _node_ip_address="127.0.0.1",
             **quiet,
         )
     except (OSError, RuntimeError, ValueError, exceptions.RayError) as error:
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         where = f"the cluster at {address}" if address else "a cluster on this machine"
         raise ClusterTrouble(
-            f"--executor ray: {where} cannot be reached: {said}; start one with 'ray start --head', or say no"
+            f"--executor ray: {where} cannot be reached: {reason}; start one with 'ray start --head', or say no"
             " --address; where a token is asked for, set RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN"
         ) from error
 
@@ -429,7 +428,7 @@ def _own(error: exceptions.RayTaskError) -> BaseException:
 
 
 def _short(error: BaseException) -> str:
-    """Why an actor is gone, after "a worker"."""
+    """The reason why an actor is gone, after "a worker"."""
     text = str(error).lower()
     if (
         "low on memory" in text or "memory pressure" in text
@@ -447,7 +446,7 @@ def _last_words(error: BaseException) -> str:
     return named[-1] if named else _short(error)
 
 
-def _difference(one: Numerics, other: Numerics) -> str:
+def _difference(own: Numerics, other: Numerics) -> str:
     """Where two numerics differ, for people."""
-    mine, yours = asdict(one), asdict(other)
-    return ", ".join(f"{name} {mine[name]} (others {yours[name]})" for name in mine if mine[name] != yours[name])
+    its, others = asdict(own), asdict(other)
+    return ", ".join(f"{name} {its[name]} (others {others[name]})" for name in its if its[name] != others[name])

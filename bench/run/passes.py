@@ -1,0 +1,394 @@
+"""The work of one process: what every executor runs.
+
+A pass goes over a range of samples once for all cells of a task and leaves one file per cell, by rename. Nothing in it
+depends on other ranges, so they may run anywhere and in any order. There are four, each on top of ``_samples``:
+
+* the first: network, score maps, counts; and what refinements write down of their maps before they change them,
+* the refined: counts of maps that were changed as was decided about all images, without the network,
+* the second: figures of one image that need a parameter of the whole data set, from the maps of the first,
+* the pictures: the network and the score maps once more, and pictures in place of counts.
+
+A sample that cannot be read or scored fails the cells that need it, by name, and no others: see ``Blame``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from bench.api import Labels, Prediction, Protocol, Quantity, Refinement, Row, Sample, Scores, SegModel, View
+from bench.core import files
+from bench.counts.tally import Tally, key_pixels
+from bench.fit import fitted_store
+from bench.models import inference
+from bench.results import pictures, store
+from bench.run import checks, finalise, scoring, shard_files
+from bench.run.blame import Blame
+from bench.run.cost import Clock, peak_memory
+from bench.run.messages import Advance, CellTask, Fit, MapTask, Outcome, PictureTask, RefinementTask, Task, Work
+from bench.run.shard_files import Shard
+from bench.run.worker import Worker, network_of
+from bench.suite.expansion import Ref
+from bench.suite.loader import Loader
+
+Scorer = tuple[Ref | None, str | None]  # a method, and the key of what it was fitted to
+
+
+@dataclass
+class CellLane:
+    """One cell of a task under way."""
+
+    task: CellTask
+    protocol: Protocol
+    tally: Tally | None
+    rows: dict[str, Row] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+
+@dataclass
+class RefinementLane:
+    """One refinement of a task under way."""
+
+    task: RefinementTask
+    rows: dict[str, Row] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+
+
+Lane = TypeVar("Lane", CellLane, RefinementLane)
+
+
+@dataclass
+class _Image:
+    """One sample as the network shows it."""
+
+    sample: Sample
+    views: Sequence[tuple[View, Prediction]]
+    merged: Prediction
+    predicted: Labels | None  # the class map, uint8 [H, W]
+
+
+class _Categories:
+    """The categories of one image under one class map, by protocol: the same for every method."""
+
+    def __init__(self, sample: Sample, predicted: Labels | None) -> None:
+        self.sample, self.predicted = sample, predicted
+        self._made: dict[Ref, Labels] = {}
+
+    def of(self, lane: CellLane) -> Labels:
+        ref = lane.task.protocol
+        if ref not in self._made:
+            self._made[ref] = lane.protocol.categories(self.sample, self.predicted)
+        return self._made[ref]
+
+
+def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outcome:
+    """Do some work here, and write its files, but for those of what failed. ``advance`` is told of every image.
+
+    Raises only what is no fault of plug-ins or data: CannotWrite, WorkerDied.
+    """
+    blame = Blame(work)
+    outcome = Outcome()
+    with blame.everyone():
+        if isinstance(work, Task):
+            _go_over(work, worker, advance or _untold, blame)
+        elif isinstance(work, Fit):
+            outcome = Outcome(state=_estimate(work, worker, advance or _untold))
+        elif work.parameters:
+            outcome = Outcome(parameters=finalise.parameters(work))
+        else:
+            outcome = Outcome(figures=finalise.finish(work))
+    return replace(outcome, failures=blame.failures)
+
+
+def _untold(images: int) -> None: ...
+
+
+def _estimate(fit: Fit, worker: Worker, advance: Advance) -> Mapping[str, Any]:
+    model = worker.model(fit.model, fit.numerics)
+    data = fitted_store.data_of(fit.method)
+    assert fit.method.fit is not None  # noqa: S101 - ``data_of`` looked
+    with Loader(data, (fit.method.fit.name, fit.method.fit.given), fit.workers) as loader:
+        return fitted_store.estimate(fit.method, model, fit.origin, loader, fit.numerics, advance)
+
+
+def _go_over(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
+    if task.phase == 2:
+        _second_pass(task, worker, advance, blame)
+    elif task.refined:
+        _refined_pass(task, worker, advance, blame)
+    else:
+        with torch.no_grad():  # a method that needs gradients turns them on for itself
+            if task.pictures:
+                _picture_pass(task, task.pictures, worker, advance, blame)
+            else:
+                _first_pass(task, worker, advance, blame)
+
+
+def _samples(
+    task: Task, loader: Loader, advance: Advance, blame: Blame, model: SegModel | None = None
+) -> Iterator[Sample]:
+    """The samples of a task in order, to its end or until all that it is for has failed.
+
+    A failure that nobody else takes is blamed on the sample that is out. ``model`` sees them before, if it must.
+    """
+    indices = task.pictures.indices if task.pictures else range(task.start, task.stop)
+    samples = loader.samples(indices, range(*task.ahead))
+    for sample in inference.prepared(model, samples) if model else samples:
+        blame.sample = sample.id
+        yield sample
+        if blame.failures.keys() >= set(task.keys):
+            return
+        blame.sample = ""
+        advance(1)
+
+
+def _spared(lanes: Sequence[Lane], blame: Blame) -> list[Lane]:
+    """Those that nothing has happened to."""
+    return [lane for lane in lanes if lane.task.key not in blame.failures]
+
+
+def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
+    clock = Clock()
+    with clock("setup"):
+        blame.loading = True
+        model = worker.model(task.model, task.numerics)
+        blame.loading = False
+        loader = worker.loader(task.dataset, task.workers, images=True)
+        cells = [_cell_lane(cell) for cell in task.cells]
+        refinements = [RefinementLane(refinement) for refinement in task.refinements]
+        _meet(task, worker, blame)
+    read_before = loader.cpu_seconds
+    about: dict[str, dict[str, Any]] = {}
+    asked: dict[Quantity, None] = {}
+    for sample in _samples(task, loader, advance, blame, model):
+        about[sample.id] = _about(sample)
+        with clock("predict"):
+            image = _look(task, model, sample, asked)
+        categories = _Categories(sample, image.predicted)
+        for scorer, lanes in _by_method(_spared(cells, blame)):
+            _score_and_count(task, worker, image, categories, scorer, lanes, blame)
+        for refinement in _spared(refinements, blame):
+            who = f"method {refinement.task.method.label} on {task.dataset.label}/{sample.id}"
+            with blame.of([refinement.task.key], who):
+                _describe(task, worker, image, refinement, who)
+    clock.seconds["load"] = loader.cpu_seconds - read_before
+    network = network_of(model)
+    for lane in _spared(cells, blame):
+        seconds = clock.seconds | lane.clock.seconds
+        _write(task, 1, lane.task.key, Shard(lane.task.stamp, lane.tally, lane.rows, seconds, 0.0, about, network))
+    for refinement in _spared(refinements, blame):
+        seconds = clock.seconds | refinement.clock.seconds
+        _write(task, 0, refinement.task.key, Shard(refinement.task.stamp, None, refinement.rows, seconds, 0.0, about))
+
+
+def _refined_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
+    loader = worker.loader(task.dataset, task.workers, images=False)
+    cells = [_cell_lane(cell) for cell in task.cells]
+    keys = {cell.refinement.key for cell in task.cells if cell.refinement}
+    decided = {key: shard_files.read_decided(task.inputs or task.run, key) for key in keys}
+    about: dict[str, dict[str, Any]] = {}
+    for sample in _samples(task, loader, advance, blame):
+        about[sample.id] = _about(sample)
+        for _, lanes in _by_method(_spared(cells, blame)):
+            _refine_and_count(task, worker, sample, decided, lanes, blame)
+    for lane in _spared(cells, blame):
+        _write(task, 1, lane.task.key, Shard(lane.task.stamp, lane.tally, lane.rows, lane.clock.seconds, 0.0, about))
+
+
+def _second_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
+    loader = worker.loader(task.dataset, task.workers, images=False)
+    cells = [CellLane(cell, cell.protocol.build(), None) for cell in task.cells]
+    for sample in _samples(task, loader, advance, blame):
+        for lane in _spared(cells, blame):
+            who = f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"
+            with blame.of([lane.task.key], who), lane.clock("second"):
+                assert lane.task.spool is not None  # noqa: S101 - the engine spools cells that have a second phase
+                score, predicted = _spooled((task.inputs or task.run) / lane.task.spool, sample.id)
+                lane.rows[sample.id] = lane.protocol.frame(score, sample, predicted, lane.task.parameters)
+    for lane in _spared(cells, blame):
+        _write(task, 2, lane.task.key, Shard(lane.task.stamp, None, lane.rows, lane.clock.seconds, 0.0))
+
+
+def _picture_pass(task: Task, drawing: PictureTask, worker: Worker, advance: Advance, blame: Blame) -> None:
+    """The list of the files of each sample is written last."""
+    model = worker.model(task.model, task.numerics)
+    loader = worker.loader(task.dataset, task.workers, images=True)
+    for drawn in drawing.maps:
+        worker.meet(drawn.method, task.model, task.numerics)
+    asked: dict[Quantity, None] = {}
+    for sample in _samples(task, loader, advance, blame, model):
+        image = _look(task, model, sample, asked)
+        folder = task.run / drawing.folder / store.file_name(sample.id)
+        shutil.rmtree(folder, ignore_errors=True)  # what a worker that died may have left
+        scene = pictures.write_scene(folder, sample, image.predicted, loader.dataset, model)
+        for drawn in drawing.maps:
+            pictures.write_map(folder / drawn.file, _drawable(task, worker, image, drawn), drawn.limits)
+        digests = {path.name: files.digest(path) for path in sorted(folder.iterdir())}
+        about = {"stamp": drawing.stamp, "size": sample.size, "drawn": pictures.size_of(sample.size), "files": digests}
+        store.write_json(folder / pictures.LIST, about | scene)
+
+
+def _about(sample: Sample) -> dict[str, Any]:
+    return {"group": sample.group, "tags": dict(sample.tags)}
+
+
+def _cell_lane(cell: CellTask) -> CellLane:
+    protocol: Protocol = cell.protocol.build()
+    tally = Tally(len(protocol.category_names), cell.budget) if protocol.scored else None
+    if tally is not None and cell.fold:
+        tally.fold()
+    return CellLane(cell, protocol, tally)
+
+
+def _meet(task: Task, worker: Worker, blame: Blame) -> None:
+    pairs = [(cell.method, cell.key) for cell in task.cells]
+    pairs += [(refinement.method, refinement.key) for refinement in task.refinements]
+    for method in dict.fromkeys(method for method, _ in pairs if method):
+        users = [key for user, key in pairs if user == method]
+        with blame.of(users, f"method {method.label} on {task.model.label}"):
+            worker.meet(method, task.model, task.numerics)
+
+
+def _look(task: Task, model: SegModel, sample: Sample, asked: dict[Quantity, None]) -> _Image:
+    views, merged = inference.look(model, sample, task.numerics, task.seed, asked)
+    checks.outputs((prediction for _, prediction in views), f"{task.where}/{sample.id}")
+    return _Image(sample, views, merged, checks.class_map(merged, sample))
+
+
+def _by_method(lanes: Sequence[CellLane]) -> Iterable[tuple[Scorer, list[CellLane]]]:
+    groups: dict[Scorer, list[CellLane]] = {}
+    for lane in lanes:
+        groups.setdefault((lane.task.method, lane.task.fitted), []).append(lane)
+    return groups.items()
+
+
+def _score(task: Task, worker: Worker, image: _Image, scorer: Scorer, who: str) -> tuple[Scores, Labels | None]:
+    method, fitted = scorer
+    assert method is not None  # noqa: S101 - callers looked
+    rule = worker.model(task.model, task.numerics).inference
+    return scoring.score(worker.method(method), worker.state(fitted), image.views, image.merged, rule, who)
+
+
+def _score_and_count(
+    task: Task,
+    worker: Worker,
+    image: _Image,
+    categories: _Categories,
+    scorer: Scorer,
+    lanes: Sequence[CellLane],
+    blame: Blame,
+) -> None:
+    """Score once for all cells of one method, then count in each."""
+    sample = image.sample
+    maps: dict[str, Scores] = {}  # that a protocol may read, by name
+    who = ""
+    if method := scorer[0]:
+        who = f"method {method.label} on {task.dataset.label}/{sample.id}"
+        with blame.of([lane.task.key for lane in lanes], who), lanes[0].clock("score"):
+            maps["score"], own = _score(task, worker, image, scorer, who)
+            if own is not None:
+                categories = _Categories(sample, own)
+            if any(lane.protocol.reads == "confidence" for lane in lanes):
+                maps["confidence"] = checks.confidence(worker.method(method), maps["score"], who)
+    for lane in _spared(lanes, blame):
+        with blame.of([lane.task.key], f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"):
+            _count(task, lane, categories, maps.get(lane.protocol.reads), who)
+
+
+def _count(
+    task: Task,
+    lane: CellLane,
+    categories: _Categories,
+    score: Scores | None,
+    who: str,
+    more: Callable[[], Row] = dict,
+) -> None:
+    """One image into the tally and the rows of one cell; ``more`` joins its row."""
+    sample, predicted = categories.sample, categories.predicted
+    with lane.clock("count"):
+        score = None if score is None else lane.protocol.seen(score)
+        row = dict(lane.protocol.row(sample, predicted, score))
+        if score is not None and lane.tally is not None:
+            keyed = key_pixels(score, categories.of(lane), len(lane.protocol.category_names))
+            lane.tally.add(keyed)
+            row |= keyed.bins()
+        checks.new_sample(sample.id, lane.rows, task.dataset.label)
+        lane.rows[sample.id] = row | dict(more())
+    if lane.task.spool is not None and score is not None:
+        with lane.clock("spool"):
+            _spool(task.run / lane.task.spool, sample.id, score, predicted, lane.protocol.spool, who)
+
+
+def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, who: str) -> None:
+    """The map of a refinement as it is before, and what it writes down of it."""
+    sample = image.sample
+    method = worker.method(lane.task.method)
+    assert isinstance(method, Refinement)  # noqa: S101 - the engine sends nothing else
+    with lane.clock("score"):
+        score, _ = _score(task, worker, image, (lane.task.method, lane.task.fitted), who)
+    with lane.clock("segments"):
+        checks.new_sample(sample.id, lane.rows, task.dataset.label)
+        lane.rows[sample.id] = checks.columns(method.look(image.merged, score, sample.anomaly), lane.rows, who)
+    with lane.clock("spool"):
+        _spool(task.run / lane.task.spool, sample.id, score, image.predicted, "float32", who)
+
+
+def _refine_and_count(
+    task: Task,
+    worker: Worker,
+    sample: Sample,
+    decided: Mapping[str, Mapping[str, Row]],
+    lanes: Sequence[CellLane],
+    blame: Blame,
+) -> None:
+    """Change the map of one image once for all cells of one refinement, then count in each."""
+    refinement = lanes[0].task.refinement
+    assert refinement is not None  # noqa: S101 - the engine sends cells of refinements alone
+    method = worker.method(refinement.method)
+    assert isinstance(method, Refinement)  # noqa: S101 - as above
+    who = f"method {refinement.method.label} on {task.dataset.label}/{sample.id}"
+    decision = decided[refinement.key][sample.id]
+    with blame.of([lane.task.key for lane in lanes], who):
+        with lanes[0].clock("refine"):
+            before, predicted = _spooled((task.inputs or task.run) / refinement.spool, sample.id)
+            score = checks.refined(method, before, sample.anomaly, decision, who)
+        categories = _Categories(sample, predicted)
+        for lane in lanes:
+            _count(task, lane, categories, score, who, partial(lane.protocol.refined, sample, before, decision))
+
+
+def _drawable(task: Task, worker: Worker, image: _Image, drawn: MapTask) -> Scores:
+    """The score map that the cells of a method counted, as its protocol takes it."""
+    sample = image.sample
+    who = f"method {drawn.method.label} on {task.dataset.label}/{sample.id}"
+    score, _ = _score(task, worker, image, (drawn.method, drawn.fitted), who)
+    method, state = worker.method(drawn.method), worker.state(drawn.fitted)
+    if isinstance(method, Refinement):
+        score = scoring.refined_alone(method, state, image.merged, score, sample.id, task.seed, who)
+    protocol: Protocol = drawn.protocol.build()
+    return protocol.seen(score)
+
+
+def _spool(folder: Path, sample: str, score: Scores, predicted: Labels | None, dtype: str, who: str) -> None:
+    store.write_map(folder / "scores" / f"{sample}.npy", checks.storable(score, dtype, who))
+    if predicted is not None:
+        store.write_map(folder / "predictions" / f"{sample}.npy", predicted)
+
+
+def _spooled(folder: Path, sample: str) -> tuple[Scores, Labels | None]:
+    """A score map as float32 and the class map beside it, if there is one."""
+    score = np.load(folder / "scores" / f"{sample}.npy", allow_pickle=False).astype(np.float32)
+    labels_file = folder / "predictions" / f"{sample}.npy"
+    return score, np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None
+
+
+def _write(task: Task, phase: int, key: str, shard: Shard) -> None:
+    path = shard_files.path_of(task.run, key, task.start, task.stop, phase)
+    shard_files.write(path, replace(shard, memory_mb=peak_memory()))

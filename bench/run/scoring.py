@@ -1,0 +1,48 @@
+"""The score map of one image by one method: for counting, for pictures and for submissions, with the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.api import Inference, Labels, Method, Prediction, Refinement, Scores, State, View
+from bench.core.errors import BadPlugin
+from bench.models import inference
+from bench.run import checks
+
+
+def score(
+    method: Method,
+    state: State,
+    views: Sequence[tuple[View, Prediction]],
+    merged: Prediction,
+    rule: Inference,
+    who: str,
+) -> tuple[Scores, Labels | None]:
+    """A score per pixel of the labels, float32 [H, W], and the class map, uint8 [H, W], if the method has its own.
+
+    ``views`` and ``merged`` are what the network says, as ``rule`` of its inference makes them. Raises BadPlugin.
+    """
+    if method.merge == "views":
+        parts = [checks.as_scored(method.score(prediction, state), who) for _, prediction in views]
+        if any(part.labels is not None for part in parts) and len(parts) > 1:
+            raise BadPlugin(f"{who}: a method that alters the class map of views must return their logits")
+        labels = parts[0].labels
+        if any(part.logits is not None for part in parts):
+            labels = inference.relabelled(views, [part.logits for part in parts], rule)
+        merged_score = inference.merge_scores([view for view, _ in views], [part.score for part in parts])
+    else:
+        whole = checks.as_scored(method.score(merged, state), who)
+        merged_score, labels = whole.score, whole.labels
+        if whole.logits is not None:
+            raise BadPlugin(f"{who}: logits are merged where views are scored; return labels, or say merge = 'views'")
+    score_map = inference.score_map(merged_score, merged.size)
+    checks.scores(score_map, merged.size, who)
+    return score_map, None if labels is None else labels.cpu().numpy()
+
+
+def refined_alone(
+    method: Refinement, state: State, merged: Prediction, before: Scores, sample: str, seed: int, who: str
+) -> Scores:
+    """The map of one image without a truth, float32 [H, W], by a refinement that was fitted."""
+    decision = method.decide({sample: method.look(merged, before, None)}, {sample: ""}, state, seed)
+    return checks.refined(method, before, None, decision.rows[sample], who)

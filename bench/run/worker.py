@@ -1,0 +1,86 @@
+"""Everything that one process keeps between two pieces of work: the network on its device, methods, fits, readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.api import Method, SegModel, State
+from bench.core.errors import BadPlugin
+from bench.fit import fitted_store
+from bench.models import numerics
+from bench.models.numerics import Numerics
+from bench.suite.expansion import Ref
+from bench.suite.loader import Loader, Spelled
+
+
+class Worker:
+    """One network, one data set, and as many methods and fits as were asked for."""
+
+    def __init__(self) -> None:
+        self._model: tuple[Ref, Numerics, SegModel] | None = None
+        self._loaders: dict[tuple[Spelled, int, bool], Loader] = {}
+        self._methods: dict[Ref, Method] = {}
+        self._states: dict[str, State] = {}
+        self._met: set[tuple[Ref, Ref, Numerics]] = set()
+
+    def model(self, ref: Ref, how: Numerics) -> SegModel:
+        """The network, loaded; the one before it is let go first."""
+        if self._model is None or self._model[:2] != (ref, how):
+            self._model = None
+            numerics.apply(how)
+            model: SegModel = ref.build()
+            model.load(how.device)
+            self._model = (ref, how, model)
+        return self._model[2]
+
+    def loader(self, ref: Ref, workers: int, *, images: bool) -> Loader:
+        """The reader of a data set; the one before it is closed first."""
+        spelled = (ref.name, ref.given)
+        key = (spelled, workers, images)
+        if key not in self._loaders:
+            self.close()  # one data set at a time
+            self._loaders[key] = Loader(ref.build(), spelled, workers, images=images)
+        return self._loaders[key]
+
+    def method(self, ref: Ref) -> Method:
+        if ref not in self._methods:
+            self._methods[ref] = ref.build()
+        return self._methods[ref]
+
+    def meet(self, ref: Ref, model: Ref, how: Numerics) -> None:
+        """Show the network to a method that is about to score its predictions for the first time."""
+        if (ref, model, how) not in self._met:
+            self.method(ref).check(model.build(), self.model(model, how))
+            self._met.add((ref, model, how))
+
+    def state(self, fitted: str | None) -> State:
+        """The tensors of a fit by its key; empty without one."""
+        if fitted is None:
+            return {}
+        if fitted not in self._states:
+            self._states[fitted] = fitted_store.load(fitted).state
+        return self._states[fitted]
+
+    def take_state(self, fitted: str, state: State) -> None:
+        """Keep what was fitted elsewhere, on a machine whose files are not here."""
+        self._states[fitted] = state
+
+    def forget(self) -> None:
+        """Let go of the network too, after want of memory."""
+        self.close()
+        self._model = None
+
+    def close(self) -> None:
+        for loader in self._loaders.values():
+            loader.close()
+        self._loaders.clear()
+
+
+def network_of(model: SegModel) -> dict[str, Any]:
+    """What a loaded network says of itself in a table: ``backbone`` and ``parameters``; empty for a program."""
+    try:
+        module = model.module()
+    except BadPlugin:
+        return {}
+    known = {"backbone": model.backbone, "parameters": sum(tensor.numel() for tensor in module.parameters())}
+    return {name: value for name, value in known.items() if value}
