@@ -7,6 +7,7 @@ a refinement decided about each image.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from bench.counts.tally import Tally
 from bench.results import store
 from bench.run import cost
 from bench.run.messages import Finish, Task, Work
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def is_there(path: Path, stamp: str, ids: Sequence[str], spool: Path | None) -> 
         return False
     header = header_of(path)
     if header["stamp"] != stamp or header["ids"] != list(ids):
+        log.info("%s: of another code, network or data set, or of other images; it is thrown away", path)
         path.unlink()
         return False
     return spool is None or all((spool / "scores" / f"{sample}.npy").is_file() for sample in ids)

@@ -11,6 +11,7 @@ no worker survives; what the halves left is joined, so that no file on disk tell
 from __future__ import annotations
 
 import itertools
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ from bench.run.worker import Worker
 from bench.suite.expansion import Ref
 
 Say = Callable[[str], None]
+
+log = logging.getLogger(__name__)
 
 DEPTH = 2  # tasks at a worker, the one that it does included: the next is there when it has finished
 
@@ -283,6 +286,7 @@ class Dispatcher:
         self._again.extend(lost)
         for stage in self._stages:
             stage.workers.discard(worker)
+        log.info("worker %d %s at %s; another takes its place", worker, death.why, guilty.work)
         self.pool.restart(worker)
         guilty.deaths += 1
         if guilty.abandoned:

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.util import Finalize
 
+from bench.core import diagnostics
 from bench.core.errors import WorkerDied
 from bench.models.numerics import Numerics
 from bench.run.executors.dispatch import DEPTH, Died, WorkerPool
@@ -95,6 +96,7 @@ def _begin(device: str) -> None:
     """Set a pool's process up. Its readers must be gone before multiprocessing waits for them at the exit."""
     if device:
         os.environ[VISIBLE] = device  # nothing has asked CUDA yet: it looks at this when it starts
+    diagnostics.attach()
     die_with_parent()
     Finalize(_worker, _worker.close, exitpriority=100)
 
