@@ -30,9 +30,15 @@ def parsed(kind: str, cls: type[api.PlugIn], params: Mapping[str, Any], *, where
         raise _refusal(error, kind, cls, where) from None
 
 
+def _adapter(cls: type[api.PlugIn]) -> TypeAdapter[Any]:
+    """The reader and writer of a plug-in's parameters."""
+    named: Any = cls  # mypy takes a class of dataclasses for unhashable
+    return _adapter_once(named)
+
+
 @cache
-def _adapter(cls: Any) -> TypeAdapter[Any]:
-    """The reader and writer of a plug-in's parameters: made from its type hints once, since that takes milliseconds."""
+def _adapter_once(cls: Any) -> TypeAdapter[Any]:
+    """Made from the type hints of a class once, since that takes milliseconds."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
@@ -40,7 +46,7 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 def forget() -> None:
     """Drop what is kept of classes; those of a file that was read again are others."""
-    _adapter.cache_clear()
+    _adapter_once.cache_clear()
 
 
 def _refusal(error: ValidationError, kind: str, cls: type[api.PlugIn], where: str) -> BadSuite | UnknownName:
