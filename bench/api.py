@@ -5,6 +5,19 @@ has its outputs resized, labels never are. Readers and protocols see NumPy only;
 method runs, not before, so that data workers and ``bench score`` start without it.
 """
 
+from bench.contract.board import (
+    Board,
+    Claim,
+    Compared,
+    Made,
+    Masks,
+    Option,
+    Part,
+    Rerun,
+    Submission,
+    Trial,
+    Verdict,
+)  # fmt: skip
 from bench.contract.dataset import CITYSCAPES, Dataset, Sample
 from bench.contract.format import Format
 from bench.contract.method import Constants, Decision, Fitting, Method, Refinement
@@ -13,11 +26,16 @@ from bench.contract.plugin import DatasetEntry, Entry, File, ModelEntry, PlugIn,
 from bench.contract.prediction import Context, Prediction, Scored
 from bench.contract.protocol import Protocol
 from bench.contract.training import Course, LongTrainer, Retrainer, Retraining, Source, Trainer
+from bench.core.archives import Archive, Failure, Refused
 from bench.core.values import IGNORE, Labels, Metric, Quantity, Row, Rows, Scores, State, Undefined, Value
 
 __all__ = [
     "CITYSCAPES",
     "IGNORE",
+    "Archive",
+    "Board",
+    "Claim",
+    "Compared",
     "Constants",
     "Context",
     "Course",
@@ -25,21 +43,28 @@ __all__ = [
     "DatasetEntry",
     "Decision",
     "Entry",
+    "Failure",
     "File",
     "Fitting",
     "Format",
     "Inference",
     "Labels",
     "LongTrainer",
+    "Made",
+    "Masks",
     "Method",
     "Metric",
     "ModelEntry",
+    "Option",
+    "Part",
     "PlugIn",
     "Positive",
     "Prediction",
     "Protocol",
     "Quantity",
     "Refinement",
+    "Refused",
+    "Rerun",
     "Retrainer",
     "Retraining",
     "Row",
@@ -50,8 +75,11 @@ __all__ = [
     "SegModel",
     "Source",
     "State",
+    "Submission",
     "Trainer",
+    "Trial",
     "Undefined",
     "Value",
+    "Verdict",
     "View",
 ]

@@ -1,20 +1,26 @@
-"""``bench submit``: parse, call, print. Heavy modules are imported by the command that needs them."""
+"""``bench submit``: parse, call, print. Heavy modules are imported by the command that needs them.
+
+Each leaderboard is a command of its own, made of the parameters that its class declares. Leaderboards are looked for
+when somebody asks for one, so that the rest of the command line starts without them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from bench.core.errors import Status, UsageError, UserError
+from bench.core.errors import BadPlugin, Status, UsageError, UserError
 
 if TYPE_CHECKING:
-    from bench.submit.archive_writer import Progress
-
-submit = typer.Typer(help="Make and check what leaderboards take.", no_args_is_help=True)
+    from bench.api import Board, Masks
 
 Run = Annotated[Path | None, typer.Option(help="A run directory: its suite, and its figures as the claim.")]
 SuiteName = Annotated[str | None, typer.Option(metavar="SUITE", help="Instead of --run: a suite, without a claim.")]
@@ -22,10 +28,6 @@ Method = Annotated[str, typer.Option(metavar="NAME", help="The method, by its na
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="The network, where there are several.")]
 Out = Annotated[Path, typer.Option(help="A folder for the archive, the card and the record.")]
 Name = Annotated[str | None, typer.Option(help="What the method is called on the board. Default: its name here.")]
-FramesOption = Annotated[
-    str, typer.Option(metavar="SET=N,...", help="How many frames a set has, where not as published.")
-]
-Processes = Annotated[int, typer.Option(min=1, help="Processes that each hold the network.")]
 Paper = Annotated[str, typer.Option(metavar="URL", help="For the card.")]
 Code = Annotated[str, typer.Option(metavar="URL", help="For the card.")]
 OodData = Annotated[
@@ -34,9 +36,10 @@ OodData = Annotated[
 Retraining = Annotated[
     bool | None, typer.Option("--retraining/--no-retraining", help="The segmentation network was trained for it.")
 ]
-BoardName = Annotated[
-    Literal["smiyc", "fishyscapes", "cityscapes"] | None, typer.Option(help="Default: by what the archive holds.")
+FramesOption = Annotated[
+    str, typer.Option(metavar="SET=N,...", help="How many frames a set has, where not as published.")
 ]
+BoardName = Annotated[str | None, typer.Option(help="Default: by what the archive holds.")]
 LabelsOption = Annotated[Path | None, typer.Option(help="Folder of masks kept elsewhere: 0, 1, 255.")]
 Pair = Annotated[str, typer.Option(metavar="PATTERN", help="How its files are named.")]
 Asked = Annotated[
@@ -45,97 +48,22 @@ Asked = Annotated[
 Public = Annotated[bool, typer.Option("--public-log", help="Print nothing about any single frame or file.")]
 
 
-@submit.command()
-def smiyc(
-    method: Method,
-    out: Out,
-    run: Run = None,
-    suite: SuiteName = None,
-    model: Model = None,
-    name: Name = None,
-    sets: Annotated[str, typer.Option(metavar="SET,...", help="Which sets; LostAndFound-test is a third.")] = (
-        "AnomalyTrack-all,ObstacleTrack-all"
-    ),
-    frames: FramesOption = "",
-    root: Annotated[
-        Literal["tree", "sets"], typer.Option(help="Root of the zip: anomaly_p/<Method>/..., or the set folders.")
-    ] = "tree",
-    transform: Annotated[
-        str | None, typer.Option(help="identity, logit, -log(1-x) or asinh before float16. Default: the method's own.")
-    ] = None,
-    processes: Processes = 1,
-    paper: Paper = "",
-    code: Code = "",
-    ood_data: OodData = None,
-    retraining: Retraining = None,
-) -> None:
-    """SegmentMeIfYouCan: a zip of float16 maps. Kill it at any time: the same command goes on."""
-    from bench.submissions.smiyc import Request, plain_name, stored
-    from bench.submit import commands
-    from bench.submit.card import Stated
+class Boards(TyperGroup):
+    """One command for each leaderboard, then those of this file."""
 
-    title = plain_name(name or method)
-    chosen = _listed(sets)
-    for one in chosen:
-        stored(one)
-    source = commands.Source.named(run, suite, method, model)
-    request = Request(out, title, "identity", chosen, _frames(frames), root, processes)
-    stated = Stated(title, paper, code, ood_data, retraining)
-    with _progress("maps") as progress:
-        lines = list(commands.make_smiyc(source, request, transform, stated, progress))
-    _print(lines)
+    def list_commands(self, ctx: Any) -> list[str]:
+        from bench.submit import boards
+
+        return [*boards.available(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
+        own = super().get_command(ctx, cmd_name)
+        if not isinstance(own, TyperCommand):
+            return _command_of_board(cmd_name)
+        return own if cmd_name not in ON_ARCHIVES else _command(cmd_name, *_choosing(ON_ARCHIVES[cmd_name]))
 
 
-@submit.command()
-def fishyscapes(
-    method: Method,
-    out: Out,
-    run: Run = None,
-    model: Model = None,
-    name: Name = None,
-    claim_set: Annotated[str | None, typer.Option("--set", help="The data set of the claim, by its label.")] = None,
-    paper: Paper = "",
-    code: Code = "",
-    ood_data: OodData = None,
-    retraining: Retraining = None,
-) -> None:
-    """Fishyscapes: a package that runs anywhere, /input to /output, with the claim of a validation run."""
-    from bench.submissions.smiyc import plain_name
-    from bench.submit import commands
-    from bench.submit.card import Stated
-
-    title = plain_name(name or method)
-    source = commands.Source.named(run, None, method, model)
-    stated = Stated(title, paper, code, ood_data, retraining)
-    _print(list(commands.make_fishyscapes(source, out, title, claim_set, stated)))
-
-
-@submit.command()
-def cityscapes(
-    out: Out,
-    run: Run = None,
-    suite: SuiteName = None,
-    model: Model = None,
-    name: Name = None,
-    split: Annotated[Literal["val", "test"], typer.Option(help="Which frames.")] = "test",
-    frames: FramesOption = "",
-    processes: Processes = 1,
-    paper: Paper = "",
-    code: Code = "",
-) -> None:
-    """Cityscapes: a zip of class maps as label ids. Kill it at any time: the same command goes on."""
-    from bench.submissions.smiyc import plain_name
-    from bench.submit import commands
-    from bench.submit.card import Stated
-
-    source = commands.Source.named(run, suite, None, model)
-    title = plain_name(name or model or source.suite.cells[0].model.name)
-    count = _frames(frames).get(split)
-    with _progress("class maps") as progress:
-        lines = list(
-            commands.make_cityscapes(source, out, title, split, count, processes, Stated(title, paper, code), progress)
-        )
-    _print(lines)
+submit = typer.Typer(cls=Boards, help="Make and check what leaderboards take.", no_args_is_help=True)
 
 
 @submit.command()
@@ -152,7 +80,7 @@ def check(
     from bench.submit import commands
 
     with _silent(public_log):
-        verdict, opened = commands.check(archive, board, _frames(frames), labels, pair, _listed(sets))
+        _, verdict, opened = commands.check(archive, board, _frames(frames), _masks(labels, pair), _listed(sets))
         opened.close()
     _print(list(verdict.lines(public=public_log)))
     if verdict.failures:
@@ -179,16 +107,20 @@ def dry_run(
     """Evaluate an archive from its files, or run a package as its server would, and compare with the claim."""
     from bench.submit import commands
 
+    claimant = commands.Claimant(run, method, model)
     with _silent(public_log):
-        trial = commands.dry_run(
-            archive, board, _frames(frames), run, method, model, labels, pair, timeout, limit, _listed(sets)
+        outcome = commands.dry_run(
+            archive, board, _frames(frames), claimant, _masks(labels, pair), timeout, limit, _listed(sets)
         )
-    _print(list(trial.verdict.lines(public=public_log)))
-    _print([*trial.lines, *map(str, trial.compared)])
-    if not trial.passed:
+    _print(list(outcome.verdict.lines(public=public_log)))
+    _print([*outcome.lines, *map(str, outcome.compared)])
+    if not outcome.passed:
         typer.echo("the dry run failed")
         raise typer.Exit(Status.USER)
     typer.echo("the dry run passed")
+
+
+ON_ARCHIVES: Mapping[str, Callable[..., None]] = {"check": check, "dry-run": dry_run}
 
 
 @submit.command()
@@ -202,6 +134,136 @@ def entry(
     typer.echo(str(commands.make_entry(out, returned)))
 
 
+def _command(name: str, call: Callable[..., None], options: Sequence[inspect.Parameter]) -> TyperCommand:
+    """A command that calls ``call`` with these options; its docstring is the help."""
+
+    def callback(**values: Any) -> None:
+        call(**values)
+
+    vars(callback)["__signature__"] = inspect.Signature(options)
+    callback.__annotations__, callback.__doc__ = {}, call.__doc__
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name)(callback)
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperCommand)  # noqa: S101 - an app of one command is that command
+    return command
+
+
+def _option(name: str, hint: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _choosing(call: Callable[..., None]) -> tuple[Callable[..., None], list[inspect.Parameter]]:
+    """The options of a command whose ``board`` is one of those that there are."""
+    from bench.submit import boards
+
+    names: Any = tuple(boards.usable())
+    options = inspect.signature(call, eval_str=True).parameters
+    choice: Any = Annotated[Literal[names] | None, *options["board"].annotation.__metadata__]
+    return call, [
+        option.replace(annotation=choice if name == "board" else option.annotation, kind=option.KEYWORD_ONLY)
+        for name, option in options.items()
+    ]
+
+
+def _command_of_board(name: str) -> TyperCommand | None:
+    """The command that makes what one leaderboard takes; None where there is none of that name."""
+    from bench.submit import boards
+    from bench.suite.registry import Unavailable
+
+    board = boards.available().get(name)
+    if board is None:
+        return None
+    if isinstance(board, Unavailable):
+        raise BadPlugin(f"bench submit: board {name!r} cannot be used: {board.reason}")
+    chosen = board
+
+    def call(**values: Any) -> None:
+        _make(chosen, values)
+
+    call.__doc__ = inspect.getdoc(board)
+    own = [_option_of(board, name, hint) for name, hint in _declared(board).items()]
+    before = [_option("method", Method)] if board.scored else []
+    before += [_option("out", Out), _option("run", Run, None)]
+    before += [] if board.needs_run else [_option("suite", SuiteName, None)]
+    before += [_option("model", Model, None), _option("name", Name, None)]
+    after = [_option("paper", Paper, ""), _option("code", Code, "")]
+    after += [_option("ood_data", OodData, None), _option("retraining", Retraining, None)] if board.scored else []
+    if twice := {option.name for option in own} & {option.name for option in before + after}:
+        raise BadPlugin(
+            f"bench submit: board {name!r}: {min(twice)!r} is an option of every board; choose another name"
+        )
+    return _command(name, call, [*before, *own, *after])
+
+
+def _declared(board: type[Board]) -> dict[str, Any]:
+    """The type of each parameter, as its class declares it."""
+    hints = get_type_hints(board, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(board)}
+
+
+def _option_of(board: type[Board], name: str, hint: Any) -> inspect.Parameter:
+    """A parameter of a board as an option: lists and mappings are typed as text, everything else is itself."""
+    from annotated_types import Ge, Le
+
+    from bench.api import Option
+
+    kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    declared = next((mark for mark in marks if isinstance(mark, Option)), Option())
+    lowest: Any = next((mark.ge for mark in marks if isinstance(mark, Ge)), None)
+    highest: Any = next((mark.le for mark in marks if isinstance(mark, Le)), None)
+    flags = (f"--{declared.flag}",) if declared.flag else ()
+    option = typer.Option(*flags, help=declared.help or None, metavar=declared.metavar or None, min=lowest, max=highest)
+    (field,) = (field for field in fields(board) if field.name == name)
+    default: Any = field.default if field.default_factory is MISSING else field.default_factory()
+    if _is_list(kind) or _is_counts(kind):
+        kind, default = str, ",".join(default) if default is not MISSING else default
+    elif not all(part in (str, int, float, bool, NoneType) for part in _alternatives(kind)):
+        raise BadPlugin(f"bench submit: board {board.name!r}: {name} is of a type that no option can have: {kind}")
+    return _option(name, Annotated[kind, option], inspect.Parameter.empty if default is MISSING else default)
+
+
+def _alternatives(kind: Any) -> list[Any]:
+    """The types that a value may have."""
+    if get_origin(kind) is Literal:
+        return [type(value) for value in get_args(kind)]
+    return [inner for part in get_args(kind) for inner in _alternatives(part)] or [kind]
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(kind == tuple[str, ...])
+
+
+def _is_counts(kind: Any) -> bool:
+    return bool(kind == Mapping[str, int])
+
+
+def _make(board: type[Board], values: Mapping[str, Any]) -> None:
+    """Read the options of one leaderboard, make what it takes, and say what is left to do."""
+    from rich.console import Console
+
+    from bench.cli.progress import Bar
+    from bench.submit import commands
+    from bench.submit.card import Stated
+    from bench.submit.submission import Source
+    from bench.suite import registry
+
+    params = {}
+    for name, hint in _declared(board).items():
+        kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        text = values[name]
+        params[name] = list(_listed(text)) if _is_list(kind) else _frames(text) if _is_counts(kind) else text
+    named, method, model = values["name"], values.get("method"), values["model"]
+    title = commands.plain_name(str(named or method)) if board.scored else None
+    built = registry.build("board", board.name, params, where=f"bench submit {board.name}")
+    source = Source(values["run"], values.get("suite"), method, model)
+    title = title or commands.plain_name(named or model or source.suite.cells[0].model.name)
+    stated = Stated(title, values["paper"], values["code"], values.get("ood_data"), values.get("retraining"))
+    with Bar(Console(stderr=True)) as bar:
+        lines = commands.make(built, source, values["out"], stated, bar)
+    _print(lines)
+
+
 def _print(lines: list[str]) -> None:
     for line in lines:
         typer.echo(line)
@@ -213,13 +275,19 @@ def _listed(text: str) -> tuple[str, ...]:
 
 def _frames(text: str) -> dict[str, int]:
     """``SET=N,...`` as a mapping."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, number = part.partition("=")
         if not number.isdigit() or int(number) < 1:
             raise UsageError(f"--frames: {part!r} must be SET=N, such as AnomalyTrack-all=110")
-        found[name.strip()] = int(number)
-    return found
+        counts[name.strip()] = int(number)
+    return counts
+
+
+def _masks(folder: Path | None, pattern: str) -> Masks | None:
+    from bench.api import Masks
+
+    return None if folder is None else Masks(folder, pattern)
 
 
 @contextmanager
@@ -234,15 +302,3 @@ def _silent(public: bool) -> Iterator[None]:
 
         typer.echo(commands.silenced(error))
         raise typer.Exit(Status.USER) from None
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Progress]:
-    from rich.console import Console
-
-    from bench.cli.progress import Bar
-    from bench.submit.archive_writer import Progress
-
-    with Bar(Console(stderr=True)) as bar:
-        bar.stage(label)
-        yield Progress(bar.begin, bar.advance)

@@ -8,39 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.api import Part
+from bench.contract.progress import Reporter
 from bench.core import files
-from bench.datasets.frames import OnDisk
 from bench.results import store
 from bench.run import score_maps
 from bench.submit import zips
 
 RECORD = "submission.json"  # beside the archive: what it was made of
-
-
-@dataclass(frozen=True)
-class Part:
-    """The maps of one set of frames."""
-
-    name: str
-    reader: OnDisk
-    ending: str  # of the file of a map
-    member: Callable[[str], str]  # frame to its name in the archive
-    sink: Callable[[Path], score_maps.Sink]  # into a folder
-    made_with: str  # whatever beside network, method and images decides the bytes of a map
-    summary: Callable[[Path, Sequence[str]], Mapping[str, Any]] = lambda folder, ids: {}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Who is told how far it is."""
-
-    begin: Callable[[int], None]
-    advance: Callable[[int], None]
 
 
 def write(
@@ -49,7 +28,7 @@ def write(
     parts: Sequence[Part],
     about: Mapping[str, Any],
     processes: int,
-    progress: Progress,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     """Make the archive and the record beside it, or go on where a killed call stopped. Returns the record.
 
@@ -63,8 +42,8 @@ def write(
         made_from = {"maps": stamps} | dict(about)
         if record := _finished(archive, made_from):
             return record
-        progress.begin(sum(len(part.reader.ids()) for part in parts))
-        sets = {part.name: _maps(choice, out, part, stamps[part.name], processes, progress) for part in parts}
+        reporter.begin(sum(len(part.reader.ids()) for part in parts))
+        sets = {part.name: _maps(choice, out, part, stamps[part.name], processes, reporter) for part in parts}
         zips.pack(
             archive,
             (
@@ -97,21 +76,21 @@ def sha256(path: Path) -> str:
 
 def seconds(record: Mapping[str, Any]) -> float | None:
     """Seconds per image over all sets; None where no image was computed by the call that finished the archive."""
-    known = [(one["computed"], one["seconds"]) for one in record["sets"].values() if one["computed"]]
-    images = sum(count for count, _ in known)
-    return round(sum(spent for _, spent in known) / images, 4) if images else None
+    images = sum(part["computed"] for part in record["sets"].values())
+    spent = sum(part["seconds"] for part in record["sets"].values() if part["computed"])
+    return round(spent / images, 4) if images else None
 
 
 def _maps(
-    choice: score_maps.Choice, out: Path, part: Part, stamp: str, processes: int, progress: Progress
+    choice: score_maps.Choice, out: Path, part: Part, stamp: str, processes: int, reporter: Reporter
 ) -> dict[str, Any]:
     """Every map of one set on disk; what is there already was made with the same things and stays."""
     folder = _folder(out, part)
     store.open_spool(folder, stamp, keep=False)
     ids = list(part.reader.ids())
     todo = [index for index, sample in enumerate(ids) if not (folder / f"{sample}{part.ending}").is_file()]
-    progress.advance(len(ids) - len(todo))
-    spent = score_maps.every(choice, part.reader, todo, part.sink(folder), processes, progress.advance)
+    reporter.advance(len(ids) - len(todo))
+    spent = score_maps.every(choice, part.reader, todo, part.sink(folder), processes, reporter.advance)
     cost = {"frames": len(ids), "computed": spent.images, "seconds": round(spent.seconds, 3)}
     return cost | dict(part.summary(folder, ids))
 

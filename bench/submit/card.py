@@ -8,11 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bench.api import Value
+from bench.api import Claim, Value
 from bench.core import files
 from bench.core.errors import UsageError
 from bench.results import store
-from bench.results.store import Result
 from bench.run import score_maps
 
 UNSAID = "not stated"
@@ -29,11 +28,19 @@ class Stated:
     retraining: bool | None = None  # whether the segmentation network was trained for this method
 
 
-def claims(run: store.Run, choice: score_maps.Choice, protocols: Sequence[str]) -> list[Result]:
+def claims(run: store.Run, choice: score_maps.Choice, protocols: Sequence[str]) -> list[Claim]:
     """The results of a run that stand for this method on this network; limited ones are left out."""
     wanted = {"model": choice.model.label} | ({"method": choice.method.label} if choice.method else {})
     return [
-        result
+        Claim(
+            protocol=result.labels["protocol"],
+            dataset=result.labels["dataset"],
+            dataset_entry=result.cell["dataset"],
+            images=result.images,
+            cell=result.key,
+            figures=result.metrics,
+            seconds=sum(result.seconds.get(stage, 0.0) for stage in ("predict", "score")),
+        )
         for result in run.results
         if result.cell["protocol"]["name"] in protocols
         and not result.partial
@@ -42,16 +49,11 @@ def claims(run: store.Run, choice: score_maps.Choice, protocols: Sequence[str]) 
     ]
 
 
-def figures(result: Result) -> dict[str, float]:
-    """The figures of a result that have a value."""
-    return {name: figure.value for name, figure in result.metrics.items() if isinstance(figure, Value)}
-
-
 def made(
     board: str,
     stated: Stated,
     choice: score_maps.Choice,
-    results: Sequence[Result],
+    claims: Sequence[Claim],
     seconds: float | None,
     more: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -73,32 +75,31 @@ def made(
         "seconds_per_image": seconds if seconds is not None else UNSAID,
         "claims": [
             {
-                "protocol": result.labels["protocol"],
-                "dataset": result.labels["dataset"],
-                "images": result.images,
-                "cell": result.key,
-                "figures": figures(result),
+                "protocol": claim.protocol,
+                "dataset": claim.dataset,
+                "images": claim.images,
+                "cell": claim.cell,
+                "figures": {name: figure.value for name, figure in claim.figures.items() if isinstance(figure, Value)},
             }
-            for result in results
+            for claim in claims
         ],
         **more,
     }
 
 
-def write(folder: Path, card: Mapping[str, Any]) -> tuple[Path, Path]:
-    """``card.yaml`` and ``card.md``; the two say the same."""
+def write(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write ``card.yaml`` and ``card.md``; the two say the same."""
     import jinja2
     import yaml
 
     with files.writing(folder / "card.yaml", "w") as file:
         yaml.safe_dump(_plain(card), file, sort_keys=False, allow_unicode=True, width=120)
-    template = resources.files("bench.submissions").joinpath("templates/card.md").read_text(encoding="utf-8")
+    template = resources.files("bench.submit").joinpath("templates/card.md").read_text(encoding="utf-8")
     environment = jinja2.Environment(  # noqa: S701 - Markdown for a repository, not a page for a browser
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     with files.writing(folder / "card.md", "w") as file:
         file.write(environment.from_string(template).render(card=_plain(card)))
-    return folder / "card.yaml", folder / "card.md"
 
 
 def _plain(value: Any) -> Any:

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Scores
+from bench.api import Refused, Scores
 from bench.core.errors import BadPlugin, UnknownName
-from bench.submit.archives import Refused
 
 LEVEL = 9  # of gzip
 NAME = "value"

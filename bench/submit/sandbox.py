@@ -39,6 +39,19 @@ class Outcome:
     isolation: tuple[str, ...]  # what kept it in; empty where nothing did
     why: str = ""  # nothing did
 
+    def lines(self) -> list[str]:
+        """What kept the program in, for people."""
+        if self.why:
+            return [f"NOT kept in: this system gives no namespaces ({self.why}); it ran as you, with your network"]
+        return [f"kept in: {measure}" for measure in self.isolation]
+
+    def summary(self, images: int) -> str:
+        """The time that it took, and what it said last."""
+        return (
+            f"{images} images in {self.seconds:.1f} seconds, {self.seconds / images:.3f} each, the start included; it"
+            f" said last: {self.said or 'nothing'}"
+        )
+
 
 def run(words: Sequence[str], images: Path, out: Path, see: Sequence[Path], timeout: float) -> Outcome:
     """Run a program with ``images`` as /input and ``out`` as /output. ``see`` are paths below /tmp that it may read.

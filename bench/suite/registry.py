@@ -27,7 +27,7 @@ from bench.core.errors import BadPlugin, UnknownName
 from bench.datasets.wrappers import class_map, corrupted
 from bench.suite import parameters
 
-Kind = Literal["method", "model", "dataset", "protocol", "trainer", "format"]
+Kind = Literal["method", "model", "dataset", "protocol", "trainer", "format", "board"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,13 @@ HOMES: Mapping[Kind, Home] = {
     "protocol": Home("bench.metrics.protocols", ("protocols",), api.Protocol),
     "trainer": Home("bench.fit.trainers", ("trainers", "fit"), api.Trainer),  # ``fit`` is the older name
     "format": Home("bench.reports", ("reports",), api.Format),
+    "board": Home("bench.submissions", ("submissions",), api.Board),
 }
 # What declares and computes nothing: an edit there makes no result stale. ``logit_score`` and ``smoothed`` compute.
 CONTRACT = {
     f"bench.contract.{part}"
     for part in (
-        *("plugin", "dataset", "network", "prediction", "method", "training", "protocol", "format"),
+        *("plugin", "dataset", "network", "prediction", "method", "training", "protocol", "format", "board"),
         "deprecated",
     )
 }

@@ -26,11 +26,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli.main import main
+from bench.contract.board import Verdict
+from bench.core import archives
 from bench.core.errors import BadPlugin, BadScores, UnknownName
 from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
-from bench.submissions import check_smiyc, smiyc
-from bench.submit import archives, commands, float16_maps
+from bench.submissions import smiyc
+from bench.submit import archive_writer, commands, direction, float16_maps
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "leaderboards"
 SUITE = """
@@ -167,14 +169,14 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     assert 4 <= len(there) < 16
     assert not (tmp_path / "again" / "MaxLogit.zip").exists()
     kept = {path: path.stat().st_mtime_ns for path in there}
-    pack = smiyc.streaming.zips.pack
+    pack = archive_writer.zips.pack
     seen: list[int] = []
 
     def looking(out: Path, members: object) -> None:
         seen.extend(path.stat().st_mtime_ns for path in kept)
         pack(out, members)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(smiyc.streaming.zips, "pack", looking)
+    monkeypatch.setattr(archive_writer.zips, "pack", looking)
     assert submit(board, tmp_path / "again") == 0
     assert seen == list(kept.values())  # what was there was not made again
     assert (tmp_path / "again" / "MaxLogit.zip").read_bytes() == whole
@@ -191,9 +193,9 @@ def test_a_finished_archive_is_left_alone(board: Path, monkeypatch: pytest.Monke
 def test_killed_and_run_again_in_other_processes(board: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     code = (
-        "import time; from bench.submissions import halves; from bench.cli.main import main; import sys\n"
-        "packed = halves.packed\n"
-        "halves.packed = lambda half: (time.sleep(0.3), packed(half))[1]\n"
+        "import time; from bench.submit import float16_maps; from bench.cli.main import main; import sys\n"
+        "packed = float16_maps.packed\n"
+        "float16_maps.packed = lambda half: (time.sleep(0.3), packed(half))[1]\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     words = ["submit", "smiyc", "--run", str(board / "run"), "--method", "maxlogit", "--out", str(out)]
@@ -279,20 +281,18 @@ def test_the_direction_is_read_off_exact_counts() -> None:
     truth = (generator.random((40, 50)) < 0.1).astype(np.uint8)
     half = (generator.normal(size=truth.shape) + truth).round(1).astype(np.float16)
     half[0, :4] = [0.0, -0.0, 0.0, -0.0]
-    counts = check_smiyc._counted(half, truth)
+    counts = direction.counted(half, truth)
     for sign, negated in ((1, False), (-1, True)):
         wanted = sklearn.average_precision_score(truth.ravel(), sign * half.ravel().astype(np.float64))
-        assert check_smiyc.average_precision(counts, negated=negated) == pytest.approx(wanted, abs=1e-12)
+        assert direction.average_precision(counts, negated=negated) == pytest.approx(wanted, abs=1e-12)
 
 
-def test_a_weak_direction_is_a_warning(board: Path) -> None:
+def test_a_weak_direction_is_a_warning() -> None:
     generator = np.random.default_rng(6)
-    folder = check_smiyc._Folder("AnomalyTrack-all", {}, {}, None)
     truth = (generator.random((200, 200)) < 0.1).astype(np.uint8)
     half = (generator.normal(size=truth.shape) + 0.1 * truth).astype(np.float16)
-    folder.counts += check_smiyc._counted(half, truth)
-    verdict = check_smiyc.Verdict("smiyc", "maps.zip")
-    check_smiyc._judge(folder, verdict)
+    verdict = Verdict("smiyc", "maps.zip")
+    direction.judge("AnomalyTrack-all", direction.counted(half, truth), 1, "", verdict)
     assert verdict.failures == []
     assert "below 1.5 times the base rate" in verdict.warnings[0]
 
@@ -385,7 +385,7 @@ def hollow(shape: tuple[int, int] = (64, 96)) -> bytes:
 
 
 def refused(path: Path) -> list[archives.Failure]:
-    verdict, archive = commands.check(path, "smiyc", COUNTS, None, "{id}.png")
+    _, verdict, archive = commands.check(path, "smiyc", COUNTS, None)
     archive.close()
     return verdict.failures
 
@@ -579,7 +579,7 @@ def test_labels_kept_elsewhere_and_a_public_log(
 
 def returned() -> dict[str, float]:
     counts = smiyc.COUNTS
-    return {key: 3 if key.rpartition("-")[2] in counts else 0.25 for key in smiyc.keys("anomaly_track")}
+    return {key: 3 if key.rpartition("-")[2] in counts else 0.25 for key in smiyc.GROUPS["anomaly_track"]}
 
 
 def test_an_entry_has_the_keys_of_the_board(board: Path, tmp_path: Path) -> None:
@@ -609,7 +609,7 @@ def test_an_entry_has_the_keys_of_the_board(board: Path, tmp_path: Path) -> None
 )
 def test_scores_that_the_board_does_not_return_are_refused(change: dict[str, float], said: str) -> None:
     with pytest.raises((BadScores, UnknownName), match=said):
-        smiyc.entry(returned() | change, {}, "scores.json")
+        smiyc.Smiyc().entry(returned() | change, {}, "scores.json")
 
 
 def test_boards_say_their_status_and_the_day(capsys: pytest.CaptureFixture[str]) -> None:

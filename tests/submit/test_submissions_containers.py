@@ -19,14 +19,16 @@ import yaml
 from PIL import Image
 
 from bench.cli.main import main
+from bench.contract.board import Verdict
+from bench.core import archives
 from bench.core.errors import BadPlugin
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
 from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.results import store
-from bench.submissions import check_cityscapes, check_fishyscapes, fishyscapes
-from bench.submit import archives, commands, sandbox
-from bench.submit.verdict import Verdict
+from bench.submissions import cityscapes, fishyscapes
+from bench.submit import commands, sandbox
+from bench.submit import package as packages
 
 SUITE = """
 protocols: [fishyscapes, miou]
@@ -70,8 +72,8 @@ def package(board: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(board / "out" / "maxlogit", tmp_path / "package"))
 
 
-def rules(path: Path, board: commands.Board | None = None) -> set[tuple[str, str]]:
-    verdict, archive = commands.check(path, board, {"val": 4}, None, "{id}.png")
+def rules(path: Path, board: str | None = None) -> set[tuple[str, str]]:
+    _, verdict, archive = commands.check(path, board, {"val": 4}, None)
     archive.close()
     return {(failure.rule, failure.file) for failure in verdict.failures}
 
@@ -92,11 +94,9 @@ def test_a_package_claims_what_the_run_measured(board: Path) -> None:
 def test_packing_twice_gives_the_same_files(board: Path, tmp_path: Path) -> None:
     line = ["submit", "fishyscapes", "--run", str(board / "run"), "--method", "maxlogit", "--out", str(tmp_path)]
     assert main(line) == 0
-    first = dict(fishyscapes.digests(tmp_path / "maxlogit"))
+    first = dict(packages.digests(tmp_path / "maxlogit"))
     assert main(line) == 0
-    assert (
-        dict(fishyscapes.digests(tmp_path / "maxlogit")) == first == dict(fishyscapes.digests(board / "out/maxlogit"))
-    )
+    assert dict(packages.digests(tmp_path / "maxlogit")) == first == dict(packages.digests(board / "out/maxlogit"))
 
 
 def test_a_package_needs_a_full_validation_run(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +107,7 @@ def test_a_package_needs_a_full_validation_run(board: Path, capsys: pytest.Captu
 
 def test_the_dry_run_of_a_package_reproduces_the_claim(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     package = board / "out" / "maxlogit"
-    before = dict(fishyscapes.digests(package))
+    before = dict(packages.digests(package))
     assert main(["submit", "dry-run", str(package)]) == 0
     said = capsys.readouterr().out
     assert said.count(", agrees") == 2
@@ -115,7 +115,7 @@ def test_the_dry_run_of_a_package_reproduces_the_claim(board: Path, capsys: pyte
     kept_in = "kept in: no network" in said
     assert kept_in == (sandbox.unavailable() == "")
     assert kept_in or "NOT kept in: this system gives no namespaces" in said
-    assert dict(fishyscapes.digests(package)) == before
+    assert dict(packages.digests(package)) == before
 
 
 def test_a_claim_that_does_not_hold_fails(
@@ -227,7 +227,7 @@ def outputs(folder: Path, score: object = None, labels: object = None) -> list[s
     np.save(folder / "0000_a_anomaly.npy", usual if score is None else score)
     np.save(folder / "0000_a_segmentation.npy", np.zeros((3, 4), np.uint8) if labels is None else labels)
     verdict = Verdict("fishyscapes", "")
-    check_fishyscapes.check_output(folder, {"0000_a": (3, 4)}, verdict)
+    fishyscapes.check_output(folder, {"0000_a": (3, 4)}, verdict)
     return [failure.rule for failure in verdict.failures]
 
 
@@ -248,7 +248,7 @@ def test_the_outputs_of_a_program_are_held_against_the_rules(tmp_path: Path) -> 
     (tmp_path / "0000_a_anomaly.npy").unlink()
     (tmp_path / "0001_b_anomaly.npy").write_bytes(b"")
     verdict = Verdict("fishyscapes", "")
-    check_fishyscapes.check_output(tmp_path, {"0000_a": (3, 4)}, verdict)
+    fishyscapes.check_output(tmp_path, {"0000_a": (3, 4)}, verdict)
     assert [failure.rule for failure in verdict.failures] == ["count", "names"]
 
 
@@ -383,7 +383,7 @@ def test_no_damage_to_a_class_map_is_more_than_a_refusal(tmp_path: Path) -> None
         (tmp_path / "a.png").write_bytes(damaged)
         archive = archives.opened(tmp_path)
         try:
-            assert check_cityscapes.read(archive, "a.png", (24, 32)).shape == (24, 32), number
+            assert cityscapes.read(archive, "a.png", (24, 32)).shape == (24, 32), number
         except archives.Refused:
             refusals += 1
     assert 100 < refusals < 400
