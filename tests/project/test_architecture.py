@@ -22,12 +22,11 @@ def test_floors_and_arrows_stay_few():
     assert len(STRUCTURE.arrows) <= 110
 
 
-@pytest.mark.xfail(strict=True, reason="submissions and submit; the pools of executors")
+@pytest.mark.xfail(strict=True, reason="the pools of executors")
 def test_no_import_goes_in_a_circle():
     assert STRUCTURE.circles == []
 
 
-@pytest.mark.xfail(strict=True, reason="the machinery of submissions names its boards")
 def test_no_import_goes_to_the_same_floor_or_above():
     assert STRUCTURE.upward == []
 
@@ -41,7 +40,6 @@ def test_no_package_is_large():
     assert {room: lines for room, lines in STRUCTURE.package_lines.items() if lines > PACKAGE_LIMIT} == {}
 
 
-@pytest.mark.xfail(strict=True, reason="the command line and the boards name plug-ins")
 def test_machinery_names_no_plug_in():
     """import-linter cannot see these: what is imported as bench.methods stands beside bench in a clone."""
     named = [
