@@ -56,7 +56,7 @@ class Csv(Format):
     """Comma-separated values: UTF-8, a header, quotes where needed."""
 
     name: ClassVar[str] = "csv"
-    source: ClassVar[str] = "RFC 4180"
+    source: ClassVar[str] = "RFC 4180, the common format of CSV files"
     suffix: ClassVar[str] = ".csv"
     tables: ClassVar[frozenset[str]] = frozenset({"all", "paper", "means"})
 
