@@ -89,9 +89,3 @@ def storable(score: Scores, dtype: str, who: str) -> Scores:
     if not np.isfinite(kept).all():
         raise BadPlugin(f"{who}: scores beyond 65504 do not fit float16; rescale them")
     return kept
-
-
-def new_sample(sample: str, rows: Mapping[str, Row], dataset: str) -> None:
-    """Refuse an id that a data set gave before."""
-    if sample in rows:
-        raise BadPlugin(f"dataset {dataset} gives the id {sample} twice")

@@ -14,9 +14,8 @@ A sample that cannot be read or scored fails the cells that need it, by name, an
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +24,9 @@ import torch
 
 from bench.api import Labels, Prediction, Protocol, Quantity, Refinement, Row, Sample, Scores, SegModel, View
 from bench.core import files
-from bench.counts.tally import Tally, key_pixels
+from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
+from bench.metrics.accumulate import Accumulator, CountedTwice, ScoredImage, Truth
 from bench.models import inference
 from bench.results import pictures, store
 from bench.run import checks, finalise, scoring, shard_files
@@ -46,9 +46,7 @@ class CellLane:
     """One cell of a task under way."""
 
     task: CellTask
-    protocol: Protocol
-    tally: Tally | None
-    rows: dict[str, Row] = field(default_factory=dict)
+    accumulator: Accumulator
     clock: Clock = field(default_factory=Clock)
 
 
@@ -72,20 +70,6 @@ class _Image:
     views: Sequence[tuple[View, Prediction]]
     merged: Prediction
     predicted: Labels | None  # the class map, uint8 [H, W]
-
-
-class _Categories:
-    """The categories of one image under one class map, by protocol: the same for every method."""
-
-    def __init__(self, sample: Sample, predicted: Labels | None) -> None:
-        self.sample, self.predicted = sample, predicted
-        self._made: dict[Ref, Labels] = {}
-
-    def of(self, lane: CellLane) -> Labels:
-        ref = lane.task.protocol
-        if ref not in self._made:
-            self._made[ref] = lane.protocol.categories(self.sample, self.predicted)
-        return self._made[ref]
 
 
 def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outcome:
@@ -171,9 +155,9 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
         about[sample.id] = _about(sample)
         with clock("predict"):
             image = _look(task, model, sample, asked)
-        categories = _Categories(sample, image.predicted)
+        truth = Truth(sample, image.predicted)
         for scorer, lanes in _by_method(_spared(cells, blame)):
-            _score_and_count(task, worker, image, categories, scorer, lanes, blame)
+            _score_and_count(task, worker, image, truth, scorer, lanes, blame)
         for refinement in _spared(refinements, blame):
             who = f"method {refinement.task.method.label} on {task.dataset.label}/{sample.id}"
             with blame.of([refinement.task.key], who):
@@ -181,11 +165,11 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
     clock.seconds["load"] = loader.cpu_seconds - read_before
     network = network_of(model)
     for lane in _spared(cells, blame):
-        seconds = clock.seconds | lane.clock.seconds
-        _write(task, 1, lane.task.key, Shard(lane.task.stamp, lane.tally, lane.rows, seconds, 0.0, about, network))
+        _write_counts(task, 1, lane, clock.seconds, about, network)
     for refinement in _spared(refinements, blame):
         seconds = clock.seconds | refinement.clock.seconds
-        _write(task, 0, refinement.task.key, Shard(refinement.task.stamp, None, refinement.rows, seconds, 0.0, about))
+        shard = Shard(refinement.task.stamp, None, refinement.rows, seconds, peak_memory(), about)
+        shard_files.write(shard_files.path_of(task.run, refinement.task.key, task.start, task.stop, 0), shard)
 
 
 def _refined_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
@@ -199,21 +183,21 @@ def _refined_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) ->
         for _, lanes in _by_method(_spared(cells, blame)):
             _refine_and_count(task, worker, sample, decided, lanes, blame)
     for lane in _spared(cells, blame):
-        _write(task, 1, lane.task.key, Shard(lane.task.stamp, lane.tally, lane.rows, lane.clock.seconds, 0.0, about))
+        _write_counts(task, 1, lane, {}, about, {})
 
 
 def _second_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
     loader = worker.loader(task.dataset, task.workers, images=False)
-    cells = [CellLane(cell, cell.protocol.build(), None) for cell in task.cells]
+    cells = [_cell_lane(cell) for cell in task.cells]
     for sample in _samples(task, loader, advance, blame):
         for lane in _spared(cells, blame):
             who = f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"
             with blame.of([lane.task.key], who), lane.clock("second"):
                 assert lane.task.spool is not None  # noqa: S101 - the engine spools cells that have a second phase
                 score, predicted = _spooled((task.inputs or task.run) / lane.task.spool, sample.id)
-                lane.rows[sample.id] = lane.protocol.frame(score, sample, predicted, lane.task.parameters)
+                lane.accumulator.add_second(sample, predicted, score, lane.task.parameters)
     for lane in _spared(cells, blame):
-        _write(task, 2, lane.task.key, Shard(lane.task.stamp, None, lane.rows, lane.clock.seconds, 0.0))
+        _write_counts(task, 2, lane, {}, {}, {})
 
 
 def _picture_pass(task: Task, drawing: PictureTask, worker: Worker, advance: Advance, blame: Blame) -> None:
@@ -240,11 +224,7 @@ def _about(sample: Sample) -> dict[str, Any]:
 
 
 def _cell_lane(cell: CellTask) -> CellLane:
-    protocol: Protocol = cell.protocol.build()
-    tally = Tally(len(protocol.category_names), cell.budget) if protocol.scored else None
-    if tally is not None and cell.fold:
-        tally.fold()
-    return CellLane(cell, protocol, tally)
+    return CellLane(cell, Accumulator(cell.protocol.build(), cell.budget, fold=cell.fold))
 
 
 def _meet(task: Task, worker: Worker, blame: Blame) -> None:
@@ -280,7 +260,7 @@ def _score_and_count(
     task: Task,
     worker: Worker,
     image: _Image,
-    categories: _Categories,
+    truth: Truth,
     scorer: Scorer,
     lanes: Sequence[CellLane],
     blame: Blame,
@@ -294,36 +274,32 @@ def _score_and_count(
         with blame.of([lane.task.key for lane in lanes], who), lanes[0].clock("score"):
             maps["score"], own = _score(task, worker, image, scorer, who)
             if own is not None:
-                categories = _Categories(sample, own)
-            if any(lane.protocol.reads == "confidence" for lane in lanes):
+                truth = Truth(sample, own)
+            if any(lane.accumulator.protocol.reads == "confidence" for lane in lanes):
                 maps["confidence"] = checks.confidence(worker.method(method), maps["score"], who)
+    scored = ScoredImage(truth, maps)
     for lane in _spared(lanes, blame):
         with blame.of([lane.task.key], f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"):
-            _count(task, lane, categories, maps.get(lane.protocol.reads), who)
+            with lane.clock("count"):
+                _count(task, lane, scored)
+            _spool_counted(task, lane, scored, who)
 
 
-def _count(
-    task: Task,
-    lane: CellLane,
-    categories: _Categories,
-    score: Scores | None,
-    who: str,
-    more: Callable[[], Row] = dict,
-) -> None:
-    """One image into the tally and the rows of one cell; ``more`` joins its row."""
-    sample, predicted = categories.sample, categories.predicted
-    with lane.clock("count"):
-        score = None if score is None else lane.protocol.seen(score)
-        row = dict(lane.protocol.row(sample, predicted, score))
-        if score is not None and lane.tally is not None:
-            keyed = key_pixels(score, categories.of(lane), len(lane.protocol.category_names))
-            lane.tally.add(keyed)
-            row |= keyed.bins()
-        checks.new_sample(sample.id, lane.rows, task.dataset.label)
-        lane.rows[sample.id] = row | dict(more())
+def _count(task: Task, lane: CellLane, image: ScoredImage, also: Row | None = None) -> None:
+    """One image into the accumulator of one cell; ``also`` joins its row."""
+    try:
+        lane.accumulator.add(image, also)
+    except CountedTwice as error:
+        raise BadPlugin(f"dataset {task.dataset.label} gives the id {error.sample} twice") from None
+
+
+def _spool_counted(task: Task, lane: CellLane, image: ScoredImage, who: str) -> None:
+    protocol = lane.accumulator.protocol
+    score = image.score(protocol) if lane.task.spool is not None else None
     if lane.task.spool is not None and score is not None:
         with lane.clock("spool"):
-            _spool(task.run / lane.task.spool, sample.id, score, predicted, lane.protocol.spool, who)
+            truth = image.truth
+            _spool(task.run / lane.task.spool, truth.sample.id, score, truth.predicted, protocol.spool, who)
 
 
 def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, who: str) -> None:
@@ -334,7 +310,8 @@ def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, w
     with lane.clock("score"):
         score, _ = _score(task, worker, image, (lane.task.method, lane.task.fitted), who)
     with lane.clock("segments"):
-        checks.new_sample(sample.id, lane.rows, task.dataset.label)
+        if sample.id in lane.rows:
+            raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
         lane.rows[sample.id] = checks.columns(method.look(image.merged, score, sample.anomaly), lane.rows, who)
     with lane.clock("spool"):
         _spool(task.run / lane.task.spool, sample.id, score, image.predicted, "float32", who)
@@ -359,9 +336,11 @@ def _refine_and_count(
         with lanes[0].clock("refine"):
             before, predicted = _spooled((task.inputs or task.run) / refinement.spool, sample.id)
             score = checks.refined(method, before, sample.anomaly, decision, who)
-        categories = _Categories(sample, predicted)
+        scored = ScoredImage(Truth(sample, predicted), {"score": score})
         for lane in lanes:
-            _count(task, lane, categories, score, who, partial(lane.protocol.refined, sample, before, decision))
+            with lane.clock("count"):
+                _count(task, lane, scored, lane.accumulator.protocol.refined(sample, before, decision))
+            _spool_counted(task, lane, scored, who)
 
 
 def _drawable(task: Task, worker: Worker, image: _Image, drawn: MapTask) -> Scores:
@@ -389,6 +368,16 @@ def _spooled(folder: Path, sample: str) -> tuple[Scores, Labels | None]:
     return score, np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None
 
 
-def _write(task: Task, phase: int, key: str, shard: Shard) -> None:
-    path = shard_files.path_of(task.run, key, task.start, task.stop, phase)
-    shard_files.write(path, replace(shard, memory_mb=peak_memory()))
+def _write_counts(
+    task: Task,
+    phase: int,
+    lane: CellLane,
+    shared: Mapping[str, float],
+    about: dict[str, dict[str, Any]],
+    network: dict[str, Any],
+) -> None:
+    """Write what one cell got from the range; ``shared`` are the seconds of all its cells together."""
+    seconds = {**shared, **lane.clock.seconds}
+    tally, rows = lane.accumulator.tally if phase == 1 else None, dict(lane.accumulator.rows)
+    shard = Shard(lane.task.stamp, tally, rows, seconds, peak_memory(), about, network)
+    shard_files.write(shard_files.path_of(task.run, lane.task.key, task.start, task.stop, phase), shard)

@@ -81,7 +81,7 @@ def is_there(path: Path, stamp: str, ids: Sequence[str], spool: Path | None) -> 
     if not path.is_file():
         return False
     header = header_of(path)
-    if header["stamp"] != stamp or header["ids"] != list(ids):
+    if header["stamp"] != stamp or sorted(header["ids"]) != sorted(ids):
         log.info("%s: of another code, network or data set, or of other images; it is thrown away", path)
         path.unlink()
         return False
