@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, ClassVar
 
-from bench.api import Format, Metric, Undefined, Value
+from bench.api import Format, Metric, Value
 from bench.core.errors import UnknownName
 from bench.corruptions import FAMILIES
 from bench.report import columns, paper
 from bench.report.columns import Types, typed
 from bench.report.document import Document
+from bench.report.figures import LACKING, uses_outliers, version
 from bench.report.grids import LABEL
-from bench.report.leaderboard import uses_outliers
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
-from bench.report.words import line
+from bench.report.text import line
 from bench.results.store import Result, Run
 
 # Name and type of each column, in order; docs/report.md says what they mean.
@@ -120,7 +120,7 @@ def _base(run: Run, result: Result, *, anonymous: bool) -> Record:
         "run": _text(run.names(result) if isinstance(run, Merged) else folder),
         "suite": line(run.plan.name),
         "protocol": line(result.labels["protocol"]),
-        "version": _text(result.about.get("protocol", {}).get("version")),
+        "version": _text(version(result)),
         "model": line(result.labels["model"]),
         **_dataset(result.labels["dataset"], result.cell["dataset"]),
         "method": _text(result.labels.get("method")),
@@ -170,7 +170,7 @@ def _dataset(label: str, entry: Mapping[str, Any] | None) -> Record:
 
 
 def _figure(result: Result, name: str, metric: Metric) -> Record:
-    value = result.metrics.get(name, Undefined("this result holds no such figure"))
+    value = result.metrics.get(name, LACKING)
     about: Record = {"metric": line(name), "title": line(metric.title), "unit": metric.unit, "better": metric.better}
     if isinstance(value, Value):
         return about | {"status": MEASURED, "value": value.value, "err": value.err, "lo": value.lo, "hi": value.hi}

@@ -20,11 +20,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.api import Format, Metric, Undefined
-from bench.report import leaderboard
+from bench.report import leaderboard, text
 from bench.report.anonymous import without_paths
 from bench.report.document import Document
+from bench.report.figures import Change, pair, uses_outliers
 from bench.report.grids import CLEAN, GRID, Place
-from bench.report.leaderboard import Change, Table
+from bench.report.leaderboard import Table
 from bench.report.merge_runs import Merged
 from bench.report.page import data as embedded
 from bench.report.page import galleries
@@ -32,7 +33,6 @@ from bench.report.page.panels import tables_of
 from bench.report.page.provenance import cost_of, facts_of, fields_of, fitted_by, missing_from, shared_by, sources_of
 from bench.report.page.sections import GridSheet, SummarySheet, defining, sheet_of
 from bench.report.selection import Choice
-from bench.report.text import count, millions, minus
 from bench.results import curves
 from bench.results.store import Result, Run
 
@@ -117,7 +117,7 @@ def _page(document: Document) -> str:
             plan=run.plan,
             results=run.results,
             models=list(dict.fromkeys(result.labels["model"] for result in run.results)),
-            some_saw=any(map(leaderboard.uses_outliers, run.results)),
+            some_saw=any(map(uses_outliers, run.results)),
             some_published=any(each.entries for each in copied),
             contents=contents,
             sheets=sheets,
@@ -157,19 +157,19 @@ def _environment(choice: Choice, *, linked: bool) -> Environment:
     )
 
     def number(value: float, metric: Metric) -> str:
-        return leaderboard.number(value, metric, choice.digits)
+        return text.number(value, metric, choice.digits)
 
     def interval(lo: float | None, hi: float | None, metric: Metric) -> str:
-        return leaderboard.interval(lo, hi, metric, choice.digits)
+        return text.interval(lo, hi, metric, choice.digits)
 
     def difference(moved: Change, metric: Metric) -> str:
-        return leaderboard.difference(moved, metric, choice.digits)
+        return text.difference(moved.value, metric, choice.digits)
 
-    environment.filters |= {"figure": minus, "count": count, "breakable": _breakable, "percent": leaderboard.percent}
-    environment.filters |= {"millions": millions}
+    environment.filters |= {"figure": text.minus, "count": text.count, "breakable": _breakable, "percent": text.percent}
+    environment.filters |= {"millions": text.millions}
     environment.globals |= {"number": number, "interval": interval, "difference": difference, "linked": linked}
-    environment.globals |= {"certified": leaderboard.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
-    environment.globals |= {"MIOU": MIOU, "RATE": MIOU, "pair": leaderboard.pair}
+    environment.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
+    environment.globals |= {"MIOU": MIOU, "RATE": MIOU, "pair": pair}
     environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)
     return environment
 

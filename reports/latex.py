@@ -9,26 +9,26 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from bench.api import Format, Metric, Undefined, Value
-from bench.report import grids, leaderboard, paper
-from bench.report import text as shown
+from bench.report import facts, grids, layout, paper
 from bench.report.document import Document
-from bench.report.grids import CLEAN, GRID, Grid, Place, View
-from bench.report.leaderboard import Figure, Line, Summary, SummaryTable, Table
+from bench.report.facts import Fact
+from bench.report.figures import Absence, Figure
+from bench.report.grids import Grid
+from bench.report.layout import Column, Lacking, Marked, Name
+from bench.report.leaderboard import Table
 from bench.report.merge_runs import Merged
-from bench.report.paper import Column, Paper
-from bench.report.selection import Choice
-from bench.report.text import Style
-from bench.report.words import line
-from bench.results.store import Run
-from bench.results.summary import Mean
+from bench.report.paper import Paper
+from bench.report.summaries import SummaryTable
+from bench.report.text import Style, certified, line, listed, percent
 
 ARROWS = {"higher": r"\,$\uparrow$", "lower": r"\,$\downarrow$", "neither": ""}
 PARTIAL, OUTLIERS, REFERENCE = r"$^{*}$", r"$^{\dagger}$", r"$^{\ddagger}$"
 DASH = "--"
+MARKS = {grids.PENDING: r"\ldots", grids.PARTIAL: PARTIAL, grids.NONE: DASH}
 NARROW = 60  # characters that a line of notes has at least
 
 SPECIAL = {
@@ -84,27 +84,23 @@ class Latex(Format):
     tables: ClassVar[frozenset[str]] = frozenset({"all", "paper"})
 
     def write(self, document: Document) -> str:
-        made = _one(document) if document.table == "paper" else _every(document)
-        return _document(document.run, list(made), document.choice, document.command)
+        return _file(document, list(_tabulars(document)))
 
 
-def _one(document: Document) -> Iterator[_Tabular]:
+def _tabulars(document: Document) -> Iterator[_Tabular]:
     choice = document.choice
-    columns = paper.columns(choice.columns)
-    if document.paper.rows:
-        yield _paper(document.paper, Style.of(choice, intervals=False), columns, choice)
-
-
-def _every(document: Document) -> Iterator[_Tabular]:
-    choice = document.choice
-    style, extra, pending = Style.of(choice, intervals=True), paper.columns(choice.columns), shown.pending(document.run)
+    columns = facts.columns(choice.columns)
+    if document.table == "paper":
+        if document.paper.rows:
+            yield _paper(document.paper, document, Style.of(choice, intervals=False), columns)
+        return
+    style = Style.of(choice, intervals=True)
     for table in document.tables:
-        missing = pending.get((table.protocol, table.dataset), "")
-        yield from _table(table, style, extra, choice.baseline, missing)
+        yield from _board(table, document, style, columns)
     for grid in document.grids:
         yield from _grid(grid, style)
     for summary in document.summaries:
-        yield _summaries(summary, style)
+        yield _summary(summary, style)
 
 
 def escape(text: str) -> str:
@@ -201,16 +197,15 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
         yield " ".join(current)
 
 
-def _document(run: Run, made: Sequence[_Tabular], choice: Choice, command: str) -> str:
-    alone = len(made) == 1
-    body = "\n\n".join("\n".join(_placed(table, number, choice, alone)) for number, table in enumerate(made, 1))
+def _file(document: Document, tables: Sequence[_Tabular]) -> str:
+    run, captions, alone = document.run, document.choice.captions, len(tables) == 1
+    body = "\n\n".join("\n".join(_placed(table, n, captions, alone)) for n, table in enumerate(tables, 1))
     head = [f"% {line(run.plan.title or run.plan.name)}"]
     if run.plan.note:
         head.append(f"% {line(run.plan.note)}")
-    head += [f"% {line(said)}" for said in _origin(run, choice, command)]
+    head += [f"% {line(sentence)}" for sentence in _origin(document)]
     head.append(
-        r"% Needs \usepackage{booktabs}."
-        + " Put it into a table environment and add a caption." * (not choice.captions)
+        r"% Needs \usepackage{booktabs}." + " Put it into a table environment and add a caption." * (not captions)
     )
     if r"\benchletters" in body:
         head.append(
@@ -218,31 +213,31 @@ def _document(run: Run, made: Sequence[_Tabular], choice: Choice, command: str) 
         )
         head.append("% font that has them prints them as they are.")
         head.append(LETTERS)
-    if not made:
+    if not tables:
         head.append("% No results yet.")
     return "\n".join(head) + "\n" + (f"{body}\n" if body else "")
 
 
-def _origin(run: Run, choice: Choice, command: str) -> Iterator[str]:
+def _origin(document: Document) -> Iterator[str]:
     """Where the figures are from."""
+    run, anonymous = document.run, document.choice.anonymous
     cells = f"{len(run.results)} of {len(run.plan.keys)} cells" if run.missing else f"{len(run.results)} cells"
-    where = "" if choice.anonymous or isinstance(run, Merged) else f"Run {run.path.resolve().name}, "
-    yield f"{where}{cells}" + ("; the others have not been computed yet." if run.missing else ".")
-    versions = [
-        dict.fromkeys(str(r.provenance[name]) for r in run.results if r.provenance.get(name))
+    folder = "" if anonymous or isinstance(run, Merged) else f"Run {run.path.resolve().name}, "
+    yield f"{folder}{cells}" + ("; the others have not been computed yet." if run.missing else ".")
+    versions, commits = (
+        list(dict.fromkeys(str(r.provenance[name]) for r in run.results if r.provenance.get(name)))
         for name in ("ood_seg_bench", "commit")
-    ]
-    if versions[0]:
-        commits = "" if choice.anonymous else shown.listed([commit[:12] for commit in versions[1]], 3)
-        commits = f", commit {commits}" if commits else ""
-        yield f"ood-seg-bench {', '.join(versions[0])}{commits}."
-    if command and not choice.anonymous:
-        yield f"Made by: {command}"
-    yield from shown.about(run)
+    )
+    if versions:
+        commit = "" if anonymous else listed([commit[:12] for commit in commits], 3)
+        yield f"ood-seg-bench {', '.join(versions)}{f', commit {commit}' if commit else ''}."
+    if document.command and not anonymous:
+        yield f"Made by: {document.command}"
+    yield from document.remarks
 
 
-def _placed(table: _Tabular, number: int, choice: Choice, alone: bool) -> Iterator[str]:
-    if not choice.captions:
+def _placed(table: _Tabular, number: int, captions: bool, alone: bool) -> Iterator[str]:
+    if not captions:
         if alone:
             yield f"% {table.title}"
         else:
@@ -269,63 +264,60 @@ def _across(count: int, side: str, text: str) -> str:
     return f"\\multicolumn{{{count}}}{{{side}}}{{{text}}}" if count > 1 else text
 
 
+def _title(column: Column) -> str:
+    if column.kind == "rank":
+        return "\\#"
+    if column.kind == "change":
+        return r"$\Delta$"
+    return _head(column.metric) if column.metric and column.kind == "figure" else escape(column.title)
+
+
 def _head(metric: Metric) -> str:
-    return escape(metric.title) + (r"\,\%" if leaderboard.percent(metric) else "") + ARROWS[metric.better]
+    return escape(metric.title) + (r"\,\%" if percent(metric) else "") + ARROWS[metric.better]
 
 
-def _table(
-    table: Table, style: Style, extra: Mapping[str, Column], baseline: str | None, missing: str
-) -> Iterator[_Tabular]:
-    names = ["Method"] * table.scored + ["Model"] * (table.model is None)
-    moved = [any(l.figures[i].change for l in table.lines) for i, _ in enumerate(table.metrics)]  # noqa: E741
-    heads = ["\\#", *names, *(escape(column.title) for column in extra.values())]
-    sides = ["r", *"l" * (len(heads) - 1)]
-    for metric, changed in zip(table.metrics.values(), moved, strict=True):
-        heads += [_head(metric), *([r"$\Delta$"] * changed)]
-        sides += ["r"] * (1 + changed)
+def _sides(tabular: layout.Tabular) -> list[str]:
+    return ["r" if column.numeric else "l" for column in tabular.columns]
+
+
+def _body(tabular: layout.Tabular, style: Style, *, outliers: bool = True, space: str = r"\midrule") -> list[str]:
+    """The rows, each group with a title under it, and ``space`` before all but the first."""
     body: list[str] = []
-    for group in table.groups:
-        if len(table.groups) > 1 or group.outliers:
-            said = "Trained with outlier data" if group.outliers else "Trained without outlier data"
-            body += [r"\midrule"] * bool(body)
-            body.append(_row([_across(len(heads), "@{}l", f"\\emph{{{said}}}")]))
-        body += [_row(_line(table, each, style, extra, moved)) for each in group.lines]
-    notes = list(_notes(table, style, missing))
-    if any(moved) and baseline:
-        notes.append(escape(shown.baseline(baseline)))
-    about = [f"{' or '.join(map(str, table.images))} images"] + (
-        [f"model {escape(table.model)}"] if table.model else []
-    )
-    title = f"{escape(table.title)} on {escape(table.dataset)}"
-    if table.lines:
-        yield _Tabular(f"{title}: {', '.join(about)}", sides, [_row(heads)], body, notes)
-    elif notes:
-        yield _Tabular(title, ["l"], [_row([title])], [_row([DASH])], notes)
+    for group in tabular.groups:
+        if group.title:
+            body += [space] * bool(body)
+            body.append(_row([_across(len(tabular.columns), "@{}l", f"\\emph{{{escape(group.title)}}}")]))
+        for row in group.rows:
+            cells = zip(tabular.columns, row, strict=True)
+            body.append(_row(_text(column, content, style, outliers=outliers) for column, content in cells))
+    return body
 
 
-def _line(table: Table, each: Line, style: Style, extra: Mapping[str, Column], moved: Sequence[bool]) -> Iterator[str]:
-    yield DASH if each.rank is None else str(each.rank)
-    names = [escape(each.method)] if each.method is not None else [DASH] * table.scored
-    names += [escape(each.model)] * (table.model is None)
-    marks = PARTIAL * each.result.partial + REFERENCE * paper.reference(each.result)
-    yield names[0] + marks
-    yield from names[1:]
-    yield from (escape(column.text(each.facts, each.result)) or DASH for column in extra.values())
-    for figure, changed in zip(each.figures, moved, strict=True):
-        yield _figure(figure, style)
-        if changed:
-            yield _minus(style.change(figure.change, figure.metric))
+def _text(column: Column, content: Any, style: Style, *, outliers: bool) -> str:
+    """A cell as LaTeX has it; ``outliers`` says whether rows that saw such data are marked."""
+    if isinstance(content, Name):
+        marks = OUTLIERS * (outliers and content.outliers) + PARTIAL * bool(content.partial)
+        return (escape(content.text) or DASH) + marks + REFERENCE * content.reference
+    if isinstance(content, Lacking):
+        return f"{content.cells} of {content.of}"
+    if isinstance(content, Marked):
+        mark = MARKS.get(content.mark, content.mark)
+        return (_minus(style.number(content.value.value, content.metric)) if content.value else "") + mark
+    if isinstance(content, Figure):
+        changed = column.kind == "change"
+        return _minus(style.change(content.change, content.metric)) if changed else _figure(content, style)
+    return DASH if content is None or (column.kind == "fact" and not content) else escape(str(content))
 
 
-def _figure(figure: Figure, style: Style, mark: str = "") -> str:
+def _figure(figure: Figure, style: Style) -> str:
     value, metric = figure.value, figure.metric
     if isinstance(value, Undefined):
         return f"{DASH}$^{{{figure.note}}}$"
     number = _minus(style.number(value.value, metric))
-    parts = [f"\\textbf{{{number}}}" if figure.best else number, escape(leaderboard.certified(value.err, metric))]
+    parts = [f"\\textbf{{{number}}}" if figure.best else number, escape(certified(value.err, metric))]
     between = style.interval(value, metric)
     parts.append(f"{{\\scriptsize({_minus(between)})}}" if between else "")
-    return " ".join(part for part in parts if part) + mark
+    return " ".join(filter(None, parts)) + PARTIAL * bool(figure.partial)
 
 
 def _minus(text: str) -> str:
@@ -333,25 +325,59 @@ def _minus(text: str) -> str:
     return re.sub(r"-(?=[\d.])", "$-$", text).replace("\N{EN DASH}", "--")
 
 
+def _board(table: Table, document: Document, style: Style, columns: Mapping[str, Fact]) -> Iterator[_Tabular]:
+    tabular = layout.board(table, columns)
+    notes = list(_notes(table, style, document.pending.get((table.protocol, table.dataset), "")))
+    if any(column.kind == "change" for column in tabular.columns):
+        notes.append(escape(document.baseline))
+    title = f"{escape(table.title)} on {escape(table.dataset)}"
+    if table.lines:
+        about = f"{' or '.join(map(str, table.images))} images" + (
+            f", model {escape(table.model)}" if table.model else ""
+        )
+        heads = [_row(map(_title, tabular.columns))]
+        yield _Tabular(f"{title}: {about}", _sides(tabular), heads, _body(tabular, style, outliers=False), notes)
+    elif notes:
+        yield _Tabular(title, ["l"], [_row([title])], [_row([DASH])], notes)
+
+
 def _notes(table: Table, style: Style, missing: str) -> Iterator[str]:
-    lines = table.lines
-    for images in dict.fromkeys(each.result.images for each in lines if each.result.partial):
+    rows = table.lines
+    for images in dict.fromkeys(row.result.images for row in rows if row.result.partial):
         yield f"{PARTIAL} partial: {images} images, not ranked."
-    if any(paper.reference(each.result) for each in lines):
+    if any(row.reference for row in rows):
         yield f"{REFERENCE} {paper.REFERENCE}."
-    yield from (f"$^{{{number}}}$ {escape(reason)}" for number, reason in enumerate(table.notes, 1))
+    yield from _numbered(table.notes)
     if missing:
         yield f"No result yet: {escape(missing)}."
-    for absence in table.absences:
-        yield f"Not applicable: {escape(shown.listed(absence.pairs))}: {escape(absence.reason)}"
-    if any(figure.best for each in lines for figure in each.figures):
-        yield r"Bold: the paired 95\,\% interval of the difference to every other row excludes~0."
+    yield from _absences(table.absences)
+    figures = [figure for row in rows for figure in row.figures]
+    yield from _bold(figure.best for figure in figures)
     yield from map(escape, table.remarks)
-    yield from _certified((figure.value for each in lines for figure in each.figures), style)
+    yield from _certified(figures, style)
 
 
-def _certified(values: Iterable[Any], style: Style) -> Iterator[str]:
-    if any(isinstance(value, Value) and value.err > 0 for value in values):
+def _numbered(reasons: Iterable[str]) -> Iterator[str]:
+    return (f"$^{{{number}}}$ {escape(reason)}" for number, reason in enumerate(reasons, 1))
+
+
+def _absences(absences: Iterable[Absence]) -> Iterator[str]:
+    for absence in absences:
+        yield f"Not applicable: {escape(listed(absence.pairs))}: {escape(absence.reason)}"
+
+
+def _bold(best: Iterable[Any]) -> Iterator[str]:
+    if any(best):
+        yield r"Bold: the paired 95\,\% interval of the difference to every other row excludes~0."
+
+
+def _outliers(rows: Iterable[bool], meaning: str = paper.OUTLIERS) -> Iterator[str]:
+    if any(rows):
+        yield f"{OUTLIERS} {meaning}."
+
+
+def _certified(figures: Iterable[Figure], style: Style) -> Iterator[str]:
+    if any(isinstance(figure.value, Value) and figure.value.err > 0 for figure in figures):
         between = r"; in brackets stand 95\,\% intervals" if style.intervals else ""
         yield rf"$\pm$ is the certified half-width of the computation{between}."
 
@@ -360,173 +386,75 @@ def _grid(grid: Grid, style: Style) -> Iterator[_Tabular]:
     """Means, then for each row every cell, of the leading metric; means over the grid of every metric."""
     if not grid.rows:
         return
-    view = grid.view(grid.leading)
+    view = grid.views[grid.leading]
     title = f"{escape(grid.title)} on {escape(grid.name)}" + (f", model {escape(grid.model)}" if grid.model else "")
-    absent = [
-        f"Not applicable: {escape(shown.listed(absence.pairs))}: {escape(absence.reason)}" for absence in grid.absences
-    ]
-    yield _means(grid, view, style, title, absent)
-    for each in view.lines:
-        yield _cells(grid, view, each, style, title)
-    if len(grid.directed) > 1:
-        yield _every_metric(grid, style, title)
-
-
-def _kind(grid: Grid) -> str:
-    return "Method" if grid.scored else "Model"
-
-
-def _name(row: grids.Row) -> str:
-    return escape(row.name) + OUTLIERS * row.outliers
-
-
-def _means(grid: Grid, view: View, style: Style, title: str, absent: Sequence[str]) -> _Tabular:
-    heads = ["\\#"] * view.ranked + [_kind(grid)]
-    sides = ["r"] * view.ranked + ["l"] + ["r"] * len(grid.places)
-    heads += [escape(place.title) for place in grid.places]
-    body = [
-        _row(
-            [
-                *([DASH if each.rank is None else str(each.rank)] * view.ranked),
-                _name(each.row),
-                *(_mean(each, place, view, style, interval=place in (CLEAN, GRID)) for place in grid.places),
-            ]
-        )
-        for each in view.lines
-    ]
+    apart = list(_outliers(row.row.outliers for row in view.lines))
     notes = [
-        "Means are unweighted over the cells; where one is missing, how many there are stands in place of the mean."
+        "Means are unweighted over the cells; where one is missing, how many there are stands in place of the mean.",
+        *([f"No mean: {escape('; '.join(view.incomplete))}"] * bool(view.incomplete)),
+        *_bold(row.best for row in view.lines),
+        *apart,
+        *_absences(grid.absences),
     ]
-    notes += [f"No mean: {escape('; '.join(view.incomplete))}"] * bool(view.incomplete)
-    if any(each.best for each in view.lines):
-        notes.append(r"Bold: the paired 95\,\% interval of the difference to every other row excludes~0.")
-    notes += _apart(view)
-    metric = f"{_head(view.metric)}, means; {escape(grid.size)}"
-    return _Tabular(f"{title}: {metric}", sides, [_row(heads)], body, [*notes, *absent])
+    yield _plain(
+        f"{title}: {_head(view.metric)}, means; {escape(grid.size)}", layout.overview(grid, view), style, notes
+    )
+    for row in view.lines:
+        yield _cells(layout.cells(grid, view, row), row, style, f"{title}: {_head(view.metric)}")
+    if every := layout.every_metric(grid):
+        yield _plain(f"{title}: mean over the grid, every metric", every, style, apart)
 
 
-def _apart(view: View) -> list[str]:
-    return [f"{OUTLIERS} {paper.OUTLIERS}."] * any(each.row.outliers for each in view.lines)
+def _plain(title: str, tabular: layout.Tabular, style: Style, notes: list[str]) -> _Tabular:
+    return _Tabular(title, _sides(tabular), [_row(map(_title, tabular.columns))], _body(tabular, style), notes)
 
 
-def _mean(each: grids.Line, place: Place, view: View, style: Style, *, interval: bool, best: bool = True) -> str:
-    mean: Mean = each.means[place]
-    if mean.value is None:
-        return f"{mean.cells} of {mean.of}"
-    value = Value(mean.value, mean.err, mean.lo if interval else None, mean.hi if interval else None)
-    return _figure(Figure(view.metric, value, best and place in each.best), style)
+def _cells(tabular: layout.Tabular, row: grids.Line, style: Style, title: str) -> _Tabular:
+    marks = "; ".join(f"{MARKS[mark]} {meaning}" for mark, meaning in row.marks.items())
+    named = f"{title} of {escape(row.row.name)} by corruption and severity"
+    families, means = (replace(tabular, groups=part) for part in (tabular.groups[:-1], tabular.groups[-1:]))
+    body = [*_body(families, style, space=r"\addlinespace"), r"\midrule", *_body(means, style)]
+    return _Tabular(named, _sides(tabular), [_row(map(_title, tabular.columns))], body, [f"{marks}."] * bool(marks))
 
 
-def _cells(grid: Grid, view: View, each: grids.Line, style: Style, title: str) -> _Tabular:
-    heads = ["Corruption", *(f"severity {severity}" for severity in grid.severities), "mean"]
-    body: list[str] = []
-    for family, names in grid.families.items():
-        body += [r"\addlinespace"] * bool(body)
-        body.append(_row([_across(len(heads), "@{}l", f"\\emph{{{escape(family)}}}")]))
-        for name in names:
-            cells = [_cell(each, (name, severity), view, style) for severity in grid.severities]
-            mean = _mean(each, Place("corruption", name), view, style, interval=False, best=False)
-            body.append(_row([escape(name), *cells, mean]))
-    means = [
-        _mean(each, place, view, style, interval=False, best=False)
-        for place in (*(Place("severity", severity) for severity in grid.severities), GRID)
-    ]
-    body += [r"\midrule", _row(["mean", *means])]
-    notes = ["; ".join(f"{_mark(mark)} {said}" for mark, said in each.marks.items()) + "."] * bool(each.marks)
-    named = f"{title}: {_head(view.metric)} of {escape(each.row.name)} by corruption and severity"
-    return _Tabular(named, ["l", *"r" * (len(heads) - 1)], [_row(heads)], body, notes)
+def _summary(table: SummaryTable, style: Style) -> _Tabular:
+    notes = list(_numbered(table.notes))
+    notes += _outliers((row.outliers for row in table.lines), "trained with data that shows anomalies")
+    return _plain(f"{escape(table.name)}: {escape(table.protocol)}", layout.summary(table), style, notes)
 
 
-def _cell(each: grids.Line, spot: grids.Spot, view: View, style: Style) -> str:
-    figure, mark = each.figure(spot), _mark(each.mark(spot))
-    return _minus(style.number(figure.value, view.metric)) + mark if isinstance(figure, Value) else mark
-
-
-def _mark(mark: str) -> str:
-    return {grids.PENDING: r"\ldots", grids.PARTIAL: PARTIAL, grids.NONE: DASH}.get(mark, mark)
-
-
-def _every_metric(grid: Grid, style: Style, title: str) -> _Tabular:
-    views = [grid.view(name) for name in grid.directed]
-    body = []
-    for each in views[0].lines:
-        same = [next(other for other in view.lines if other.row is each.row) for view in views]
-        figures = (_mean(other, GRID, view, style, interval=True) for other, view in zip(same, views, strict=True))
-        body.append(_row([_name(each.row), *figures]))
-    heads = [_kind(grid), *map(_head, grid.directed.values())]
-    sides = ["l", *"r" * len(views)]
-    return _Tabular(f"{title}: mean over the grid, every metric", sides, [_row(heads)], body, _apart(views[0]))
-
-
-def _summaries(table: SummaryTable, style: Style) -> _Tabular:
-    names = ["Of"] * table.parted + ["Method"] * table.scored + ["Model", "Cells"]
-    body = []
-    for each in table.lines:
-        cells = [escape(each.part)] * table.parted
-        cells += [(escape(each.method) if each.method else DASH) + OUTLIERS * each.outliers] * table.scored
-        cells += [escape(each.model), each.cells]
-        figures = zip(each.summaries, table.metrics.values(), strict=True)
-        body.append(_row([*cells, *(_summary(table, summary, metric, style) for summary, metric in figures)]))
-    heads = [*names, *map(_head, table.metrics.values())]
-    notes = [f"$^{{{number}}}$ {escape(reason)}" for number, reason in enumerate(table.notes, 1)]
-    notes += [f"{OUTLIERS} trained with data that shows anomalies."] * any(each.outliers for each in table.lines)
-    sides = ["l"] * len(names) + ["r"] * len(table.metrics)
-    return _Tabular(f"{escape(table.name)}: {escape(table.protocol)}", sides, [_row(heads)], body, notes)
-
-
-def _summary(table: SummaryTable, summary: Summary | None, metric: Metric, style: Style) -> str:
-    if summary is None or summary.value is None:
-        return f"{DASH}$^{{{table.note(summary)}}}$"
-    return _figure(Figure(metric, Value(summary.value, 0.0, summary.lo, summary.hi)), style)
-
-
-def _paper(table: Paper, style: Style, extra: Mapping[str, Column], choice: Choice) -> _Tabular:
+def _paper(table: Paper, document: Document, style: Style, columns: Mapping[str, Fact]) -> _Tabular:
     """Data sets above their metrics, models above their methods."""
-    names = ["Method", *(escape(column.title) for column in extra.values())]
-    moved = [any(row.figures[place].change for row in table.rows) for place, _ in enumerate(table.metrics)]
-    top, rules, second = [""] * len(names), [], list(names)
-    sides, place = ["l"] * len(names), 0
-    for block in table.blocks:
-        start = len(second) + 1
-        for metric in block.metrics.values():
-            second += [_head(metric), *([r"$\Delta$"] * moved[place])]
-            sides += ["r"] * (1 + moved[place])
-            place += 1
-        count = len(second) - start + 1
+    tabular = layout.paper(table, columns)
+    start = 1 + len(columns)
+    top, rules = [""] * start, []
+    for number, block in enumerate(table.blocks):
+        count = sum(column.block == number for column in tabular.columns[1 + len(columns) :])
         named = escape(block.dataset) + (f", {escape(block.protocol)}" if block.protocol else "")
         top.append(f"\\multicolumn{{{count}}}{{c}}{{{named}}}")
-        rules.append(f"\\cmidrule(lr){{{start}-{len(second)}}}")
-    body: list[str] = []
-    for section in table.sections:
-        if len(table.sections) > 1:
-            body += [r"\midrule"] * bool(body)
-            body.append(_row([_across(len(sides), "@{}l", f"\\emph{{{escape(section.model)}}}")]))
-        for row in section.rows:
-            cells = [escape(row.method) + OUTLIERS * row.outliers + REFERENCE * row.reference]
-            cells += [
-                escape(column.text(row.facts, row.result)) or DASH if row.facts else DASH for column in extra.values()
-            ]
-            for figure, images, changed in zip(row.figures, row.partial, moved, strict=True):
-                cells.append(_figure(figure, style, PARTIAL * bool(images)))
-                cells += [_minus(style.change(figure.change, figure.metric))] * changed
-            body.append(_row(cells))
-    title = f"{escape(table.sections[0].model)}" if len(table.sections) == 1 else "Methods by model"
-    notes = list(_paper_notes(table, style, choice, any(moved)))
-    return _Tabular(title, sides, [_row(top), " ".join(rules), _row(second)], body, notes)
+        rules.append(f"\\cmidrule(lr){{{start + 1}-{start + count}}}")
+        start += count
+    alone = len(table.sections) == 1
+    if alone:
+        tabular = replace(tabular, groups=[group._replace(title="") for group in tabular.groups])
+    title = f"{escape(table.sections[0].model)}" if alone else "Methods by model"
+    moved = any(column.kind == "change" for column in tabular.columns)
+    heads = [_row(top), " ".join(rules), _row(map(_title, tabular.columns))]
+    notes = list(_paper_notes(table, style, document.baseline if moved else ""))
+    return _Tabular(title, _sides(tabular), heads, _body(tabular, style), notes)
 
 
-def _paper_notes(table: Paper, style: Style, choice: Choice, moved: bool) -> Iterator[str]:
-    if any(row.outliers for row in table.rows):
-        yield f"{OUTLIERS} {paper.OUTLIERS}."
-    for images in sorted({count for row in table.rows for count in row.partial if count}):
+def _paper_notes(table: Paper, style: Style, baseline: str) -> Iterator[str]:
+    figures = [figure for row in table.rows for figure in row.figures]
+    yield from _outliers(row.outliers for row in table.rows)
+    for images in sorted({figure.partial for figure in figures if figure.partial}):
         yield f"{PARTIAL} partial: {images} images, not compared."
     if any(row.reference for row in table.rows):
         yield f"{REFERENCE} {paper.REFERENCE}."
-    yield from (f"$^{{{number}}}$ {escape(reason)}" for number, reason in enumerate(table.notes, 1))
+    yield from _numbered(table.notes)
     yield "; ".join(f"{escape(block.dataset)}: {escape(block.about)}" for block in table.blocks if block.about) + "."
-    if any(figure.best for row in table.rows for figure in row.figures):
-        yield r"Bold: the paired 95\,\% interval of the difference to every other row excludes~0."
+    yield from _bold(figure.best for figure in figures)
     yield from map(escape, table.remarks)
-    if moved and choice.baseline:
-        yield escape(shown.baseline(choice.baseline))
-    yield from _certified((figure.value for row in table.rows for figure in row.figures), style)
+    if baseline:
+        yield escape(baseline)
+    yield from _certified(figures, style)

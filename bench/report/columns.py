@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.report.words import line
+from bench.report.text import line
 
 if TYPE_CHECKING:
     import pyarrow as pa

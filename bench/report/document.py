@@ -11,15 +11,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bench.report import grids, leaderboard, paper, selection
+from bench.report import grids, leaderboard, paper, selection, summaries
 from bench.report.anonymous import anonymous
+from bench.report.figures import absent_cells
 from bench.report.grids import Grid
-from bench.report.leaderboard import SummaryTable, Table
+from bench.report.leaderboard import Table
+from bench.report.merge_runs import Merged
 from bench.report.paper import Paper
 from bench.report.selection import Choice
+from bench.report.summaries import SummaryTable
+from bench.report.text import listed
 from bench.results import operating, summary
 from bench.results.store import Run
 
+BASELINE = (
+    "Δ is the difference to {} of the same network, in parentheses unless its paired 95 % interval lies on one side of "
+    "0 by more than the certified errors."
+)
 TABLES = ("all", "paper", "means")  # what ``bench report --table`` may ask for
 
 
@@ -56,12 +64,34 @@ class Document:
     def summaries(self) -> Sequence[SummaryTable]:
         """The means and operating points that no grid shows."""
         remaining, parts = grids.remaining(self.run, self.grids, self.means)
-        return leaderboard.summary_tables(self.run, remaining, parts)
+        return summaries.tables(self.run, remaining, parts)
+
+    @cached_property
+    def pending(self) -> Mapping[tuple[str, str], str]:
+        """By protocol and data set the rows that have no result yet, in words; complete tables are left out."""
+        names: dict[tuple[str, str], list[str]] = {}
+        for _, labels in absent_cells(self.run):
+            if labels is not None:
+                name = f"{labels['method']} on {labels['model']}" if "method" in labels else labels["model"]
+                names.setdefault((labels["protocol"], labels["dataset"]), []).append(name)
+        return {table: listed(missing) for table, missing in names.items()}
+
+    @cached_property
+    def remarks(self) -> Sequence[str]:
+        """Sentences on a run of several: which, and what tells their rows apart."""
+        if not isinstance(self.run, Merged):
+            return ()
+        return f"Several runs: {', '.join(source.name for source in self.run.sources)}.", *self.run.remarks
+
+    @property
+    def baseline(self) -> str:
+        """What a column of changes is; empty where none was asked for."""
+        return BASELINE.format(self.choice.baseline) if self.choice.baseline else ""
 
     @cached_property
     def paper(self) -> Paper:
         """Methods by data sets."""
-        return paper.pivot(self.run, self.choice)
+        return paper.pivot(self.run, self.tables, self.grids, self.choice)
 
 
 def build(run: Run, choice: Choice | None = None, *, table: str = "all", command: str = "") -> Document:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from bench.api import Metric, Undefined, Value
 from bench.corruptions import FAMILIES
-from bench.report.leaderboard import Absence, gain, leads, pair, paired, uses_outliers
+from bench.report.figures import LACKING, Absence, absences, gain, leader, ranks, uses_outliers, version
 from bench.results import summary
 from bench.results.store import Result, Run
 from bench.results.summary import UNFINISHED, Mean
@@ -41,7 +41,7 @@ PENDING, PARTIAL, NONE = "\N{HORIZONTAL ELLIPSIS}", "*", "n/a"
 CLEAN, GRID = Place("clean"), Place("grid")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A method, or a model where the protocol has no methods, and its results."""
 
@@ -49,22 +49,25 @@ class Row:
     outliers: bool  # whether the method was trained with data that shows anomalies
     cells: Mapping[Spot, Result | None]  # those of the plan; None where there is no result yet
     clean: Result | None
-    _spots: dict[Place, list[Spot]] = field(default_factory=dict, repr=False)
 
     def at(self, place: Place) -> list[Result]:
         """The results that a mean is over; those that are there."""
-        if place.kind == "clean":
+        if place == CLEAN:
             return [self.clean] if self.clean else []
-        return [result for spot in self._covered(place) if (result := self.cells[spot])]
+        return [result for spot in self._spots.get(place, ()) if (result := self.cells[spot])]
 
     def asked(self, place: Place) -> int:
         """How many cells the plan has for a mean."""
-        return 1 if place.kind == "clean" else len(self._covered(place))
+        return 1 if place == CLEAN else len(self._spots.get(place, ()))
 
-    def _covered(self, place: Place) -> list[Spot]:
-        if place not in self._spots:
-            self._spots[place] = [spot for spot in self.cells if covers(place, spot)]
-        return self._spots[place]
+    @cached_property
+    def _spots(self) -> Mapping[Place, Sequence[Spot]]:
+        """The cells of each mean."""
+        spots: dict[Place, list[Spot]] = {}
+        for spot in self.cells:
+            for place in means_of(spot):
+                spots.setdefault(place, []).append(spot)
+        return spots
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +87,7 @@ class Line:
             return None
         if result.not_applicable:
             return Undefined(result.not_applicable)
-        return result.metrics.get(self.metric, Undefined("this result holds no such figure"))
+        return result.metrics.get(self.metric, LACKING)
 
     def mark(self, spot: Spot) -> str:
         """What stands beside a figure, or instead of it; empty for a plain figure and a cell that is not asked for."""
@@ -100,9 +103,9 @@ class Line:
     @property
     def marks(self) -> dict[str, str]:
         """Each mark of its cells, and what it means."""
-        said = {PENDING: "has no result yet", PARTIAL: "saw only some of the images", NONE: "is undefined"}
-        there = {self.mark(spot) for spot in self.row.cells}
-        return {mark: words for mark, words in said.items() if mark in there}
+        meanings = {PENDING: "has no result yet", PARTIAL: "saw only some of the images", NONE: "is undefined"}
+        shown = {self.mark(spot) for spot in self.row.cells}
+        return {mark: meaning for mark, meaning in meanings.items() if mark in shown}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +142,15 @@ class View:
     def ranked(self) -> bool:
         return any(line.rank is not None for line in self.lines)
 
+    @property
+    def mixed(self) -> bool:
+        """Whether some rows were trained with data that shows anomalies, and some without."""
+        return len({line.row.outliers for line in self.lines}) > 1
+
+    def of(self, row: Row) -> Line:
+        """The line of a row."""
+        return next(line for line in self.lines if line.row is row)
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -157,7 +169,6 @@ class Grid:
     absences: tuple[Absence, ...]
     results: tuple[Result, ...]  # of the corrupted data sets, those that cannot be evaluated included
     datasets: Mapping[str, Spot]  # corrupted data sets by label
-    _views: dict[str, View] = field(default_factory=dict, repr=False)
 
     @property
     def scored(self) -> bool:
@@ -168,11 +179,11 @@ class Grid:
     def families(self) -> dict[str, tuple[str, ...]]:
         """Corruptions by family, in the library's order."""
         present = {name for name, _ in self.datasets.values()}
-        found: dict[str, tuple[str, ...]] = {}
+        families: dict[str, tuple[str, ...]] = {}
         for name, family in FAMILIES.items():
             if name in present:
-                found[family] = (*found.get(family, ()), name)
-        return found
+                families[family] = (*families.get(family, ()), name)
+        return families
 
     @cached_property
     def corruptions(self) -> tuple[str, ...]:
@@ -225,11 +236,10 @@ class Grid:
         """The metric that is shown first: the one that ranks, or else the first with a direction."""
         return next(iter(self.directed))
 
-    def view(self, name: str) -> View:
-        """Every mean of a metric; raises KeyError for one without a better direction."""
-        if name not in self._views:
-            self._views[name] = self._view(name, self.directed[name])
-        return self._views[name]
+    @cached_property
+    def views(self) -> Mapping[str, View]:
+        """Every mean of each metric that has a better direction."""
+        return {name: self._view(name, metric) for name, metric in self.directed.items()}
 
     def _view(self, name: str, metric: Metric) -> View:
         places = self.every_place
@@ -237,17 +247,15 @@ class Grid:
             {place: summary.mean(self.run, row.at(place), name, row.asked(place)) for place in places}
             for row in self.rows
         ]
-        ranks: dict[int, int] = {}
+        by_index: dict[int, int] = {}
         best: dict[int, set[Place]] = {index: set() for index in range(len(self.rows))}
         for outliers in (False, True):
             members = [index for index, row in enumerate(self.rows) if row.outliers == outliers]
-            values = {
-                index: gain(value, metric) for index in members if (value := means[index][GRID].value) is not None
-            }
             if next(iter(self.metrics)) == name:
-                ranks |= {index: 1 + sum(other > mine for other in values.values()) for index, mine in values.items()}
+                values = {index: means[index][GRID].value for index in members}
+                by_index |= ranks({index: value for index, value in values.items() if value is not None}, metric)
             for place in places:
-                top = self._ahead(name, metric, place, {index: means[index][place] for index in members})
+                top = self._leader(name, metric, place, {index: means[index][place] for index in members})
                 if top is not None:
                     best[top].add(place)
 
@@ -256,30 +264,18 @@ class Grid:
             return self.rows[index].outliers, value is None, 0.0 if value is None else -gain(value, metric)
 
         lines = (
-            Line(ranks.get(index), self.rows[index], name, means[index], frozenset(best[index]))
+            Line(by_index.get(index), self.rows[index], name, means[index], frozenset(best[index]))
             for index in sorted(range(len(self.rows)), key=order)
         )
         return View(name, metric, tuple(lines))
 
-    def _ahead(self, name: str, metric: Metric, place: Place, means: Mapping[int, Mean]) -> int | None:
-        """The row whose lead over every other lies outside the paired interval; none while a row is unfinished."""
-        if any(_counted(mean) for mean in means.values()):
+    def _leader(self, name: str, metric: Metric, place: Place, means: Mapping[int, Mean]) -> int | None:
+        """The row that leads; none while a row is unfinished."""
+        if any(map(_counted, means.values())):
             return None
-        values = {index: gain(mean.value, metric) for index, mean in means.items() if mean.value is not None}
-        if len(values) < 2:
-            return None
-        top = max(values, key=lambda index: values[index])
-        first = self.rows[top].at(place)
-        for index in values.keys() - {top}:
-            other = self.rows[index].at(place)
-            a, b = means[top].draws, means[index].draws
-            if a is None or b is None or a.shape != b.shape or _spots(first) != _spots(other):
-                return None
-            if not all(paired(one, two, name) for one, two in zip(first, other, strict=True)):
-                return None
-            if not leads(a, b, metric, means[top].err + means[index].err):
-                return None
-        return top
+        values = {index: Value(mean.value, mean.err) for index, mean in means.items() if mean.value is not None}
+        results = {index: self.rows[index].at(place) for index in values}
+        return leader(values, results, lambda index: means[index].draws, name, metric)[0]
 
 
 def grids(run: Run) -> list[Grid]:
@@ -317,17 +313,16 @@ def apart(run: Run, found: Sequence[Grid]) -> list[Result]:
     return [result for result in run.results if result.key not in inside]
 
 
-def covers(place: Place, spot: Spot) -> bool:
-    """Whether a cell goes into a mean."""
+def means_of(spot: Spot) -> tuple[Place, ...]:
+    """Return the means that a cell goes into."""
     name, severity = spot
-    mine = {"grid": "", "severity": severity, "corruption": name, "family": FAMILIES[name]}
-    return place.kind in mine and mine[place.kind] == place.of
+    return GRID, Place("severity", severity), Place("corruption", name), Place("family", FAMILIES[name])
 
 
 def remaining(
     run: Run, found: Sequence[Grid], summaries: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], dict[tuple[str, str], tuple[str, str]]]:
-    """The summaries that no grid shows, and which of them share a table, for ``leaderboard.summary_tables``.
+    """The summaries that no grid shows, and which of them share a table, for ``summaries.tables``.
 
     A grid shows the means over itself, a severity, a family and a corruption. What else is asked of corrupted data
     sets comes once for every member of a list: ``NAME: X``, or ``NAME, on X`` for the operating points.
@@ -353,11 +348,13 @@ def remaining(
     return left, parts
 
 
-def _means(grid: Grid) -> Iterator[frozenset[str]]:
+def _means(grid: Grid) -> set[frozenset[str]]:
     """The data sets of each mean that a grid's view shows."""
-    for place in grid.every_place:
-        if labels := frozenset(label for label, spot in grid.datasets.items() if covers(place, spot)):
-            yield labels
+    by_place: dict[Place, set[str]] = {}
+    for label, spot in grid.datasets.items():
+        for place in means_of(spot):
+            by_place.setdefault(place, set()).add(label)
+    return set(map(frozenset, by_place.values()))
 
 
 @dataclass(eq=False)
@@ -377,8 +374,8 @@ class _Plan:
         versions: dict[Any, list[Result]] = {}
         for _, _, result in self.cells:
             if result:
-                versions.setdefault(_version(result), []).append(result)
-        for version, results in versions.items():
+                versions.setdefault(version(result), []).append(result)
+        for number, results in versions.items():
             shown = [result for result in results if not result.not_applicable]
             first = (shown or results)[0]
             if all(metric.better == "neither" for metric in first.definitions.values()):
@@ -388,23 +385,23 @@ class _Plan:
                 protocol,
                 str(first.about.get("protocol", {}).get("title") or protocol),
                 str(first.about.get("protocol", {}).get("source", "")),
-                str(version or ""),
+                str(number or ""),
                 model,
                 base,
                 order,
                 first.definitions,
-                tuple(self._rows(run, {result.key for result in results}, version)),
-                tuple(_absences(results)),
+                tuple(self._rows(run, {result.key for result in results}, number)),
+                absences(results),
                 tuple(results),
                 datasets,
             )
 
-    def _rows(self, run: Run, mine: set[str], version: Any) -> Iterator[Row]:
+    def _rows(self, run: Run, keys: set[str], number: Any) -> Iterator[Row]:
         protocol, model, base, _ = self.name
         axis = "method" if model else "model"
         rows: dict[str, dict[Spot, Result | None]] = {}
         for labels, spot, result in self.cells:
-            rows.setdefault(labels[axis], {})[spot] = result if result and result.key in mine else None
+            rows.setdefault(labels[axis], {})[spot] = result if result and result.key in keys else None
         uncorrupted = [result for result in run.results if result.labels["dataset"] == base]
         for name, cells in rows.items():
             there = [result for result in cells.values() if result]
@@ -416,7 +413,7 @@ class _Plan:
                 if result.labels["protocol"] == protocol
                 and result.labels[axis] == name
                 and model in (None, result.labels["model"])
-                and _version(result) == version
+                and version(result) == number
                 and _where(base, result.cell["dataset"]) is None
                 and _params(result.cell["dataset"]) == self.params
             ]
@@ -442,22 +439,6 @@ def _params(entry: Mapping[str, Any]) -> str:
     """What two corruptions of one data set have in common."""
     params = {name: value for name, value in entry["params"].items() if name != "corruption"}
     return json.dumps([entry["name"], params], sort_keys=True)
-
-
-def _version(result: Result) -> Any:
-    return result.about.get("protocol", {}).get("version")
-
-
-def _absences(results: Iterable[Result]) -> Iterator[Absence]:
-    reasons: dict[str, dict[str, None]] = {}
-    for result in results:
-        if result.not_applicable:
-            reasons.setdefault(result.not_applicable, {})[pair(result)] = None
-    return (Absence(reason, tuple(pairs)) for reason, pairs in reasons.items())
-
-
-def _spots(results: Iterable[Result]) -> list[str]:
-    return [result.labels["dataset"] for result in results]
 
 
 def _counted(mean: Mean) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.report.words import line as one_line
+from bench.report.text import line as one_line
 
 
 def slices(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:

@@ -6,44 +6,26 @@ grid of corruptions, of ``bench.report.grids``: a row that is ranked apart there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bench.api import Metric, Undefined, Value
-from bench.core.errors import UnknownName
 from bench.report import grids, leaderboard
-from bench.report import text as shown
+from bench.report.facts import Facts, Networks
+from bench.report.figures import Change, Figure, absent_cells, paired, reference
 from bench.report.grids import GRID, Grid
-from bench.report.leaderboard import Change, Facts, Figure, Table
-from bench.report.selection import Choice
+from bench.report.leaderboard import Table
+from bench.report.selection import Choice, Labels
 from bench.results.store import Result, Run
 from bench.results.summary import between
+
+Pair = tuple[str, str]  # model and method
 
 MOST = 3  # metrics of a protocol, unless they are chosen
 PENDING = "no result yet"
 OUTLIERS = "trained with data that shows anomalies; compared among themselves"
 REFERENCE = "as the published code computes it, known defects included"
 NOT_ASKED = "not asked for on this data set"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """What a table can say of a row beside its figures."""
-
-    title: str
-    text: Callable[[Facts, Result | None], str]
-
-
-COLUMNS: Mapping[str, Column] = {
-    "ood": Column("OoD data", lambda facts, _: _yes(facts.outliers)),
-    "retrained": Column("Retrained", lambda facts, _: _yes(facts.retrained)),
-    "backbone": Column("Backbone", lambda facts, _: facts.backbone),
-    "parameters": Column("Parameters", lambda facts, _: _millions(facts.parameters)),
-    "miou": Column("mIoU", lambda facts, _: f"{100 * facts.miou.value:.2f}" if facts.miou else ""),
-    "miou_change": Column("mIoU change", lambda facts, _: _points(facts.miou_change)),
-    "images": Column("Images", lambda _, result: str(result.images) if result else ""),
-    "seed": Column("Seed", lambda _, result: str(result.cell.get("seed", "")) if result else ""),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +48,6 @@ class Row:
     facts: Facts | None
     result: Result | None  # of the first block that has one
     figures: tuple[Figure, ...]  # of all blocks, one after the other
-    partial: tuple[int, ...]  # by figure, how many images it is of if the result is partial, else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +78,23 @@ class Paper:
         return tuple(row for section in self.sections for row in section.rows)
 
 
-def columns(names: Sequence[str]) -> dict[str, Column]:
-    """The columns asked for; raises UnknownName for one that there is not."""
-    for name in names:
-        if name not in COLUMNS:
-            raise UnknownName("column", name, COLUMNS, "--columns")
-    return {name: COLUMNS[name] for name in names}
-
-
-def pivot(run: Run, choice: Choice | None = None) -> Paper:
-    """Methods by data sets. Protocols without methods have no column; mIoU is a fact of a network."""
-    choice = choice or Choice()
-    found = grids.grids(run)
-    tables = leaderboard.tables(run, grids.apart(run, found), baseline=choice.baseline)
-    facts = leaderboard.facts(run, run.results)
-    parts = [
-        *(_Part.of_table(run, table, choice) for table in tables if table.scored or table.absences),
-        *_grid_parts([grid for grid in found if grid.scored], choice),
-    ]
-    parts = [part for part in parts if part.metrics and (part.cells or part.absent)]
-    rows = _rows(run, parts)
+def pivot(run: Run, tables: Sequence[Table], grids_: Sequence[Grid], choice: Choice) -> Paper:
+    """Return methods by data sets. Protocols without methods have no column; mIoU is a fact of a network."""
+    missing = [labels for _, labels in absent_cells(run) if labels and "method" in labels]
+    parts = [_of_table(run, table, choice, missing) for table in tables if table.scored or table.absences]
+    parts += _of_grids([grid for grid in grids_ if grid.scored], choice, missing)
+    parts = [part for part in parts if part.metrics and (part.entries or part.absent)]
+    facts = Networks(run).of_rows(run.results)
     notes: dict[str, int] = {}
     sections = [
-        Section(model, tuple(_row(parts, model, method, facts, notes) for method in _ordered(parts, model, methods)))
-        for model, methods in rows.items()
+        Section(model, tuple(_row(parts, (model, method), facts, notes) for method in _ordered(parts, model, methods)))
+        for model, methods in _rows(run, parts).items()
     ]
-    titles = [(part.dataset, part.title) for part in parts]
-    alone = {dataset for dataset, _ in titles if sum(other == dataset for other, _ in titles) == 1}
-    blocks = [Block(p.dataset, "" if p.dataset in alone else p.title, p.metrics, p.about) for p in parts]
+    datasets = [part.dataset for part in parts]
+    blocks = [
+        Block(part.dataset, part.title if datasets.count(part.dataset) > 1 else "", part.metrics, part.about)
+        for part in parts
+    ]
     definitions = {(part.title, part.source): part.metrics for part in reversed(parts)}
     return Paper(
         tuple(blocks),
@@ -135,7 +105,14 @@ def pivot(run: Run, choice: Choice | None = None) -> Paper:
     )
 
 
-Pair = tuple[str, str]  # model and method
+@dataclass(frozen=True)
+class _Entry:
+    """What a block has of a row."""
+
+    figures: Sequence[Figure]
+    result: Result | None
+    rank: int | None
+    outliers: bool
 
 
 @dataclass(frozen=True)
@@ -146,101 +123,104 @@ class _Part:
     title: str
     source: str
     about: str
-    metrics: dict[str, Metric]
-    cells: dict[Pair, tuple[tuple[Figure, ...], Result | None]]
-    absent: dict[Pair, str]  # why there is no figure
-    ranks: dict[Pair, int]
-    outliers: frozenset[Pair]
+    metrics: Mapping[str, Metric]
+    entries: Mapping[Pair, _Entry]
+    absent: Mapping[Pair, str]  # why there is no figure
     remarks: tuple[str, ...]
 
-    @classmethod
-    def of_table(cls, run: Run, table: Table, choice: Choice) -> _Part:
-        kept = _kept(table.metrics, choice)
-        places = [place for place, name in enumerate(table.metrics) if name in kept]
-        lines = {(line.model, line.method): line for line in table.lines if line.method is not None}
-        absent = {
-            (result.labels["model"], result.labels["method"]): result.not_applicable
-            for result in run.results
-            if result.not_applicable
-            and "method" in result.labels
-            and (result.labels["protocol"], result.labels["dataset"]) == (table.protocol, table.dataset)
-        }
-        return cls(
-            table.dataset,
-            table.title,
-            table.source,
-            f"{' or '.join(map(str, table.images))} images" if table.lines else "",
-            kept,
-            {pair: (tuple(line.figures[place] for place in places), line.result) for pair, line in lines.items()},
-            absent | _pending(run, table.protocol, [table.dataset], {*lines, *absent}),
-            {pair: line.rank for pair, line in lines.items() if line.rank is not None},
-            frozenset(pair for pair, line in lines.items() if line.facts.outliers),
-            table.remarks,
-        )
+
+def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[Labels]) -> _Part:
+    metrics = _kept(table.metrics, choice)
+    entries = {}
+    for line in table.lines:
+        if line.method is not None:
+            partial = line.result.images if line.result.partial else 0
+            figures = [
+                replace(figure, partial=partial if isinstance(figure.value, Value) else 0)
+                for name, figure in zip(table.metrics, line.figures, strict=True)
+                if name in metrics
+            ]
+            entries[line.model, line.method] = _Entry(figures, line.result, line.rank, line.facts.outliers)
+    here = (table.protocol, table.dataset)
+    absent = _reasons(result for result in run.results if (result.labels["protocol"], result.labels["dataset"]) == here)
+    absent |= _pending(missing, table.protocol, [table.dataset], {*entries, *absent})
+    about = f"{' or '.join(map(str, table.images))} images" if table.lines else ""
+    return _Part(table.dataset, table.title, table.source, about, metrics, entries, absent, table.remarks)
 
 
-def _grid_parts(found: Sequence[Grid], choice: Choice) -> Iterator[_Part]:
+def _of_grids(found: Sequence[Grid], choice: Choice, missing: Sequence[Labels]) -> Iterator[_Part]:
     """One for all models of a grid: means over it."""
     alike: dict[tuple[str, str, str], list[Grid]] = {}
     for grid in found:
         alike.setdefault((grid.protocol, grid.name, grid.version), []).append(grid)
     for members in alike.values():
         first = members[0]
-        kept = _kept(first.directed, choice)
-        cells: dict[Pair, tuple[tuple[Figure, ...], Result | None]] = {}
+        metrics = _kept(first.directed, choice)
+        entries: dict[Pair, _Entry] = {}
         absent: dict[Pair, str] = {}
-        ranks: dict[Pair, int] = {}
-        outliers: set[Pair] = set()
         for grid in members:
-            views = [grid.view(name) for name in kept]
             for row in grid.rows:
-                pair = (str(grid.model), row.name)
-                lines = [next(line for line in view.lines if line.row is row) for view in views]
-                there = [result for result in row.cells.values() if result]
-                befores = [_baseline(view, row.name, choice.baseline) for view in views]
-                figures = tuple(map(_mean, lines, befores, kept.values()))
-                cells[pair] = (figures, there[0] if there else None)
-                leading = next(line for line in grid.view(grid.leading).lines if line.row is row)
-                if leading.rank is not None:
-                    ranks[pair] = leading.rank
-                if row.outliers:
-                    outliers.add(pair)
-            for absence in grid.absences:
-                for name in absence.pairs:
-                    absent[str(grid.model), name.removesuffix(f" on {grid.model}")] = absence.reason
-            absent |= _pending(grid.run, grid.protocol, list(grid.datasets), {*cells, *absent})
+                lines = [grid.views[name].of(row) for name in metrics]
+                befores = [_baseline(grid.views[name], row.name, choice.baseline) for name in metrics]
+                figures = list(map(_mean, lines, befores, metrics.values()))
+                result = next(filter(None, row.cells.values()), None)
+                rank = grid.views[grid.leading].of(row).rank
+                entries[str(grid.model), row.name] = _Entry(figures, result, rank, row.outliers)
+            absent |= _reasons(grid.results)
+            absent |= _pending(missing, grid.protocol, list(grid.datasets), {*entries, *absent})
+        remarks = (f"In {first.name} rows are compared with those of the same model.",) if len(members) > 1 else ()
         about = f"mean over {first.size}"
-        alone = (f"In {first.name} rows are compared with those of the same model.",) if len(members) > 1 else ()
-        rows = (cells, absent, ranks, frozenset(outliers))
-        yield _Part(first.name, first.title, first.source, about, kept, *rows, alone)
+        yield _Part(first.name, first.title, first.source, about, metrics, entries, absent, remarks)
+
+
+def _reasons(results: Iterable[Result]) -> dict[Pair, str]:
+    """Why methods cannot be evaluated, by model and method."""
+    return {
+        (result.labels["model"], result.labels["method"]): result.not_applicable
+        for result in results
+        if result.not_applicable and "method" in result.labels
+    }
+
+
+def _pending(
+    missing: Iterable[Labels], protocol: str, datasets: Sequence[str], known: Container[Pair]
+) -> dict[Pair, str]:
+    """Pairs that the plan has and no result knows of."""
+    return {
+        (labels["model"], labels["method"]): PENDING
+        for labels in missing
+        if labels["protocol"] == protocol
+        and labels["dataset"] in datasets
+        and (labels["model"], labels["method"]) not in known
+    }
 
 
 def _mean(line: grids.Line, before: grids.Line | None, metric: Metric) -> Figure:
     mean = line.means[GRID]
     if mean.value is None:
         return Figure(metric, Undefined(mean.reason or "no reason given"))
-    moved = _moved(line, before, metric) if before and before is not line else None
+    moved = _moved(line, before) if before and before is not line else None
     return Figure(metric, Value(mean.value, mean.err, mean.lo, mean.hi), GRID in line.best, change=moved)
 
 
 def _baseline(view: grids.View, name: str, pattern: str | None) -> grids.Line | None:
     """The row that another is held against."""
     against = leaderboard.meant([line.row.name for line in view.lines], pattern) if pattern is not None else {}
-    there = [(against[line.row.name], line) for line in view.lines if line.row.name in against]
-    return leaderboard.baseline_of(name, there)
+    named = [(against[line.row.name], line) for line in view.lines if line.row.name in against]
+    return leaderboard.baseline_of(name, named)
 
 
-def _moved(line: grids.Line, before: grids.Line, metric: Metric) -> Change | None:
+def _moved(line: grids.Line, before: grids.Line) -> Change | None:
     """The difference of two means over a grid, paired where every cell is."""
-    a, b = line.means[GRID], before.means[GRID]
-    if a.value is None or b.value is None:
+    one, other = line.means[GRID], before.means[GRID]
+    if one.value is None or other.value is None:
         return None
-    mine, theirs = line.row.cells, before.row.cells
-    alike = mine.keys() == theirs.keys() and all(
-        (one := mine[spot]) and (two := theirs[spot]) and leaderboard.paired(one, two, line.metric) for spot in mine
+    cells, theirs = line.row.cells, before.row.cells
+    alike = cells.keys() == theirs.keys() and all(
+        (result := cells[spot]) and (their := theirs[spot]) and paired(result, their, line.metric) for spot in cells
     )
-    ends = between(a.draws, b.draws) if alike else (None, None)
-    return Change.of(a.value - b.value, a.err + b.err, ends)
+    ends = between(one.draws, other.draws) if alike else (None, None)
+    return Change.of(Value(one.value, one.err), Value(other.value, other.err), ends)
 
 
 def _kept(metrics: Mapping[str, Metric], choice: Choice) -> dict[str, Metric]:
@@ -251,32 +231,12 @@ def _kept(metrics: Mapping[str, Metric], choice: Choice) -> dict[str, Metric]:
     return {name: metrics[name] for name in directed[:MOST]}
 
 
-def _pending(run: Run, protocol: str, datasets: Sequence[str], known: Iterable[Pair]) -> dict[Pair, str]:
-    """Pairs that the plan has and no result knows of."""
-    if not run.missing:
-        return {}
-    there = {
-        (r.labels["protocol"], r.labels["dataset"], r.labels["model"], r.labels.get("method")) for r in run.results
-    }
-    found = set(known)
-    return {
-        (cell["model"], cell["method"]): PENDING
-        for cell in run.plan.cells
-        if cell["protocol"] == protocol
-        and cell["dataset"] in datasets
-        and "method" in cell
-        and (cell["model"], cell["method"]) not in found
-        and (protocol, cell["dataset"], cell["model"], cell["method"]) not in there
-    }
-
-
 def _rows(run: Run, parts: Sequence[_Part]) -> dict[str, list[str]]:
     """Methods by model, in the order of the plan."""
-    named = {pair for part in parts for pair in (*part.cells, *part.absent)}
-    planned = ((cell["model"], cell.get("method", "")) for cell in run.plan.cells)
-    known = ((result.labels["model"], result.labels.get("method", "")) for result in run.results)
+    named = {pair for part in parts for pair in (*part.entries, *part.absent)}
     rows: dict[str, list[str]] = {}
-    for model, method in dict.fromkeys((*planned, *known)):
+    known = (*run.plan.cells, *(result.labels for result in run.results))
+    for model, method in dict.fromkeys((labels["model"], labels.get("method", "")) for labels in known):
         if (model, method) in named:
             rows.setdefault(model, []).append(method)
     return rows
@@ -285,65 +245,27 @@ def _rows(run: Run, parts: Sequence[_Part]) -> dict[str, list[str]]:
 def _ordered(parts: Sequence[_Part], model: str, methods: Sequence[str]) -> list[str]:
     """By rank in the first block in which a row has one, those that saw anomalies last; else as planned."""
 
-    def place(method: str) -> tuple[bool, float]:
-        pair = (model, method)
-        rank = next((float(part.ranks[pair]) for part in parts if pair in part.ranks), float("inf"))
-        return any(pair in part.outliers for part in parts), rank
+    def position(method: str) -> tuple[bool, float]:
+        entries = [part.entries[model, method] for part in parts if (model, method) in part.entries]
+        rank = next((float(entry.rank) for entry in entries if entry.rank is not None), float("inf"))
+        return any(entry.outliers for entry in entries), rank
 
-    return sorted(methods, key=place)
+    return sorted(methods, key=position)
 
 
 def _row(
-    parts: Sequence[_Part],
-    model: str,
-    method: str,
-    facts: Mapping[tuple[str, str | None], Facts],
-    notes: dict[str, int],
+    parts: Sequence[_Part], pair: Pair, facts: Mapping[tuple[str, str | None], Facts], notes: dict[str, int]
 ) -> Row:
-    pair = (model, method)
     figures: list[Figure] = []
-    partial: list[int] = []
-    results: list[Result] = []
     for part in parts:
-        if pair in part.cells:
-            mine, result = part.cells[pair]
-        else:
-            reason = Undefined(part.absent.get(pair, NOT_ASKED))
-            mine, result = tuple(Figure(metric, reason) for metric in part.metrics.values()), None
-        for figure in mine:
+        reason = Undefined(part.absent.get(pair, NOT_ASKED))
+        absent = [Figure(metric, reason) for metric in part.metrics.values()]
+        for figure in part.entries[pair].figures if pair in part.entries else absent:
             value = figure.value
             note = notes.setdefault(value.reason, len(notes) + 1) if isinstance(value, Undefined) else None
-            figures.append(Figure(figure.metric, value, figure.best, note, figure.change))
-            partial.append(result.images if result and result.partial and isinstance(value, Value) else 0)
-        if result:
-            results.append(result)
-    return Row(
-        method,
-        any(pair in part.outliers for part in parts),
-        any(reference(result) for result in results),
-        facts.get(pair),
-        results[0] if results else None,
-        tuple(figures),
-        tuple(partial),
-    )
-
-
-def reference(result: Result) -> bool:
-    """Whether the figures are those of the published code, quirks included."""
-    params = (result.cell.get("method") or {}).get("params", {})
-    return bool(params.get("fidelity") == "reference")
-
-
-def _yes(said: bool) -> str:
-    return "yes" if said else "no"
-
-
-def _millions(count: int | None) -> str:
-    return "" if count is None else f"{shown.millions(count)} M"
-
-
-def _points(moved: Change | None) -> str:
-    if moved is None:
-        return ""
-    between = "" if moved.lo is None or moved.hi is None else f" ({100 * moved.lo:+.2f} to {100 * moved.hi:+.2f})"
-    return f"{100 * moved.value:+.2f}{between}"
+            figures.append(replace(figure, note=note))
+    entries = [part.entries[pair] for part in parts if pair in part.entries]
+    results = [entry.result for entry in entries if entry.result]
+    outliers = any(entry.outliers for entry in entries)
+    first = results[0] if results else None
+    return Row(pair[1], outliers, any(map(reference, results)), facts.get(pair), first, tuple(figures))

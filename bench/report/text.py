@@ -1,18 +1,68 @@
-"""How figures are put into words, the same in Markdown, LaTeX and on a terminal."""
+"""How words and figures are printed, the same in every format.
+
+Words of suites and results come on one line, with nothing that a terminal or an editor obeys.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.api import Metric, Value
-from bench.report import leaderboard
-from bench.report.leaderboard import Change
-from bench.report.merge_runs import Merged
-from bench.report.selection import Choice
-from bench.results.store import Run
+import numpy as np
 
-LISTED = 12  # names of missing cells in one sentence
+from bench.api import Metric, Value
+from bench.report.figures import Change
+from bench.report.selection import Choice
+
+# Characters that turn the direction of what follows, and others that are not seen, would let a label look like another
+# one. Joiners stay, some scripts are written with them.
+JOINERS = {"\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
+LISTED = 12  # names in one sentence
+
+
+def line(text: str) -> str:
+    """Return the text on one line; a control character, or one that is not seen, as its number: ``U+001B``."""
+    return "".join(map(_visible, " ".join(str(text).split())))
+
+
+def _visible(character: str) -> str:
+    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} and character not in JOINERS
+    return f"\N{REPLACEMENT CHARACTER}U+{ord(character):04X}" if hidden else character
+
+
+def percent(metric: Metric) -> bool:
+    """Whether a figure is a rate with a direction; thresholds and counts are shown as they are."""
+    return metric.unit == "rate" and metric.better != "neither"
+
+
+def number(value: float, metric: Metric, digits: int | None = None) -> str:
+    """Return a rate in percent, anything else as it is; ``digits`` after the point, two unless given."""
+    after = 2 if digits is None else digits
+    return f"{100 * value:.{after}f}" if percent(metric) else f"{value:.{after + 2}g}"
+
+
+def difference(value: float, metric: Metric, digits: int | None = None) -> str:
+    """Return a difference with its sign; of a rate in points of a percent."""
+    return ("" if value < 0 else "+") + number(value + 0.0, metric, digits)  # no "-0"
+
+
+def interval(lo: float | None, hi: float | None, metric: Metric, digits: int | None = None) -> str:
+    """Return the 95 % interval; empty where none was made."""
+    if lo is None or hi is None:
+        return ""
+    dash = "\N{EN DASH}" if percent(metric) else " to "
+    return f"{number(lo, metric, digits)}{dash}{number(hi, metric, digits)}"
+
+
+def certified(err: float, metric: Metric) -> str:
+    """Return how exactly the figure itself is known, never rounded to less than it is; empty if exactly."""
+    if not err > 0:
+        return ""
+    scaled = 100 * err if percent(metric) else err
+    step = 10.0 ** np.floor(np.log10(scaled))
+    rounded = float(f"{np.ceil(scaled / step - 1e-9) * step:.1g}")
+    return f"\N{PLUS-MINUS SIGN} {np.format_float_positional(rounded, trim='-')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,57 +78,27 @@ class Style:
         return cls(choice.digits, intervals if choice.intervals is None else choice.intervals)
 
     def number(self, value: float, metric: Metric) -> str:
-        return leaderboard.number(value, metric, self.digits)
+        return number(value, metric, self.digits)
 
     def interval(self, value: Value, metric: Metric) -> str:
         """Empty where none was made or none is to be shown."""
-        return leaderboard.interval(value.lo, value.hi, metric, self.digits) if self.intervals else ""
+        return interval(value.lo, value.hi, metric, self.digits) if self.intervals else ""
 
-    def change(self, moved: Change | None, metric: Metric) -> str:
+    def change(self, change: Change | None, metric: Metric) -> str:
         """A difference with its sign; in parentheses unless it is clear."""
-        if moved is None:
+        if change is None:
             return ""
-        shown = leaderboard.difference(moved, metric, self.digits)
-        shown = shown if moved.clear else f"({shown})"
-        if not self.intervals or moved.lo is None or moved.hi is None:
-            return shown
-        ends = (
-            leaderboard.difference(Change(end, None, None, clear=True), metric, self.digits)
-            for end in (moved.lo, moved.hi)
-        )
-        return f"{shown} [{', '.join(ends)}]"
-
-
-def baseline(pattern: str) -> str:
-    """What a column of changes is."""
-    return (
-        f"Δ is the difference to {pattern} of the same network, in parentheses unless its paired 95 % interval lies on "
-        "one side of 0 by more than the certified errors."
-    )
-
-
-def pending(run: Run) -> dict[tuple[str, str], str]:
-    """By protocol and data set, the rows that have no result yet; those of complete tables are left out."""
-    there = {result.key for result in run.results}
-    names: dict[tuple[str, str], list[str]] = {}
-    for key, cell in zip(run.plan.keys, run.plan.cells, strict=False):
-        if key not in there:
-            name = f"{cell['method']} on {cell['model']}" if "method" in cell else cell["model"]
-            names.setdefault((cell["protocol"], cell["dataset"]), []).append(name)
-    return {place: listed(missing) for place, missing in names.items()}
+        value = difference(change.value, metric, self.digits)
+        value = value if change.clear else f"({value})"
+        if not self.intervals or change.lo is None or change.hi is None:
+            return value
+        return f"{value} [{', '.join(difference(end, metric, self.digits) for end in (change.lo, change.hi))}]"
 
 
 def listed(names: Sequence[str], most: int = LISTED) -> str:
-    """The first few, and how many more."""
+    """Return the first few, and how many more."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def about(run: Run) -> Iterable[str]:
-    """Sentences on a run of several: which, and what tells their rows apart."""
-    if isinstance(run, Merged):
-        yield f"Several runs: {', '.join(source.name for source in run.sources)}."
-        yield from run.remarks
 
 
 def millions(value: int) -> str:

@@ -27,9 +27,10 @@ from bench.api import Metric, Undefined, Value
 from bench.cli import results as report_cli
 from bench.cli.main import app, main
 from bench.core.errors import UnknownName, UsageError
-from bench.report import leaderboard, paper, selection
+from bench.report import facts, leaderboard, paper, selection
+from bench.report.document import Document
 from bench.report.selection import Choice
-from bench.report.words import line
+from bench.report.text import line
 from bench.reports import csv as csv_format
 from bench.reports import latex
 from bench.results import store, summary
@@ -190,7 +191,7 @@ def test_each_special_case_shows_as_what_it_is_in_latex(tmp_path: Path) -> None:
 
 
 def test_each_special_case_shows_as_what_it_is_in_a_paper_table(tmp_path: Path) -> None:
-    table = paper.pivot(small(tmp_path))
+    table = Document(small(tmp_path)).paper
     assert [(block.dataset, list(block.metrics)) for block in table.blocks] == [
         ("road & rail", ["ap", "fpr95"]),
         ("lost_found", ["ap", "fpr95"]),
@@ -202,7 +203,7 @@ def test_each_special_case_shows_as_what_it_is_in_a_paper_table(tmp_path: Path) 
     assert reasons["entropy"][1] == "fewer than 20 anomalous pixels"
     assert reasons["odin"][0] == paper.PENDING and reasons["knn"][0] == "toy_net gives no features"
     assert reasons["head"][2] == paper.NOT_ASKED and "3 of 4" in str(reasons["energy[T=2]"][4])
-    assert by_method["maxlogit"].partial[0] == 5 and not by_method["maxlogit"].figures[0].best
+    assert by_method["maxlogit"].figures[0].partial == 5 and not by_method["maxlogit"].figures[0].best
     assert by_method["head"].outliers and by_method["fed_c"].reference
     assert [figure.best for figure in by_method["energy[T=2]"].figures[:4]] == [False, True, True, False]
 
@@ -437,14 +438,14 @@ def test_the_change_of_a_mean_over_a_grid_is_paired_cell_by_cell(tmp_path: Path)
         ]
 
     run = written(tmp_path, [*grid("msp", 0.4), *grid("energy", 0.45), *grid("late", 0.6, images=19)])
-    figures = {row.method: row.figures[0] for row in paper.pivot(run, Choice(baseline="msp", metrics=("ap",))).rows}
+    figures = {row.method: row.figures[0] for row in Document(run, Choice(baseline="msp", metrics=("ap",))).paper.rows}
     clear = figures["energy"].change
     assert clear is not None and clear.clear and (clear.value, clear.lo) == (pytest.approx(0.05), pytest.approx(0.05))
     unpaired = figures["late"].change
     assert unpaired is not None and unpaired.lo is None and not unpaired.clear and figures["msp"].change is None
     names = {"msp (mon)": 0.4, "msp (tue)": 0.3, "energy (tue)": 0.45}
     merged = written(tmp_path / "two", [each for name, ap in names.items() for each in grid(name, ap)])
-    own = {row.method: row.figures[0].change for row in paper.pivot(merged, Choice(baseline="msp")).rows}
+    own = {row.method: row.figures[0].change for row in Document(merged, Choice(baseline="msp")).paper.rows}
     assert own["energy (tue)"] is not None and own["energy (tue)"].value == pytest.approx(0.15)  # to that of its run
     assert own["msp (mon)"] is None and own["msp (tue)"] is None
 
@@ -518,7 +519,7 @@ def test_the_page_on_reports_names_every_column_with_its_type_and_every_option()
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.M)
     assert rows == [(name, kinds[kind]) for name, kind in csv_format.COLUMNS.items()]
     beside = page.split("| `--columns NAME,...` | md, tex |")[1].split("\n")[0]
-    assert re.findall(r"`(\w+)`", beside) == list(paper.COLUMNS)
+    assert re.findall(r"`(\w+)`", beside) == list(facts.COLUMNS)
     options = {f"--{name}" for name in re.findall(r"--([a-z-]+)", page)}
     command = typer.main.get_command(app).commands["report"]  # type: ignore[attr-defined]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}

@@ -78,11 +78,11 @@ def only(run: Run) -> Grid:
 
 
 def means(grid: Grid, method: str, metric: str = "auroc") -> Mapping[Place, summary.Mean]:
-    return next(line.means for line in grid.view(metric).lines if line.row.name == method)
+    return next(line.means for line in grid.views[metric].lines if line.row.name == method)
 
 
 def best(grid: Grid, place: Place, metric: str = "auroc") -> set[str]:
-    return {line.row.name for line in grid.view(metric).lines if place in line.best}
+    return {line.row.name for line in grid.views[metric].lines if place in line.best}
 
 
 def test_corruptions_stand_by_family_in_the_order_of_the_library_and_severities_ascend(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_an_uneven_grid_has_the_mean_of_the_cells_that_were_asked_for(tmp_path: 
     grid = only(run_of(tmp_path, results))
     found = means(grid, "msp")
     assert (found[GRID].cells, found[GRID].of, found[Place("corruption", "fog")].of) == (5, 5, 1)
-    assert grid.view("auroc").lines[0].mark(("fog", 1)) == ""
+    assert grid.views["auroc"].lines[0].mark(("fog", 1)) == ""
 
 
 def test_the_means_are_those_of_summaries_json_to_the_bit(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_a_mean_that_lacks_a_cell_has_no_value_but_says_how_many_are_there(tmp_p
     lacking = {GRID, Place("severity", 3), Place("family", "weather"), Place("corruption", "fog")}
     assert {place for place, mean in found.items() if mean.value is None} == lacking
     assert (found[GRID].cells, found[GRID].of) == (5, 6)
-    first, last = grid.view("auroc").lines
+    first, last = grid.views["auroc"].lines
     assert (first.row.name, first.rank) == ("energy", 1) and (last.row.name, last.rank) == ("msp", None)
     assert last.mark(("fog", 3)) == {"missing": "\N{HORIZONTAL ELLIPSIS}", "partial": "*", "undefined": "n/a"}[what]
     assert best(grid, GRID) == best(grid, Place("corruption", "fog")) == set()  # nobody can lead an unfinished row
     assert best(grid, Place("corruption", "snow")) == {"energy"}
-    assert grid.view("auroc").incomplete == (("nothing is wrong",) if what == "undefined" else ())
+    assert grid.views["auroc"].incomplete == (("nothing is wrong",) if what == "undefined" else ())
     page = writing.html(grid.run, [])
     for text in (writing.markdown(grid.run, []), Page(page).text + json.dumps(carried(page)["grids"])):
         assert "5 of 6" in text and "1 of 2" in text
@@ -176,7 +176,7 @@ def test_a_method_without_any_result_is_there_with_none_of_its_cells(tmp_path: P
     grid = only(unfinished(tmp_path, rows(), lambda each: each.labels["method"] == "msp"))
     found = means(grid, "msp")
     assert (found[GRID].cells, found[GRID].of, found[CLEAN].cells) == (0, 6, 0)
-    assert not grid.view("auroc").lines[0].best
+    assert not grid.views["auroc"].lines[0].best
 
 
 @pytest.mark.parametrize("absent", ["toytown+fog-3", "toytown+snow-1"])
@@ -192,7 +192,7 @@ def test_a_data_set_without_any_result_counts_by_its_label(tmp_path: Path, absen
 
 def test_rows_are_ranked_by_the_mean_over_the_grid_those_that_saw_outliers_apart(tmp_path: Path) -> None:
     results = rows(["msp", "energy"]) + rows(["head"], lambda method, spot: full(0.95), outliers=True)
-    view = only(run_of(tmp_path, results)).view("auroc")
+    view = only(run_of(tmp_path, results)).views["auroc"]
     assert [(line.rank, line.row.name) for line in view.lines] == [(1, "energy"), (2, "msp"), (1, "head")]
 
 
@@ -200,7 +200,7 @@ def test_a_metric_for_which_lower_is_better_has_its_own_order_and_no_rank(tmp_pa
     def figures(method: str | None, spot: tuple[str, int] | None) -> Figures:
         return full(level(method, spot), 0.2 if method == "msp" else 0.3)
 
-    view = only(run_of(tmp_path, rows(figures=figures))).view("fpr95")
+    view = only(run_of(tmp_path, rows(figures=figures))).views["fpr95"]
     assert [(line.rank, line.row.name) for line in view.lines] == [(None, "msp"), (None, "energy")]
     assert GRID in view.lines[0].best and not view.lines[1].best
 
@@ -209,7 +209,7 @@ def test_a_metric_without_a_better_direction_has_no_mean(tmp_path: Path) -> None
     grid = only(run_of(tmp_path, rows()))
     assert list(grid.directed) == ["auroc", "fpr95"] and "f1_threshold" in grid.metrics
     with pytest.raises(KeyError):
-        grid.view("f1_threshold")
+        grid.views["f1_threshold"]
 
 
 def test_best_needs_a_paired_difference_of_the_means_outside_the_interval(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_models_orders_and_data_sets_have_grids_of_their_own(tmp_path: Path) -> 
         ("toynet", "other", "rgb"),
     ]
     assert "BGR" in found[2].name and CLEAN in found[2].places
-    assert all(len(grid.rows) == 1 and grid.view("auroc").lines[0].means[GRID].complete for grid in found)
+    assert all(len(grid.rows) == 1 and grid.views["auroc"].lines[0].means[GRID].complete for grid in found)
 
 
 def test_the_clean_data_set_is_the_one_with_the_same_parameters(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_protocol_without_methods_has_models_for_rows(tmp_path: Path) -> None:
     run = run_of(tmp_path, results)
     grid = only(run)
     assert not grid.scored
-    assert [(line.rank, line.row.name) for line in grid.view("miou").lines] == [(1, "deeplab"), (2, "enet")]
+    assert [(line.rank, line.row.name) for line in grid.views["miou"].lines] == [(1, "deeplab"), (2, "enet")]
     assert re.search(r"\| *# \| Model *\| *mean % ↑ \| *clean", writing.markdown(run, []))
     assert "model   " in writing.terminal(run, 80) and "mIoU by corruption" in writing.html(run, [])
 
@@ -325,13 +325,13 @@ def test_a_label_that_only_looks_corrupted_is_none(tmp_path: Path) -> None:
 
 
 def test_figures_stand_between_the_best_and_the_worst_cell_of_all_methods(tmp_path: Path) -> None:
-    view = only(run_of(tmp_path / "a", rows())).view("auroc")
+    view = only(run_of(tmp_path / "a", rows())).views["auroc"]
     values = [level(method, spot) for method in ("msp", "energy") for spot in SPOTS]
     assert view.ends == (pytest.approx(max(values)), pytest.approx(min(values)))
     assert view.standing(max(values)) == pytest.approx(0) and view.standing(min(values)) == pytest.approx(1)
     lower = only(run_of(tmp_path / "b", rows(figures=lambda method, spot: full(0.5, level(method, spot)))))
-    assert lower.view("fpr95").standing(min(values)) == pytest.approx(0)
-    assert lower.view("auroc").standing(0.5) == 0.0
+    assert lower.views["fpr95"].standing(min(values)) == pytest.approx(0)
+    assert lower.views["auroc"].standing(0.5) == 0.0
 
 
 def rule(name: str, *spots: tuple[str, int]) -> dict[str, Any]:
@@ -414,7 +414,7 @@ def test_the_page_has_every_cell_once_and_each_link_has_a_target(tmp_path: Path)
     (grid,) = data["grids"].values()
     corrupted = {each.key for each in results if "+" in each.labels["dataset"]}
     assert {key for row in grid["keys"] for line in row for key in line} == corrupted
-    view = only(run_of(tmp_path, results)).view("auroc")
+    view = only(run_of(tmp_path, results)).views["auroc"]
     assert grid["views"][0]["ends"] == pytest.approx(view.ends, rel=1e-4)
     for line, name in zip(grid["views"][0]["rows"], [row[0] for row in grid["rows"]], strict=True):
         means = {each.row.name: each for each in view.lines}[name].means

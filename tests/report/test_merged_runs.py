@@ -18,7 +18,9 @@ from test_formats import METRICS, full, made, records, written
 from bench.api import Undefined, Value
 from bench.cli.main import main
 from bench.core.errors import MissingData, UnknownName, UsageError
-from bench.report import grids, leaderboard, listings, merge_runs, paper, selection
+from bench.report import grids, leaderboard, listings, merge_runs, selection
+from bench.report.document import Document
+from bench.report.figures import UNPAIRED
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
 from bench.results import compare, summary
@@ -78,7 +80,7 @@ def test_the_parts_of_a_suite_become_the_whole_with_its_means(tmp_path: Path) ->
     both = together(first, second)
     assert both.missing == 0 and both.remarks == () and {*rows(both)} == {*rows(whole)}
     assert sorted(map(str, summary.compute(both))) == sorted(map(str, summary.compute(whole)))
-    mine, theirs = (grids.grids(run)[0].view("ap") for run in (both, whole))
+    mine, theirs = (grids.grids(run)[0].views["ap"] for run in (both, whole))
     assert [(line.row.name, line.rank, line.means[grids.GRID].value) for line in mine.lines] == [
         (line.row.name, line.rank, line.means[grids.GRID].value) for line in theirs.lines
     ]
@@ -127,7 +129,7 @@ def test_a_row_that_differs_in_one_cell_is_two_whole_rows_of_a_grid(tmp_path: Pa
     grid = [corrupted("msp", 0.4, spot) for spot in SPOTS]
     changed = [other(grid[0], method="m2"), *grid[1:]]
     both = together(written(tmp_path / "a", grid), written(tmp_path / "b", changed))
-    lines = grids.grids(both)[0].view("ap").lines
+    lines = grids.grids(both)[0].views["ap"].lines
     means = {line.row.name: (line.means[grids.GRID].cells, line.means[grids.GRID].value) for line in lines}
     assert means == {"msp (a)": (4, pytest.approx(0.4)), "msp (b)": (4, pytest.approx(0.4025))}
 
@@ -170,7 +172,7 @@ def test_what_was_drawn_otherwise_is_marked_and_never_paired(how: dict[str, Any]
     assert said in both.remarks[0]
     (table,) = leaderboard.tables(both, baseline="msp (a)")
     assert not any(figure.best for line in table.lines for figure in line.figures)
-    assert leaderboard.UNPAIRED in table.remarks
+    assert UNPAIRED in table.remarks
     changes = {line.method: line.figures[0].change for line in table.lines}
     assert changes["energy (a)"].clear and changes["energy (a)"].lo == pytest.approx(0.4)  # type: ignore[union-attr]
     assert not changes["energy (b)"].clear and changes["energy (b)"].lo is None  # type: ignore[union-attr]
@@ -192,7 +194,7 @@ def test_other_images_are_not_paired_even_where_there_are_as_many(tmp_path: Path
     one = made("msp", full(0.5))
     two = replace(made("energy", full(0.9)), depends={**one.depends, "dataset": "d2"})
     (table,) = leaderboard.tables(together(written(tmp_path / "a", [one]), written(tmp_path / "b", [two])))
-    assert table.remarks == (leaderboard.UNPAIRED,)
+    assert table.remarks == (UNPAIRED,)
 
 
 def test_rows_of_two_runs_on_the_same_draws_are_paired(tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_three_runs_of_which_two_agree_have_two_rows(tmp_path: Path) -> None:
     runs.append(written(tmp_path / "nothing", [], [cell.labels for cell in cells]))
     runs.append(written(tmp_path / "c", [other(cell, model="w2") for cell in cells]))
     both = together(*runs)
-    lines = grids.grids(both)[0].view("ap").lines
+    lines = grids.grids(both)[0].views["ap"].lines
     assert {line.row.name: line.means[grids.GRID].cells for line in lines} == {"msp (a, b)": 4, "msp (c)": 4}
     assert both.remarks == ("a, b and c differ in the model's code or weights: anomaly / toy_net / msp.",)
 
@@ -294,8 +296,8 @@ def test_the_command_reports_several_runs_in_every_format(
 def test_the_paper_table_of_several_runs_has_a_row_for_each_version(tmp_path: Path) -> None:
     cell = made("msp", full(0.5))
     both = together(written(tmp_path / "a", [cell]), written(tmp_path / "b", [other(cell, method="m2")]))
-    assert [row.method for row in paper.pivot(both).rows] == ["msp (b)", "msp (a)"]
-    assert [row.facts is not None for row in paper.pivot(both).rows] == [True, True]
+    assert [row.method for row in Document(both).paper.rows] == ["msp (b)", "msp (a)"]
+    assert [row.facts is not None for row in Document(both).paper.rows] == [True, True]
 
 
 def imaged(path: Path, method: str, values: Mapping[str, float], **others: Any) -> Run:

@@ -19,8 +19,10 @@ import writing
 
 from bench.api import Metric, Undefined, Value
 from bench.core.errors import MissingData, UnknownName
-from bench.report import leaderboard
+from bench.report import leaderboard, summaries
+from bench.report.figures import CLOSE, HIDDEN, UNPAIRED, Absence
 from bench.report.selection import Choice
+from bench.report.text import difference, number
 from bench.reports import html, markdown
 from bench.results import store
 from bench.results.store import Plan, Result, Run
@@ -215,7 +217,7 @@ def test_pairs_that_cannot_be_evaluated_are_one_footnote_per_reason_and_no_row(t
     run = run_of(tmp_path, [*absent, result("msp", full(0.8))])
     table = leaderboard.tables(run)[0]
     assert ranked(table) == [(1, "msp")]
-    assert table.absences == (leaderboard.Absence(why, ("knn on toynet", "mahalanobis on toynet")),)
+    assert table.absences == (Absence(why, ("knn on toynet", "mahalanobis on toynet")),)
     assert f"Not applicable: knn on toynet, mahalanobis on toynet: {why}" in writing.markdown(run, [])
     assert "Not applicable to knn on toynet, mahalanobis on toynet" in Page(writing.html(run, [])).text
 
@@ -245,7 +247,7 @@ def test_bold_needs_a_paired_difference_outside_the_interval_not_intervals_apart
     sure = leaderboard.tables(run_of(tmp_path / "a", results))[0]
     assert bold(sure) == {("energy", "auroc"), ("energy", "fpr95")} and not sure.remarks
     chance = leaderboard.tables(run_of(tmp_path / "b", results, spread={"msp": 0.01}))[0]
-    assert not bold(chance) and chance.remarks == (leaderboard.CLOSE,)
+    assert not bold(chance) and chance.remarks == (CLOSE,)
 
 
 def test_bold_needs_a_lead_over_every_row_not_over_the_second_alone(tmp_path: Path) -> None:
@@ -268,7 +270,7 @@ def test_a_lead_within_the_certified_errors_is_not_bold(tmp_path: Path) -> None:
 def test_a_lead_that_the_digits_do_not_show_is_not_bold(tmp_path: Path) -> None:
     """Bold beside a figure that looks the same would only make a reader doubt both."""
     table = leaderboard.tables(run_of(tmp_path, [result("a", full(0.800021)), result("b", full(0.800012))]))[0]
-    assert ("a", "auroc") not in bold(table) and leaderboard.HIDDEN in table.remarks
+    assert ("a", "auroc") not in bold(table) and HIDDEN in table.remarks
     assert ranked(table) == [(1, "a"), (2, "b")]
 
 
@@ -288,7 +290,7 @@ def test_a_lone_row_is_not_bold(tmp_path: Path) -> None:
 def test_rows_that_were_not_resampled_alike_cannot_make_a_row_bold(tmp_path: Path, other: Result) -> None:
     table = leaderboard.tables(run_of(tmp_path, [other, result("energy", full(0.9))]))[0]
     assert ("energy", "auroc") not in bold(table)
-    assert leaderboard.UNPAIRED in table.remarks
+    assert UNPAIRED in table.remarks
 
 
 def test_resamples_without_a_figure_are_left_out_of_the_difference(tmp_path: Path) -> None:
@@ -468,7 +470,7 @@ def summary_of(method: str, value: float | None, cells: int = 2, reason: str | N
 def test_summaries_say_how_many_cells_went_in_and_why_a_figure_is_missing(tmp_path: Path) -> None:
     entries = [summary_of("msp", None, 1, "1 of 2 cells"), summary_of("energy", 0.8), summary_of("entropy", 0.9)]
     run = run_of(tmp_path, [result("msp", full(0.8))])
-    table = leaderboard.summary_tables(run, entries)[0]
+    table = summaries.tables(run, entries)[0]
     assert [(line.method, line.cells) for line in table.lines] == [
         ("entropy", "2 of 2"),
         ("energy", "2 of 2"),
@@ -482,7 +484,7 @@ def test_summaries_say_how_many_cells_went_in_and_why_a_figure_is_missing(tmp_pa
 
 def test_a_summary_that_lacks_a_field_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match=r"^summaries.json: .* is not a summary of this program: 'protocol'$"):
-        leaderboard.summary_tables(run_of(tmp_path, []), [{"name": "mean"}])
+        summaries.tables(run_of(tmp_path, []), [{"name": "mean"}])
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
@@ -518,7 +520,7 @@ def test_a_baseline_is_subtracted_from_every_row_of_its_own_network(tmp_path: Pa
     changes = {(line.method, line.model): [figure.change for figure in line.figures] for line in found.lines}
     assert changes["msp", "toynet"] == changes["msp", "other"] == [None] * 3
     moved = changes["energy", "toynet"]
-    assert moved[0] is not None and moved[0].clear and leaderboard.difference(moved[0], RANKING["auroc"]) == "+5.00"
+    assert moved[0] is not None and moved[0].clear and difference(moved[0].value, RANKING["auroc"]) == "+5.00"
     assert moved[1] is not None and not moved[1].clear  # the same figure
     assert moved[2] is None  # a threshold is neither better nor worse
 
@@ -552,7 +554,7 @@ def test_the_script_is_given_the_figures_that_the_tables_print(tmp_path: Path, d
     after = 2 if digits is None else digits
     assert f'data-digits="{after}"' in page
     for end, figure in zip(auroc[:3], (0.760352, 0.740352, 0.780352), strict=True):
-        assert f"{100 * end:.{after}f}" == leaderboard.number(figure, RANKING["auroc"], digits)
+        assert f"{100 * end:.{after}f}" == number(figure, RANKING["auroc"], digits)
     assert fpr95[1:3] == [0.0, 0.0] and threshold[0] == -2.5
     assert cells["words"][cells["rows"][1][7][1]] == "no"
 

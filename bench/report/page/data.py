@@ -15,13 +15,14 @@ from typing import Any
 
 from bench.api import Metric, Undefined, Value
 from bench.report import leaderboard
+from bench.report.figures import LACKING, uses_outliers
 from bench.report.grids import CLEAN, GRID, Grid, Line, Place, Row, View
+from bench.report.text import number, percent
 from bench.results import curves
 from bench.results.store import Result, Run
 
 DIGITS = 5
 TABLE = 2  # digits after the point of a percent in tables, unless somebody asks for others
-LACKING = Undefined("this result holds no such figure")
 
 Fields = list[tuple[str, str]]
 
@@ -42,13 +43,13 @@ def shown(value: float | None, metric: Metric, digits: int | None) -> float | No
     if value is None or value != value or abs(value) == float("inf"):
         return None
     after = TABLE if digits is None else digits
-    printed = float(leaderboard.number(value, metric, digits))
-    return round(printed / 100, after + 2) if leaderboard.percent(metric) else printed
+    printed = float(number(value, metric, digits))
+    return round(printed / 100, after + 2) if percent(metric) else printed
 
 
 def metric_of(name: str, metric: Metric) -> dict[str, Any]:
     """What a script needs to print and to rank by a metric."""
-    return {"name": name, "title": metric.title, "better": metric.better, "percent": leaderboard.percent(metric)}
+    return {"name": name, "title": metric.title, "better": metric.better, "percent": percent(metric)}
 
 
 class Words:
@@ -82,7 +83,7 @@ def cells(
         )
         figures = [_figure(result, entry["name"], best, words, digits) for entry in metrics]
         place = [labels[axis](result.labels.get(axis, "")) for axis in labels]
-        marks = result.partial + 2 * leaderboard.uses_outliers(result) + 4 * bool(result.not_applicable)
+        marks = result.partial + 2 * uses_outliers(result) + 4 * bool(result.not_applicable)
         flat = [words(part) for name, text in said for part in (name, text.replace(result.key, "{key}"))]
         rows.append([result.key, *place, marks, result.images, figures, flat])
     return {
@@ -166,7 +167,7 @@ def _images(run: Run, result: Result) -> dict[str, Any] | None:
 
 def grid(found: Grid, digits: int | None = None) -> dict[str, Any]:
     """Every cell of a grid by metric, row, corruption and severity, and the means beside them."""
-    views = [found.view(name) for name in found.directed]
+    views = list(found.views.values())
     rows = {line.row.name: line.row for line in views[0].lines} if views else {}
     severities = (*((0,) if CLEAN in found.places else ()), *found.severities)
     return {
@@ -225,9 +226,7 @@ def cost(run: Run, metrics: Mapping[str, Mapping[str, Metric]], but: Container[s
     ``metrics`` are those of each protocol, ``but`` the keys of results that are left out.
     """
     shown = tuple(result for result in run.results if result.key not in but)
-    saw = {
-        (result.labels["model"], result.labels.get("method")) for result in shown if leaderboard.uses_outliers(result)
-    }
+    saw = {(result.labels["model"], result.labels.get("method")) for result in shown if uses_outliers(result)}
     return [
         {
             "protocol": one.protocol, "dataset": one.dataset, "model": one.model, "method": one.method,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.report import leaderboard
+from bench.report.figures import pair
 from bench.report.text import count
 from bench.results.store import Result, Run
 
@@ -52,8 +52,8 @@ def fitted_by(results: Iterable[Result]) -> list[tuple[list[str], Fields]]:
     for result in results:
         if result.fitted:
             users, _ = found.setdefault(json.dumps(result.fitted, sort_keys=True), ([], _flat(result.fitted)))
-            if leaderboard.pair(result) not in users:
-                users.append(leaderboard.pair(result))
+            if pair(result) not in users:
+                users.append(pair(result))
     return list(found.values())
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.api import Metric, Undefined, Value
-from bench.report import grids, leaderboard
+from bench.report import grids
 from bench.report.grids import GRID, Grid, Place, View
-from bench.report.leaderboard import Line, SummaryTable, Table
+from bench.report.leaderboard import Line, Table
 from bench.report.page import data
 from bench.report.published import Published
 from bench.report.published_rows import Copied, beside
-from bench.report.text import count, millions, minus
+from bench.report.summaries import SummaryTable
+from bench.report.text import count, millions, minus, number, percent
 from bench.results.store import Run
 
 SHADES = 8  # of the cells of a grid, beside none; grid.css has a class for each
@@ -50,7 +51,7 @@ class Axis:
 
     def tick(self, value: float) -> str:
         """Label a tick with no more digits than tell it from the next."""
-        return minus(f"{100 * value if leaderboard.percent(self.metric) else value:.6g}")
+        return minus(f"{100 * value if percent(self.metric) else value:.6g}")
 
 
 @dataclass(frozen=True)
@@ -206,11 +207,11 @@ class GridSheet:
 
     @property
     def view(self) -> View:
-        return self.grid.view(self.grid.leading)
+        return self.grid.views[self.grid.leading]
 
     @property
     def others(self) -> list[View]:
-        return [self.grid.view(name) for name in list(self.grid.directed)[1:]]
+        return list(self.grid.views.values())[1:]
 
     @property
     def over(self) -> list[Place]:
@@ -220,9 +221,8 @@ class GridSheet:
     @property
     def means(self) -> list[tuple[grids.Line, list[grids.Line]]]:
         """Each row for the leading metric, and for all metrics."""
-        views = [self.view, *self.others]
-        by_row = [{line.row: line for line in view.lines} for view in views]
-        return [(line, [lines[line.row] for lines in by_row]) for line in self.view.lines]
+        views = self.grid.views.values()
+        return [(line, [view.of(line.row) for view in views]) for line in self.view.lines]
 
     @property
     def leads(self) -> Iterator[tuple[bool, list[grids.Line], bool, str]]:
@@ -301,7 +301,7 @@ def _worst(table: Table, drawn: Mapping[str, Any], thumbnails: Mapping[str, str]
     found = by_key[leading.result.key]["images"]
     metric = table.metrics[found["metric"]["name"]]
     images = tuple(
-        {"id": image, "shown": leaderboard.number(value, metric), "thumb": thumbnails.get(image, "")}
+        {"id": image, "shown": number(value, metric), "thumb": thumbnails.get(image, "")}
         for image, value in list(zip(found["ids"], found["values"], strict=True))[:WORST]
     )
     return WorstImages(by_key[leading.result.key]["name"], metric.title, images, found["undefined"])
