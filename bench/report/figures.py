@@ -15,7 +15,7 @@ from bench.results.store import Result, Run
 from bench.results.summary import between, beyond
 
 Draws = NDArray[np.float64]  # [R], the figure in each resample
-K = TypeVar("K")
+K = TypeVar("K", str, int)
 
 CLOSE = "No figure is bold in a column where the paired 95 % interval of its difference to another row contains 0."
 HIDDEN = "No figure is bold in a column where the lead is clear but smaller than the digits that are shown."

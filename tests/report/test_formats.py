@@ -35,6 +35,7 @@ from bench.reports import csv as csv_format
 from bench.reports import latex
 from bench.results import store, summary
 from bench.results.store import Plan, Result, Run
+from bench.suite import registry
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "reports"
 METRICS = {
@@ -524,6 +525,34 @@ def test_the_page_on_reports_names_every_column_with_its_type_and_every_option()
     command = typer.main.get_command(app).commands["report"]  # type: ignore[attr-defined]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert {name for name in known if name.startswith("--")} - {"--images", "--help"} <= options
+
+
+def test_a_format_of_ones_own_is_one_file_as_the_page_on_reports_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page.split("## A format of one's own")[1], re.S)
+    (tmp_path / "mine" / "reports").mkdir(parents=True)
+    (tmp_path / "mine" / "reports" / "leaders.py").write_text(code, encoding="utf-8")
+    run = str(small(tmp_path / "run").path)
+    assert main(["report", run, "--format", "leaders"]) == 2
+    assert "--format: unknown format 'leaders'; known: csv, html, md, parquet, tex" in capsys.readouterr().err
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "mine"))
+    registry.forget()
+    try:
+        assert main(["report", run, "--format", "leaders"]) == 0
+        assert main(["report", "--help"]) == 0
+        assert main(["report", run, "--format", "leaders", "--table", "means"]) == 2
+    finally:
+        monkeypatch.delenv("BENCH_PLUGINS")
+        registry.forget()
+    told = capsys.readouterr()
+    assert "csv, html, leaders, md, parquet, tex" in " ".join(told.out.split())
+    assert "--table means is for csv and parquet; " in told.err
+    assert (tmp_path / "run" / "report.txt").read_text() == (
+        "anomaly on road & rail: energy[T=2]\nanomaly on road & rail: entropy\nanomaly on road & rail: head\n"
+        "anomaly on lost_found: energy[T=2]\nmiou on road & rail: toy_net\n"
+    )
 
 
 if __name__ == "__main__":
