@@ -172,7 +172,7 @@ def written(folder: Path, seconds: float, images: int, shard: int, cells: int = 
 def planned(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     """From a suite file to jobs, each with its key and the question answered whether its result is there."""
     from bench.models import numerics
-    from bench.run import engine, preflight
+    from bench.run import engine, jobs, preflight
     from bench.suite import expansion, registry
 
     path = written(folder, 0, 1, 1, given["cells"])
@@ -185,8 +185,8 @@ def planned(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     checked = preflight.check(plan)
     engine.plan_of(plan)
     how = numerics.resolve(plan.numerics)
-    jobs = [engine._job(cell, checked, how, engine.Options(), folder / "run") for cell in plan.cells]
-    stale = [job for job in jobs if not engine._fresh(folder / "run", job, None)]
+    planned = [jobs.job_of(cell, checked, how, folder / "run") for cell in plan.cells]
+    stale = [job for job in planned if not jobs.is_fresh(folder / "run", job, None)]
     assert len(stale) == given["cells"]  # noqa: S101 - else another plan was timed
     return {"cpu": time.process_time() - began, "memory": _resident() - before}
 

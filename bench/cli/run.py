@@ -185,7 +185,7 @@ def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str
     from bench.cli.progress import Bar
     from bench.models import numerics
     from bench.results import store
-    from bench.run import engine, estimate, preflight
+    from bench.run import engine, estimate, preflight, steps
 
     if options.probe == 1:
         raise UsageError("--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing")
@@ -197,7 +197,7 @@ def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str
     driver = time.process_time()
 
     def shard_of(ref: Ref) -> int:
-        return options.shard or engine.shard_size(ref)
+        return options.shard or steps.shard_size(ref)
 
     plan = estimate.Plan(shard_of, options.processes, options.workers, options.limit)
     with Bar(Console(stderr=True)) as bar, tempfile.TemporaryDirectory() as folder:

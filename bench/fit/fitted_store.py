@@ -155,18 +155,6 @@ def load(key: str) -> Fitted:
         raise MissingData(f"{path} cannot be read: {error}; delete it and it will be fitted again") from None
 
 
-def fit(
-    method_ref: Ref,
-    model: SegModel,
-    made_from: dict[str, Any],
-    loader: Loader,
-    numerics: Numerics,
-    advance: Callable[[int], None],
-) -> Fitted:
-    """Estimate, and keep on disk. ``model`` is loaded; the seed is the one in ``made_from``."""
-    return write(estimate(method_ref, model, made_from, loader, numerics, advance), made_from)
-
-
 def estimate(
     method_ref: Ref,
     model: SegModel,
@@ -175,7 +163,7 @@ def estimate(
     numerics: Numerics,
     advance: Callable[[int], None],
 ) -> State:
-    """The tensors that ``fit`` keeps."""
+    """Return the tensors of a fit by name. ``model`` is loaded; the seed is the one in ``made_from``."""
     trainer = fitting_of(method_ref).trainer
     fitter = method_ref.build() if trainer is None else registry.build("trainer", trainer, {}, where=method_ref.label)
     with torch.no_grad():

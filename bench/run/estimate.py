@@ -29,8 +29,8 @@ from bench.core.errors import UsageError
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics
 from bench.results import store
-from bench.run import preflight
-from bench.run.preflight import Checked, origin
+from bench.run import fits, preflight
+from bench.run.preflight import Checked
 from bench.suite import expansion as suites
 from bench.suite.expansion import Cell, Ref, Suite
 
@@ -249,8 +249,8 @@ class _Todo:
         found: dict[str, Cell] = {}
         for cell in itertools.chain.from_iterable(self.groups.values()):
             if cell.method and cell.method.fit and not fitted_store.is_long(cell.method):
-                key = fitted_store.key_of(origin(cell, self.checked, self.how))
-                if key not in found and not fitted_store.path_of(key).is_file():
+                key = fits.key_of(cell, self.checked, self.how)
+                if key and key not in found and not fits.is_made(key):
                     found[key] = cell
         return found
 
@@ -318,7 +318,7 @@ def _lacking(todo: _Todo, measured: Measured) -> dict[str, Cell]:
                 continue
             method = cell.method
             if method and method.fit and not fitted_store.is_long(method):
-                unmade = fitted_store.key_of(origin(cell, todo.checked, todo.how)) in to_fit
+                unmade = fits.key_of(cell, todo.checked, todo.how) in to_fit
                 instance: Method = todo.checked.built(method)
                 if unmade and fitted_store.must_fit(instance):
                     left_out[f"{method.label}: it is not fitted yet"] = None

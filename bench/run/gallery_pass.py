@@ -7,11 +7,10 @@ a grid only the worst one gets a gallery, of the same samples: a grid of 60 data
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from typing import Protocol as Interface
 
 from bench.api import Dataset, Refinement, Value
 from bench.contract.progress import Reporter
@@ -24,19 +23,12 @@ from bench.results import gallery, pictures, store
 from bench.results.gallery import Pick
 from bench.results.store import Result, Run
 from bench.run.blame import FATAL
+from bench.run.executors.dispatch import Dispatcher
 from bench.run.messages import MapTask, PictureTask, Task
 from bench.suite import registry
 from bench.suite.expansion import Cell, Ref, Suite
 
 Pair = tuple[Ref, Ref]  # model and data set
-
-
-class Executor(Interface):
-    """Who runs tasks."""
-
-    def run(
-        self, tasks: Sequence[Task], advance: Callable[[int], None], up_to_date: Callable[[Task], Task]
-    ) -> Iterator[Task]: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Wanted:
 
 
 def draw(
-    run: Run, suite: Suite, count: int, how: Numerics, workers: int, executor: Executor, reporter: Reporter
+    run: Run, suite: Suite, count: int, how: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter
 ) -> None:
     """Make the galleries of ``count`` samples that are missing or of other results, and drop those of other grid cells.
 
@@ -71,7 +63,7 @@ def draw(
     for one in todo:
         reporter.stage(f"gallery of {one.label}")
         try:
-            _draw(run, one, how, workers, executor, reporter)
+            _draw(run, one, how, workers, dispatcher, reporter)
         except UserError as error:  # the figures are on disk and stand without pictures
             reporter.tell(f"no gallery of {one.label}: {error}")
             if isinstance(error, FATAL):
@@ -168,7 +160,7 @@ def _worst(groups: Mapping[Pair, list[tuple[Cell, Result]]], pairs: Sequence[Pai
     return worst, f"{metric.title} of {method or 'the class map'}, {gallery.shown(metric, values[worst])}"
 
 
-def _draw(run: Run, wanted: Wanted, how: Numerics, workers: int, executor: Executor, reporter: Reporter) -> None:
+def _draw(run: Run, wanted: Wanted, how: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter) -> None:
     folder = _folder(run, wanted.pair)
     (folder / gallery.INDEX).unlink(missing_ok=True)  # nothing is shown while old and new pictures lie side by side
     maps, left_out, counted = _maps(run, wanted)
@@ -190,8 +182,8 @@ def _draw(run: Run, wanted: Wanted, how: Numerics, workers: int, executor: Execu
         chosen = PictureTask(relative, stamp, tuple(indices[sample] for sample in some), tuple(maps))
         start, stop = (0, len(some)) if together else (indices[some[0]], indices[some[0]] + 1)
         tasks.append(Task(run.path, model, dataset, (), start, stop, how, seed, workers, phase=3, pictures=chosen))
-    for _ in executor.run(tasks, reporter.advance, lambda task: task):
-        pass
+    if tasks:
+        dispatcher.run(tasks)
     figures = gallery.figures(run, [result for _, result in wanted.cells], list(indices))
     shots = [_shot(folder, pick, figures[pick.sample], maps, counted) for pick in wanted.picks]
     for other in folder.iterdir():

@@ -25,11 +25,10 @@ import torch
 from bench.api import Labels, Prediction, Protocol, Quantity, Refinement, Row, Sample, Scores, SegModel, View
 from bench.core import files
 from bench.core.errors import BadPlugin
-from bench.fit import fitted_store
 from bench.metrics.accumulate import Accumulator, CountedTwice, ScoredImage, Truth
 from bench.models import inference
 from bench.results import pictures, store
-from bench.run import checks, finalise, scoring, shard_files
+from bench.run import checks, finalise, fits, scoring, shard_files
 from bench.run.blame import Blame
 from bench.run.cost import Clock, peak_memory
 from bench.run.messages import Advance, CellTask, Fit, MapTask, Outcome, PictureTask, RefinementTask, Task, Work
@@ -83,7 +82,8 @@ def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outco
         if isinstance(work, Task):
             _go_over(work, worker, advance or _untold, blame)
         elif isinstance(work, Fit):
-            outcome = Outcome(state=_estimate(work, worker, advance or _untold))
+            model = worker.model(work.model, work.numerics)
+            outcome = Outcome(state=fits.estimate(work, model, advance or _untold))
         elif work.parameters:
             outcome = Outcome(parameters=finalise.parameters(work))
         else:
@@ -92,14 +92,6 @@ def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outco
 
 
 def _untold(images: int) -> None: ...
-
-
-def _estimate(fit: Fit, worker: Worker, advance: Advance) -> Mapping[str, Any]:
-    model = worker.model(fit.model, fit.numerics)
-    data = fitted_store.data_of(fit.method)
-    assert fit.method.fit is not None  # noqa: S101 - ``data_of`` looked
-    with Loader(data, (fit.method.fit.name, fit.method.fit.given), fit.workers) as loader:
-        return fitted_store.estimate(fit.method, model, fit.origin, loader, fit.numerics, advance)
 
 
 def _go_over(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:

@@ -20,13 +20,12 @@ import torch
 from bench import ops
 from bench.api import Dataset, Labels, Method, Quantity, Refinement, Sample, Scores, SegModel
 from bench.core.errors import BadPlugin, BadSuite, UsageError, WorkerDied
-from bench.fit import fitted_store
 from bench.models import inference, numerics
 from bench.models.numerics import Numerics
-from bench.run import preflight, scoring
+from bench.run import fits, preflight, scoring
 from bench.run.worker import Worker
 from bench.suite import registry
-from bench.suite.expansion import Cell, Ref, Suite
+from bench.suite.expansion import Ref, Suite
 from bench.suite.loader import Loader, die_with_parent, spawning
 
 Sink = Callable[[str, Scores | None, Labels | None], None]  # id, score, class map; called from several threads
@@ -116,23 +115,11 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
     depends["method_entry"] = json.dumps(cell.method.spelled(), sort_keys=True)
     fitted = None
     if cell.method.fit:
-        fitted = depends["fitted"] = _fitted(cell, checked, how, advance or (lambda _: None))
+        fit = fits.task_of(cell, checked, how, 1)
+        if not fits.is_made(fit.key):
+            fits.make(fit, Worker().model(cell.model, how), advance or (lambda _: None))
+        fitted = depends["fitted"] = fit.key
     return Choice(cell.model, cell.method, fitted, how, cell.seed, depends)
-
-
-def _fitted(cell: Cell, checked: preflight.Checked, how: Numerics, advance: Advance) -> str:
-    """The key of what a method is fitted to; estimated here if no run has done so."""
-    assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - the caller looked
-    made_from = preflight.origin(cell, checked, how)
-    if fitted_store.is_long(cell.method):
-        made_from = preflight.origin(cell, checked, None)
-    key = fitted_store.key_of(made_from)
-    if not fitted_store.path_of(key).is_file():
-        model = Worker().model(cell.model, how)
-        spelled = (cell.method.fit.name, cell.method.fit.given)
-        with Loader(fitted_store.data_of(cell.method), spelled, 1) as loader:
-            fitted_store.fit(cell.method, model, made_from, loader, how, advance)
-    return key
 
 
 def each(

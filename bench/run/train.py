@@ -19,7 +19,7 @@ from bench.fit import fitted_store
 from bench.fit.fitted_store import Fitted
 from bench.models import inference, numerics
 from bench.models.numerics import Numerics
-from bench.run import preflight
+from bench.run import fits, preflight
 from bench.suite import registry
 from bench.suite.expansion import Cell, Ref, Suite
 from bench.suite.loader import Loader
@@ -62,14 +62,17 @@ def run(suite: Suite, options: Options, reporter: Reporter) -> Iterator[Done]:
         if key not in checked.refused:
             made_from = preflight.origin(cell, checked, quick)
             wanted.setdefault(fitted_store.key_of(made_from), (cell, made_from))
-    todo = [key for key in wanted if not fitted_store.path_of(key).is_file()]
+    todo = [key for key in wanted if not fits.is_made(key)]
     reporter.begin(sum(_images(wanted[key][0]) for key in todo))
     for key, (cell, made_from) in wanted.items():
         assert cell.method is not None  # noqa: S101 - only such cells are here
         if key in todo:
             reporter.stage(f"fitting {cell.method.label}")
-            fit = _train if fitted_store.is_long(cell.method) else _fit
-            fit(cell, made_from, slow if fit is _train else quick, options, reporter)
+            if fitted_store.is_long(cell.method):
+                _train(cell, made_from, slow, options, reporter)
+            else:
+                fit = fits.task_of(cell, checked, quick, options.workers)
+                fits.make(fit, _loaded(cell.model, quick), reporter.advance)
         yield Done(cell.method.label, fitted_store.load(key), fitted_store.path_of(key), key in todo)
 
 
@@ -95,13 +98,6 @@ def _loaded(ref: Ref, how: Numerics) -> SegModel:
     rank = os.environ.get("LOCAL_RANK")
     model.load(f"{how.device}:{rank}" if how.device == "cuda" and rank else how.device)
     return model
-
-
-def _fit(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options, reporter: Reporter) -> None:
-    method = cell.method
-    assert method is not None and method.fit is not None  # noqa: S101 - callers looked
-    with Loader(fitted_store.data_of(method), (method.fit.name, method.fit.given), options.workers) as loader:
-        fitted_store.fit(method, _loaded(cell.model, how), made_from, loader, how, reporter.advance)
 
 
 def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options, reporter: Reporter) -> None:

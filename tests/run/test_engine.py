@@ -16,10 +16,11 @@ from running import Silent, clone, metrics, run, until
 from bench.core.errors import CellsFailed, RunInUse
 from bench.metrics.protocols.pooled import Misclassification
 from bench.results import store
-from bench.run import engine, shard_files
+from bench.run import engine, jobs, publish, shard_files
 from bench.run.engine import Options
 from bench.run.executors import dispatch
 from bench.suite import expansion as suites
+from bench.suite import registry
 
 
 def counts(folder):
@@ -151,7 +152,6 @@ def test_two_runs_cannot_own_one_directory(tiny, tmp_path):
 
 def test_kept_maps_are_a_spool_that_bench_score_reads_to_the_same_figures(tiny, tmp_path):
     from bench.evaluate import evaluation
-    from bench.suite import registry
 
     only = {"method": "msp", "protocol": "components*"}
     (result,) = run(tiny, tmp_path / "run", only=only, keep_maps=True)
@@ -180,7 +180,6 @@ def test_a_method_that_lies_about_its_map_is_named_with_the_image(tiny, tmp_path
         "    def score(self, prediction, state):\n        return prediction.max_logit * float('nan')\n"
     )
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
-    from bench.suite import registry
 
     registry.forget()
     tiny.write_text(tiny.read_text().replace("maxlogit", "liar"))
@@ -198,7 +197,7 @@ def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tm
     """Whatever is on disk, up to all of it: nothing left to compute is no error."""
     suite = suites.load(tiny)
     finished = []
-    real = engine._publish
+    real = publish.publish
 
     def killed_at_the_third(*args):
         if len(finished) == 3:
@@ -209,7 +208,7 @@ def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tm
     for _ in range(5):  # every attempt gets three cells further, the last of them into the second phase
         finished.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "_publish", killed_at_the_third)
+            patch.setattr(publish, "publish", killed_at_the_third)
             with contextlib.suppress(KeyboardInterrupt):
                 list(engine.run(suite, tmp_path / "run", Options(shard=4), Silent()))
     assert metrics(tmp_path / "run") == metrics(whole)
@@ -219,10 +218,16 @@ def test_a_shard_file_of_other_numerics_is_not_merged(tiny, tmp_path, monkeypatc
     only = {"method": "msp", "protocol": "anomaly"}
     suite = suites.load(tiny).only(only)
     job_depends = []
-    real = engine._job
-    monkeypatch.setattr(engine, "_job", lambda *args: (job := real(*args), job_depends.append(job.stamp))[0])
+    real = jobs.job_of
+
+    def noting(*args, **options):
+        job = real(*args, **options)
+        job_depends.append(job.stamp)
+        return job
+
+    monkeypatch.setattr(jobs, "job_of", noting)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_publish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(publish, "publish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             list(engine.run(suite, tmp_path / "run", Options(), Silent()))
     (path,) = (tmp_path / "run").glob("work/*/phase1-*.npz")
@@ -293,8 +298,8 @@ def test_kept_maps_of_another_version_are_made_again(tiny, tmp_path, monkeypatch
     out = tmp_path / "run"
     run(tiny, out, only=only, keep_maps=True)
     maps = {path: path.stat().st_mtime_ns for path in (out / "spool").rglob("scores/*.npy")}
-    real = engine.registry.digest
-    monkeypatch.setattr(engine.registry, "digest", lambda kind, name: "edited" if name == "msp" else real(kind, name))
+    real = registry.digest
+    monkeypatch.setattr(registry, "digest", lambda kind, name: "edited" if name == "msp" else real(kind, name))
     assert len(run(tiny, out, only=only)) == 1
     assert len(run(tiny, out, only=only, keep_maps=True)) == 1
     again = {path: path.stat().st_mtime_ns for path in (out / "spool").rglob("scores/*.npy")}

@@ -13,7 +13,7 @@ from bench.core.errors import BadPlugin, UsageError
 from bench.models.numerics import Numerics
 from bench.run import shard_files
 from bench.run.executors import local, select
-from bench.run.executors.dispatch import DEPTH, Died, Dispatcher, InProcessPool, Stage, WorkerPool
+from bench.run.executors.dispatch import DEPTH, Died, Dispatcher, InProcessPool, Step, WorkerPool
 from bench.run.messages import CellTask, Failure, Outcome, Task
 from bench.suite.expansion import Ref
 
@@ -31,6 +31,24 @@ def task(start, stop, dataset="data", model="net"):
     ids = tuple(f"image{index}" for index in range(start, stop))
     place = (Path("run"), ref("model", model), ref("dataset", dataset), (CELL,), start, stop)
     return Task(*place, HOW, 0, 0, ids=ids)
+
+
+class Listed(Step):
+    """Tasks of a list; ``done`` is told what becomes of them."""
+
+    def __init__(self, tasks, done=lambda work, outcome: None):
+        super().__init__(ref("model", "net"))
+        self.tasks, self.done = deque(tasks), done
+
+    @property
+    def remaining(self):
+        return len(self.tasks)
+
+    def next_work(self):
+        return self.tasks.popleft() if self.tasks else None
+
+    def take(self, work, outcome):
+        self.done(work, outcome)
 
 
 class Pretending(WorkerPool):
@@ -74,9 +92,7 @@ def dispatched(pool, stages, retries=2):
     done, told = [], []
     dispatcher = Dispatcher(pool, retries, lambda images: None, told.append)
     for tasks in stages:
-        left = iter(tasks)
-        model = tasks[0].model
-        dispatcher.add(Stage(model, left, left, lambda work, outcome: done.append((work, outcome.failures))))
+        dispatcher.add(Listed(tasks, lambda work, outcome: done.append((work, outcome.failures))))
     unfinished = len(stages)
     while unfinished:
         unfinished -= len(dispatcher.step(share=True))
@@ -99,18 +115,20 @@ def test_every_task_is_done_once_in_any_order_and_whoever_dies(size, order, unlu
 def test_no_more_tasks_exist_than_are_under_way():
     """Twenty thousand shards are planned one by one: memory does not grow with their number."""
     alive, most, count = [0], [0], []
-    ranges = iter(range(20_000))
 
     def ended():
         alive[0] -= 1
 
-    def made():
-        for start in ranges:
-            one = task(start, start + 1)
-            weakref.finalize(one, ended)
+    class Made(Listed):
+        def next_work(self):
+            start = super().next_work()
+            if start is None:
+                return None
+            made = task(start, start + 1)
+            weakref.finalize(made, ended)
             alive[0] += 1
             most[0] = max(most[0], alive[0])
-            yield one
+            return made
 
     class Forgetful(Pretending):
         def take(self):
@@ -120,7 +138,7 @@ def test_no_more_tasks_exist_than_are_under_way():
 
     pool = Forgetful(8)
     dispatcher = Dispatcher(pool, 2, count.append, lambda line: None)
-    dispatcher.add(Stage(ref("model", "net"), made(), ranges, lambda *_: None))
+    dispatcher.add(Made(range(20_000)))
     while not dispatcher.step(share=True):
         pass
     assert sum(count) == 20_000 and pool.most == 8 * DEPTH and most[0] <= 2 * 8 * DEPTH
@@ -143,12 +161,10 @@ def test_another_group_is_opened_only_for_workers_that_would_stand_idle():
     pool = Pretending(2)
     dispatcher = Dispatcher(pool, 2, lambda images: None, lambda line: None)
     assert dispatcher.wants_more()
-    left = iter([task(start, start + 1) for start in range(3)])
-    dispatcher.add(Stage(ref("model", "net"), left, left, lambda *_: None))
+    dispatcher.add(Listed(task(start, start + 1) for start in range(3)))
     dispatcher.step(share=False)
     assert dispatcher.wants_more(), "three tasks are not enough for two workers"
-    left = iter([task(start, start + 1, "large") for start in range(30)])
-    dispatcher.add(Stage(ref("model", "net"), left, left, lambda *_: None))
+    dispatcher.add(Listed(task(start, start + 1, "large") for start in range(30)))
     dispatcher.step(share=False)
     assert not dispatcher.wants_more()
 
@@ -220,12 +236,11 @@ def test_pictures_are_drawn_through_the_same_workers_and_a_failure_is_raised():
             worker, _ = super().take()
             return worker, Outcome({"cell": Failure("it cannot be drawn")} if len(self.did) == 2 else {})
 
-    dispatcher = Dispatcher(Failing(1), 2, lambda images: None, lambda line: None)
-    tasks = [task(start, start + 1) for start in range(3)]
-    drawn = dispatcher.run(tasks, lambda images: None, lambda one: one)
-    assert next(drawn).start == 0
+    pool = Failing(1)
+    dispatcher = Dispatcher(pool, 2, lambda images: None, lambda line: None)
     with pytest.raises(BadPlugin, match=r"it cannot be drawn"):
-        list(drawn)
+        dispatcher.run([task(start, start + 1) for start in range(3)])
+    assert [work.start for _, work in pool.did] == [0, 1, 2], "the others are drawn all the same"
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from bench.models import numerics
-from bench.run import engine, preflight
+from bench.run import engine, jobs, preflight
 from bench.suite import expansion as suites
 from bench.suite import registry
 
@@ -40,9 +40,9 @@ def jobs_of(path, run_dir):
     checked = preflight.check(suite)
     how = numerics.resolve(suite.numerics)
     engine.plan_of(suite)
-    jobs = [engine._job(cell, checked, how, engine.Options(), run_dir) for cell in suite.cells]
-    assert not any(engine._fresh(run_dir, job, checked.refused.get(job.key)) for job in jobs)
-    return jobs
+    planned = [jobs.job_of(cell, checked, how, run_dir) for cell in suite.cells]
+    assert not any(jobs.is_fresh(run_dir, job, checked.refused.get(job.key)) for job in planned)
+    return planned
 
 
 def test_cells_that_share_a_plug_in_share_its_instance_and_digest(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Who does which task, and what becomes of it when a worker dies. The same for processes of this machine and for Ray.
 
 Several passes (one network over one data set each) are open at a time, as many as the workers need to stay busy. Tasks
-are made when a worker is free, so memory does not grow with their number. A worker goes on with the stage that it is
+are made when a worker is free, so memory does not grow with their number. A worker goes on with the step that it is
 at: its network is loaded and its readers know the data set.
 
 A task whose worker died runs again, at most ``retries`` times. Then it is cut in halves until the image is found that
@@ -14,10 +14,8 @@ import itertools
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from operator import length_hint
-from typing import Any
 
 from bench.core.errors import BadPlugin, OutOfMemory, WorkerDied
 from bench.run import shard_files
@@ -113,31 +111,49 @@ class InProcessPool(WorkerPool):
         self._worker.close()
 
 
-class Stage:
-    """Tasks that may run in any order. ``ranges`` is what ``tasks`` are made from: it tells about how many are left."""
+class Step(ABC):
+    """Work that workers may do in any order, each piece made when one of them is free."""
 
-    def __init__(
-        self, model: Ref, tasks: Iterable[Work], ranges: Iterator[Any], done: Callable[[Work, Outcome], None]
-    ) -> None:
-        self._tasks, self._ranges = iter(tasks), ranges
-        self.model, self.done = model, done
-        self.away = 0  # tasks that somebody has
-        self.exhausted = False
-        self.workers: set[int] = set()
+    def __init__(self, model: Ref) -> None:
+        self.model = model  # the network of its work
+        self.under_way = 0  # pieces that workers have; the dispatcher counts them
+        self.workers: set[int] = set()  # that were given some
 
     @property
-    def left(self) -> int:
-        """How many tasks nobody has, at most; at least 1 until it is known that there are none."""
-        return 0 if self.exhausted else length_hint(self._ranges) + 1
+    @abstractmethod
+    def remaining(self) -> int:
+        """How many pieces of work nobody has yet, at most."""
+
+    @abstractmethod
+    def next_work(self) -> Work | None:
+        """Return one more piece; None if nothing remains after all."""
+
+    @abstractmethod
+    def take(self, work: Work, outcome: Outcome) -> None:
+        """Keep what became of a piece of work."""
 
     @property
     def finished(self) -> bool:
-        return self.exhausted and not self.away
+        return not self.remaining and not self.under_way
 
-    def pull(self) -> Work | None:
-        work = next(self._tasks, None)
-        self.exhausted = work is None
-        return work
+
+class _Known(Step):
+    """Tasks that are known beforehand."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        super().__init__(tasks[0].model)
+        self._waiting = deque(tasks)
+        self.failures: list[Failure] = []
+
+    @property
+    def remaining(self) -> int:
+        return len(self._waiting)
+
+    def next_work(self) -> Work | None:
+        return self._waiting.popleft() if self._waiting else None
+
+    def take(self, work: Work, outcome: Outcome) -> None:
+        self.failures.extend(outcome.failures.values())
 
 
 @dataclass
@@ -145,7 +161,7 @@ class _Attempt:
     """A task on its way."""
 
     work: Work
-    stage: Stage
+    step: Step
     deaths: int = 0
     parent: _Split | None = None
     abandoned: bool = False  # nobody waits for it any more
@@ -171,46 +187,34 @@ class Dispatcher:
 
     def __init__(self, pool: WorkerPool, retries: int, advance: Advance, say: Say) -> None:
         self.pool, self.retries, self.advance, self.say = pool, retries, advance, say
-        self._stages: list[Stage] = []
+        self._steps: list[Step] = []
         self._again: deque[_Attempt] = deque()
         self._under_way: dict[int, deque[_Attempt]] = {}  # by worker
         self._models: dict[int, Ref] = {}  # the network that each worker has
 
-    def add(self, stage: Stage) -> None:
-        self._stages.append(stage)
+    def add(self, step: Step) -> None:
+        self._steps.append(step)
 
-    def run(self, tasks: Sequence[Task], advance: Advance, up_to_date: Callable[[Task], Task]) -> Iterator[Task]:
-        """Some tasks as one stage, each yielded when it is done. Raises BadPlugin with the first failure at the end."""
-        finished: list[Task] = []
-        failed: list[Failure] = []
-
-        def done(work: Work, outcome: Outcome) -> None:
-            failed.extend(outcome.failures.values())
-            assert isinstance(work, Task)  # noqa: S101 - there are no others
-            if not outcome.failures:
-                finished.append(work)
-
-        left = iter(tasks)
-        if tasks:
-            self.add(Stage(tasks[0].model, map(up_to_date, left), left, done))
-        while self._stages:
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Have some tasks done, and nothing else. Raises BadPlugin with the first failure at the end."""
+        step = _Known(tasks)
+        self.add(step)
+        while self._steps:
             self.step(share=True)
-            yield from finished
-            finished.clear()
-        if failed:
-            raise BadPlugin(failed[0].message)
+        if step.failures:
+            raise BadPlugin(step.failures[0].message)
 
     def wants_more(self) -> bool:
         """Whether a worker has room, and what is open would not keep it busy."""
-        return not self._again and any(self._stage_of(worker) is None for worker in self.pool.room())
+        return not self._again and any(self._step_of(worker) is None for worker in self.pool.room())
 
-    def step(self, share: bool) -> list[Stage]:
-        """Hand out tasks and wait for one outcome; the stages that are finished now.
+    def step(self, share: bool) -> list[Step]:
+        """Hand out work and wait for one outcome; return the steps that are finished now.
 
         ``share`` lets workers crowd on few tasks: there is nothing else to open.
         """
         self._fill(share)
-        if not any(stage.finished for stage in self._stages):
+        if not any(step.finished for step in self._steps):
             news = self.pool.take()
             if news is not None:
                 worker, outcome = news
@@ -218,8 +222,8 @@ class Dispatcher:
                     self._bury(worker, outcome)
                 else:
                     self._settle(self._under_way[worker].popleft(), outcome)
-        finished = [stage for stage in self._stages if stage.finished]
-        self._stages = [stage for stage in self._stages if not stage.finished]
+        finished = [step for step in self._steps if step.finished]
+        self._steps = [step for step in self._steps if not step.finished]
         return finished
 
     def _fill(self, share: bool) -> None:
@@ -239,24 +243,24 @@ class Dispatcher:
         return True
 
     def _pulled(self, worker: int, share: bool) -> _Attempt | None:
-        while (stage := self._stage_of(worker) or (self._fullest() if share else None)) is not None:
-            stage.workers.add(worker)
-            if (work := stage.pull()) is not None:
-                stage.away += 1
-                return _Attempt(work, stage)
+        while (step := self._step_of(worker) or (self._fullest() if share else None)) is not None:
+            step.workers.add(worker)
+            if (work := step.next_work()) is not None:
+                step.under_way += 1
+                return _Attempt(work, step)
         return None
 
-    def _stage_of(self, worker: int) -> Stage | None:
-        """The stage that a worker is at, or one with enough tasks for one more; best of the network that it has."""
-        stages = [stage for stage in self._stages if stage.left]
-        stages.sort(key=lambda stage: (stage.model != self._models.get(worker), len(stage.workers)))
-        for stage in stages:
-            if worker in stage.workers:
-                return stage
-        return next((stage for stage in stages if stage.left > DEPTH * len(stage.workers)), None)
+    def _step_of(self, worker: int) -> Step | None:
+        """The step that a worker is at, or one with enough work for one more; best of the network that it has."""
+        steps = [step for step in self._steps if step.remaining]
+        steps.sort(key=lambda step: (step.model != self._models.get(worker), len(step.workers)))
+        for step in steps:
+            if worker in step.workers:
+                return step
+        return next((step for step in steps if step.remaining > DEPTH * len(step.workers)), None)
 
-    def _fullest(self) -> Stage | None:
-        return max((stage for stage in self._stages if stage.left), key=lambda stage: stage.left, default=None)
+    def _fullest(self) -> Step | None:
+        return max((step for step in self._steps if step.remaining), key=lambda step: step.remaining, default=None)
 
     def _settle(self, attempt: _Attempt, outcome: Outcome) -> None:
         if attempt.abandoned:
@@ -267,8 +271,8 @@ class Dispatcher:
             return
         if not self.pool.alone:
             self.advance(attempt.work.images)
-        attempt.stage.away -= 1
-        attempt.stage.done(attempt.work, outcome)
+        attempt.step.under_way -= 1
+        attempt.step.take(attempt.work, outcome)
 
     def _joined(self, split: _Split) -> None:
         split.missing -= 1
@@ -284,8 +288,8 @@ class Dispatcher:
         lost = self._under_way.pop(worker)
         guilty = lost.popleft()
         self._again.extend(lost)
-        for stage in self._stages:
-            stage.workers.discard(worker)
+        for step in self._steps:
+            step.workers.discard(worker)
         log.info("worker %d %s at %s; another takes its place", worker, death.why, guilty.work)
         self.pool.restart(worker)
         guilty.deaths += 1
@@ -298,7 +302,7 @@ class Dispatcher:
             self.say(f"a worker {death.why} at {guilty.work} again; looking for the image that no worker survives")
             parts = guilty.work.halves()
             split = _Split(guilty, parts, len(parts))
-            self._again.extend(_Attempt(part, guilty.stage, parent=split) for part in parts)
+            self._again.extend(_Attempt(part, guilty.step, parent=split) for part in parts)
         else:
             self._give_up(guilty, death)
 

@@ -1,0 +1,158 @@
+"""Cells under way: on what their numbers depend, which results, shards and maps of before are still theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import metrics, ops
+from bench.api import Protocol, Refinement
+from bench.fit.fitted_store import Fitted
+from bench.models.numerics import Numerics
+from bench.results import store
+from bench.run import fits, refinement, shard_files
+from bench.run.messages import CellTask
+from bench.run.preflight import Checked
+from bench.run.refinement import RefinementJob
+from bench.suite import registry
+from bench.suite.expansion import Cell
+
+
+@dataclass
+class Job:
+    """A cell under way."""
+
+    cell: Cell
+    key: str
+    protocol: Protocol
+    depends: dict[str, str]
+    images: int
+    partial: bool
+    fitted: Fitted | None = None
+    spool: str | None = None
+    refinement: RefinementJob | None = None  # where the method is one
+    pixels: int = 0  # counted so far, over all shards
+    folded: bool = False
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def fit_key(self) -> str | None:
+        """Of what its method is fitted to; None without a fit."""
+        return self.depends.get("fitted")
+
+    def task(self) -> CellTask:
+        """Return what a worker is told of it."""
+        return CellTask(
+            self.key,
+            self.cell.protocol,
+            self.cell.method,
+            self.fitted.key if self.fitted else None,
+            self.cell.budget,
+            self.folded,
+            self.stamp,
+            self.spool,
+            dict(self.parameters),
+            self.refinement.task() if self.refinement else None,
+        )
+
+    @property
+    def stamp(self) -> str:
+        """What a shard must have been made with to be merged."""
+        return _digest(self.depends | ({"decided": self.refinement.digest} if self.refinement else {}))
+
+    @property
+    def map_stamp(self) -> str:
+        """What a score map must have been made with to be used: protocols that share the map share this."""
+        return _digest({name: digest for name, digest in self.depends.items() if name not in {"protocol", "metrics"}})
+
+
+def _digest(depends: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def job_of(
+    cell: Cell,
+    checked: Checked,
+    numerics: Numerics,
+    run_dir: Path,
+    *,
+    limit: int | None = None,
+    keep_maps: bool = False,
+) -> Job:
+    """Return the job of a cell: its first ``limit`` images, and its score maps on disk if ``keep_maps``."""
+    count = checked.datasets[cell.dataset].count
+    images = min(limit or count, count)
+    protocol: Protocol = checked.built(cell.protocol)
+    depends = {
+        "protocol": f"{protocol.name} {protocol.version}",
+        "metrics": str(metrics.NUMBERS),
+        "scoring": str(ops.NUMBERS),
+        "model": f"{checked.source(cell.model)} {checked.model_digests[cell.model]}",
+        "dataset": f"{checked.source(cell.dataset)} {checked.data_digests[cell.dataset]}",
+        "numerics": numerics.digest(),
+    }
+    if cell.method:
+        depends["method"] = f"{checked.source(cell.method)} {checked.method_digests.get(cell.method, '')}".strip()
+    if key := fits.key_of(cell, checked, numerics):
+        depends["fitted"] = key
+    job = Job(cell, cell.key, protocol, depends, images, images < count)
+    if cell.method and (protocol.second_phase or keep_maps):
+        refs = (cell.model, cell.dataset, cell.method)
+        folder = store.spool_folder(run_dir, [(ref.label, str(ref.spelled())) for ref in refs], protocol.spool)
+        job.spool = str(folder.relative_to(run_dir))
+    if cell.method and issubclass(registry.plugin("method", cell.method.name, where=cell.method.label), Refinement):
+        job.refinement = refinement.job_of(run_dir, cell.model, cell.dataset, cell.method, cell.seed, job.map_stamp)
+    return job
+
+
+def has_maps(run_dir: Path, job: Job, checked: Checked) -> bool:
+    """Return True if a finished cell left behind all score maps that it is to keep."""
+    if not job.spool:
+        return True
+    ids = checked.datasets[job.cell.dataset].ids()[: job.images]
+    folder = run_dir / job.spool
+    if store.spool_stamp(folder) != job.map_stamp:
+        return False
+    return all((folder / "scores" / f"{sample}.npy").is_file() for sample in ids)
+
+
+def is_fresh(run_dir: Path, job: Job, refused: str | None) -> bool:
+    """Return True if a result is there that today's files would make again."""
+    path = store.result_path(run_dir, job.key)
+    if not path.is_file():
+        return False
+    old = store.read_result(path)
+    if refused or old.not_applicable:
+        return old.not_applicable == refused
+    # A full result stands in for a limited one: it is the better answer to the same question.
+    return dict(old.depends) == job.depends and (not old.partial or (job.partial and old.images == job.images))
+
+
+def has_shard(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: Sequence[str]) -> bool:
+    """Return True if what a phase leaves of a range is on disk, counts and maps."""
+    path = shard_files.path_of(run_dir, job.key, start, stop, phase)
+    return shard_files.is_there(path, job.stamp, ids, run_dir / job.spool if phase == 1 and job.spool else None)
+
+
+def account(run_dir: Path, job: Job, start: int, stop: int, phase: int) -> None:
+    """Keep what lies on disk within the budget: once a cell as a whole folds, so do the shards it has."""
+    if phase != 1 or not job.protocol.scored:
+        return
+    path = shard_files.path_of(run_dir, job.key, start, stop, phase)
+    job.pixels += shard_files.header_of(path)["pixels"]
+    if job.folded:
+        _fold_shard(path)
+    elif job.pixels * 4 > job.cell.budget:
+        job.folded = True
+        for other in sorted(path.parent.glob("phase1-*.npz")):
+            _fold_shard(other)
+
+
+def _fold_shard(path: Path) -> None:
+    shard = shard_files.read(path)
+    if shard.tally is not None and shard.tally.exact:
+        shard.tally.fold()
+        shard_files.write(path, shard)
