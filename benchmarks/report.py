@@ -35,7 +35,7 @@ from bench.results import curves, store
 from bench.results.store import Result
 from bench.run import engine
 from bench.suite import expansion, registry
-from bench.suite.expansion import Cell
+from bench.suite.cells import Cell, Suite
 
 PROTOCOLS = ["misclassification", "anomaly", "idm", "fed_anomaly", "fishyscapes", "components", "streethazards"]
 PROTOCOLS += ["entropy_max"]
@@ -64,7 +64,7 @@ def seeded(*words: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(" ".join(words).encode()).digest()[:8], "big"))
 
 
-def asked(cells: int, folder: Path) -> expansion.Suite:
+def asked(cells: int, folder: Path) -> Suite:
     """The suite with as few protocols as give that many cells; the cells beyond are left out when writing."""
     each = 7 * 3 * 61
     protocols = ", ".join(PROTOCOLS[: -(-cells // each)])
@@ -110,11 +110,11 @@ def _counts() -> dict[str, NDArray[Any]]:
 def _cell(cell: Cell, common: NDArray[np.float64]) -> tuple[Result, dict[str, NDArray[Any]]]:
     """A level by method, falling with the severity, and draws around it."""
     protocol = cell.protocol.build()
-    labels = cell.labels()
+    labels = cell.labels
     rng = seeded(cell.key)
-    quality = seeded(labels["method"], labels["model"]).uniform(0.6, 0.95)
-    corruption = cell.dataset.spelled()["params"].get("corruption")
-    level = quality - (0.06 * corruption["severity"] + seeded(corruption["name"]).uniform(0, 0.1) if corruption else 0)
+    quality = seeded(str(labels.method), labels.model).uniform(0.6, 0.95)
+    corruption = cell.dataset.corruption
+    level = quality - (0.06 * corruption.severity + seeded(corruption.name).uniform(0, 0.1) if corruption else 0)
     metrics: dict[str, Value | Undefined] = {}
     arrays: dict[str, NDArray[Any]] = {}
     for name, metric in protocol.metrics.items():
@@ -137,7 +137,7 @@ def _cell(cell: Cell, common: NDArray[np.float64]) -> tuple[Result, dict[str, ND
     names = dict.fromkeys(protocol.category_names, 1_000_000)
     provenance = {"ood_seg_bench": "made up", "numerics": {"device": "cpu"}, "command": f"--only cell={cell.key}"}
     result = Result(
-        cell.key, cell.spelled(), labels, metrics, protocol.metrics, about, IMAGES, False, pixels=names,
+        cell.key, cell, metrics, protocol.metrics, about, IMAGES, False, pixels=names,
         depends={"protocol": "made up"}, provenance=provenance, seconds=seconds, memory_mb=512.0,
     )  # fmt: skip
     return result, arrays

@@ -19,11 +19,10 @@ from bench.report import columns, paper
 from bench.report.columns import Types, typed
 from bench.report.document import Document
 from bench.report.figures import LACKING, uses_outliers, version
-from bench.report.grids import LABEL
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
 from bench.report.text import line
-from bench.results.store import Result, Run
+from bench.results.store import CellLabels, Ref, Result, Run, uncorrupted
 
 # Name and type of each column, in order; docs/report.md says what they mean.
 COLUMNS: Types = {
@@ -93,13 +92,13 @@ def rows(run: Run, choice: Choice) -> Iterator[Record]:
     """Yield one for each cell and metric, in the order of the plan; one for a cell without a result."""
     empty: Record = dict.fromkeys(COLUMNS)
     by_key = {result.key: result for result in run.results}
-    spelled: dict[str, Mapping[str, Any]] = {}
+    datasets: dict[str, Ref] = {}  # by label
     for result in (*run.results, *run.aside):
-        spelled.setdefault(result.labels["dataset"], result.cell["dataset"])
+        datasets.setdefault(result.labels.dataset, result.cell.dataset)
     for key, labels in zip_longest(run.plan.keys, run.plan.cells):
         result_ = by_key.get(key)
         if result_ is None:
-            yield empty | _missing(run, key, labels or {}, spelled)
+            yield empty | _missing(run, key, labels, datasets)
             continue
         base = empty | _base(run, result_, anonymous=choice.anonymous)
         for name, metric in result_.definitions.items():
@@ -119,53 +118,47 @@ def _base(run: Run, result: Result, *, anonymous: bool) -> Record:
     return {
         "run": _text(run.names(result) if isinstance(run, Merged) else folder),
         "suite": line(run.plan.name),
-        "protocol": line(result.labels["protocol"]),
+        "protocol": line(result.labels.protocol),
         "version": _text(version(result)),
-        "model": line(result.labels["model"]),
-        **_dataset(result.labels["dataset"], result.cell["dataset"]),
-        "method": _text(result.labels.get("method")),
+        "model": line(result.labels.model),
+        **_dataset(result.labels.dataset, result.cell.dataset),
+        "method": _text(result.labels.method),
         "images": result.images,
         "partial": result.partial,
         "outliers": uses_outliers(result),
         "retrained": bool(model.get("parents")),
         "backbone": _text(model.get("backbone")),
         "parameters": model.get("parameters"),
-        "seed": result.cell.get("seed"),
-        "resample": _text(result.cell.get("resample")),
-        "bootstrap": result.cell.get("bootstrap"),
+        "seed": result.cell.seed,
+        "resample": _text(result.cell.resample),
+        "bootstrap": result.cell.bootstrap,
         "numerics": _text(result.depends.get("numerics")),
         "provenance": provenance(result),
         "key": run.home(result).stem,
     }
 
 
-def _missing(run: Run, key: str, labels: Mapping[str, str], spelled: Mapping[str, Mapping[str, Any]]) -> Record:
-    label = labels.get("dataset", "")
+def _missing(run: Run, key: str, labels: CellLabels | None, datasets: Mapping[str, Ref]) -> Record:
+    label = labels.dataset if labels else ""
     return {
         "suite": line(run.plan.name),
-        **{axis: _text(labels.get(axis)) for axis in ("protocol", "model", "method")},
-        **_dataset(label, spelled.get(label)),
+        **{axis: _text(labels and labels.on(axis)) for axis in ("protocol", "model", "method")},
+        **_dataset(label, datasets.get(label)),
         "status": MISSING,
         "reason": paper.PENDING,
         "key": key,
     }
 
 
-def _dataset(label: str, entry: Mapping[str, Any] | None) -> Record:
+def _dataset(label: str, dataset: Ref | None) -> Record:
     """Coordinates of a data set, by its label alone where no result spells it."""
-    if entry is None:
-        match = LABEL.fullmatch(label)
-        how = {"name": match["name"], "severity": int(match["severity"])} if match else {}
-        split = None
-    else:
-        how = entry.get("params", {}).get("corruption") or {}
-        split = entry.get("params", {}).get("split")
+    corruption = dataset.corruption if dataset else uncorrupted(label)[1]
     return {
         "dataset": _text(label),
-        "split": _text(split),
-        "corruption": _text(how.get("name")),
-        "severity": how.get("severity"),
-        "family": FAMILIES.get(str(how.get("name"))),
+        "split": _text(dataset and dataset.params.get("split")),
+        "corruption": _text(corruption and corruption.name),
+        "severity": corruption and corruption.severity,
+        "family": FAMILIES.get(corruption.name) if corruption else None,
     }
 
 
@@ -180,9 +173,7 @@ def _figure(result: Result, name: str, metric: Metric) -> Record:
 
 def _summaries(run: Run, entries: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
     defined = {
-        (result.labels["protocol"], name): metric
-        for result in run.results
-        for name, metric in result.definitions.items()
+        (result.labels.protocol, name): metric for result in run.results for name, metric in result.definitions.items()
     }
     for entry in entries:
         metric = defined.get((str(entry.get("protocol")), str(entry.get("metric"))))

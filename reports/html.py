@@ -116,7 +116,7 @@ def _page(document: Document) -> str:
         .render(
             plan=run.plan,
             results=run.results,
-            models=list(dict.fromkeys(result.labels["model"] for result in run.results)),
+            models=list(dict.fromkeys(result.labels.model for result in run.results)),
             some_saw=any(map(uses_outliers, run.results)),
             some_published=any(each.entries for each in copied),
             contents=contents,

@@ -13,7 +13,7 @@ from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.run.train import Options
-    from bench.suite.expansion import Suite
+    from bench.suite.cells import Suite
 
 
 def fit(

@@ -11,7 +11,7 @@ from bench.core.errors import UsageError
 from bench.suite import arguments
 
 if TYPE_CHECKING:
-    from bench.suite.expansion import Suite
+    from bench.suite.cells import Suite
 
 Suites = Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")]
 Only = Annotated[

@@ -20,7 +20,7 @@ from bench.core.errors import CellsFailed, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.suite.expansion import Ref, Suite
+    from bench.suite.cells import Ref, Suite
 
 
 def run(
@@ -114,7 +114,7 @@ def _progress_line(console: Console, result: Any) -> None:
     shown = (
         f"{name} {figure.value:.4f}" if isinstance(figure, Value) else f"n/a: {result.not_applicable or figure.reason}"
     )
-    label = " / ".join(result.labels.values())
+    label = str(result.labels)
     console.print(f"{label}: {shown}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -20,7 +20,7 @@ from bench.core.errors import BadPlugin, MissingData
 from bench.models import inference
 from bench.models.numerics import Numerics
 from bench.suite import parameters, registry
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 from bench.suite.loader import Loader
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def origin(
     reads = method.params if fitting.reads is None else {name: method.params[name] for name in sorted(fitting.reads)}
     by: dict[str, Any] = {"method": method.name, "params": reads} if own else {"trainer": fitting.trainer}
     if is_long(method):
-        by |= {"method": method.name, "params": reads, "training": json.loads(method.training or "{}")}
+        by |= {"method": method.name, "params": reads, "training": method.training}
     code = (
         f"{registry.digest('method', method.name)} {method.build().digest()}".strip()
         if own
@@ -102,10 +102,9 @@ def bare(model: Ref) -> Ref:
 
     Windows stay: they say how large an image the network is for.
     """
-    identity, given = json.loads(model.identity), json.loads(model.given)
-    for params in (identity, given):
-        params["inference"] = {name: params["inference"][name] for name in ("window", "stride")}
-    return replace(model, identity=json.dumps(identity, sort_keys=True), given=json.dumps(given, sort_keys=True))
+    windows = {name: model.params["inference"][name] for name in ("stride", "window")}
+    params, arguments = ({**known, "inference": windows} for known in (model.params, model.arguments))
+    return replace(model, params=params, arguments=arguments)
 
 
 def command(method: Ref, model: Ref, seed: int) -> str:
@@ -114,7 +113,7 @@ def command(method: Ref, model: Ref, seed: int) -> str:
     words = ["bench", "fit", _typed(method), "--model", _typed(bare(model)), "--data", _typed(method.fit)]
     trainer = registry.plugin("trainer", str(fitting_of(method).trainer), where="")
     usual = parameters.defaults(trainer)
-    for name, value in json.loads(method.training or "{}").items():
+    for name, value in method.training.items():
         if value != usual.get(name):
             words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join(words + (["--seed", str(seed)] if seed else []))
@@ -123,7 +122,7 @@ def command(method: Ref, model: Ref, seed: int) -> str:
 def _typed(ref: Ref) -> str:
     """A plug-in as an entry of a suite, in one line: its name alone if everything is as usual."""
     usual = parameters.defaults(registry.plugin(ref.kind, ref.name, where=ref.label))
-    given = {name: value for name, value in json.loads(ref.given).items() if value != usual.get(name)}
+    given = {name: value for name, value in ref.arguments.items() if value != usual.get(name)}
     if "inference" in given:  # only its windows are here
         own = {name: value for name, value in given.pop("inference").items() if value != usual["inference"][name]}
         given |= {"inference": own} if own else {}

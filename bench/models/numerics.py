@@ -15,7 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from bench.core.errors import BadSuite
-from bench.suite.expansion import NumericsRule
+from bench.suite.schema import NumericsRule
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from bench.api import Undefined
-from bench.results.store import Plan, Result, Run
+from bench.results.store import Cell, CellLabels, Plan, Result, Run
 
 # Absolute, below a home folder, or upwards; no address on the web, where a colon or a slash comes before.
 PATH = re.compile(
@@ -40,7 +40,7 @@ def _plan(plan: Plan) -> Plan:
         title=without_paths(plan.title),
         note=without_paths(plan.note),
         summaries=tuple(map(_scrubbed, plan.summaries)),
-        cells=tuple(map(_scrubbed, plan.cells)),
+        cells=tuple(map(_labels, plan.cells)),
         operating_points=tuple(map(_scrubbed, plan.operating_points)),
     )
 
@@ -51,14 +51,17 @@ def _result(result: Result) -> Result:
         provenance["created"] = created[:10]
     return replace(
         result,
-        cell=_scrubbed(result.cell),
-        labels=_scrubbed(result.labels),
+        cell=Cell.read(_scrubbed(result.cell.spelled()), _labels(result.labels), {}),
         metrics={name: _scrubbed(figure) for name, figure in result.metrics.items()},
         about=_scrubbed(result.about),
         not_applicable=without_paths(result.not_applicable),
         provenance=provenance | {"command": f"bench run SUITE --only cell={result.key}"},
         fitted=_scrubbed(result.fitted),
     )
+
+
+def _labels(labels: CellLabels) -> CellLabels:
+    return CellLabels(*map(_scrubbed, labels))
 
 
 def _scrubbed(value: Any) -> Any:

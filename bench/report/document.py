@@ -72,8 +72,8 @@ class Document:
         names: dict[tuple[str, str], list[str]] = {}
         for _, labels in absent_cells(self.run):
             if labels is not None:
-                name = f"{labels['method']} on {labels['model']}" if "method" in labels else labels["model"]
-                names.setdefault((labels["protocol"], labels["dataset"]), []).append(name)
+                name = f"{labels.method} on {labels.model}" if labels.method else labels.model
+                names.setdefault((labels.protocol, labels.dataset), []).append(name)
         return {table: listed(missing) for table, missing in names.items()}
 
     @cached_property

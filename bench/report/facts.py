@@ -11,7 +11,7 @@ from bench.api import Value
 from bench.core.errors import UnknownName
 from bench.report.figures import Change, change, uses_outliers
 from bench.report.text import millions
-from bench.results.store import Result, Run
+from bench.results.store import Ref, Result, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ COLUMNS: Mapping[str, Fact] = {
     "miou": Fact("mIoU", lambda facts, _: f"{100 * facts.miou.value:.2f}" if facts.miou else ""),
     "miou_change": Fact("mIoU change", lambda facts, _: _points(facts.miou_change)),
     "images": Fact("Images", lambda _, result: str(result.images) if result else ""),
-    "seed": Fact("Seed", lambda _, result: str(result.cell.get("seed", "")) if result else ""),
+    "seed": Fact("Seed", lambda _, result: str(result.cell.seed) if result else ""),
 }
 
 
@@ -69,35 +69,27 @@ class Networks:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._about: dict[str, dict[str, Any]] = {}
-        self._miou: dict[str, dict[str, Result]] = {}  # by model and data set, in the order of the plan
-        self._spellings: dict[str, str] = {}  # as JSON, by how Python prints it; sorting keys takes long
+        self._about: dict[Ref, dict[str, Any]] = {}
+        self._miou: dict[Ref, dict[Ref, Result]] = {}  # by model and data set, in the order of the plan
         for result in (*run.results, *run.aside):
-            model = self._spelled(result, "model")
+            model = result.cell.model
             about = {name: value for name, value in result.about.get("model", {}).items() if value}
             self._about.setdefault(model, {}).update(about)
-            if result.cell["protocol"]["name"] == "miou" and isinstance(result.metrics.get("miou"), Value):
-                self._miou.setdefault(model, {}).setdefault(self._spelled(result, "dataset"), result)
-
-    def _spelled(self, result: Result, axis: str) -> str:
-        entry = result.cell.get(axis)
-        printed = repr(entry)
-        if printed not in self._spellings:
-            self._spellings[printed] = json.dumps(entry, sort_keys=True)
-        return self._spellings[printed]
+            if result.cell.protocol.name == "miou" and isinstance(result.metrics.get("miou"), Value):
+                self._miou.setdefault(model, {}).setdefault(result.cell.dataset, result)
 
     def of_rows(self, results: Iterable[Result]) -> dict[tuple[str, str | None], Facts]:
         """Return the facts of the first result of each model and method."""
         facts: dict[tuple[str, str | None], Facts] = {}
         for result in results:
-            pair = result.labels["model"], result.labels.get("method")
+            pair = result.labels.model, result.labels.method
             if pair not in facts and not result.not_applicable:
                 facts[pair] = self.facts(result)
         return facts
 
     def facts(self, result: Result) -> Facts:
         """Return what is known of the row of a result."""
-        model, dataset = self._spelled(result, "model"), self._spelled(result, "dataset")
+        model, dataset = result.cell.model, result.cell.dataset
         about, by_dataset = self._about[model], self._miou.get(model, {})
         classified = by_dataset.get(dataset) or next(iter(by_dataset.values()), None)
         miou = classified.metrics["miou"] if classified else None
@@ -108,7 +100,7 @@ class Networks:
             backbone=str(about.get("backbone", "")),
             parameters=about.get("parameters"),
             miou=miou if isinstance(miou, Value) else None,
-            miou_dataset=classified.labels["dataset"] if classified else "",
+            miou_dataset=classified.labels.dataset if classified else "",
             miou_change=None,
         )
         before = self._before(parents.get("model"), classified) if classified and parents else None
@@ -118,11 +110,11 @@ class Networks:
 
     def _before(self, parent: Any, classified: Result) -> Result | None:
         """The mIoU, on the same data set, of the network that another was trained from; seen the same way."""
-        origin = _network(parent), classified.cell["model"]["params"].get("inference")
+        origin = _network(parent), classified.cell.model.params.get("inference")
         for by_dataset in self._miou.values():
-            result = by_dataset.get(self._spelled(classified, "dataset"))
-            model = result.cell["model"] if result else None
-            if model and (_network(model), model["params"].get("inference")) == origin:
+            result = by_dataset.get(classified.cell.dataset)
+            model = result.cell.model if result else None
+            if model and (_network(model.spelled()), model.params.get("inference")) == origin:
                 return result
         return None
 

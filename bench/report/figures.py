@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Undefined, Value
-from bench.results.store import Result, Run
+from bench.results.store import CellLabels, Result, Run
 from bench.results.summary import between, beyond
 
 Draws = NDArray[np.float64]  # [R], the figure in each resample
@@ -68,7 +68,7 @@ def absences(results: Iterable[Result]) -> tuple[Absence, ...]:
     return tuple(Absence(reason, tuple(pairs)) for reason, pairs in reasons.items())
 
 
-def absent_cells(run: Run) -> list[tuple[str, Mapping[str, str] | None]]:
+def absent_cells(run: Run) -> list[tuple[str, CellLabels | None]]:
     """Return key and labels of each cell without a result; no labels where an old plan has none."""
     keys = {result.key for result in run.results}
     return [cell for cell in zip_longest(run.plan.keys, run.plan.cells) if cell[0] not in keys]
@@ -76,7 +76,7 @@ def absent_cells(run: Run) -> list[tuple[str, Mapping[str, str] | None]]:
 
 def pair(result: Result) -> str:
     """Return what a row stands for: its method on its model."""
-    method, model = result.labels.get("method"), result.labels["model"]
+    method, model = result.labels.method, result.labels.model
     return f"{method} on {model}" if method else model
 
 
@@ -88,8 +88,8 @@ def uses_outliers(result: Result) -> bool:
 
 def reference(result: Result) -> bool:
     """Whether the figures are those of the published code, quirks included."""
-    params = (result.cell.get("method") or {}).get("params") or {}
-    return bool(params.get("fidelity") == "reference")
+    method = result.cell.method
+    return method is not None and method.params.get("fidelity") == "reference"
 
 
 def version(result: Result) -> Any:
@@ -135,7 +135,7 @@ def leader(
 
 def _paired(first: Sequence[Result], other: Sequence[Result], name: str) -> bool:
     """Whether two figures, or means over the same data sets, are paired in each result."""
-    labels, others = ([result.labels["dataset"] for result in results] for results in (first, other))
+    labels, others = ([result.labels.dataset for result in results] for results in (first, other))
     alike = labels == others or len(labels) == len(others) == 1
     return alike and all(paired(one, two, name) for one, two in zip(first, other, strict=True))
 
@@ -148,8 +148,7 @@ def paired(one: Result, other: Result, metric: str) -> bool:
             return False
     # The digest of a data set stands for the ids of its images, also where the two are of different runs.
     same = one.images == other.images and one.depends.get("dataset") == other.depends.get("dataset")
-    cell, others = one.cell, other.cell
-    return same and cell.get("seed") == others.get("seed") and cell.get("resample") == others.get("resample")
+    return same and one.cell.seed == other.cell.seed and one.cell.resample == other.cell.resample
 
 
 def leads(one: Draws | None, other: Draws | None, metric: Metric, err: float) -> bool | None:

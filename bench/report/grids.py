@@ -8,7 +8,6 @@ its difference to every other row excludes 0, as in ``bench.report.leaderboard``
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,11 +18,10 @@ from bench.api import Metric, Undefined, Value
 from bench.corruptions import FAMILIES
 from bench.report.figures import LACKING, Absence, absences, gain, leader, ranks, uses_outliers, version
 from bench.results import summary
-from bench.results.store import Result, Run
+from bench.results.store import CellLabels, Ref, Result, Run, uncorrupted
 from bench.results.summary import UNFINISHED, Mean
 
 Spot = tuple[str, int]  # corruption and severity
-LABEL = re.compile(r"(?P<base>.+)\+(?P<name>[a-z_]+)-(?P<severity>[1-5])(?P<bgr>-bgr)?")
 
 
 class Place(NamedTuple):
@@ -196,7 +194,7 @@ class Grid:
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """The columns of an overview: what ranks, clean, severities, families."""
-        clean = (CLEAN,) if any(cell.get("dataset") == self.dataset for cell in self._cells()) else ()
+        clean = (CLEAN,) if any(cell.dataset == self.dataset for cell in self._cells()) else ()
         severities = [Place("severity", severity) for severity in self.severities]
         families = [Place("family", family) for family in self.families]
         # A lone severity or family is the grid.
@@ -214,10 +212,10 @@ class Grid:
         kinds = f"{names} corruption{'s' * (names != 1)} at {severities} severit{'y' if severities == 1 else 'ies'}"
         return f"{kinds}, {len(self.datasets)} data sets"
 
-    def _cells(self) -> Iterable[Mapping[str, str]]:
+    def _cells(self) -> Iterable[CellLabels]:
         mine = {"protocol": self.protocol} | ({"model": self.model} if self.model else {})
         known = [*self.run.plan.cells, *(result.labels for result in self.run.results)]
-        return (cell for cell in known if all(cell.get(axis) == label for axis, label in mine.items()))
+        return (cell for cell in known if all(cell.on(axis) == label for axis, label in mine.items()))
 
     @cached_property
     def every_place(self) -> tuple[Place, ...]:
@@ -280,24 +278,23 @@ class Grid:
 
 def grids(run: Run) -> list[Grid]:
     """Each grid of a run, in the order of the plan. A data set under a single corruption is none: it has its table."""
-    known: dict[str, dict[str, Any]] = {}  # data sets by label, as results spell them
+    known: dict[str, Ref] = {}  # data sets by label
     for result in run.results:
-        known.setdefault(result.labels["dataset"], result.cell["dataset"])
+        known.setdefault(result.labels.dataset, result.cell.dataset)
     by_key = {result.key: result for result in run.results}
-    scored = {result.labels["protocol"]: "method" in result.labels for result in run.results if result.ranked}
+    scored = {result.labels.protocol: result.labels.method for result in run.results if result.ranked}
     plans: dict[str, _Plan] = {}
     for key, labels in zip_longest(run.plan.keys, run.plan.cells):
         found = by_key.get(key)
         labels = found.labels if found else labels
-        if labels is None or labels["protocol"] not in scored:
+        if labels is None or labels.protocol not in scored:
             continue
-        entry = found.cell["dataset"] if found else known.get(labels["dataset"])
-        where = _where(labels["dataset"], entry)
+        where = _where(labels.dataset, found.cell.dataset if found else known.get(labels.dataset))
         if where is None:
             continue
         base, order, spot, params = where
-        model = labels["model"] if scored[labels["protocol"]] else None
-        loose = [labels["protocol"], model, base, order]
+        model = labels.model if scored[labels.protocol] else None
+        loose = [labels.protocol, model, base, order]
         # A cell without any sibling to ask for its parameters belongs to the first grid of that name.
         alike = [plan for plan in plans.values() if plan.name == loose and len({params, plan.params, None}) < 3]
         plan = alike[0] if alike else plans.setdefault(json.dumps([*loose, params]), _Plan(loose, params))
@@ -363,12 +360,12 @@ class _Plan:
 
     name: list[Any]
     params: str | None
-    cells: list[tuple[Mapping[str, str], Spot, Result | None]] = field(default_factory=list)
+    cells: list[tuple[CellLabels, Spot, Result | None]] = field(default_factory=list)
 
     def grids(self, run: Run) -> Iterator[Grid]:
         """One for each version of the protocol: two versions never share a mean."""
         protocol, model, base, order = self.name
-        datasets = {labels["dataset"]: spot for labels, spot, _ in self.cells}
+        datasets = {labels.dataset: spot for labels, spot, _ in self.cells}
         if len(datasets) < 2:
             return
         versions: dict[Any, list[Result]] = {}
@@ -401,8 +398,8 @@ class _Plan:
         axis = "method" if model else "model"
         rows: dict[str, dict[Spot, Result | None]] = {}
         for labels, spot, result in self.cells:
-            rows.setdefault(labels[axis], {})[spot] = result if result and result.key in keys else None
-        uncorrupted = [result for result in run.results if result.labels["dataset"] == base]
+            rows.setdefault(labels.on(axis), {})[spot] = result if result and result.key in keys else None
+        uncorrupted = [result for result in run.results if result.labels.dataset == base]
         for name, cells in rows.items():
             there = [result for result in cells.values() if result]
             if there and all(result.not_applicable for result in there):
@@ -410,35 +407,23 @@ class _Plan:
             clean = [
                 result
                 for result in uncorrupted
-                if result.labels["protocol"] == protocol
-                and result.labels[axis] == name
-                and model in (None, result.labels["model"])
+                if result.labels.protocol == protocol
+                and result.labels.on(axis) == name
+                and model in (None, result.labels.model)
                 and version(result) == number
-                and _where(base, result.cell["dataset"]) is None
-                and _params(result.cell["dataset"]) == self.params
+                and _where(base, result.cell.dataset) is None
+                and result.cell.dataset.plain.identity == self.params
             ]
             yield Row(name, any(map(uses_outliers, there)), cells, clean[0] if clean else None)
 
 
-def _where(label: str, entry: Mapping[str, Any] | None) -> tuple[str, str, Spot, str | None] | None:
-    """Label as it is, order, spot and parameters of a corrupted data set; without ``entry`` by its label alone."""
-    if entry is None:
-        match = LABEL.fullmatch(label)
-        if not match or match["name"] not in FAMILIES:
-            return None
-        return match["base"], "bgr" if match["bgr"] else "rgb", (match["name"], int(match["severity"])), None
-    how = entry["params"].get("corruption")
-    if not how or how["name"] not in FAMILIES:
+def _where(label: str, dataset: Ref | None) -> tuple[str, str, Spot, str | None] | None:
+    """Label as it is, order, spot and parameters of a corrupted data set; without ``dataset`` by its label alone."""
+    base, corruption = (dataset.plain.label, dataset.corruption) if dataset else uncorrupted(label)
+    if corruption is None or corruption.name not in FAMILIES:
         return None
-    order = str(how.get("order", "rgb"))
-    suffix = f"+{how['name']}-{how['severity']}" + ("-bgr" if order == "bgr" else "")
-    return label.removesuffix(suffix), order, (how["name"], int(how["severity"])), _params(entry)
-
-
-def _params(entry: Mapping[str, Any]) -> str:
-    """What two corruptions of one data set have in common."""
-    params = {name: value for name, value in entry["params"].items() if name != "corruption"}
-    return json.dumps([entry["name"], params], sort_keys=True)
+    spot = (corruption.name, corruption.severity)
+    return base, corruption.order, spot, dataset.plain.identity if dataset else None
 
 
 def _counted(mean: Mean) -> bool:

@@ -6,7 +6,6 @@ that shows anomalies are ranked apart, and nothing is best whose lead could be a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from bench.report.figures import (
     version,
 )
 from bench.report.text import number
-from bench.results.store import Result, Run
+from bench.results.store import Cell, Ref, Result, Run
 
 T = TypeVar("T")
 
@@ -50,11 +49,11 @@ class Line:
 
     @property
     def method(self) -> str | None:
-        return self.result.labels.get("method")
+        return self.result.labels.method
 
     @property
     def model(self) -> str:
-        return self.result.labels["model"]
+        return self.result.labels.model
 
     @property
     def reference(self) -> bool:
@@ -76,7 +75,7 @@ class Table:
 
     protocol: str
     dataset: str
-    cell: Mapping[str, Any]  # coordinates of its first result, as in ``Result.cell``
+    cell: Cell  # of its first result
     title: str  # of the protocol
     source: str
     version: str
@@ -123,16 +122,15 @@ def tables(run: Run, results: Sequence[Result] | None = None, *, baseline: str |
     """
     against: dict[str, str] = {}
     if baseline is not None:
-        methods = sorted({result.labels["method"] for result in run.results if "method" in result.labels})
+        methods = sorted({result.labels.method for result in run.results if result.labels.method})
         against = meant(methods, baseline)
         if not against:
             raise UnknownName("method", baseline, methods, "--baseline")
     networks = Networks(run)
-    shared: dict[str, list[Result]] = {}
+    shared: dict[tuple[Ref, Ref, Any], list[Result]] = {}
     for result in run.results if results is None else results:
         if result.ranked:
-            coordinates = [result.cell["protocol"], result.cell["dataset"], version(result)]
-            shared.setdefault(json.dumps(coordinates, sort_keys=True), []).append(result)
+            shared.setdefault((result.cell.protocol, result.cell.dataset, version(result)), []).append(result)
     return [_table(networks, members, against) for members in shared.values()]
 
 
@@ -150,10 +148,10 @@ def _table(networks: Networks, results: Sequence[Result], against: Mapping[str, 
             best = _best(networks.run, members, first.definitions, remarks)
             groups.append(Group(outliers, tuple(_lines(networks, members, first.definitions, best, notes, baselines))))
     return Table(
-        first.labels["protocol"],
-        first.labels["dataset"],
+        first.labels.protocol,
+        first.labels.dataset,
         first.cell,
-        str(about.get("title") or first.labels["protocol"]),
+        str(about.get("title") or first.labels.protocol),
         str(about.get("source", "")),
         str(about.get("version", "")),
         first.definitions,
@@ -161,7 +159,7 @@ def _table(networks: Networks, results: Sequence[Result], against: Mapping[str, 
         tuple(notes),
         absences(results),
         tuple(remarks),
-        tuple(dict.fromkeys(before.labels["method"] for members in baselines.values() for _, before in members)),
+        tuple(dict.fromkeys(before.labels.on("method") for members in baselines.values() for _, before in members)),
     )
 
 
@@ -178,9 +176,9 @@ def _baselines(results: Sequence[Result], against: Mapping[str, str]) -> dict[st
     """What the rows of each model are held against, by the model's label; each with the name of its run."""
     baselines: dict[str, list[tuple[str, Result]]] = {}
     for result in results:
-        label = result.labels.get("method", "")
+        label = result.labels.method or ""
         if label in against:
-            baselines.setdefault(result.labels["model"], []).append((against[label], result))
+            baselines.setdefault(result.labels.model, []).append((against[label], result))
     return baselines
 
 
@@ -205,7 +203,7 @@ def _lines(
         by_key = ranks({key: value.value for key, value in _competing(results, name).items()}, metric)
     for result in sorted(results, key=lambda result: (by_key.get(result.key, len(results) + 1), result.partial)):
         figures = []
-        before = baseline_of(result.labels.get("method", ""), baselines.get(result.labels["model"], ()))
+        before = baseline_of((result.labels.method or ""), baselines.get(result.labels.model, ()))
         for name, metric in metrics.items():
             value = result.metrics.get(name, LACKING)
             note = notes.setdefault(value.reason, len(notes) + 1) if isinstance(value, Undefined) else None

@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UsageError
-from bench.report.grids import LABEL
 from bench.results import store
-from bench.results.store import Plan, Result, Run
+from bench.results.store import CellLabels, Plan, Result, Run, uncorrupted
 
 AXES = ("protocol", "model", "dataset", "method")
 SETTINGS = ("seed", "bootstrap", "resample")  # of a cell: what is drawn
 NUMERICS = "numerics{}: figures agree to about 1e-6, not to the last bit"
 UNPAIRED = "intervals of differences between them are not paired"
 
-Labels = Mapping[str, str]
 Scope = tuple[str, str, str, str]  # protocol, model, method, and the first of the data sets that belong together
 
 
@@ -157,10 +155,10 @@ class _Shelf:
 
     def __init__(self, source: Source, renamed: Mapping[tuple[str, str], str]) -> None:
         self.name, self.run, self._renamed = source.name, source.run, renamed
-        self.cells: dict[Scope, dict[str, tuple[Labels, str, Result | None]]] = {}
+        self.cells: dict[Scope, dict[str, tuple[CellLabels, str, Result | None]]] = {}
         self.nameless: list[str] = []  # keys of missing cells in a plan of before plans had labels
         by_key = {result.key: result for result in self.run.results}
-        self._entries: list[tuple[Labels, str, Result | None]] = []
+        self._entries: list[tuple[CellLabels, str, Result | None]] = []
         for key, planned in zip_longest(self.run.plan.keys, self.run.plan.cells):
             found = by_key.get(key)
             labels = found.labels if found else planned
@@ -169,8 +167,8 @@ class _Shelf:
             else:
                 self._entries.append((self._relabelled(labels), key, found))
 
-    def _relabelled(self, labels: Labels) -> dict[str, str]:
-        return {axis: self.label(axis, label) for axis, label in labels.items()}
+    def _relabelled(self, labels: CellLabels) -> CellLabels:
+        return CellLabels(**{axis: self.label(axis, label) for axis, label in labels.by_axis.items()})
 
     def label(self, axis: str, label: str) -> str:
         """What others call it, or with the name of this run where they mean something else by it."""
@@ -179,13 +177,13 @@ class _Shelf:
 
     def datasets(self) -> Iterator[tuple[str, str]]:
         """Protocol and data set of every cell."""
-        return ((labels["protocol"], labels["dataset"]) for labels, _, _ in self._entries)
+        return ((labels.protocol, labels.dataset) for labels, _, _ in self._entries)
 
     def sort(self, together: Mapping[tuple[str, str], str]) -> None:
         for labels, key, found in self._entries:
-            place = together[labels["protocol"], labels["dataset"]]
-            scope = (labels["protocol"], labels["model"], labels.get("method", ""), place)
-            self.cells.setdefault(scope, {})[labels["dataset"]] = (labels, key, found)
+            place = together[labels.protocol, labels.dataset]
+            scope = (labels.protocol, labels.model, labels.method or "", place)
+            self.cells.setdefault(scope, {})[labels.dataset] = (labels, key, found)
 
     def results(self, scope: Scope) -> dict[str, Result]:
         """Those that are there, by data set."""
@@ -197,14 +195,14 @@ class _Made:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
-        self.labels: list[Labels] = []
+        self.labels: list[CellLabels] = []
         self.results: list[Result] = []
         self.homes: dict[str, Path] = {}
         self.origins: dict[str, tuple[str, ...]] = {}
 
     def take(self, scope: Scope, party: Sequence[_Shelf], name: str) -> None:
         """The cells of runs that agree; their rows carry ``name``, if there are others."""
-        cells: dict[str, list[tuple[_Shelf, Labels, str, Result | None]]] = {}
+        cells: dict[str, list[tuple[_Shelf, CellLabels, str, Result | None]]] = {}
         for shelf in party:
             for dataset, entry in shelf.cells[scope].items():
                 cells.setdefault(dataset, []).append((shelf, *entry))
@@ -218,7 +216,7 @@ class _Made:
             self.keys.append(new)
             self.labels.append(tagged)
             if found:
-                self.results.append(replace(found, key=new, labels=tagged))
+                self.results.append(replace(found, key=new, cell=found.cell.relabelled(tagged)))
                 self.homes[new] = shelf.run.home(found)
                 self.origins[new] = tuple(member[0].name for member in members if member[3])
 
@@ -227,9 +225,12 @@ def _worth(found: Result | None) -> int:
     return 2 if found is None else int(found.partial)
 
 
-def _tagged(labels: Labels, name: str) -> dict[str, str]:
-    axis = "method" if "method" in labels else "model"
-    return {**labels, axis: f"{labels[axis]} ({name})"} if name else dict(labels)
+def _tagged(labels: CellLabels, name: str) -> CellLabels:
+    if not name:
+        return labels
+    if labels.method:
+        return labels._replace(method=f"{labels.method} ({name})")
+    return labels._replace(model=f"{labels.model} ({name})")
 
 
 def _tags(party: Sequence[_Shelf], scope: Scope) -> Iterator[tuple[str, ...]]:
@@ -238,14 +239,14 @@ def _tags(party: Sequence[_Shelf], scope: Scope) -> Iterator[tuple[str, ...]]:
             yield _coordinates(_tagged(labels, _names(party, scope)))
 
 
-def _coordinates(labels: Labels) -> tuple[str, ...]:
-    return labels["protocol"], labels["model"], labels.get("method", "")
+def _coordinates(labels: CellLabels) -> tuple[str, ...]:
+    return labels.protocol, labels.model, labels.method or ""
 
 
 def _base(label: str) -> tuple[str, str]:
     """A data set's label, and what it says of the corruption."""
-    match = LABEL.fullmatch(label)
-    return (match["base"], label[len(match["base"]) :]) if match else (label, "")
+    base, _ = uncorrupted(label)
+    return base, label.removeprefix(base)
 
 
 def _renamed(sources: Sequence[Source]) -> list[dict[tuple[str, str], str]]:
@@ -254,9 +255,9 @@ def _renamed(sources: Sequence[Source]) -> list[dict[tuple[str, str], str]]:
     for source in sources:
         mine: dict[tuple[str, str], set[str]] = {}
         for result in source.run.results:
-            for axis, label in result.labels.items():
-                base = _base(label)[0] if axis == "dataset" else label
-                mine.setdefault((axis, base), set()).add(_meaning(result.cell[axis]))
+            for axis, ref in result.cell.refs().items():
+                if ref:
+                    mine.setdefault((axis, ref.plain.label), set()).add(ref.plain.identity)
         meanings.append(mine)
     return [
         {
@@ -266,11 +267,6 @@ def _renamed(sources: Sequence[Source]) -> list[dict[tuple[str, str], str]]:
         }
         for source, meant in zip(sources, meanings, strict=True)
     ]
-
-
-def _meaning(entry: Mapping[str, Any]) -> str:
-    params = {name: value for name, value in entry.get("params", {}).items() if name != "corruption"}
-    return json.dumps({**entry, "params": params}, sort_keys=True)
 
 
 def _union(what: str, shelves: Sequence[_Shelf]) -> list[Mapping[str, Any]]:
@@ -336,7 +332,7 @@ def _agree(one: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
 
 
 def _settings(result: Result) -> tuple[Any, ...]:
-    return result.depends.get("numerics"), *(result.cell.get(name) for name in SETTINGS)
+    return result.depends.get("numerics"), *(getattr(result.cell, name) for name in SETTINGS)
 
 
 def _equal(one: Result, other: Result) -> bool:
@@ -362,11 +358,11 @@ def _apart(first: Sequence[_Shelf], other: Sequence[_Shelf], scope: Scope) -> It
 
 
 def _differences(one: Result, other: Result, *, same: bool) -> Iterator[str]:
-    drawn = [name for name in SETTINGS if one.cell.get(name) != other.cell.get(name)]
+    drawn = [name for name in SETTINGS if getattr(one.cell, name) != getattr(other.cell, name)]
     for name in drawn:
-        yield f"{name} ({one.cell.get(name)} and {other.cell.get(name)}): {UNPAIRED}"
+        yield f"{name} ({getattr(one.cell, name)} and {getattr(other.cell, name)}): {UNPAIRED}"
     for name in AXES:
-        if same and one.cell.get(name) != other.cell.get(name):
+        if same and getattr(one.cell, name) != getattr(other.cell, name):
             yield f"parameters of the {name}"
     for name in sorted(one.depends.keys() | other.depends.keys()):
         if one.depends.get(name) == other.depends.get(name) or (name == "dataset" and not same):

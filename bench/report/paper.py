@@ -15,8 +15,8 @@ from bench.report.facts import Facts, Networks
 from bench.report.figures import Change, Figure, absent_cells, paired, reference
 from bench.report.grids import GRID, Grid
 from bench.report.leaderboard import Table
-from bench.report.selection import Choice, Labels
-from bench.results.store import Result, Run
+from bench.report.selection import Choice
+from bench.results.store import CellLabels, Result, Run
 from bench.results.summary import between
 
 Pair = tuple[str, str]  # model and method
@@ -80,7 +80,7 @@ class Paper:
 
 def pivot(run: Run, tables: Sequence[Table], grids_: Sequence[Grid], choice: Choice) -> Paper:
     """Return methods by data sets. Protocols without methods have no column; mIoU is a fact of a network."""
-    missing = [labels for _, labels in absent_cells(run) if labels and "method" in labels]
+    missing = [labels for _, labels in absent_cells(run) if labels and labels.method]
     parts = [_of_table(run, table, choice, missing) for table in tables if table.scored or table.absences]
     parts += _of_grids([grid for grid in grids_ if grid.scored], choice, missing)
     parts = [part for part in parts if part.metrics and (part.entries or part.absent)]
@@ -129,7 +129,7 @@ class _Part:
     remarks: tuple[str, ...]
 
 
-def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[Labels]) -> _Part:
+def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[CellLabels]) -> _Part:
     metrics = _kept(table.metrics, choice)
     entries = {}
     for line in table.lines:
@@ -142,13 +142,13 @@ def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[Labels])
             ]
             entries[line.model, line.method] = _Entry(figures, line.result, line.rank, line.facts.outliers)
     here = (table.protocol, table.dataset)
-    absent = _reasons(result for result in run.results if (result.labels["protocol"], result.labels["dataset"]) == here)
+    absent = _reasons(result for result in run.results if (result.labels.protocol, result.labels.dataset) == here)
     absent |= _pending(missing, table.protocol, [table.dataset], {*entries, *absent})
     about = f"{' or '.join(map(str, table.images))} images" if table.lines else ""
     return _Part(table.dataset, table.title, table.source, about, metrics, entries, absent, table.remarks)
 
 
-def _of_grids(found: Sequence[Grid], choice: Choice, missing: Sequence[Labels]) -> Iterator[_Part]:
+def _of_grids(found: Sequence[Grid], choice: Choice, missing: Sequence[CellLabels]) -> Iterator[_Part]:
     """One for all models of a grid: means over it."""
     alike: dict[tuple[str, str, str], list[Grid]] = {}
     for grid in found:
@@ -176,22 +176,22 @@ def _of_grids(found: Sequence[Grid], choice: Choice, missing: Sequence[Labels]) 
 def _reasons(results: Iterable[Result]) -> dict[Pair, str]:
     """Why methods cannot be evaluated, by model and method."""
     return {
-        (result.labels["model"], result.labels["method"]): result.not_applicable
+        (result.labels.model, result.labels.method): result.not_applicable
         for result in results
-        if result.not_applicable and "method" in result.labels
+        if result.not_applicable and result.labels.method
     }
 
 
 def _pending(
-    missing: Iterable[Labels], protocol: str, datasets: Sequence[str], known: Container[Pair]
+    missing: Iterable[CellLabels], protocol: str, datasets: Sequence[str], known: Container[Pair]
 ) -> dict[Pair, str]:
     """Pairs that the plan has and no result knows of."""
     return {
-        (labels["model"], labels["method"]): PENDING
+        (labels.model, labels.on("method")): PENDING
         for labels in missing
-        if labels["protocol"] == protocol
-        and labels["dataset"] in datasets
-        and (labels["model"], labels["method"]) not in known
+        if labels.protocol == protocol
+        and labels.dataset in datasets
+        and (labels.model, labels.on("method")) not in known
     }
 
 
@@ -236,7 +236,7 @@ def _rows(run: Run, parts: Sequence[_Part]) -> dict[str, list[str]]:
     named = {pair for part in parts for pair in (*part.entries, *part.absent)}
     rows: dict[str, list[str]] = {}
     known = (*run.plan.cells, *(result.labels for result in run.results))
-    for model, method in dict.fromkeys((labels["model"], labels.get("method", "")) for labels in known):
+    for model, method in dict.fromkeys((labels.model, labels.on("method")) for labels in known):
         if (model, method) in named:
             rows.setdefault(model, []).append(method)
     return rows

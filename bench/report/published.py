@@ -285,7 +285,7 @@ def _number(text: str, unit: str, name: str, place: str) -> tuple[float, int]:
 
 
 def place_of(dataset: Mapping[str, Any]) -> Place | None:
-    """Where the data set of a cell stands, from ``Result.cell["dataset"]``; None for all that nobody has published.
+    """Where the data set of a cell stands, spelled as in its JSON; None for all that nobody has published.
 
     That is everything synthetic or one's own, a subset of the frames, a repacked copy, classes that were renamed.
     """
@@ -306,10 +306,10 @@ def place_of(dataset: Mapping[str, Any]) -> Place | None:
 def beside(protocol: str, dataset: Mapping[str, Any]) -> list[Published]:
     """The rows that belong beside a measured table of that protocol and data set, those of the same split first.
 
-    ``protocol`` is the name of the plug-in, ``dataset`` a cell's: ``Result.cell["protocol"]["name"]`` and
-    ``Result.cell["dataset"]``. Rows of another split are there too: ``place_of(dataset).split`` tells them apart, and
-    they must never be ranked together. ``metric`` is a column of the table that was asked for, and ``same_definition``
-    holds for that column: where a row was made by another protocol's definition it is "no", and ``note`` says whose.
+    ``protocol`` is the name of the plug-in, ``dataset`` a cell's, spelled as in its JSON. Rows of another split are
+    there too: ``place_of(dataset).split`` tells them apart, and they must never be ranked together. ``metric`` is a
+    column of the table that was asked for, and ``same_definition`` holds for that column: where a row was made by
+    another protocol's definition it is "no", and ``note`` says whose.
     Beside a corrupted data set stand the published means over types and severities, see ``Published.corruption``.
     Rows that only repeat others are left out.
     """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.api import Metric
 from bench.report import published
 from bench.report.published import Published
+from bench.results.store import Cell
 
 MARKS = {"yes": "", "no": "\N{NOT EQUAL TO}", "unknown": "?"}
 
@@ -95,11 +95,10 @@ class Copied:
         return [f"{mark} {', '.join(names)}: {note}" for (mark, note), names in found.items()]
 
 
-def beside(cell: Mapping[str, Any], metrics: Mapping[str, Metric]) -> Copied:
-    place = published.place_of(cell["dataset"])
-    return Copied(
-        place.split if place else "", metrics, tuple(published.beside(cell["protocol"]["name"], cell["dataset"]))
-    )
+def beside(cell: Cell, metrics: Mapping[str, Metric]) -> Copied:
+    dataset = cell.dataset.spelled()
+    place = published.place_of(dataset)
+    return Copied(place.split if place else "", metrics, tuple(published.beside(cell.protocol.name, dataset)))
 
 
 def _copied(rows: Sequence[Published], name: str) -> PublishedFigure | None:

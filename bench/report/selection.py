@@ -13,11 +13,9 @@ from itertools import zip_longest
 from typing import Any
 
 from bench.core.errors import UnknownName, UsageError
-from bench.results.store import Plan, Result, Run
+from bench.results.store import CellLabels, Plan, Result, Run
 
 AXES = ("protocol", "model", "dataset", "method", "cell")
-
-Labels = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ def select(run: Run, choice: Choice) -> Run:
     """The run as asked for; what was left out and says something of a network stays aside."""
     if not choice.only and not choice.metrics:
         return run
-    names = {
-        (axis, label): result.cell[axis]["name"] for result in run.results for axis, label in result.labels.items()
+    names: dict[tuple[str, str], str] = {
+        (axis, ref.label): ref.name for result in run.results for axis, ref in result.cell.refs().items() if ref
     }
     kept = [
         (key, labels)
@@ -82,8 +80,8 @@ def wide(choice: Choice) -> Choice:
 def figures(run: Run, choice: Choice, entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Of the figures over several cells, those that belong to a run as ``select`` gave it."""
     rules = {(rule["name"], rule["protocol"]) for rule in run.plan.summaries}
-    datasets = {labels["dataset"] for labels in _known(run)}
-    rows = {(labels["model"], labels.get("method")) for labels in _known(run)}
+    datasets = {labels.dataset for labels in _known(run)}
+    rows = {labels.row for labels in _known(run)}
     points = tuple(f"{rule['name']}, on " for rule in run.plan.operating_points)
     found = []
     for entry in entries:
@@ -101,7 +99,7 @@ def figures(run: Run, choice: Choice, entries: Iterable[Mapping[str, Any]]) -> l
     return found
 
 
-def matches(patterns: Mapping[str, str], labels: Labels, key: str, names: Mapping[tuple[str, str], str]) -> bool:
+def matches(patterns: Mapping[str, str], labels: CellLabels, key: str, names: Mapping[tuple[str, str], str]) -> bool:
     """Whether a cell is meant, by name or label as in ``bench run --only``.
 
     A cell without a method is, whatever is asked of methods. ``names`` has the name behind a label, where it is known.
@@ -110,18 +108,18 @@ def matches(patterns: Mapping[str, str], labels: Labels, key: str, names: Mappin
         if axis == "cell":
             if not fnmatchcase(key, pattern):
                 return False
-        elif label := labels.get(axis):
+        elif label := labels.on(axis):
             name = names.get((axis, label), label)
             if not (fnmatchcase(name, pattern) or label == pattern or fnmatchcase(label, pattern)):
                 return False
     return True
 
 
-def _check_only(patterns: Mapping[str, str], kept: Sequence[Labels], entries: Sequence[Any]) -> None:
+def _check_only(patterns: Mapping[str, str], kept: Sequence[CellLabels], entries: Sequence[Any]) -> None:
     for axis in patterns:
         if axis not in AXES:
             raise UnknownName("axis", axis, AXES, "--only")
-    idle = [axis for axis in patterns if axis != "cell" and not any(labels.get(axis) for labels in kept)]
+    idle = [axis for axis in patterns if axis != "cell" and not any(labels.on(axis) for labels in kept)]
     if patterns and (not entries or idle):
         wanted = ", ".join(f"{axis}={patterns[axis]}" for axis in idle or patterns)
         raise UsageError(f"no cell of the run matches --only {wanted}; 'bench show RUN' lists what is there")
@@ -144,8 +142,8 @@ def _metrics(results: Sequence[Result], metrics: Sequence[str]) -> list[Result]:
     return found
 
 
-def _table(labels: Labels) -> tuple[str, str]:
-    return labels["protocol"], labels["dataset"]
+def _table(labels: CellLabels) -> tuple[str, str]:
+    return labels.protocol, labels.dataset
 
 
 def _whole(rule: Mapping[str, Any], before: Plan, after: Plan) -> bool:
@@ -153,13 +151,13 @@ def _whole(rule: Mapping[str, Any], before: Plan, after: Plan) -> bool:
     asked = rule.get("datasets")
     if asked is None:
         return before.cells == after.cells
-    planned = {labels["dataset"] for labels in before.cells} & set(asked)
-    return planned <= {labels["dataset"] for labels in after.cells}
+    planned = {labels.dataset for labels in before.cells} & set(asked)
+    return planned <= {labels.dataset for labels in after.cells}
 
 
 def _said(only: Mapping[str, str]) -> str:
     return f"Only {', '.join(f'{axis}={pattern}' for axis, pattern in only.items())} is shown." if only else ""
 
 
-def _known(run: Run) -> Iterable[Labels]:
+def _known(run: Run) -> Iterable[CellLabels]:
     return (*run.plan.cells, *(result.labels for result in run.results))

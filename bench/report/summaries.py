@@ -91,7 +91,7 @@ def tables(
         summary = _summary(entry)
         name, part = (parts or {}).get((summary.name, summary.protocol), (summary.name, ""))
         shared.setdefault((name, summary.protocol), {}).setdefault(part, []).append(summary)
-    outliers = {result.labels.get("method") for result in run.results if uses_outliers(result)}
+    outliers = {result.labels.method for result in run.results if uses_outliers(result)}
     return [_table(run, name, protocol, by_part, outliers) for (name, protocol), by_part in shared.items()]
 
 
@@ -110,7 +110,7 @@ def _table(
 ) -> SummaryTable:
     known: dict[str, Metric] = {}
     for result in run.results:
-        if result.labels["protocol"] == protocol:
+        if result.labels.protocol == protocol:
             known |= result.definitions
     summaries = [summary for members in by_part.values() for summary in members]
     asked = {summary.metric for summary in summaries}

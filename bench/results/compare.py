@@ -22,10 +22,11 @@ from bench.api import Undefined, Value
 from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.results import store, summary
 from bench.results.store import Result, Run
+from bench.suite.cells import AXES
+from bench.suite.registry import Kind
 
 Replicates = NDArray[np.float64]
 
-AXES = ("protocol", "model", "dataset", "method")
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
@@ -37,15 +38,15 @@ class Side:
     """A run, and which of its cells."""
 
     run: Run
-    patterns: dict[str, str]
+    patterns: dict[Kind, str]
 
     def cells(self) -> list[Result]:
         return [result for result in self.run.results if result.ranked and self._kept(result)]
 
     def _kept(self, result: Result) -> bool:
-        names = {axis: (result.cell.get(axis) or {}).get("name", "") for axis in AXES}
+        names = {axis: ref.name if ref else "" for axis, ref in result.cell.refs().items()}
         return all(
-            fnmatchcase(names[axis], pattern) or result.labels.get(axis, "") == pattern
+            fnmatchcase(names[axis], pattern) or result.labels.on(axis) == pattern
             for axis, pattern in self.patterns.items()
         )
 
@@ -76,14 +77,15 @@ class Difference:
 def side(text: str) -> Side:
     """``runs/demo`` or ``runs/demo@method=msp,dataset=toytown*``."""
     place, _, chosen = text.partition("@")
-    patterns: dict[str, str] = {}
+    patterns: dict[Kind, str] = {}
     for part in filter(None, chosen.split(",")):
         axis, equals, pattern = part.partition("=")
         if not equals:
             raise UsageError(f"{text}: {part!r} must be AXIS=GLOB, such as method=msp")
-        if axis not in AXES:
+        known = next((known for known in AXES if known == axis), None)
+        if known is None:
             raise UnknownName("axis", axis, AXES, text)
-        patterns[axis] = pattern
+        patterns[known] = pattern
     found = Side(store.read_run(Path(place)), patterns)
     if not found.cells():
         raise MissingData(f"{text}: no finished cell matches; 'bench show {place}' lists what is there")
@@ -145,9 +147,9 @@ def _pairs(first: Side, second: Side) -> list[_Pair]:
     found = []
     for one in first.cells():
         for other in others.get(_common(one, free), []):
-            if one.cell["protocol"] == other.cell["protocol"]:
+            if one.cell.protocol == other.cell.protocol:
                 cell = " / ".join(filter(None, _common(one, free)))
-                names = [" / ".join(r.labels.get(axis, "") for axis in AXES if axis not in free) for r in (one, other)]
+                names = [" / ".join(r.labels.on(axis) for axis in AXES if axis not in free) for r in (one, other)]
                 found.append(_Pair(one, other, cell, names[0] or str(first.run.path), names[1] or str(second.run.path)))
     if not found:
         raise MissingData(
@@ -164,7 +166,7 @@ def _check(metrics: Sequence[str], pairs: Sequence[_Pair]) -> None:
 
 
 def _common(result: Result, free: Sequence[str]) -> tuple[str, ...]:
-    return tuple(result.labels.get(axis, "") for axis in free)
+    return tuple(result.labels.on(axis) for axis in free)
 
 
 def _images(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) -> Iterator[ImageDifference]:
@@ -210,7 +212,7 @@ def _apart(run: Run, other_run: Run, one: Result, other: Result) -> str | None:
     """Why the replicates of two cells cannot be subtracted."""
     if one.partial or other.partial:
         return "one of them is partial"
-    alike = all(one.cell[how] == other.cell[how] for how in ("seed", "resample"))
+    alike = (one.cell.seed, one.cell.resample) == (other.cell.seed, other.cell.resample)
     if not alike or run.sample_ids(one) != other_run.sample_ids(other):
         return "they did not resample the same images with the same seed"
     return None

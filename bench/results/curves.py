@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +24,7 @@ from bench.counts.tally import Column, Counts
 from bench.metrics import ranking
 from bench.results import operating, summary
 from bench.results.reliability import diagram
-from bench.results.store import Result, Run
+from bench.results.store import CellLabels, Result, Run
 
 Floats = NDArray[np.float64]
 Sides = tuple[Sequence[int], Sequence[int]]  # categories that should score high, and low
@@ -361,7 +360,7 @@ def cost(run: Run) -> list[Cost]:
     """One entry per evaluated cell that has a method, in the order of the plan."""
     pairs: dict[tuple[str, str, str], list[Result]] = {}
     for result in run.results:
-        if _evaluated(result) and result.ranked and result.images and result.labels.get("method"):
+        if _evaluated(result) and result.ranked and result.images and result.labels.method:
             pairs.setdefault(_pair(result), []).append(result)
     return [_cost(result, pairs[_pair(result)]) for mates in pairs.values() for result in mates]
 
@@ -370,11 +369,11 @@ def corrupted_points(run: Run) -> list[Corrupted]:
     """The operating points of a run on its corrupted data sets, by severity."""
     groups: dict[tuple[str, ...], list[operating.Carried]] = {}
     for one in operating.carried(run):
-        spot = _spot(one.target.labels["dataset"])
-        base = spot[0] if spot else one.target.labels["dataset"]
-        where = (one.rule["name"], one.target.labels["protocol"], base)
-        groups.setdefault((*where, one.target.labels["model"], one.target.labels.get("method") or ""), []).append(one)
-    corrupted = [mates for mates in groups.values() if any(_spot(one.target.labels["dataset"]) for one in mates)]
+        spot = _spot(one.target.labels)
+        base = spot[0] if spot else one.target.labels.dataset
+        where = (one.rule["name"], one.target.labels.protocol, base)
+        groups.setdefault((*where, one.target.labels.model, one.target.labels.method or ""), []).append(one)
+    corrupted = [mates for mates in groups.values() if any(_spot(one.target.labels) for one in mates)]
     return [_corrupted(run, mates) for mates in corrupted]
 
 
@@ -605,7 +604,7 @@ def _perfect(errors: int, total: int) -> tuple[tuple[float, float], ...]:
 
 
 def _pair(result: Result) -> tuple[str, str, str]:
-    return result.labels["dataset"], result.labels["model"], result.labels["method"]
+    return result.labels.dataset, result.labels.model, result.labels.on("method")
 
 
 def _cost(result: Result, mates: Sequence[Result]) -> Cost:
@@ -620,10 +619,10 @@ def _cost(result: Result, mates: Sequence[Result]) -> Cost:
     value = figure if isinstance(figure, Value) and metric.better != "neither" else None
     memory = [mate.memory_mb for mate in mates if mate.memory_mb]
     return Cost(
-        result.labels["protocol"],
-        result.labels["dataset"],
-        result.labels["model"],
-        result.labels["method"],
+        result.labels.protocol,
+        result.labels.dataset,
+        result.labels.model,
+        result.labels.on("method"),
         _rounded(stages[FORWARD]) if FORWARD in stages else None,
         _rounded(sum(own)) if own else None,
         _rounded(sum(stages.get(stage, 0.0) for stage in HARNESS)),
@@ -638,14 +637,16 @@ def _cost(result: Result, mates: Sequence[Result]) -> Cost:
     )
 
 
-LABEL = re.compile(r"(?P<base>.+)\+(?P<name>[a-z_]+)-(?P<severity>[1-5])(?P<order>-bgr)?")
 RATES = ("tpr", "fpr", "precision", "f1")
 
 
-def _spot(label: str) -> tuple[str, str, int] | None:
+def _spot(labels: CellLabels) -> tuple[str, str, int] | None:
     """Label without the corruption, corruption and severity of a corrupted data set."""
-    found = LABEL.fullmatch(label)
-    return (found["base"] + (found["order"] or ""), found["name"], int(found["severity"])) if found else None
+    corruption = labels.corruption
+    if corruption is None:
+        return None
+    order = "-bgr" if corruption.order == "bgr" else ""
+    return labels.uncorrupted + order, corruption.name, corruption.severity
 
 
 def _corrupted(run: Run, mates: Sequence[operating.Carried]) -> Corrupted:
@@ -654,9 +655,9 @@ def _corrupted(run: Run, mates: Sequence[operating.Carried]) -> Corrupted:
     labels = first.target.labels
     there: dict[tuple[str, int], operating.Carried] = {}
     clean: operating.Carried | None = None
-    base = labels["dataset"]
+    base = labels.dataset
     for one in mates:
-        if spot := _spot(one.target.labels["dataset"]):
+        if spot := _spot(one.target.labels):
             base, there[spot[1:]] = spot[0], one
         else:
             clean = one
@@ -669,11 +670,11 @@ def _corrupted(run: Run, mates: Sequence[operating.Carried]) -> Corrupted:
     return Corrupted(
         first.rule["name"],
         operating.RULES[first.rule["rule"]],
-        labels["protocol"],
-        first.rule["calibrate"] if first.source is None else first.source.labels["dataset"],
+        labels.protocol,
+        first.rule["calibrate"] if first.source is None else first.source.labels.dataset,
         base,
-        labels["model"],
-        labels.get("method"),
+        labels.model,
+        labels.method,
         None if known is None else _threshold(known),
         (*((0,) if clean else ()), *severities),
         {
@@ -699,15 +700,14 @@ def _corrupted(run: Run, mates: Sequence[operating.Carried]) -> Corrupted:
     )
 
 
-def _planned(run: Run, labels: Mapping[str, str], base: str) -> dict[tuple[str, int], None]:
+def _planned(run: Run, labels: CellLabels, base: str) -> dict[tuple[str, int], None]:
     """Corruption and severity of every cell that the plan has beside one; empty where it does not spell its cells."""
-    mine = {axis: label for axis, label in labels.items() if axis != "dataset"}
-    found: dict[tuple[str, int], None] = {}
-    for cell in run.plan.cells:
-        spot = _spot(cell["dataset"])
-        if spot and spot[0] == base and mine == {axis: label for axis, label in cell.items() if axis != "dataset"}:
-            found[spot[1:]] = None
-    return found
+    spots: dict[tuple[str, int], None] = {}
+    for other in run.plan.cells:
+        spot = _spot(other)
+        if spot and spot[0] == base and (other.protocol, other.row) == (labels.protocol, labels.row):
+            spots[spot[1:]] = None
+    return spots
 
 
 def _estimate(cells: Sequence[operating.Carried | None], metric: str) -> Estimate:

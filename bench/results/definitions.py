@@ -89,7 +89,7 @@ def panel(run: Run) -> list[Panel]:
         kind = _kind(result)
         if kind and not result.not_applicable:
             labels = result.labels
-            found.setdefault((kind, labels["dataset"], labels["model"], labels["method"]), []).append(result)
+            found.setdefault((kind, labels.dataset, labels.model, labels.on("method")), []).append(result)
     return [
         Panel(dataset, model, method, kind, used, tuple(_lacking(used)), run)
         for (kind, dataset, model, method), used in ((where, _used(results)) for where, results in found.items())
@@ -98,19 +98,19 @@ def panel(run: Run) -> list[Panel]:
 
 def _kind(result: Result) -> Kind | None:
     if _is_whole(result):
-        return WHOLE[result.cell["protocol"]["name"]]
-    if result.cell["protocol"]["name"] not in COUNTED or result.cell["dataset"]["params"].get("corruption"):
+        return WHOLE[result.cell.protocol.name]
+    if result.cell.protocol.name not in COUNTED or result.cell.dataset.corruption:
         return None
     first = next(iter(result.pixels), None)
     return None if first is None else "misclassification" if first.endswith("correct") else "anomaly"
 
 
 def _is_whole(result: Result) -> bool:
-    return result.cell["protocol"]["name"] in WHOLE
+    return result.cell.protocol.name in WHOLE
 
 
 def _scaled(result: Result) -> bool:
-    return _is_whole(result) and bool(result.cell["protocol"]["params"].get("scaled"))
+    return _is_whole(result) and bool(result.cell.protocol.params.get("scaled"))
 
 
 def _used(results: Sequence[Result]) -> tuple[Result, ...]:
@@ -131,7 +131,7 @@ def _counted(run: Run, result: Result) -> Mapping[str, Value | Undefined]:
     """The rules that need a ranking, over all pixels; a figure of the result itself is more exact than its counts."""
     kept = {name.removeprefix("counts."): values for name, values in run.arrays(result, "counts.").items()}
     found = of_counts(Counts.from_arrays(kept), *_sides(list(result.pixels)))
-    if result.cell["protocol"]["name"] in ALIKE:
+    if result.cell.protocol.name in ALIKE:
         found |= {rule: result.metrics[name] for rule, name in SAME.items() if name in result.metrics}
     return {f"{rule} pooled": figure for rule, figure in found.items()}
 

@@ -246,7 +246,7 @@ def _gallery(folder: Path, index: _Index, results: Mapping[str, Result]) -> Gall
     for shot in index.shots:
         here = folder / shot.folder
         maps = {
-            results[one.cell].labels.get("method", method): one.file
+            results[one.cell].labels.method or method: one.file
             for method, one in shot.maps.items()
             if one.cell in results
         }
@@ -267,7 +267,7 @@ def _gallery(folder: Path, index: _Index, results: Mapping[str, Result]) -> Gall
     colours = tuple(map(pictures.hexadecimal, pictures.heat()))
     scale = Scale(index.scale.meaning, tuple(index.scale.ticks), colours)
     labels = next(iter(results.values())).labels
-    return Gallery(labels["model"], labels["dataset"], index.note, tuple(shots), legends, dict(index.left_out), scale)
+    return Gallery(labels.model, labels.dataset, index.note, tuple(shots), legends, dict(index.left_out), scale)
 
 
 def _by_method(results: Mapping[str, Result], by_cell: Mapping[str, Mapping[str, float]]) -> Figures:
@@ -276,7 +276,7 @@ def _by_method(results: Mapping[str, Result], by_cell: Mapping[str, Mapping[str,
     for key, mine in by_cell.items():
         if key in results:
             labels = results[key].labels
-            found.setdefault(labels.get("method", ""), {})[labels["protocol"]] = mine
+            found.setdefault(labels.method or "", {})[labels.protocol] = mine
     return found
 
 
@@ -347,9 +347,9 @@ def choose(run: Run, results: Sequence[Result], count: int) -> list[Pick]:
     the first images.
     """
     protocols: dict[str, list[Result]] = {}
-    for result in sorted(results, key=lambda one: "method" not in one.labels):
+    for result in sorted(results, key=lambda one: not one.labels.method):
         if not result.not_applicable and result.about["protocol"].get("ranked", True):
-            protocols.setdefault(result.labels["protocol"], []).append(result)
+            protocols.setdefault(result.labels.protocol, []).append(result)
     picked: dict[str, list[str]] = {}
     for mine in protocols.values():
         lead = leading(run, mine)
@@ -378,7 +378,7 @@ def _places(run: Run, result: Result, name: str, count: int, *, named: bool) -> 
     for rank in range(1, len(order)):
         if len(chosen) < count:
             chosen.setdefault(rank, f"{NUMBERS[rank + 1]}worst" if rank + 1 < len(NUMBERS) else f"worst but {rank}")
-    who = result.labels.get("method", "the class map") + (f" ({result.labels['protocol']})" if named else "")
+    who = (result.labels.method or "the class map") + (f" ({result.labels.protocol})" if named else "")
     return [
         (ids[order[rank]], f"{word} {metric.title} of {who}, {shown(metric, values[order[rank]])}")
         for rank, word in sorted(chosen.items())

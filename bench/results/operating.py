@@ -23,8 +23,7 @@ from bench.metrics.accumulate import Reading
 from bench.metrics.protocols import operating_point
 from bench.metrics.protocols.pooled import PooledRanking
 from bench.results import store
-from bench.results.store import Result, Run
-from bench.suite import registry
+from bench.results.store import Ref, Result, Run
 
 RULES: Mapping[str, str] = {
     "tpr95": "the largest threshold with TPR >= 0.95",
@@ -56,29 +55,25 @@ def carried(run: Run) -> Iterator[Carried]:
 
 
 def _rule(run: Run, rule: Mapping[str, str]) -> Iterator[Carried]:
-    mine = [r for r in run.results if _is(r, "protocol", rule["protocol"]) and not r.not_applicable]
-    chosen = {_pair(r): r for r in mine if _is(r, "dataset", rule["calibrate"])}
+    mine = [r for r in run.results if _is(r.cell.protocol, rule["protocol"]) and not r.not_applicable]
+    chosen = {r.labels.row: r for r in mine if _is(r.cell.dataset, rule["calibrate"])}
     for result in mine:
-        if result.labels["dataset"] not in {other.labels["dataset"] for other in chosen.values()}:
-            source = chosen.get(_pair(result))
+        if result.labels.dataset not in {other.labels.dataset for other in chosen.values()}:
+            source = chosen.get(result.labels.row)
             yield Carried(rule, source, result, *_figures(run, rule, source, result))
 
 
-def _is(result: Result, axis: str, pattern: str) -> bool:
-    return result.cell[axis]["name"] == pattern or fnmatchcase(result.labels[axis], pattern)
-
-
-def _pair(result: Result) -> tuple[str, str | None]:
-    return result.labels["model"], result.labels.get("method")
+def _is(ref: Ref, pattern: str) -> bool:
+    return ref.name == pattern or fnmatchcase(ref.label, pattern)
 
 
 def _entries(one: Carried) -> Iterator[dict[str, Any]]:
     rule, target, figures = one.rule, one.target, one.figures
     base: dict[str, Any] = {
-        "name": f"{rule['name']}, on {target.labels['dataset']}",
-        "protocol": target.labels["protocol"],
-        "model": target.labels["model"],
-        "method": target.labels.get("method"),
+        "name": f"{rule['name']}, on {target.labels.dataset}",
+        "protocol": target.labels.protocol,
+        "model": target.labels.model,
+        "method": target.labels.method,
         "cells": 1,
         "of": 1,
     }
@@ -118,7 +113,7 @@ def _at(
     """The figures of a cell at a threshold, and their draws."""
     counts, rows = _sides(run, target)
     point = operating_point.MisclassificationPoint(threshold=found)  # of any two sides: it reads counts alone
-    return Reading(point, counts, rows).figures(target.cell["seed"], target.cell["bootstrap"])
+    return Reading(point, counts, rows).figures(target.cell.seed, target.cell.bootstrap)
 
 
 def threshold(counts: Counts, rule: str) -> float | Undefined:
@@ -152,9 +147,8 @@ def place(hits: NDArray[np.int64], alarms: NDArray[np.int64], rule: str) -> int 
 
 def protocol_of(result: Result) -> Protocol:
     """The definition that a result was read by; raises UserError where this installation has no such one."""
-    entry = result.cell["protocol"]
-    found: Protocol = registry.build("protocol", entry["name"], entry["params"], where=result.labels["protocol"])
-    return found
+    protocol: Protocol = result.cell.protocol.build()
+    return protocol
 
 
 def two_sides(result: Result) -> tuple[Sequence[int], Sequence[int]] | None:
@@ -187,7 +181,7 @@ def _sides(run: Run, result: Result) -> tuple[Counts, Rows]:
     """Counts and per-image counts of the two sides, whatever parts the protocol counted apart."""
     protocol = protocol_of(result)
     if not isinstance(protocol, PooledRanking):
-        raise BadSuite(f"operating_points: {result.labels['protocol']} ranks no two sides; wanted one that does")
+        raise BadSuite(f"operating_points: {result.labels.protocol} ranks no two sides; wanted one that does")
     high, low = protocol.sides
     counts = counted(run, result)
     if counts is None:

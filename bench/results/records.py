@@ -43,7 +43,7 @@ def per_image(run: Run) -> pd.DataFrame:
         figures = {name.removeprefix("images."): values for name, values in arrays.items() if name[:7] == "images."}
         pixels = figures.pop("pixels", None)
         for place, image in enumerate(map(str, arrays["ids"])):
-            row: dict[str, Any] = {"key": result.key, **result.labels, "image": image}
+            row: dict[str, Any] = {"key": result.key, **result.labels.by_axis, "image": image}
             row |= {f"tag.{axis}": value for axis, value in result.tags.get(image, {}).items()}
             if pixels is not None:
                 row |= {f"pixels.{name}": int(n) for name, n in zip(result.pixels, pixels[place], strict=True)}
@@ -53,14 +53,14 @@ def per_image(run: Run) -> pd.DataFrame:
 
 def _record(result: Result, name: str, figure: Any) -> dict[str, Any]:
     undefined = isinstance(figure, Undefined)
-    corruption = result.cell["dataset"]["params"].get("corruption") or {}
+    corruption = result.cell.dataset.corruption
     return {
-        "model": result.labels["model"],
-        "dataset": result.labels["dataset"],
-        "corruption": corruption.get("name"),
-        "severity": corruption.get("severity"),
-        "method": result.labels.get("method"),
-        "protocol": result.labels["protocol"],
+        "model": result.labels.model,
+        "dataset": result.labels.dataset,
+        "corruption": corruption and corruption.name,
+        "severity": corruption and corruption.severity,
+        "method": result.labels.method,
+        "protocol": result.labels.protocol,
         "metric": name,
         "value": None if undefined else figure.value,
         "err": None if undefined else figure.err,
@@ -69,6 +69,6 @@ def _record(result: Result, name: str, figure: Any) -> dict[str, Any]:
         "images": result.images,
         "partial": result.partial,
         "reason": (result.not_applicable or figure.reason) if undefined else None,
-        "evaluator": f"{result.cell['protocol']['name']} {result.about['protocol']['version']}",
+        "evaluator": f"{result.cell.protocol.name} {result.about['protocol']['version']}",
         "key": result.key,
     }

@@ -37,7 +37,7 @@ def diagram(run: Run, result: Result) -> Diagram | None:
     """The bins of all images together; None where the cell has none, or no pixel."""
     if result.not_applicable:
         return None
-    if result.cell["protocol"]["name"] == Calibration.name:
+    if result.cell.protocol.name == Calibration.name:
         arrays = run.arrays(result, "ids", *(f"row.{name}" for name in calibration.KEPT))
         found = calibration.of_rows(store.unpack_rows([str(sample) for sample in arrays["ids"]], arrays))
         return None if isinstance(found, Undefined) else found

@@ -20,14 +20,15 @@ def spread(results: Sequence[Result]) -> list[dict[str, Any]]:
     The deviation is that of a sample (n - 1). Networks that say nothing of their training are left out, and figures
     that not every seed has a value of; results of a part of the data are kept apart.
     """
-    groups: dict[str, dict[int, Result]] = {}
+    groups: dict[tuple[Any, ...], dict[int, Result]] = {}
     for result in results:
         parents = result.about.get("model", {}).get("parents")
         if not parents or result.not_applicable:
             continue
         shared = {name: value for name, value in parents.items() if name not in OWN}
-        cell = [result.cell["protocol"], result.cell["dataset"], result.cell["method"], result.images]
-        groups.setdefault(json.dumps([shared, *cell], sort_keys=True), {})[parents["seed"]] = result
+        cell = result.cell
+        group = json.dumps(shared, sort_keys=True), cell.protocol, cell.dataset, cell.method, result.images
+        groups.setdefault(group, {})[parents["seed"]] = result
     rows = [row for seeds in groups.values() if len(seeds) > 1 for row in _rows(seeds)]
     if not rows:
         raise BadSuite(
@@ -46,10 +47,10 @@ def _rows(seeds: dict[int, Result]) -> list[dict[str, Any]]:
             values = {seed: figure.value for seed, figure in found.items()}
             rows.append(
                 {
-                    "protocol": first.labels["protocol"],
-                    "dataset": first.labels["dataset"],
+                    "protocol": first.labels.protocol,
+                    "dataset": first.labels.dataset,
                     "model": _recipe(first),
-                    "method": first.labels.get("method", ""),
+                    "method": first.labels.method or "",
                     "metric": name,
                     "mean": statistics.fmean(values.values()),
                     "std": statistics.stdev(values.values()),

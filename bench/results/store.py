@@ -24,7 +24,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,10 @@ from numpy.typing import NDArray
 from bench.api import Metric, Row, Undefined, Value
 from bench.core import files, npz
 from bench.core.errors import MissingData, RunInUse
+from bench.suite.cells import Cell as Cell
+from bench.suite.cells import CellLabels as CellLabels
+from bench.suite.cells import Ref as Ref
+from bench.suite.cells import uncorrupted as uncorrupted
 
 SCHEMA = 1  # of a result; raised with every change of shape
 REPLICATES = "replicates."  # how the names of those arrays begin
@@ -49,8 +53,7 @@ class Result:
     """The figures of one cell and all that is needed to doubt them."""
 
     key: str
-    cell: Mapping[str, Any]  # coordinates with every parameter, as in Cell.spelled()
-    labels: Mapping[str, str]  # the same for people, by axis
+    cell: Cell
     metrics: Mapping[str, Value | Undefined]
     definitions: Mapping[str, Metric]
     about: Mapping[str, Mapping[str, Any]]  # by axis: source, and what a table must say of it
@@ -67,8 +70,13 @@ class Result:
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by sample id
 
     @property
+    def labels(self) -> CellLabels:
+        """The coordinates for people."""
+        return self.cell.labels
+
+    @property
     def ranked(self) -> bool:
-        """Whether its figures are columns of a table; those of the ``definitions`` are a panel."""
+        """True where its figures are columns of a table; those of the ``definitions`` are a panel."""
         return bool(self.about.get("protocol", {}).get("ranked", True))
 
 
@@ -81,7 +89,7 @@ class Plan:
     note: str
     keys: tuple[str, ...]
     summaries: tuple[Mapping[str, str], ...] = ()
-    cells: tuple[Mapping[str, str], ...] = ()  # labels by axis, in the same order
+    cells: tuple[CellLabels, ...] = ()  # in the same order; empty in plans of before they were kept
     operating_points: tuple[Mapping[str, str], ...] = ()
 
 
@@ -145,7 +153,10 @@ def write_result(run: Path, result: Result, arrays: Arrays | None = None) -> Non
     """Counts first: a cell is finished when its JSON is there. Without ``arrays`` they are on disk already."""
     if arrays is not None:
         write_counts(run, result.key, arrays)
-    write_json(result_path(run, result.key), {"schema": SCHEMA} | asdict(result))
+    content = {entry.name: getattr(result, entry.name) for entry in fields(result)}
+    content["cell"] = result.cell.spelled()
+    places = {"key": result.key, "cell": content["cell"], "labels": result.labels.by_axis}
+    write_json(result_path(run, result.key), {"schema": SCHEMA} | places | content)
 
 
 def write_counts(run: Path, key: str, arrays: Arrays) -> None:
@@ -154,8 +165,8 @@ def write_counts(run: Path, key: str, arrays: Arrays) -> None:
         npz.write(file, arrays, REPLICATES)
 
 
-def read_result(path: Path) -> Result:
-    """A result of any schema ever published."""
+def read_result(path: Path, known: dict[tuple[str, str], Ref] | None = None) -> Result:
+    """Return a result of any schema ever published; ``known`` holds the coordinates of those that were read before."""
     raw = read_json(path)
     schema = raw.pop("schema", None) if isinstance(raw, dict) else None
     if schema != SCHEMA:
@@ -166,6 +177,7 @@ def read_result(path: Path) -> Result:
         for values in raw.get("slices", {}).values():
             for one in values.values():
                 one["metrics"] = {name: _figure(value) for name, value in one["metrics"].items()}
+        raw["cell"] = Cell.read(raw["cell"], CellLabels(**raw.pop("labels")), {} if known is None else known)
         result = Result(**raw)
         if result.key != path.stem:  # the key leads to further files: it must not lead out of the run
             raise ValueError(f"it has the key {result.key!r}")
@@ -186,7 +198,7 @@ def _figure(raw: Mapping[str, Any]) -> Value | Undefined:
 def write_plan(run: Path, plan: Plan, suite_text: str) -> None:
     with files.writing(run / "suite.yaml", "w") as file:
         file.write(suite_text)
-    write_json(run / "run.json", {"schema": SCHEMA} | asdict(plan))
+    write_json(run / "run.json", {"schema": SCHEMA} | asdict(plan) | {"cells": [cell.by_axis for cell in plan.cells]})
 
 
 def read_run(path: Path) -> Run:
@@ -201,14 +213,15 @@ def read_run(path: Path) -> Run:
             raw["note"],
             tuple(raw["keys"]),
             tuple(raw["summaries"]),
-            tuple(raw["cells"]),
+            tuple(CellLabels(**labels) for labels in raw["cells"]),
             tuple(raw.get("operating_points", ())),
         )
     except (KeyError, TypeError) as error:
         raise MissingData(f"{path / 'run.json'} is not a plan of this program: {error}") from None
-    found = [result_path(path, key) for key in plan.keys if _is_key(key)]
+    paths = [result_path(path, key) for key in plan.keys if _is_key(key)]
+    known: dict[tuple[str, str], Ref] = {}
     with uncollected():
-        return Run(path, plan, tuple(read_result(file) for file in found if file.is_file()))
+        return Run(path, plan, tuple(read_result(file, known) for file in paths if file.is_file()))
 
 
 @contextlib.contextmanager
@@ -229,7 +242,7 @@ def _is_key(key: str) -> bool:
 
 def write_json(path: Path, content: Any) -> None:
     with files.writing(path, "w") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
+        json.dump(content, file, indent=1, allow_nan=False, default=asdict)
         file.write("\n")
 
 

@@ -42,11 +42,11 @@ def compute(run: Run) -> list[dict[str, Any]]:
     """One entry per summary asked for, model, method and metric; docs/results.md describes the fields."""
     there: dict[str, list[Result]] = {}  # by label and by name of the protocol
     for result in run.results:
-        for name in {result.labels["protocol"], result.cell["protocol"]["name"]}:
+        for name in {result.labels.protocol, result.cell.protocol.name}:
             there.setdefault(name, []).append(result)
-    planned: dict[frozenset[tuple[str, str]], list[str]] = {}  # the data sets of each mean
-    for cell in run.plan.cells:
-        planned.setdefault(_apart(cell), []).append(cell["dataset"])
+    planned: dict[tuple[str, str, str | None], list[str]] = {}  # the data sets of each mean
+    for labels in run.plan.cells:
+        planned.setdefault((labels.protocol, *labels.row), []).append(labels.dataset)
     return [entry for rule in run.plan.summaries for entry in _rule(run, rule, there, planned)]
 
 
@@ -54,18 +54,17 @@ def _rule(
     run: Run,
     rule: Mapping[str, Any],
     there: Mapping[str, Sequence[Result]],
-    planned: Mapping[frozenset[tuple[str, str]], Sequence[str]],
+    planned: Mapping[tuple[str, str, str | None], Sequence[str]],
 ) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str | None], list[Result]] = {}
     covered = _covered(run, rule)
     for result in there.get(rule["protocol"], ()):
-        labels = result.labels
-        if labels["dataset"] in covered:
-            groups.setdefault((labels["model"], labels.get("method")), []).append(result)
+        if result.labels.dataset in covered:
+            groups.setdefault(result.labels.row, []).append(result)
     entries = []
     for (model, method), group in groups.items():
         # How many cells the plan has for the mean, those without a result included.
-        asked = sum(dataset in covered for dataset in planned.get(_apart(group[0].labels), ()))
+        asked = sum(dataset in covered for dataset in planned.get((group[0].labels.protocol, model, method), ()))
         for metric, definition in group[0].definitions.items():
             if definition.better == "neither":
                 continue
@@ -85,13 +84,8 @@ def _covered(run: Run, rule: Mapping[str, Any]) -> frozenset[str]:
     """The data sets that the mean runs over; runs of before corruptions were an axis have a pattern."""
     if (datasets := rule.get("datasets")) is not None:
         return frozenset(datasets)
-    there = {cell["dataset"] for cell in run.plan.cells} | {result.labels["dataset"] for result in run.results}
-    return frozenset(label for label in there if fnmatchcase(label, rule["dataset"]))
-
-
-def _apart(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """The coordinates of a cell without its data set: what the cells of one mean share."""
-    return frozenset((axis, label) for axis, label in labels.items() if axis != "dataset")
+    known = {labels.dataset for labels in (*run.plan.cells, *(result.labels for result in run.results))}
+    return frozenset(label for label in known if fnmatchcase(label, rule["dataset"]))
 
 
 def mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> Mean:

@@ -15,7 +15,7 @@ from bench.run.blame import failure_of
 from bench.run.jobs import Job
 from bench.run.messages import Failure
 from bench.run.preflight import Checked
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class RunContext:
         """Give up cells, and say so at once: the run may take hours more."""
         new = [job for job in jobs if job.key not in self.failed]
         for job in new:
-            self.failed[job.key] = Failed(job.key, job.cell.labels(), failure.message, failure.trace)
+            self.failed[job.key] = Failed(job.key, job.cell.labels.by_axis, failure.message, failure.trace)
         if new:
             more = f" and {len(new) - 1} more" if len(new) > 1 else ""
             self.reporter.tell(f"failed: {new[0].cell}{more}: {failure.message}")

@@ -25,7 +25,7 @@ from bench.run.executors import select
 from bench.run.executors.dispatch import Dispatcher, RayOptions, Step, WorkerPool
 from bench.run.jobs import Job
 from bench.run.steps import Pass
-from bench.suite.expansion import Ref, Suite
+from bench.suite.cells import Ref, Suite
 
 LISTED = 20  # failed cells that an error names
 
@@ -94,7 +94,7 @@ def _close_failed(context: RunContext) -> None:
 
 def plan_of(suite: Suite) -> Plan:
     rules = tuple(suite.summaries_asked())
-    keys, cells = tuple(cell.key for cell in suite.planned), tuple(cell.labels() for cell in suite.planned)
+    keys, cells = tuple(cell.key for cell in suite.planned), tuple(cell.labels for cell in suite.planned)
     points = tuple(rule.model_dump() for rule in suite.operating_points)
     return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points)
 

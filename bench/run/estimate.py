@@ -32,7 +32,7 @@ from bench.results import store
 from bench.run import fits, preflight
 from bench.run.preflight import Checked
 from bench.suite import expansion as suites
-from bench.suite.expansion import Cell, Ref, Suite
+from bench.suite.cells import Cell, Ref, Suite
 
 STAGES: Mapping[str, str] = {  # in the order of a run
     "start": "starting and planning",
@@ -151,20 +151,18 @@ def records(run: store.Run) -> Iterator[Record]:
         if result.not_applicable or not result.images:
             continue
         cell = result.cell
-        params = dict(cell["dataset"]["params"])
-        corruption = params.pop("corruption", None)
         ends = run.arrays(result, "counts.ends").get("counts.ends")
         pixels = sum(result.pixels.values())
         files = store.result_path(run.path, result.key), store.counts_path(run.path, result.key)
         yield Record(
-            _text(cell["protocol"]),
-            _text(cell["model"]),
-            _text({"name": cell["dataset"]["name"], "params": params}),
-            _text(corruption),
-            _text(_unfitted(cell["method"])),
+            cell.protocol.identity,
+            cell.model.identity,
+            cell.dataset.plain.identity,
+            _text(cell.dataset.params.get("corruption")),
+            _text(_unfitted(cell.method)),
             result.images,
             pixels,
-            pixels * KEY_BYTES <= cell["budget"],
+            pixels * KEY_BYTES <= cell.budget,
             int(ends[-1]) if ends is not None and ends.size else 0,
             result.seconds,
             result.memory_mb,
@@ -178,8 +176,8 @@ def _text(spelled: Mapping[str, Any] | None) -> str:
     return json.dumps(spelled, sort_keys=True) if spelled else ""
 
 
-def _unfitted(method: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return {name: method[name] for name in ("name", "params")} if method else None
+def _unfitted(method: Ref | None) -> Mapping[str, Any] | None:
+    return {"name": method.name, "params": method.params} if method else None
 
 
 class _Todo:
@@ -200,8 +198,7 @@ class _Todo:
         if ref is None:
             return ""
         if ref not in self._texts:
-            spelled = ref.spelled()
-            self._texts[ref] = _text(_unfitted(spelled) if ref.kind == "method" else spelled)
+            self._texts[ref] = _text(_unfitted(ref)) if ref.kind == "method" else ref.identity
         return self._texts[ref]
 
     def data(self, ref: Ref) -> tuple[str, str]:
@@ -323,7 +320,7 @@ def _lacking(todo: _Todo, measured: Measured) -> dict[str, Cell]:
                 if unmade and fitted_store.must_fit(instance):
                     left_out[f"{method.label}: it is not fitted yet"] = None
                     continue
-                method = replace(method, fit=None, training="") if unmade else method
+                method = replace(method, fit=None, training={}) if unmade else method
             exact = todo.pixels(dataset) * KEY_BYTES <= cell.budget
             budget = cell.budget if exact else 2**16
             one = replace(cell, dataset=todo.plain(dataset), method=method, budget=budget)

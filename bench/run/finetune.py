@@ -25,8 +25,10 @@ from bench.models import numerics, retrained
 from bench.models.numerics import Numerics
 from bench.run import train
 from bench.suite import parameters, registry
-from bench.suite.expansion import NumericsRule, Ref, make_ref
+from bench.suite.cells import Ref
+from bench.suite.expansion import make_ref
 from bench.suite.loader import Loader
+from bench.suite.schema import NumericsRule
 
 Named = tuple[str, Mapping[str, Any]]  # an entry: its name and its parameters
 
@@ -62,7 +64,7 @@ def run(
     how: Retrainer = trainer_ref.build()
     sets: dict[str, Ref] = {"": make_ref("dataset", *data, Path("--data"), seeds[0])}
     for name in parameters.entries(type(how)):
-        ((inner, params),) = json.loads(trainer_ref.given)[name].items()
+        ((inner, params),) = trainer_ref.arguments[name].items()
         sets[name] = make_ref("dataset", inner, params, Path(f"{name} of {trainer_ref.name}"), seeds[0])
     built: dict[str, Dataset] = {name: ref.build() for name, ref in sets.items()}
     if "labels" not in built[""].gives:
@@ -92,8 +94,8 @@ def run(
         if seed in todo:
             reporter.stage(label)
             _train(how, model_ref, sets, made_from | {"seed": seed}, key, label, path, options, reporter)
-        base_entry = json.loads(model_ref.given)
-        shown = {model_ref.name: {k: v for k, v in base_entry.items() if v != parameters.defaults(type(base)).get(k)}}
+        usual = parameters.defaults(type(base))
+        shown = {model_ref.name: {k: v for k, v in model_ref.arguments.items() if v != usual.get(k)}}
         entry = yaml.safe_dump({"retrained": {"base": shown, "weights": str(path)}}, sort_keys=False, width=1000)
         yield Done(path, seed in todo, retrained.read_origin(path), entry)
 
@@ -141,7 +143,7 @@ def _train(
     with ExitStack() as stack:
         sources = {}
         for name, ref in sets.items():
-            loader = stack.enter_context(Loader(ref.build(), (ref.name, ref.given), options.workers))
+            loader = stack.enter_context(Loader(ref.build(), ref, options.workers))
             sources[name] = Source(loader.dataset, partial(_in_order, loader))
         log, close = train.curves(options.tensorboard)
         stack.callback(close)

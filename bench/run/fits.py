@@ -12,7 +12,7 @@ from bench.models.numerics import Numerics
 from bench.run import preflight
 from bench.run.messages import Advance, Fit
 from bench.run.preflight import Checked
-from bench.suite.expansion import Cell
+from bench.suite.cells import Cell
 from bench.suite.loader import Loader
 
 
@@ -43,7 +43,7 @@ def estimate(fit: Fit, model: SegModel, advance: Advance) -> State:
     """Return the tensors of a fit by name, and write nothing. ``model`` is loaded."""
     assert fit.method.fit is not None  # noqa: S101 - as in ``task_of``
     data = fitted_store.data_of(fit.method)
-    with Loader(data, (fit.method.fit.name, fit.method.fit.given), fit.workers) as loader:
+    with Loader(data, fit.method.fit, fit.workers) as loader:
         return fitted_store.estimate(fit.method, model, fit.origin, loader, fit.numerics, advance)
 
 

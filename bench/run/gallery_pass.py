@@ -26,7 +26,7 @@ from bench.run.blame import FATAL
 from bench.run.executors.dispatch import Dispatcher
 from bench.run.messages import MapTask, PictureTask, Task
 from bench.suite import registry
-from bench.suite.expansion import Cell, Ref, Suite
+from bench.suite.cells import Cell, Ref, Suite
 
 Pair = tuple[Ref, Ref]  # model and data set
 

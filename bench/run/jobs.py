@@ -18,7 +18,7 @@ from bench.run.messages import CellTask
 from bench.run.preflight import Checked
 from bench.run.refinement import RefinementJob
 from bench.suite import registry
-from bench.suite.expansion import Cell
+from bench.suite.cells import Cell
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.api import State, Undefined, Value
 from bench.models.numerics import Numerics
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 
 Advance = Callable[[int], None]  # told of so many images more
 

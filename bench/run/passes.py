@@ -34,7 +34,7 @@ from bench.run.cost import Clock, peak_memory
 from bench.run.messages import Advance, CellTask, Fit, MapTask, Outcome, PictureTask, RefinementTask, Task, Work
 from bench.run.shard_files import Shard
 from bench.run.worker import Worker, network_of
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 from bench.suite.loader import Loader
 
 Scorer = tuple[Ref | None, str | None]  # a method, and the key of what it was fitted to

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ from bench.fit import fitted_store
 from bench.models import inference
 from bench.models.numerics import Numerics
 from bench.suite import registry
-from bench.suite.expansion import Cell, Ref, Suite
+from bench.suite.cells import Cell, Ref, Suite
 
 
 @dataclass
@@ -184,5 +183,5 @@ def _require_other_data(cell: Cell, checked: Checked) -> None:
 
 
 def _other_names(ref: Ref, data: Dataset, model: SegModel) -> str:
-    chosen = json.loads(ref.class_map) if ref.class_map else None
-    return f"{ref.label} name different classes; {class_map.advice(data.class_names, chosen, model.class_names)}"
+    advice = class_map.advice(data.class_names, ref.class_map, model.class_names)
+    return f"{ref.label} name different classes; {advice}"

@@ -49,8 +49,7 @@ def _result(job: Job, numerics: Numerics, command: str) -> Result:
         about["method"]["uses_outliers"] = job.cell.method.build().uses_outliers
     return Result(
         key=job.key,
-        cell=job.cell.spelled(),
-        labels=job.cell.labels(),
+        cell=job.cell,
         metrics={},
         definitions=job.protocol.metrics,
         about=about,

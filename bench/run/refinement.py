@@ -27,7 +27,7 @@ from bench.fit import fitted_store
 from bench.results import store
 from bench.run import cost, shard_files
 from bench.run.messages import RefinementTask
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 
 
 @dataclass

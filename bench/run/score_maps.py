@@ -25,7 +25,7 @@ from bench.models.numerics import Numerics
 from bench.run import fits, preflight, scoring
 from bench.run.worker import Worker
 from bench.suite import registry
-from bench.suite.expansion import Ref, Suite
+from bench.suite.cells import Ref, Suite
 from bench.suite.loader import Loader, die_with_parent, spawning
 
 Sink = Callable[[str, Scores | None, Labels | None], None]  # id, score, class map; called from several threads
@@ -159,7 +159,7 @@ def each(
 
 def run(stretch: Stretch, worker: Worker, advance: Advance | None = None) -> Spent:
     """The maps of some images into the sink. At most a few of them are in memory at any time."""
-    loader = Loader(stretch.dataset, ("", ""), 0)
+    loader = Loader(stretch.dataset, None, 0)
     waiting: list[Future[None]] = []
     spent: list[float] = []
     with ThreadPoolExecutor(WRITERS) as writers:

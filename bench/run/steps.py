@@ -31,7 +31,7 @@ from bench.run.executors.dispatch import Step
 from bench.run.jobs import Job
 from bench.run.messages import Finish, Fit, Outcome, Task, Work
 from bench.run.refinement import RefinementJob
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 
 SHARD_PIXELS = 2**23  # of labels; what a kill can cost, and how many exact keys a process holds per cell
 SHARD_IMAGES = 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from bench.models import inference, numerics
 from bench.models.numerics import Numerics
 from bench.run import fits, preflight
 from bench.suite import registry
-from bench.suite.expansion import Cell, Ref, Suite
+from bench.suite.cells import Cell, Ref, Suite
 from bench.suite.loader import Loader
 
 Log = Mapping[str, float]
@@ -85,9 +84,7 @@ def _images(cell: Cell) -> int:
 def _trainer(cell: Cell) -> LongTrainer:
     assert cell.method is not None  # noqa: S101 - callers looked
     name = str(fitted_store.fitting_of(cell.method).trainer)
-    trainer: LongTrainer = registry.build(
-        "trainer", name, json.loads(cell.method.training or "{}"), where=cell.method.label
-    )
+    trainer: LongTrainer = registry.build("trainer", name, cell.method.training, where=cell.method.label)
     return trainer
 
 
@@ -118,7 +115,7 @@ def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Option
         reporter.stage(f"fitting {ref.label}, {said}")
         reporter.advance(images)
 
-    with Loader(fitted_store.data_of(ref), (ref.fit.name, ref.fit.given), options.workers) as loader:
+    with Loader(fitted_store.data_of(ref), ref.fit, options.workers) as loader:
         log, close = curves(options.tensorboard)
         course = Course(
             model,

@@ -9,8 +9,8 @@ from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
 from bench.models import numerics
 from bench.models.numerics import Numerics
-from bench.suite.expansion import Ref
-from bench.suite.loader import Loader, Spelled
+from bench.suite.cells import Ref
+from bench.suite.loader import Loader
 
 
 class Worker:
@@ -18,7 +18,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._model: tuple[Ref, Numerics, SegModel] | None = None
-        self._loaders: dict[tuple[Spelled, int, bool], Loader] = {}
+        self._loaders: dict[tuple[Ref, int, bool], Loader] = {}
         self._methods: dict[Ref, Method] = {}
         self._states: dict[str, State] = {}
         self._met: set[tuple[Ref, Ref, Numerics]] = set()
@@ -35,11 +35,10 @@ class Worker:
 
     def loader(self, ref: Ref, workers: int, *, images: bool) -> Loader:
         """The reader of a data set; the one before it is closed first."""
-        spelled = (ref.name, ref.given)
-        key = (spelled, workers, images)
+        key = (ref, workers, images)
         if key not in self._loaders:
             self.close()  # one data set at a time
-            self._loaders[key] = Loader(ref.build(), spelled, workers, images=images)
+            self._loaders[key] = Loader(ref.build(), ref, workers, images=images)
         return self._loaders[key]
 
     def method(self, ref: Ref) -> Method:

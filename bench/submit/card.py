@@ -33,19 +33,19 @@ def claims(run: store.Run, choice: score_maps.Choice, protocols: Sequence[str]) 
     wanted = {"model": choice.model.label} | ({"method": choice.method.label} if choice.method else {})
     return [
         Claim(
-            protocol=result.labels["protocol"],
-            dataset=result.labels["dataset"],
-            dataset_entry=result.cell["dataset"],
+            protocol=result.labels.protocol,
+            dataset=result.labels.dataset,
+            dataset_entry=result.cell.dataset.spelled(),
             images=result.images,
             cell=result.key,
             figures=result.metrics,
             seconds=sum(result.seconds.get(stage, 0.0) for stage in ("predict", "score")),
         )
         for result in run.results
-        if result.cell["protocol"]["name"] in protocols
+        if result.cell.protocol.name in protocols
         and not result.partial
         and not result.not_applicable
-        and all(result.labels.get(axis) == label for axis, label in wanted.items())
+        and all(result.labels.on(axis) == label for axis, label in wanted.items())
     ]
 
 

@@ -30,7 +30,7 @@ def claimed_by(run: Run | None) -> Callable[[str, Sequence[str]], Figures]:
 
     def claimed(protocol: str, ids: Sequence[str]) -> Figures:
         for result in run.results if run else ():
-            fits = result.cell["protocol"]["name"] == protocol and not result.not_applicable
+            fits = result.cell.protocol.name == protocol and not result.not_applicable
             if run and fits and run.sample_ids(result) == sorted(ids):
                 return result.metrics
         return {}
@@ -42,10 +42,10 @@ def of_method(run: Run, model: str | None, method: str | None) -> Run:
     """A run with the results of one method on one network alone. Raise UsageError if the names leave several."""
     asked = {axis: name for axis, name in (("model", model), ("method", method)) if name}
     kept = [
-        result for result in run.results if all(result.labels.get(axis) in (None, name) for axis, name in asked.items())
+        result for result in run.results if all(result.labels.on(axis) in ("", name) for axis, name in asked.items())
     ]
     for axis in ("model", "method"):
-        labels = sorted({result.labels[axis] for result in kept if axis in result.labels})
+        labels = sorted({result.labels.on(axis) for result in kept} - {""})
         if len(labels) > 1:
             raise UsageError(f"{run.path} has {len(labels)} {axis}s: {', '.join(labels)}; name one with --{axis}")
     return replace(run, results=tuple(kept))

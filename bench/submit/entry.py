@@ -19,7 +19,8 @@ from bench.models import numerics
 from bench.models.command import ENDINGS
 from bench.run import score_maps
 from bench.run.worker import Worker
-from bench.suite.expansion import NumericsRule, make_ref
+from bench.suite.expansion import make_ref
+from bench.suite.schema import NumericsRule
 
 TOGETHER = 16  # images that a network which wants to see some together is shown
 CLASSES = 20  # the board takes train ids below this

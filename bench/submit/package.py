@@ -26,7 +26,7 @@ from bench.fit import fitted_store
 from bench.results import store
 from bench.run import score_maps
 from bench.suite import registry
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 
 MANIFEST = "manifest.json"
 JSON = 2**24  # bytes of a file of a package that is read as JSON
@@ -93,8 +93,7 @@ def fill(package: Path, choice: score_maps.Choice) -> dict[str, Any]:
 
 def _packed(ref: Ref, package: Path) -> dict[str, Any]:
     """An entry of a suite whose files lie in the package."""
-    given, identity = json.loads(ref.given), json.loads(ref.identity)
-    return {"name": ref.name, "label": ref.label, "given": _with_files(given, identity, package)}
+    return {"name": ref.name, "label": ref.label, "given": _with_files(ref.arguments, ref.params, package)}
 
 
 def _with_files(given: Any, identity: Any, package: Path) -> Any:

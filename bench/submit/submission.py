@@ -15,7 +15,7 @@ from bench.run import score_maps
 from bench.submit import archive_writer, card, package
 from bench.submit.card import Stated
 from bench.suite import expansion as suites
-from bench.suite.expansion import Suite
+from bench.suite.cells import Suite
 
 
 class Source:

@@ -2,269 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import itertools
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
+from dataclasses import asdict, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from bench.api import Dataset, Fitting, Method, PlugIn, SegModel
 from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import parameters, registry
+from bench.suite.cells import AXES, Cell, Ref, Suite, ordered
 from bench.suite.registry import Kind
+from bench.suite.schema import Entry, NumericsRule, PointRule, Section, SuiteFile, SummaryRule
 
-AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")
 # What an entry may restrict itself to.
 CHOOSES: Mapping[Kind, tuple[Kind, ...]] = {
     "dataset": ("protocol", "model", "method"),
     "model": ("method",),
     "method": ("model",),
 }
-Entry = str | dict[str, Any]
-
-
-class Section(BaseModel):
-    """A part of a suite file: unknown keys and wrong types are refused, never guessed at."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class SummaryRule(Section):
-    """A figure over several cells: the mean of each metric over the data sets that match, per model and method.
-
-    ``corruption``, ``family`` and ``severity`` keep the corrupted data sets that match; ``each`` makes one summary for
-    every corruption, family or severity among what is left. Families are ImageNet-C's, ``source_family`` is the source
-    system's own grouping of its 15 types.
-    """
-
-    name: str
-    protocol: str  # or "*": one summary for each that ranks
-    dataset: str = "*"
-    corruption: str | None = None
-    family: str | None = None
-    severity: int | None = None
-    each: Literal["corruption", "family", "source_family", "severity"] | None = None
-
-    def matches(self, dataset: Ref) -> bool:
-        """Whether the mean runs over that data set."""
-        how = dataset.corruption
-        asked = [(self.corruption, how and how.name), (self.family, how and how.family)]
-        return (
-            fnmatchcase(dataset.label, self.dataset)
-            and all(pattern is None or (value and fnmatchcase(value, pattern)) for pattern, value in asked)
-            and (self.severity is None or (how is not None and how.severity == self.severity))
-            and (self.each is None or (how is not None and self.value_of(dataset) != ""))
-        )
-
-    def value_of(self, dataset: Ref) -> str:
-        """The corruption, family or severity that a corrupted data set belongs to; empty for none."""
-        how = dataset.corruption
-        assert how is not None  # noqa: S101 - ``matches`` lets no other through where there is an ``each``
-        values = {"corruption": how.name, "family": how.family, "severity": f"severity {how.severity}"}
-        return (values | {"source_family": how.source_family})[self.each or "corruption"]
-
-
-class PointRule(Section):
-    """A threshold chosen on one data set of the suite and carried to the others, per model and method."""
-
-    name: str
-    protocol: Literal["anomaly", "misclassification"]
-    calibrate: str  # name or label of a data set; never judged itself
-    rule: Literal["tpr95", "fpr05", "best_f1"] = "tpr95"
-
-
-class NumericsRule(Section):
-    """How the arithmetic is done. ``auto`` takes the GPU where there is one."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(default=1, ge=1)  # of torch in each process, on a CPU
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass, by autocast; scores are float32
-    tf32: bool = False  # on a GPU
-    batch: int = Field(default=1, ge=1)  # equally sized views of an image in one forward pass
-    scoring: Literal["auto", "fused", "torch"] = "auto"  # reductions over the classes; auto is fused on a CPU
-
-
-class SuiteFile(Section):
-    """The grammar of a suite."""
-
-    name: str = ""  # of the run; the file's own without it
-    title: str = ""
-    note: str = ""
-    protocols: list[Entry] = Field(min_length=1)
-    models: list[Entry] = Field(min_length=1)
-    datasets: list[Entry] = Field(min_length=1)
-    methods: list[Entry] = []
-    seed: int = 0
-    budget: int = Field(
-        default=2**30, ge=2**16
-    )  # bytes of exact keys that a cell may hold before it is certified instead
-    bootstrap: int = Field(default=1000, ge=0)  # resamples
-    resample: Literal["images", "groups"] = "images"  # groups: whole drives or sequences, whose images are alike
-    numerics: NumericsRule = NumericsRule()
-    summaries: list[SummaryRule] = []
-    operating_points: list[PointRule] = []
-
-
-@dataclass(frozen=True)
-class Ref:
-    """A plug-in by name with all its parameters resolved; two are equal iff they mean the same."""
-
-    kind: Kind
-    name: str
-    identity: str  # JSON of every parameter, files by name alone
-    label: str = field(compare=False)  # for people: the name and the parameters that are not the default
-    given: str = field(compare=False)  # JSON of every parameter, files by absolute path
-    fit: Ref | None = None  # the data set that a method is fitted on
-    only_for: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict, compare=False)  # see ``CHOOSES``
-    class_map: str = ""  # JSON of what the classes of a data set are called; empty where they are the network's
-    training: str = ""  # JSON of every parameter of the trainer that fits a method, if it has any
-
-    def build(self) -> Any:
-        """A fresh instance."""
-        return registry.build(self.kind, self.name, json.loads(self.given), where=self.label)
-
-    @property
-    def corruption(self) -> Corruption | None:
-        """How the images of a data set are corrupted."""
-        how = self.params.get("corruption")
-        return corrupted.parsed(how, where=self.label) if how else None
-
-    @property
-    def plain(self) -> Ref:
-        """The same data set with its images as they are."""
-        if self.corruption is None:
-            return self
-        identity, given = (json.loads(text) for text in (self.identity, self.given))
-        del identity["corruption"], given["corruption"]
-        return replace(
-            self,
-            identity=json.dumps(identity, sort_keys=True),
-            given=json.dumps(given, sort_keys=True),
-            label=self.label.removesuffix(f"+{self.corruption.label}"),
-        )
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Every parameter, files by name alone."""
-        resolved: dict[str, Any] = json.loads(self.identity)
-        return resolved
-
-    def spelled(self) -> dict[str, Any]:
-        """The part of a cell's identity that this is."""
-        fit = {"fit": self.fit.spelled()} if self.fit else {}
-        training = {"training": json.loads(self.training)} if self.training else {}
-        return {"name": self.name, "params": self.params} | fit | training
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number-producing coordinate of a suite: the unit of work, resume and citation."""
-
-    protocol: Ref
-    model: Ref
-    dataset: Ref
-    method: Ref | None  # None where the protocol reads the class map alone
-    seed: int
-    budget: int
-    bootstrap: int
-    resample: str = "images"
-
-    def spelled(self) -> dict[str, Any]:
-        """Everything that the key is made of."""
-        refs = {axis: ref.spelled() if ref else None for axis, ref in self.refs().items()}
-        how = {"seed": self.seed, "budget": self.budget, "bootstrap": self.bootstrap, "resample": self.resample}
-        return refs | how
-
-    def refs(self) -> dict[str, Ref | None]:
-        """The coordinates by axis."""
-        return {"protocol": self.protocol, "model": self.model, "dataset": self.dataset, "method": self.method}
-
-    def labels(self) -> dict[str, str]:
-        """The coordinates for people."""
-        return {axis: ref.label for axis, ref in self.refs().items() if ref}
-
-    @cached_property
-    def key(self) -> str:
-        """16 hex digits of the cell's content; two cells share a key iff they are equal."""
-        return hashlib.sha256(json.dumps(self.spelled(), sort_keys=True).encode()).hexdigest()[:16]
-
-    def __str__(self) -> str:
-        return " / ".join(self.labels().values())
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A name, the cells it expands to, and what is said about all of them."""
-
-    name: str
-    cells: tuple[Cell, ...]  # to run now
-    planned: tuple[Cell, ...]  # all of the suite
-    title: str
-    note: str
-    numerics: NumericsRule
-    summaries: tuple[SummaryRule, ...]
-    operating_points: tuple[PointRule, ...]
-    text: str  # a suite file that gives the same cells from any folder
-
-    def summaries_asked(self) -> Iterator[dict[str, Any]]:
-        """Each summary with the labels of its data sets: rules spelled out, in their order."""
-        planned = dict.fromkeys(cell.protocol for cell in self.planned)
-        ranked = [ref.label for ref in planned if registry.plugin("protocol", ref.name, where=self.name).ranked]
-        datasets = list(dict.fromkeys(cell.dataset for cell in self.planned))
-        for rule in self.summaries:
-            matching = [ref for ref in datasets if rule.matches(ref)]
-            groups = {"": matching}
-            if rule.each:
-                groups = {}
-                for ref in matching:
-                    groups.setdefault(f": {rule.value_of(ref)}", []).append(ref)
-            protocols = ranked if rule.protocol == "*" else [rule.protocol]
-            for protocol, (suffix, refs) in itertools.product(protocols, groups.items()):
-                yield {"name": rule.name + suffix, "protocol": protocol, "datasets": [ref.label for ref in refs]}
-
-    def only(self, patterns: Mapping[str, str]) -> Suite:
-        """Keep the cells whose coordinates match; a pattern is compared with the name and with the label."""
-        for axis in patterns:
-            if axis not in (*AXES, "cell"):
-                raise UnknownName("axis", axis, (*AXES, "cell"), "--only")
-
-        def kept(cell: Cell) -> bool:
-            refs = cell.refs()
-            return all(
-                fnmatchcase(cell.key, pattern)
-                if axis == "cell"
-                else (ref := refs[axis]) is None or _matches(ref, pattern)
-                for axis, pattern in patterns.items()
-            )
-
-        cells = tuple(cell for cell in self.cells if kept(cell))
-        # A cell without a method stays whatever is asked of methods, but a pattern that matches nothing is a typo.
-        idle = [a for a in patterns if a != "cell" and not any(ref for cell in cells if (ref := cell.refs()[a]))]
-        if not cells or idle:
-            wanted = ", ".join(f"{axis}={patterns[axis]}" for axis in idle or patterns)
-            raise UsageError(f"{self.name}: no cell matches --only {wanted}")
-        return replace(self, cells=cells)
-
-
-def _matches(ref: Ref, pattern: str) -> bool:
-    return fnmatchcase(ref.name, pattern) or ref.label == pattern or fnmatchcase(ref.label, pattern)
 
 
 def shipped() -> dict[str, Path]:
     """The suites that come with the package, by name."""
     folder = resources.files("bench.suites")
-    found = {Path(str(file)).stem: Path(str(file)) for file in folder.iterdir() if file.name.endswith(".yaml")}
-    return dict(sorted(found.items()))
+    paths = (Path(str(file)) for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 
 def locate(name: str) -> Path:
@@ -302,9 +73,9 @@ def expanded(raw: Mapping[str, Any], path: Path, replacing: Mapping[str, Sequenc
     """``load`` of what a suite file holds; ``path`` is to be blamed, and files are relative to its folder."""
     file = _parse(dict(raw) | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
     # What the command line names is blamed on its option, and its paths are relative to the current folder.
-    given = {f"{axis}s": Path(f"--{axis}") for axis in AXES if f"{axis}s" in (replacing or {})}
-    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), given.get(f"{axis}s", path), file.seed)) for axis in AXES}
-    _drop_idle(axes, given)
+    options = {axis: Path(f"--{axis}") for axis in AXES if f"{axis}s" in (replacing or {})}
+    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), options.get(axis, path), file.seed)) for axis in AXES}
+    _drop_idle(axes, options)
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
     name = file.name or path.stem
@@ -331,30 +102,30 @@ def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
         return SuiteFile.model_validate(raw)
     except ValidationError as error:
         # A mistyped key is also a missing one: the typo is the better news.
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        place = [str(part) for part in first["loc"]]
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        keys = [str(part) for part in first["loc"]]
         if first["type"] == "extra_forbidden":
-            parts: dict[str, type[Section]] = {
+            sections: dict[str, type[Section]] = {
                 "numerics": NumericsRule,
                 "summaries": SummaryRule,
                 "operating_points": PointRule,
             }
-            owner = parts.get(place[0], SuiteFile)
-            raise UnknownName("key", place[-1], owner.model_fields, str(path)) from None
+            owner = sections.get(keys[0], SuiteFile)
+            raise UnknownName("key", keys[-1], owner.model_fields, str(path)) from None
         if first["type"] == "missing":
-            raise BadSuite(f"{path}: missing {'.'.join(place)}") from None
+            raise BadSuite(f"{path}: missing {'.'.join(keys)}") from None
         if first["type"] == "list_type":
-            raise BadSuite(f"{path}: {place[0]}: {first['input']!r} must be a list, even of one") from None
-        raise BadSuite(f"{path}: {'.'.join(place)} is {first['input']!r}: {first['msg'].lower()}") from None
+            raise BadSuite(f"{path}: {keys[0]}: {first['input']!r} must be a list, even of one") from None
+        raise BadSuite(f"{path}: {'.'.join(keys)} is {first['input']!r}: {first['msg'].lower()}") from None
 
 
-def _drop_idle(axes: dict[Kind, list[Ref]], given: Collection[str]) -> None:
+def _drop_idle(axes: dict[Kind, list[Ref]], replaced: Collection[Kind]) -> None:
     """Leave out entries that are for others than the ones which the command line put in place of the suite's."""
-    for mine, kinds in CHOOSES.items():
-        for others in kinds:
-            if f"{others}s" in given:
-                listed = {ref.name for ref in axes[others]}
-                axes[mine] = [ref for ref in axes[mine] if listed.intersection(ref.only_for.get(others, listed))]
+    for axis, kinds in CHOOSES.items():
+        for other in kinds:
+            if other in replaced:
+                listed = {ref.name for ref in axes[other]}
+                axes[axis] = [ref for ref in axes[axis] if listed.intersection(ref.only_for.get(other, listed))]
 
 
 def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
@@ -362,7 +133,8 @@ def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
     for axis, refs in axes.items():
         seen: dict[str, Ref] = {}
         for ref in refs:
-            if seen.setdefault(ref.label, ref) != ref:
+            first = seen.setdefault(ref.label, ref)
+            if (first, first.class_map) != (ref, ref.class_map):
                 raise BadSuite(f"{path}: two {axis}s have the label {ref.label!r}; give each its own")
     for refs in axes.values():
         for ref in refs:
@@ -372,7 +144,7 @@ def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
 
 
 def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Iterator[Cell]:
-    seen: set[Cell] = set()
+    seen: set[tuple[Cell, str]] = set()  # two entries of one data set may differ in a class map that fits no network
     scored = {ref: registry.plugin("protocol", ref.name, where=str(path)).scored for ref in axes["protocol"]}
     if any(scored.values()) and not axes["method"]:
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
@@ -386,9 +158,9 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
                 continue
             method = replace(entry, fit=named.under(entry.fit, model)) if entry and entry.fit else entry
             cell = Cell(protocol, model, data, method, file.seed, file.budget, file.bootstrap, file.resample)
-            if cell in seen:
+            if (cell, str(data.class_map)) in seen:
                 raise BadSuite(f"{path}: {cell} stands there twice")
-            seen.add(cell)
+            seen.add((cell, str(data.class_map)))
             yield cell
 
 
@@ -409,26 +181,20 @@ class _Named:
         return {ref: model.class_names for ref, model in built.items()}
 
     def under(self, dataset: Ref, model: Ref) -> Ref:
-        """The data set as that network names its classes, or as it is where it has no ``class_map`` that fits."""
-        if not dataset.class_map:
+        """Return the data set as that network names its classes, or as it is where no ``class_map`` fits."""
+        if dataset.class_map is None:
             return dataset
         data: Dataset = dataset.build()
-        chosen = json.loads(dataset.class_map)
-        classes = class_map.resolved(data.class_names, chosen, where=str(self.path))
+        classes = class_map.resolved(data.class_names, dataset.class_map, where=str(self.path))
         if class_map.strangers(classes, self._classes[model]):
             if all(class_map.strangers(classes, names) for names in self._classes.values()):
-                said = class_map.advice(data.class_names, chosen, self._classes[model])
-                raise BadSuite(f"{self.path}: {dataset.label}: {said}")
+                advice = class_map.advice(data.class_names, dataset.class_map, self._classes[model])
+                raise BadSuite(f"{self.path}: {dataset.label}: {advice}")
             return dataset  # for another network; this pair is not applicable
 
         renaming = {"class_map": class_map.spelled(classes, self._classes[model])}
-        identity, given = (json.loads(text) | renaming for text in (dataset.identity, dataset.given))
-        return replace(
-            dataset,
-            identity=json.dumps(identity, sort_keys=True),
-            given=json.dumps(given, sort_keys=True),
-            class_map="",
-        )
+        params, arguments = (ordered({**known, **renaming}) for known in (dataset.params, dataset.arguments))
+        return replace(dataset, params=params, arguments=arguments, class_map=None)
 
 
 def _refs(kind: Kind, entries: Sequence[Entry], path: Path, seed: int) -> Iterator[Ref]:
@@ -438,20 +204,20 @@ def _refs(kind: Kind, entries: Sequence[Entry], path: Path, seed: int) -> Iterat
     list-valued parameter.
     """
     for entry in entries:
-        name, given = _single(entry, path)
-        sweep = given.pop("sweep", {})
+        name, spelled = _single(entry, path)
+        sweep = spelled.pop("sweep", {})
         if not isinstance(sweep, dict) or not all(isinstance(values, list) for values in sweep.values()):
             raise BadSuite(f"{path}: sweep of {name!r} must name parameters with a list of values each")
         for values in itertools.product(*sweep.values()):
-            one = given | dict(zip(sweep, values, strict=True))
-            if kind == "dataset" and "corruptions" in one:
-                grid = corrupted.expanded(one.pop("corruptions"), where=f"{path}: {name}")
-                if "corruption" in one:
+            params = spelled | dict(zip(sweep, values, strict=True))
+            if kind == "dataset" and "corruptions" in params:
+                grid = corrupted.expanded(params.pop("corruptions"), where=f"{path}: {name}")
+                if "corruption" in params:
                     raise BadSuite(f"{path}: {name}: corruption and corruptions exclude each other")
-                for how in grid:
-                    yield make_ref(kind, name, one | {"corruption": how}, path, seed)
+                for corruption in grid:
+                    yield make_ref(kind, name, params | {"corruption": corruption}, path, seed)
             else:
-                yield make_ref(kind, name, one, path, seed)
+                yield make_ref(kind, name, params, path, seed)
 
 
 def _single(entry: Entry, path: Path) -> tuple[str, dict[str, Any]]:
@@ -459,56 +225,44 @@ def _single(entry: Entry, path: Path) -> tuple[str, dict[str, Any]]:
         return entry, {}
     if len(entry) != 1:
         raise BadSuite(f"{path}: {dict(entry)} must be one name with its parameters")
-    ((name, given),) = entry.items()
-    if given is not None and not isinstance(given, dict):
-        raise BadSuite(f"{path}: {name}: {given!r} must be parameters by name")
-    return str(name), dict(given or {})
+    ((name, params),) = entry.items()
+    if params is not None and not isinstance(params, dict):
+        raise BadSuite(f"{path}: {name}: {params!r} must be parameters by name")
+    return str(name), dict(params or {})
 
 
-def make_ref(kind: Kind, name: str, given: Mapping[str, Any], path: Path, seed: int) -> Ref:
+def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed: int) -> Ref:
     """Resolve one entry; relative paths in it are relative to the folder of the suite file."""
-    given = dict(given)
-    label, fit = given.pop("label", None), given.pop("fit", None)
-    only_for = _only_for(kind, given, name, path)
-    names = _class_map(given, name, path) if kind == "dataset" else ""
-    how = _corruption(given, name, path, seed) if kind == "dataset" else None
+    spelled = dict(spelled)
+    label, fit = spelled.pop("label", None), spelled.pop("fit", None)
+    only_for = _only_for(kind, spelled, name, path)
+    names = _class_map(spelled, name, path) if kind == "dataset" else None
+    corruption = _corruption(spelled, name, path, seed) if kind == "dataset" else None
     cls = registry.plugin(kind, name, where=str(path))
-    for key in parameters.file_fields(cls) & given.keys():
-        if isinstance(given[key], str):
-            given[key] = str((path.parent / Path(given[key]).expanduser()).resolve())
-    nested = _inner(cls, given, path, seed)
-    given |= {key: {ref.name: json.loads(ref.given)} for key, ref in nested.items()}
-    instance: PlugIn = registry.build(kind, name, given, where=str(path))
-    params = parameters.values(instance)
-    identity = params | {key: Path(params[key]).name for key in parameters.file_fields(cls) if params[key] is not None}
-    identity |= {key: {ref.name: json.loads(ref.identity)} for key, ref in nested.items()}
-    data, training = _fit_data(instance, name, fit, path, seed) if fit is not None else (None, "")
-    titled = identity | {key: ref.label for key, ref in nested.items()}
-    shown = {key: value for key, value in titled.items() if value != parameters.defaults(cls).get(key)}
-    inner = [f"{key}={_short(value)}" for key, value in sorted(shown.items())] + ([f"fit={data.label}"] if data else [])
-    inner += [f"{key}={_short(value)}" for key, value in _unusual(instance, training).items()]
+    for key in parameters.file_fields(cls) & spelled.keys():
+        if isinstance(spelled[key], str):
+            spelled[key] = str((path.parent / Path(spelled[key]).expanduser()).resolve())
+    inner = _inner(cls, spelled, path, seed)
+    spelled |= {key: {ref.name: ref.arguments} for key, ref in inner.items()}
+    instance: PlugIn = registry.build(kind, name, spelled, where=str(path))
+    arguments = parameters.values(instance)
+    params = arguments | {
+        key: Path(arguments[key]).name for key in parameters.file_fields(cls) if arguments[key] is not None
+    }
+    params |= {key: {ref.name: ref.params} for key, ref in inner.items()}
+    data, training = _fit_data(instance, name, fit, path, seed) if fit is not None else (None, {})
     if label is not None and not isinstance(label, str):
         raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")
-    label = label or (f"{name}[{','.join(inner)}]" if inner else name)
-    if how:
-        label = label if label.endswith(f"+{how.label}") else f"{label}+{how.label}"
-        identity, params = identity | {"corruption": asdict(how)}, params | {"corruption": asdict(how)}
-    return Ref(
-        kind,
-        name,
-        json.dumps(identity, sort_keys=True),
-        label,
-        json.dumps(params, sort_keys=True),
-        data,
-        only_for,
-        names,
-        training,
-    )
+    label = label or _label(instance, params | {key: ref.label for key, ref in inner.items()}, data, training)
+    if corruption:
+        label = label if label.endswith(f"+{corruption.label}") else f"{label}+{corruption.label}"
+        params, arguments = params | {"corruption": asdict(corruption)}, arguments | {"corruption": asdict(corruption)}
+    return Ref(kind, name, ordered(params), label, ordered(arguments), data, ordered(training), only_for, names)
 
 
-def _inner(cls: type[PlugIn], given: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref]:
+def _inner(cls: type[PlugIn], spelled: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref]:
     """The entries that stand inside an entry, such as the network that another one was trained from."""
-    values = {key: given.get(key, parameters.defaults(cls).get(key)) for key in parameters.entries(cls)}
+    values = {key: spelled.get(key, parameters.defaults(cls).get(key)) for key in parameters.entries(cls)}
     return {
         key: make_ref(parameters.entries(cls)[key], *_single(value, path), path, seed)
         for key, value in values.items()
@@ -516,44 +270,44 @@ def _inner(cls: type[PlugIn], given: Mapping[str, Any], path: Path, seed: int) -
     }
 
 
-def _class_map(given: dict[str, Any], name: str, path: Path) -> str:
-    """The ``class_map`` of a data set's entry, as JSON; empty where there is none."""
-    if "class_map" not in given:
-        return ""
-    chosen = given.pop("class_map")
-    if not isinstance(chosen, dict) or not all(isinstance(one, str) for pair in chosen.items() for one in pair):
+def _class_map(spelled: dict[str, Any], name: str, path: Path) -> Mapping[str, str] | None:
+    """The ``class_map`` of a data set's entry; None where it has none."""
+    if "class_map" not in spelled:
+        return None
+    chosen = spelled.pop("class_map")
+    if not isinstance(chosen, dict) or not all(isinstance(text, str) for pair in chosen.items() for text in pair):
         raise BadSuite(
             f"{path}: class_map of {name!r} is {chosen!r}, wanted {{class of the data: class of the network}}"
         )
-    return json.dumps(chosen, sort_keys=True)
+    return ordered(chosen)
 
 
-def _corruption(given: dict[str, Any], name: str, path: Path, seed: int) -> Corruption | None:
+def _corruption(spelled: dict[str, Any], name: str, path: Path, seed: int) -> Corruption | None:
     """The ``corruption`` of a data set's entry; its seed is the suite's."""
-    if "corruption" not in given:
+    if "corruption" not in spelled:
         return None
-    how = given.pop("corruption")
-    if isinstance(how, dict) and "seed" in how:
+    entry = spelled.pop("corruption")
+    if isinstance(entry, dict) and "seed" in entry:
         raise BadSuite(f"{path}: corruption of {name!r} has a seed of its own; the seed is the suite's")
-    return replace(corrupted.parsed(how, where=f"{path}: {name}"), seed=seed)
+    return replace(corrupted.parsed(entry, where=f"{path}: {name}"), seed=seed)
 
 
-def _only_for(kind: Kind, given: dict[str, Any], name: str, path: Path) -> dict[Kind, tuple[str, ...]]:
+def _only_for(kind: Kind, spelled: dict[str, Any], name: str, path: Path) -> dict[Kind, tuple[str, ...]]:
     """What an entry says of the others that it is for, such as ``protocols``: a choice of cells, no parameter."""
-    found: dict[Kind, tuple[str, ...]] = {}
+    names: dict[Kind, tuple[str, ...]] = {}
     for other in CHOOSES.get(kind, ()):
-        chosen = given.pop(f"{other}s", [])
+        chosen = spelled.pop(f"{other}s", [])
         if not isinstance(chosen, list):
             raise BadSuite(f"{path}: {other}s of {name!r} is {chosen!r}, wanted a list of names")
-        for one in chosen:
-            registry.plugin(other, str(one), where=str(path))
+        for entry in chosen:
+            registry.plugin(other, str(entry), where=str(path))
         if chosen:
-            found[other] = tuple(map(str, chosen))
-    return found
+            names[other] = tuple(map(str, chosen))
+    return names
 
 
-def _fit_data(instance: PlugIn, name: str, fit: Any, path: Path, seed: int) -> tuple[Ref, str]:
-    """The data set of a method's ``fit``, and as JSON the parameters of its trainer, which stand beside it."""
+def _fit_data(instance: PlugIn, name: str, fit: Any, path: Path, seed: int) -> tuple[Ref, Mapping[str, Any]]:
+    """The data set of a method's ``fit``, and the parameters of its trainer, which stand beside it."""
     fitting = instance.fitting if isinstance(instance, Method) else None
     if not isinstance(fitting, Fitting):
         depends = isinstance(instance, Method) and type(instance).fitting is not Method.fitting
@@ -564,18 +318,20 @@ def _fit_data(instance: PlugIn, name: str, fit: Any, path: Path, seed: int) -> t
         raise BadSuite(f"{path}: fit of {name!r} is {fit!r}, wanted {{data: a data set}}")
     data = make_ref("dataset", *_single(fit["data"], path), path, seed)
     if own:
-        return data, ""
-    given = {key: value for key, value in fit.items() if key != "data"}
-    params = parameters.values(registry.build("trainer", str(fitting.trainer), given, where=str(path)))
-    return data, json.dumps(params, sort_keys=True) if params else ""
+        return data, {}
+    training = {key: value for key, value in fit.items() if key != "data"}
+    return data, parameters.values(registry.build("trainer", str(fitting.trainer), training, where=str(path)))
 
 
-def _unusual(instance: PlugIn, training: str) -> dict[str, Any]:
-    """The parameters of a method's training that are not the default, for its label."""
-    if not training or not isinstance(instance, Method) or not isinstance(instance.fitting, Fitting):
-        return {}
-    usual = parameters.defaults(registry.plugin("trainer", str(instance.fitting.trainer), where="label"))
-    return {key: value for key, value in json.loads(training).items() if value != usual.get(key)}
+def _label(instance: PlugIn, params: Mapping[str, Any], data: Ref | None, training: Mapping[str, Any]) -> str:
+    """The name with the parameters that are not the default, those of a fit included."""
+    usual = parameters.defaults(type(instance))
+    shown = {key: value for key, value in sorted(params.items()) if value != usual.get(key)}
+    inside = [f"{key}={_short(value)}" for key, value in shown.items()] + ([f"fit={data.label}"] if data else [])
+    if training and isinstance(instance, Method) and isinstance(instance.fitting, Fitting):
+        usual = parameters.defaults(registry.plugin("trainer", str(instance.fitting.trainer), where="label"))
+        inside += [f"{key}={_short(value)}" for key, value in sorted(training.items()) if value != usual.get(key)]
+    return f"{instance.name}[{','.join(inside)}]" if inside else instance.name
 
 
 def _short(value: Any) -> str:
@@ -587,10 +343,10 @@ def _short(value: Any) -> str:
 
 
 def _entry(ref: Ref) -> dict[str, Any]:
-    fit = {"fit": {"data": _entry(ref.fit), **json.loads(ref.training or "{}")}} if ref.fit else {}
+    fit = {"fit": {"data": _entry(ref.fit), **ref.training}} if ref.fit else {}
     chosen = {f"{other}s": list(names) for other, names in ref.only_for.items()}
-    names = {"class_map": json.loads(ref.class_map)} if ref.class_map else {}
-    params = json.loads(ref.given)
+    names = {} if ref.class_map is None else {"class_map": dict(ref.class_map)}
+    params = copy.deepcopy(dict(ref.arguments))  # YAML would write what two entries share as an alias
     if "corruption" in params:
         del params["corruption"]["seed"]
     return {ref.name: params | fit | chosen | names | {"label": ref.label}}

@@ -16,29 +16,30 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
 from bench.api import Dataset, Sample
 from bench.core.errors import BadPlugin, CannotWrite, MissingData, MissingPackage, UserError, WorkerDied
 from bench.suite import registry
-
-Spelled = tuple[str, str]  # name and parameters as JSON: what a spawned process needs to build the data set
+from bench.suite.cells import Ref
 
 
 class Loader:
     """Samples of one data set by index, in the order asked for, with their decoded image if wanted."""
 
-    def __init__(self, dataset: Dataset, spelled: Spelled, workers: int, *, images: bool = True) -> None:
-        self.dataset, self.spelled, self.images = dataset, spelled, images
+    def __init__(self, dataset: Dataset, ref: Ref | None, workers: int, *, images: bool = True) -> None:
+        """``ref`` is what spawned processes build the data set from; without one it is read in this process."""
+        self.dataset, self.ref, self.images = dataset, ref, images
         self.workers = workers
         self.cpu_seconds = 0.0
-        self._pool = ProcessPoolExecutor(workers, spawning(), initializer=die_with_parent) if workers else None
+        self._pool = ProcessPoolExecutor(workers, spawning(), initializer=die_with_parent) if workers and ref else None
         self._pending: dict[int, Future[tuple[Sample, Any, float]]] = {}
 
     def samples(self, indices: Sequence[int], ahead: Sequence[int] = ()) -> Iterator[Sample]:
         """``indices`` in order; ``ahead`` will be asked for next and may be begun."""
-        if self._pool is None:
+        if self._pool is None or self.ref is None:
             for index in indices:
                 with self._named(index):
                     sample, image, seconds = _load(self.dataset, index, self.images)
@@ -50,7 +51,7 @@ class Loader:
         for position, index in enumerate(indices):
             for early in order[position : position + bound]:
                 if early not in self._pending:
-                    self._pending[early] = self._pool.submit(_load_spelled, self.spelled, early, self.images)
+                    self._pending[early] = self._pool.submit(_load_built, self.ref, early, self.images)
             with self._named(index):
                 sample, image, seconds = self._pending.pop(index).result()
             self.cpu_seconds += seconds
@@ -111,19 +112,14 @@ def _load(dataset: Dataset, index: int, images: bool) -> tuple[Sample, Any, floa
     return replace(sample, image=_not_decoded), image, time.process_time() - before
 
 
-def _load_spelled(spelled: Spelled, index: int, images: bool) -> tuple[Sample, Any, float]:
-    return _load(_dataset(spelled), index, images)
+def _load_built(ref: Ref, index: int, images: bool) -> tuple[Sample, Any, float]:
+    return _load(_dataset(ref), index, images)
 
 
-_built: dict[Spelled, Dataset] = {}
-
-
-def _dataset(spelled: Spelled) -> Dataset:
-    if spelled not in _built:
-        import json
-
-        _built[spelled] = registry.build("dataset", spelled[0], json.loads(spelled[1]), where="data worker")
-    return _built[spelled]
+@cache
+def _dataset(ref: Ref) -> Dataset:
+    dataset: Dataset = registry.build("dataset", ref.name, ref.arguments, where="data worker")
+    return dataset
 
 
 def _with_image(sample: Sample, image: Any) -> Sample:

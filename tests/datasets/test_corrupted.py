@@ -1,6 +1,5 @@
 """A corruption as part of a data set: the grid in a suite, equal images everywhere, means over it, the cache."""
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from bench.core.errors import BadSuite, MissingPackage, UnknownName
 from bench.datasets.wrappers import corrupted, corruption_cache
 from bench.datasets.wrappers.corruption_cache import Cache
 from bench.suite import expansion, registry
+from bench.suite.cells import Ref
 from bench.suite.loader import Loader
 
 TOYTOWN = {"split": "val", "images": 3, "height": 48, "width": 64}
@@ -28,8 +28,8 @@ def write(tmp_path, datasets, **more):
     return path
 
 
-def images(dataset, workers=0, spelled=("", "")):
-    with Loader(dataset, spelled, workers) as loader:
+def images(dataset, workers=0, ref=None):
+    with Loader(dataset, ref, workers) as loader:
         return {sample.id: sample.image() for sample in loader.samples(range(dataset.count))}
 
 
@@ -51,8 +51,7 @@ def test_images_do_not_depend_on_workers_or_order():
     params = TOYTOWN | {"corruption": FOG | {"seed": 0}}
     dataset = build(corruption=FOG)
     alone = images(dataset)
-    spelled = ("toytown", json.dumps(params))
-    together = images(dataset, workers=2, spelled=spelled)
+    together = images(dataset, workers=2, ref=Ref("dataset", "toytown", params, "corrupted", params))
     assert all(np.array_equal(alone[name], together[name]) for name in alone)
     backwards = {index: dataset.load(index).image() for index in (2, 1, 0)}
     assert np.array_equal(backwards[0], alone[dataset.ids()[0]])

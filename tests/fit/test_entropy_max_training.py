@@ -384,7 +384,7 @@ bootstrap: 0
     again.write_text(loaded.text)
     assert [cell.key for cell in expansion.load(again).cells] == [cell.key for cell in loaded.cells]
     assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
-    base, new = sorted(store.read_run(tmp_path / "run").results, key=lambda result: result.labels["model"])
+    base, new = sorted(store.read_run(tmp_path / "run").results, key=lambda result: result.labels.model)
     assert new.about["model"]["parents"]["by"]["trainer"] == "entropy_max"
     assert new.about["model"]["uses_outliers"] and "uses_outliers" not in base.about["model"]
     assert "saw anomalies" in capsys.readouterr().out
@@ -494,7 +494,7 @@ def test_figures_over_seeds(network, tmp_path, capsys):
     capsys.readouterr()
     assert main(["show", str(tmp_path / "run"), "--seeds", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["seeds"]
-    results = {result.labels["model"]: result for result in store.read_run(tmp_path / "run").results}
+    results = {result.labels.model: result for result in store.read_run(tmp_path / "run").results}
     found = {row["metric"]: row for row in rows}
     assert found.keys() == results["b"].metrics.keys()  # one record each: b has another rate, the base no parents
     one, other = (results[name].metrics["ap"].value for name in ("a-seed0", "a-seed4"))

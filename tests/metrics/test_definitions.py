@@ -276,7 +276,7 @@ def result_of(run, protocol, dataset, method="msp"):
     return next(
         each
         for each in run.results
-        if (each.labels["protocol"], each.labels["dataset"], each.labels["method"]) == (protocol, dataset, method)
+        if (each.labels.protocol, each.labels.dataset, each.labels.method) == (protocol, dataset, method)
     )
 
 
@@ -318,7 +318,7 @@ def test_counts_alone_hold_the_rules_over_all_pixels(run):
     assert figures["fpr95_first pooled"] == result.metrics["fpr95"] and figures["auroc pooled"].err == 0
     assert 0 < figures["ap_trapezoid pooled"].err < 5e-5
     # The town has both: what its definitions say exactly lies within what its counts certify.
-    with_counts = [each for each in run.results if each.labels["protocol"] == "errors"]
+    with_counts = [each for each in run.results if each.labels.protocol == "errors"]
     (alone,) = (each for each in panel(store.Run(run.path, run.plan, (with_counts[0],))))
     exact = result_of(run, "definitions_misclassification", "town").metrics
     for name, figure in figures_of(alone).items():
@@ -327,7 +327,7 @@ def test_counts_alone_hold_the_rules_over_all_pixels(run):
 
 def test_what_ranks_nobody_is_in_no_table_no_grid_no_mean_and_no_comparison(run):
     mute = [each for each in run.results if not each.ranked]
-    assert {each.labels["protocol"].partition("[")[0] for each in mute} == {
+    assert {each.labels.protocol.partition("[")[0] for each in mute} == {
         "definitions",
         "definitions_misclassification",
     }

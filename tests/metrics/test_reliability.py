@@ -101,9 +101,7 @@ bootstrap: 0
 
 
 def test_a_run_keeps_the_bins_of_scores_that_are_confidences(run):
-    diagrams = {
-        (each.labels["protocol"], each.labels["method"]): reliability.diagram(run, each) for each in run.results
-    }
+    diagrams = {(each.labels.protocol, each.labels.method): reliability.diagram(run, each) for each in run.results}
     assert {cell for cell, found in diagrams.items() if found is None} == {
         ("misclassification", "energy"),
         ("misclassification[by=class]", "energy"),

@@ -80,8 +80,8 @@ def figures(path, run, **options):
     by_model = {}
     for result in results:
         if not result.not_applicable:
-            key = result.labels["protocol"], result.labels.get("method")
-            by_model.setdefault(result.labels["model"], {})[key] = dict(result.metrics)
+            key = result.labels.protocol, result.labels.method
+            by_model.setdefault(result.labels.model, {})[key] = dict(result.metrics)
     return by_model
 
 
@@ -150,7 +150,7 @@ def test_the_program_sees_corrupted_images_where_the_data_set_is(tmp_path):
     (tmp_path / "red.py").write_text(RED_NET)
     (tmp_path / "seen.yaml").write_text(CORRUPTED)
     results = list(run_suite(suites.load(tmp_path / "seen.yaml"), tmp_path / "run", Options(workers=0), Silent()))
-    found = {(one.labels["model"], one.labels["dataset"]): dict(one.metrics) for one in results}
+    found = {(one.labels.model, one.labels.dataset): dict(one.metrics) for one in results}
     (faint,) = {dataset for _, dataset in found if dataset.startswith("faint")}
     assert found["there", "plain"] == found["here", "plain"]
     assert found["there", faint] == found["here", faint]

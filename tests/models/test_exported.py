@@ -92,7 +92,7 @@ def figures(path, tmp_path):
     results = run_suite(suites.load(path), tmp_path / "run", Options(workers=0), Silent())
     by_model = {}
     for result in results:
-        labels = dict(result.labels)
+        labels = dict(result.labels.by_axis)
         by_model.setdefault(labels.pop("model"), {})[tuple(labels.values())] = dict(result.metrics)
     return by_model
 

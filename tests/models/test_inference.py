@@ -10,7 +10,7 @@ from bench.api import Inference, Prediction, Sample
 from bench.core.errors import MissingPackage
 from bench.models import inference, numerics
 from bench.models.toynet import ToyNet
-from bench.suite.expansion import NumericsRule
+from bench.suite.schema import NumericsRule
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (12, 20, 3)).astype(np.uint8)
 SAMPLE = Sample("one", (12, 20), lambda: IMAGE)

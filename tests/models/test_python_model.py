@@ -105,11 +105,9 @@ def test_a_real_network_on_a_real_frame(shared, tmp_path, home):
     (tmp_path / "real.yaml").write_text(text)
     suite = suites.load(tmp_path / "real.yaml")
     results = list(run_suite(suite, tmp_path / "run", Options(workers=0), Silent()))
-    (miou,) = [result for result in results if result.labels["protocol"] == "miou"]
+    (miou,) = [result for result in results if result.labels.protocol == "miou"]
     assert miou.metrics["pixel_accuracy"].value == pytest.approx(0.932, abs=0.003)
-    ranked = {
-        r.labels["method"]: r.metrics["auroc"].value for r in results if r.labels["protocol"] == "misclassification"
-    }
+    ranked = {r.labels.method: r.metrics["auroc"].value for r in results if r.labels.protocol == "misclassification"}
     assert ranked.keys() == {"msp", "maxlogit", "energy", "entropy"}
     assert all(0.7 < auroc < 1 for auroc in ranked.values()), ranked
     wrong = {result.pixels["wrong"] for result in results if result.pixels}

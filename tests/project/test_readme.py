@@ -23,7 +23,7 @@ from bench.models.python import PythonModel
 from bench.results.definitions import panel
 from bench.results.store import read_run
 from bench.suite import expansion as suites
-from bench.suite import parameters, registry
+from bench.suite import parameters, registry, schema
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -197,10 +197,10 @@ def names_in_table(text, header):
 def test_the_tables_of_the_docs_name_every_key_and_parameter():
     head = "| key | default | meaning |"
     first, summaries, points, numerics = (part for part in PAGES["suites.md"].split("\n## ") if head in part)
-    assert sorted(names_in_table(first, head)) == sorted(suites.SuiteFile.model_fields)
-    assert names_in_table(summaries, head) == list(suites.SummaryRule.model_fields)
-    assert names_in_table(points, head) == list(suites.PointRule.model_fields)
-    assert names_in_table(numerics, head) == list(suites.NumericsRule.model_fields)
+    assert sorted(names_in_table(first, head)) == sorted(schema.SuiteFile.model_fields)
+    assert names_in_table(summaries, head) == list(schema.SummaryRule.model_fields)
+    assert names_in_table(points, head) == list(schema.PointRule.model_fields)
+    assert names_in_table(numerics, head) == list(schema.NumericsRule.model_fields)
     head = "| parameter | default | meaning |"
     model, inference = (part for part in PAGES["networks.md"].split("\n## ") if head in part)
     assert sorted(names_in_table(model, head)) == sorted(f.name for f in fields(PythonModel))

@@ -44,7 +44,10 @@ def test_nothing_that_names_the_author_reaches_a_page(tmp_path: Path) -> None:
     made = result("msp", full(0.8) | {"auroc": Undefined("/home/ada/labels is short")}, model=label)
     made = replace(
         made,
-        cell={**made.cell, "model": {"name": "net", "params": {"weights": ["/home/my lab of ada/net.pth"]}}},
+        cell=replace(
+            made.cell,
+            model=replace(made.cell.model, name="net", params={"weights": ["/home/my lab of ada/net.pth"]}),
+        ),
         provenance={
             "torch": "2.13.0",
             "commit": "abcdef0123",

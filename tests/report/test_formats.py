@@ -26,7 +26,7 @@ import writing
 from bench.api import Metric, Undefined, Value
 from bench.cli import results as report_cli
 from bench.cli.main import app, main
-from bench.core.errors import UnknownName, UsageError
+from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.report import facts, leaderboard, paper, selection
 from bench.report.document import Document
 from bench.report.selection import Choice
@@ -34,7 +34,7 @@ from bench.report.text import line
 from bench.reports import csv as csv_format
 from bench.reports import latex
 from bench.results import store, summary
-from bench.results.store import Plan, Result, Run
+from bench.results.store import Cell, CellLabels, Plan, Result, Run
 from bench.suite import registry
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "reports"
@@ -84,12 +84,13 @@ def made(
         "command": "bench run /home/someone/suite.yaml", "numerics": {"device": "cpu", "threads": 1},
     }  # fmt: skip
     result = Result(
-        key, cell, labels, values, definitions, about, images=20, partial=False, depends=depends, provenance=provenance
-    )
+        key, Cell.read(cell, CellLabels(**labels), {}), values, definitions, about, images=20, partial=False,
+        depends=depends, provenance=provenance,
+    )  # fmt: skip
     return replace(result, **others)
 
 
-def written(path: Path, results: list[Result], missing: list[Mapping[str, str]] = [], **plan: Any) -> Run:  # noqa: B006
+def written(path: Path, results: list[Result], missing: list[CellLabels] = [], **plan: Any) -> Run:  # noqa: B006
     """A run directory; rows of one table move together, so that any difference between them is clear."""
     for result in results:
         arrays = {
@@ -137,8 +138,8 @@ def small(path: Path) -> Run:
                     made(method, full(ap - 0.01 * shift), dataset=f"road & rail+{name}-{severity}", corruption=how)
                 )
     absent = [
-        {"protocol": "anomaly", "model": "toy_net", "dataset": "road & rail", "method": "odin"},
-        {"protocol": "anomaly", "model": "toy_net", "dataset": "road & rail+shot_noise-3", "method": "energy[T=2]"},
+        CellLabels("anomaly", "toy_net", "road & rail", "odin"),
+        CellLabels("anomaly", "toy_net", "road & rail+shot_noise-3", "energy[T=2]"),
     ]
     rule = {"name": "Mean of both", "protocol": "anomaly", "datasets": ["road & rail", "lost_found"]}
     return written(path, rows, absent, summaries=(rule,), note="Synthetic. Not comparable with any paper.")
@@ -249,10 +250,15 @@ def test_parquet_survives_what_others_wrote_in_place_of_a_number(tmp_path: Path)
     pandas = pytest.importorskip("pandas")
     odd = made("msp", full(0.5))
     odd = replace(
-        odd, cell={**odd.cell, "seed": "x", "bootstrap": 2**70}, about={**odd.about, "model": {"parameters": []}}
+        odd, cell=replace(odd.cell, seed=2**70, bootstrap=2**70), about={**odd.about, "model": {"parameters": []}}
     )
-    table = pandas.read_parquet(io.BytesIO(writing.parquet(written(tmp_path, [odd]))))
+    run = written(tmp_path, [odd])
+    table = pandas.read_parquet(io.BytesIO(writing.parquet(run)))
     assert table[["seed", "bootstrap", "parameters"]].isna().all().all() and len(table) == 3
+    file = run.home(odd)
+    file.write_text(file.read_text().replace(str(2**70), '"x"'))
+    with pytest.raises(MissingData, match="is not a result of this program: seed is 'x'"):
+        store.read_run(tmp_path)
 
 
 def test_words_that_a_spreadsheet_would_compute_begin_with_an_apostrophe_and_numbers_do_not(tmp_path: Path) -> None:
@@ -378,7 +384,7 @@ def test_chosen_metrics_keep_their_order_and_the_first_one_ranks(tmp_path: Path)
         list(table.metrics) == ["fpr95", "ap"] and table.ranking is METRICS["fpr95"]
     ) or table.ranking.title == "FPR95"
     assert table.groups[0].lines[0].method == "energy[T=2]"
-    assert {result.labels["protocol"] for result in found.results} == {"anomaly"}
+    assert {result.labels.protocol for result in found.results} == {"anomaly"}
     assert table.lines[0].facts.miou is not None  # the mIoU is known, though its table is left out
     with pytest.raises(UnknownName, match=r"--metrics: unknown metric 'fpr'; did you mean 'fpr95'"):
         selection.select(run, Choice(metrics=("fpr",)))
@@ -387,7 +393,7 @@ def test_chosen_metrics_keep_their_order_and_the_first_one_ranks(tmp_path: Path)
 def test_only_keeps_what_matches_by_name_or_label_and_says_so(tmp_path: Path) -> None:
     run = small(tmp_path)
     found = selection.select(run, Choice(only={"method": "m*", "dataset": "road & rail"}))
-    assert {result.labels.get("method") for result in found.results} == {"msp", "maxlogit", None}
+    assert {result.labels.method for result in found.results} == {"msp", "maxlogit", None}
     assert found.missing == 0 and "Only method=m*, dataset=road & rail is shown." in found.plan.note
     with pytest.raises(UsageError, match=r"no cell of the run matches --only method=nosuch"):
         selection.select(run, Choice(only={"method": "nosuch"}))
@@ -506,7 +512,7 @@ def test_the_same_results_give_the_same_bytes_in_every_format(tmp_path: Path) ->
 
 
 def test_a_run_without_results_is_a_file_that_says_so(tmp_path: Path) -> None:
-    absent = [{"protocol": "anomaly", "model": "toy_net", "dataset": "x", "method": "msp"}]
+    absent = [CellLabels("anomaly", "toy_net", "x", "msp")]
     run = written(tmp_path, [], absent)
     assert "No results yet." in writing.latex(run, []) and "0 of 1 cells" in writing.latex(run, table="paper")
     assert "No results yet." in writing.markdown(run, table="paper")

@@ -20,7 +20,7 @@ from bench.report.grids import CLEAN, GRID, Grid, Place
 from bench.report.page import sections
 from bench.reports import html
 from bench.results import store, summary
-from bench.results.store import Plan, Result, Run
+from bench.results.store import Plan, Ref, Result, Run
 
 SPOTS = (("fog", 3), ("fog", 1), ("gaussian_noise", 1), ("gaussian_noise", 3), ("snow", 1), ("snow", 3))
 Figures = Mapping[str, float | Value | Undefined]
@@ -44,7 +44,8 @@ def cell(
         params["corruption"] = {"name": name, "severity": severity, "order": order, "seed": 0}
         label = f"{base}+{name}-{severity}" + ("-bgr" if order == "bgr" else "")
     made = result(method, figures, dataset=label, **others)
-    return replace(made, cell={**made.cell, "dataset": {"name": "toytown", "params": params}})
+    dataset = Ref("dataset", "toytown", params, label, params)
+    return replace(made, cell=replace(made.cell, dataset=dataset))
 
 
 def level(method: str | None, spot: tuple[str, int] | None) -> float:
@@ -108,7 +109,7 @@ def test_a_mean_is_unweighted_over_its_cells(tmp_path: Path) -> None:
 
 
 def test_an_uneven_grid_has_the_mean_of_the_cells_that_were_asked_for(tmp_path: Path) -> None:
-    results = [each for each in rows(["msp"]) if not each.labels["dataset"].endswith("fog-1")]
+    results = [each for each in rows(["msp"]) if not each.labels.dataset.endswith("fog-1")]
     grid = only(run_of(tmp_path, results))
     found = means(grid, "msp")
     assert (found[GRID].cells, found[GRID].of, found[Place("corruption", "fog")].of) == (5, 5, 1)
@@ -118,7 +119,7 @@ def test_an_uneven_grid_has_the_mean_of_the_cells_that_were_asked_for(tmp_path: 
 def test_the_means_are_those_of_summaries_json_to_the_bit(tmp_path: Path) -> None:
     results = rows()
     run = run_of(tmp_path, results)
-    datasets = [each.labels["dataset"] for each in results if "+" in each.labels["dataset"]]
+    datasets = [each.labels.dataset for each in results if "+" in each.labels.dataset]
     rule: Any = {"name": "Mean over the grid", "protocol": "anomaly", "datasets": datasets}
     run = replace(run, plan=replace(run.plan, summaries=(rule,)))
     entries = summary.compute(run)
@@ -133,7 +134,7 @@ def test_the_means_are_those_of_summaries_json_to_the_bit(tmp_path: Path) -> Non
 def test_a_mean_that_lacks_a_cell_has_no_value_but_says_how_many_are_there(tmp_path: Path, what: str) -> None:
     results = rows()
     index = next(i for i, each in enumerate(results) if each.labels == results[2].labels)  # msp in fog 3
-    assert results[index].labels["dataset"] == "toytown+fog-3" and results[index].labels["method"] == "msp"
+    assert results[index].labels.dataset == "toytown+fog-3" and results[index].labels.method == "msp"
     if what == "partial":
         results[index] = replace(results[index], partial=True, images=3)
     if what == "undefined":
@@ -163,7 +164,7 @@ def test_nobody_leads_while_a_row_is_unfinished_but_one_that_stays_undefined_doe
     results = rows(
         ["msp", "energy", "entropy"], lambda method, spot: full(level(method, spot) - 0.02 * (method == "entropy"))
     )
-    index = next(i for i, each in enumerate(results) if list(each.labels.values())[2:] == ["toytown+fog-3", "entropy"])
+    index = next(i for i, each in enumerate(results) if list(each.labels)[2:] == ["toytown+fog-3", "entropy"])
     key = results[index].key
     if what == "undefined":
         results[index] = replace(results[index], metrics=dict.fromkeys(RANKING, Undefined("nothing is wrong")))
@@ -173,7 +174,7 @@ def test_nobody_leads_while_a_row_is_unfinished_but_one_that_stays_undefined_doe
 
 
 def test_a_method_without_any_result_is_there_with_none_of_its_cells(tmp_path: Path) -> None:
-    grid = only(unfinished(tmp_path, rows(), lambda each: each.labels["method"] == "msp"))
+    grid = only(unfinished(tmp_path, rows(), lambda each: each.labels.method == "msp"))
     found = means(grid, "msp")
     assert (found[GRID].cells, found[GRID].of, found[CLEAN].cells) == (0, 6, 0)
     assert not grid.views["auroc"].lines[0].best
@@ -183,8 +184,8 @@ def test_a_method_without_any_result_is_there_with_none_of_its_cells(tmp_path: P
 def test_a_data_set_without_any_result_counts_by_its_label(tmp_path: Path, absent: str) -> None:
     """The first of the plan and one in the middle: nothing else says how its images are corrupted."""
     results = rows(clean=False)
-    assert results[0].labels["dataset"] == "toytown+fog-3"
-    grid = only(unfinished(tmp_path, results, lambda each: each.labels["dataset"] == absent))
+    assert results[0].labels.dataset == "toytown+fog-3"
+    grid = only(unfinished(tmp_path, results, lambda each: each.labels.dataset == absent))
     found = means(grid, "energy")
     assert (found[GRID].cells, found[GRID].of) == (5, 6) and absent in grid.datasets
     assert len(grid.results) == 10 and grid.severities == (1, 3)
@@ -313,7 +314,7 @@ def test_a_method_that_cannot_be_evaluated_is_a_line_below_and_no_row(tmp_path: 
 
 
 def test_a_lone_corrupted_data_set_keeps_its_table(tmp_path: Path) -> None:
-    run = run_of(tmp_path, [each for each in rows() if each.labels["dataset"] in ("toytown", "toytown+fog-3")])
+    run = run_of(tmp_path, [each for each in rows() if each.labels.dataset in ("toytown", "toytown+fog-3")])
     assert not grids.grids(run)
     assert "## anomaly: toytown+fog-3" in writing.markdown(run, [])
     assert not carried(writing.html(run, []))["grids"]
@@ -412,7 +413,7 @@ def test_the_page_has_every_cell_once_and_each_link_has_a_target(tmp_path: Path)
     data = carried(text)
     assert sorted(row[0] for row in data["cells"]["rows"]) == sorted(each.key for each in results)
     (grid,) = data["grids"].values()
-    corrupted = {each.key for each in results if "+" in each.labels["dataset"]}
+    corrupted = {each.key for each in results if "+" in each.labels.dataset}
     assert {key for row in grid["keys"] for line in row for key in line} == corrupted
     view = only(run_of(tmp_path, results)).views["auroc"]
     assert grid["views"][0]["ends"] == pytest.approx(view.ends, rel=1e-4)

@@ -24,7 +24,7 @@ from bench.report.figures import UNPAIRED
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
 from bench.results import compare, summary
-from bench.results.store import Result, Run
+from bench.results.store import CellLabels, Result, Run
 
 SPOTS = [("fog", 1), ("fog", 3), ("shot_noise", 1), ("shot_noise", 3)]
 RULE = {"name": "Mean of both", "protocol": "anomaly", "datasets": ["road & rail", "lost_found"]}
@@ -35,7 +35,7 @@ def corrupted(method: str, ap: float, spot: tuple[str, int], **others: Any) -> R
     return made(method, full(ap), dataset=f"road & rail+{spot[0]}-{spot[1]}", corruption=how, **others)
 
 
-def labels(result: Result) -> Mapping[str, str]:
+def labels(result: Result) -> CellLabels:
     return result.labels
 
 
@@ -46,7 +46,7 @@ def together(*runs: Run) -> Merged:
 
 
 def rows(run: Run) -> list[tuple[str, str]]:
-    return [(result.labels["dataset"], result.labels.get("method", result.labels["model"])) for result in run.results]
+    return [(result.labels.dataset, result.labels.method or result.labels.model) for result in run.results]
 
 
 def other(result: Result, **depends: str) -> Result:
@@ -97,7 +97,7 @@ def test_the_same_cell_made_by_something_else_has_a_row_for_each_run(tmp_path: P
     )
     assert sorted(name for _, name in rows(both)) == ["energy", "msp (new)", "msp (old)"]
     assert both.remarks == ("old and new differ in the method's code: anomaly / toy_net / msp.",)
-    values = {result.labels["method"]: result.metrics["ap"] for result in both.results}
+    values = {result.labels.method: result.metrics["ap"] for result in both.results}
     assert values["msp (old)"].value == 0.5 and values["msp (new)"].value == pytest.approx(0.51)  # type: ignore[union-attr]
     for result in both.results:  # provenance and files are each one's own
         assert both.home(result).is_file() and both.home(result).stem in {cell.key for cell in cells}
@@ -163,10 +163,7 @@ def test_a_row_that_differs_on_one_data_set_is_two_rows_wherever_a_mean_runs_ove
 def test_what_was_drawn_otherwise_is_marked_and_never_paired(how: dict[str, Any], said: str, tmp_path: Path) -> None:
     one = made("msp", full(0.5))
     two = made("energy", full(0.9))
-    moved = [
-        replace(made(name, full(ap)), cell={**made(name, full(ap)).cell, **how})
-        for name, ap in (("msp", 0.5), ("energy", 0.9))
-    ]
+    moved = [replace(each, cell=replace(each.cell, **how)) for each in (one, two)]
     both = together(written(tmp_path / "a", [one, two]), written(tmp_path / "b", moved))
     assert {name for _, name in rows(both)} == {"msp (a)", "msp (b)", "energy (a)", "energy (b)"}
     assert said in both.remarks[0]
@@ -209,10 +206,10 @@ def test_rows_of_two_runs_on_the_same_draws_are_paired(tmp_path: Path) -> None:
 def test_a_full_result_stands_for_a_partial_one_and_any_for_a_missing_one(tmp_path: Path) -> None:
     whole = made("msp", full(0.5))
     part = replace(made("msp", full(0.9)), partial=True, images=5)
-    absent = {"protocol": "anomaly", "model": "toy_net", "dataset": "road & rail", "method": "energy"}
+    absent = CellLabels("anomaly", "toy_net", "road & rail", "energy")
     first = written(tmp_path / "a", [part], [absent])
     both = together(first, written(tmp_path / "b", [whole, made("energy", full(0.6))]))
-    assert [(result.labels["method"], result.partial) for result in both.results] == [("msp", False), ("energy", False)]
+    assert [(result.labels.method, result.partial) for result in both.results] == [("msp", False), ("energy", False)]
     assert both.missing == 0
 
 
@@ -226,9 +223,9 @@ def test_one_word_for_two_things_is_told_apart_by_the_name_of_the_run(tmp_path: 
     both = together(written(tmp_path / "a", [one[0]]), written(tmp_path / "b", two))
     assert [name for _, name in rows(both)] == ["energy (a)", "energy (b)"] and both.remarks == ()
     other_place = [
-        replace(cell, cell={**cell.cell, "dataset": {**cell.cell["dataset"], "name": "else"}}) for cell in one
+        replace(each, cell=replace(each.cell, dataset=replace(each.cell.dataset, name="else"))) for each in one
     ]
-    rule = {"name": "x", "protocol": "anomaly", "datasets": [labels(cell)["dataset"] for cell in one]}
+    rule = {"name": "x", "protocol": "anomaly", "datasets": [labels(cell).dataset for cell in one]}
     both = together(
         written(tmp_path / "c", one, summaries=(rule,)), written(tmp_path / "d", other_place, summaries=(rule,))
     )

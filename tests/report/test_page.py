@@ -20,7 +20,7 @@ from bench.api import Undefined, Value
 from bench.report import merge_runs
 from bench.report.selection import Choice
 from bench.results import operating, store, summary
-from bench.results.store import Run
+from bench.results.store import CellLabels, Run
 from bench.run import engine
 from bench.run.engine import Options
 from bench.suite import expansion as suites
@@ -56,7 +56,7 @@ def page_of(run: Run, choice: Choice | None = None) -> str:
 
 def told(run: Run, method: str, **changed: Any) -> None:
     """Write the cell of a method on the first network and data set anew, with something changed."""
-    here = {"protocol": "anomaly", "model": "tiny", "dataset": "Town", "method": method}
+    here = CellLabels("anomaly", "tiny", "Town", method)
     old = next(each for each in run.results if each.labels == here)
     store.write_result(run.path, replace(old, **changed), run.arrays(old))
 
@@ -77,9 +77,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
     run = store.read_run(folder / "run")
     by_method = {
-        each.labels["method"]: each
+        each.labels.method: each
         for each in run.results
-        if (each.labels["protocol"], each.labels["model"]) == ("anomaly", "tiny")
+        if (each.labels.protocol, each.labels.model) == ("anomaly", "tiny")
     }
     saw = by_method["energy"].about
     told(run, "energy", about={**saw, "method": {**saw["method"], "uses_outliers": True}})
@@ -95,7 +95,7 @@ def pages(town: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "town.html").write_text(page_of(town))
     methods = ["msp", "energy", "entropy", "maxlogit"]
     whole = run_of(folder / "grid", rows(methods))
-    lost = next(each for each in whole.results if each.labels["dataset"].endswith("fog-3"))  # of msp
+    lost = next(each for each in whole.results if each.labels.dataset.endswith("fog-3"))  # of msp
     store.result_path(whole.path, lost.key).unlink()
     (folder / "grid.html").write_text(page_of(store.read_run(whole.path)))
     values = (("old", 0.7, 1), ("new", 0.75, 2))
@@ -116,9 +116,8 @@ def of_fishyscapes(path: Path) -> Run:
     for index, cell in enumerate(suite.cells[:6]):
         metrics = cell.protocol.build().metrics
         figures: dict[str, Any] = {name: Value(0.5 + 0.01 * index) for name in metrics}
-        labels = cell.labels()
-        one = result(labels.get("method"), figures, definitions=metrics)
-        made.append(replace(one, key=cell.key, cell=cell.spelled(), labels=labels))
+        one = result(cell.labels.method, figures, definitions=metrics)
+        made.append(replace(one, key=cell.key, cell=cell))
     return run_of(path, made)
 
 

@@ -25,7 +25,7 @@ from bench.report.selection import Choice
 from bench.report.text import difference, number
 from bench.reports import html, markdown
 from bench.results import store
-from bench.results.store import Plan, Result, Run
+from bench.results.store import Cell, CellLabels, Plan, Result, Run
 
 RANKING = {
     "auroc": Metric("AUROC", "area under the ROC curve of all pixels pooled; ties count one half"),
@@ -59,7 +59,7 @@ def result(
     if method:
         about["method"]["uses_outliers"] = outliers
     key = hashlib.sha256("/".join(labels.values()).encode()).hexdigest()[:16]
-    made = Result(key, cell, labels, values, definitions, about, images=20, partial=False)
+    made = Result(key, Cell.read(cell, CellLabels(**labels), {}), values, definitions, about, images=20, partial=False)
     return replace(made, **others)
 
 
@@ -78,7 +78,7 @@ def run_of(
     """Write a run directory; ``spread`` is the standard deviation, by method, of noise of a row's own."""
     common = np.random.default_rng(1).normal(0, 0.01, 200)  # the draw of images moves all rows alike
     for index, made in enumerate(results):
-        own = np.random.default_rng(2 + index).normal(0, (spread or {}).get(made.labels.get("method"), 0.0), 200)
+        own = np.random.default_rng(2 + index).normal(0, (spread or {}).get(made.labels.method, 0.0), 200)
         arrays = {
             f"replicates.{name}": value.value + common + own
             for name, value in made.metrics.items()
@@ -86,7 +86,7 @@ def run_of(
         }
         store.write_result(path, made, arrays)
     keys = [made.key for made in results] + [f"{index:016x}" for index in range(len(missing))]
-    absent = ({"protocol": "anomaly", "model": "toynet", "dataset": "toytown", "method": name} for name in missing)
+    absent = (CellLabels("anomaly", "toynet", "toytown", name) for name in missing)
     cells = (*(made.labels for made in results), *absent)
     store.write_plan(path, Plan("demo", title, note, tuple(keys), (), cells), "title: A run\n")
     return store.read_run(path)

@@ -51,7 +51,7 @@ def test_the_difference_is_second_minus_first_and_swapping_turns_it_round(run):
 
 def test_the_interval_is_that_of_the_replicates_differences(run):
     opened = store.read_run(run)
-    by_method = {r.cell["method"]["name"]: r for r in opened.results if r.labels["protocol"] == "anomaly"}
+    by_method = {r.cell.method.name: r for r in opened.results if r.labels.protocol == "anomaly"}
     a, b = (opened.replicates(by_method[name])["auroc"] for name in ("msp", "energy"))
     lo, hi = np.nanpercentile(b - a, [2.5, 97.5])
     (auroc,) = [one for one in found(run) if one.metric == "auroc" and one.cell.startswith("anomaly")]
@@ -61,7 +61,7 @@ def test_the_interval_is_that_of_the_replicates_differences(run):
 @pytest.mark.parametrize("how", [{"seed": 1}, {"resample": "groups"}])
 def test_runs_that_resampled_differently_have_no_paired_interval(run, how):
     one = compare.side(f"{run}@method=msp")
-    changed = tuple(replace(result, cell={**result.cell, **how}) for result in one.run.results)
+    changed = tuple(replace(result, cell=replace(result.cell, **how)) for result in one.run.results)
     other = compare.Side(replace(one.run, results=changed), one.patterns)
     for difference in compare.compare(one, other):
         assert difference.lo is None and not difference.clear
@@ -97,9 +97,7 @@ def test_what_cannot_be_paired_is_refused(run):
 
 def test_slices_of_a_tag_hold_their_own_images_only(run):
     opened = store.read_run(run)
-    (result,) = [
-        r for r in opened.results if r.labels["protocol"] == "misclassification" and r.labels["method"] == "msp"
-    ]
+    (result,) = [r for r in opened.results if r.labels.protocol == "misclassification" and r.labels.method == "msp"]
     parts = result.slices["condition"]
     assert sum(part["images"] for part in parts.values()) == 10
     protocol = registry.build("protocol", "misclassification", {}, where="")

@@ -18,7 +18,7 @@ from bench.counts.tally import Tally, key_pixels
 from bench.metrics.accumulate import Reading
 from bench.metrics.intervals import intervals
 from bench.results import curves, operating, store
-from bench.results.store import Plan, Result, Run
+from bench.results.store import Cell, CellLabels, Plan, Result, Run
 from bench.suite import registry
 
 Image = tuple[np.ndarray, np.ndarray]  # float32 scores and uint8 categories, [H, W]
@@ -63,8 +63,7 @@ def cell(
     about["protocol"]["version"] = made.version
     result = Result(
         key,
-        spelled | {"seed": 0, "bootstrap": 40},
-        labels,
+        Cell.read(spelled | {"seed": 0, "bootstrap": 40}, CellLabels(**labels), {}),
         figures,
         made.metrics,
         about,
@@ -247,7 +246,7 @@ def test_where_there_is_nothing_to_rank_there_is_no_curve(tmp_path: Path) -> Non
     unranked = cell(tmp_path, clean)
     result = cell(tmp_path, scenes(), labels={"method": "energy"})
     absent = replace(result, not_applicable="the network gives no logits")
-    foreign = replace(result, cell={**result.cell, "protocol": {"name": "of_a_plug_in", "params": {}}})
+    foreign = replace(result, cell=replace(result.cell, protocol=replace(result.cell.protocol, name="of_a_plug_in")))
     run = run_of(tmp_path, unranked, result)
     for one in (unranked, absent, foreign):
         assert curves.roc_pr(run, one) is None and curves.risk_coverage(run, one) is None
@@ -341,8 +340,8 @@ def under_corruption(path: Path, *, clean: bool = True, without: tuple[str, ...]
     for index, (name, severity) in enumerate(SPOTS):
         label = {"dataset": f"streets+{name}-{severity}"}
         made.append(cell(path, scenes(5, signal=0.25 - 0.06 * severity - 0.01 * index), labels=label))
-    kept = [result for result in made if result.labels["dataset"] not in without]
-    gone = tuple(result.labels for result in made if result.labels["dataset"] in without)
+    kept = [result for result in made if result.labels.dataset not in without]
+    gone = tuple(result.labels for result in made if result.labels.dataset in without)
     return run_of(path, *kept, points=(POINT,), absent=gone)
 
 

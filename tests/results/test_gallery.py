@@ -237,15 +237,15 @@ def per_image(run, result, name):
 def test_the_worst_the_median_and_the_best_of_the_leading_method_are_shown(drawn):
     found = store.read_run(drawn)
     (one,) = gallery.read(found)
-    assert (one.model, one.dataset) == ("tiny", found.results[0].labels["dataset"])
-    mine = [result for result in found.results if result.labels["protocol"] == "anomaly"]
+    assert (one.model, one.dataset) == ("tiny", found.results[0].labels.dataset)
+    mine = [result for result in found.results if result.labels.protocol == "anomaly"]
     best = max(mine, key=lambda result: result.metrics["auroc"].value)
     ranked = sorted((value, sample) for sample, value in per_image(found, best, "auroc").items() if value == value)
     wanted = [ranked[0], ranked[1], ranked[(len(ranked) - 1) // 2], ranked[-1]]
     assert [shot.sample for shot in one.shots[:4]] == [sample for _, sample in wanted]
     words = ["worst", "second worst", "median", "best"]
     for word, (value, _), shot in zip(words, wanted, one.shots, strict=False):
-        assert shot.reasons[0] == f"{word} AUROC of {best.labels['method']} (anomaly), {100 * value:.1f} %"
+        assert shot.reasons[0] == f"{word} AUROC of {best.labels.method} (anomaly), {100 * value:.1f} %"
     assert 4 <= len(one.shots) <= 6
     worst = {
         protocol: next(shot for shot in one.shots if f"({protocol})" in shot.reason and "worst" in shot.reason)
@@ -253,7 +253,7 @@ def test_the_worst_the_median_and_the_best_of_the_leading_method_are_shown(drawn
         if any(f"({protocol})" in shot.reason for shot in one.shots)
     }
     assert "misclassification" in worst
-    wrong = [result for result in found.results if result.labels["protocol"] == "misclassification"]
+    wrong = [result for result in found.results if result.labels.protocol == "misclassification"]
     best = max(wrong, key=lambda result: result.metrics["auroc"].value)
     values = per_image(found, best, "auroc")
     assert worst["misclassification"].sample == min(values, key=values.get)
@@ -265,7 +265,7 @@ def test_the_figures_of_a_shot_are_those_of_its_image(drawn):
     seen = 0
     for result in found.results:
         for shot in one.shots:
-            mine = shot.figures[result.labels.get("method", "")][result.labels["protocol"]]
+            mine = shot.figures[(result.labels.method or "")][result.labels.protocol]
             for name, value in mine.items():
                 assert value == per_image(found, result, name)[shot.sample]
                 seen += 1
@@ -277,7 +277,7 @@ def test_the_figures_of_a_shot_are_those_of_its_image(drawn):
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_more_and_fewer_samples(count, every):
     found = store.read_run(every)
-    mine = [result for result in found.results if result.labels["protocol"] == "misclassification"]
+    mine = [result for result in found.results if result.labels.protocol == "misclassification"]
     picks = gallery.choose(found, mine, count)
     words = {1: ["worst"], 2: ["worst", "best"], 3: ["worst", "median", "best"]}
     words[7] = ["worst", "second worst", "third worst", "fourth worst", "median", "sixth worst", "best"]
@@ -377,9 +377,7 @@ def test_a_refined_map_is_shown_refined_or_not_at_all(tmp_path):
     (one,) = gallery.read(found)
     assert one.left_out == {"unfitted": "its map is decided by all images together; --keep-maps keeps it"}
     assert list(one.shots[0].maps) == ["entropy[normalised=True]", "fitted"]
-    (result,) = [
-        each for each in found.results if (each.labels["protocol"], each.labels["method"]) == ("anomaly", "fitted")
-    ]
+    (result,) = [each for each in found.results if (each.labels.protocol, each.labels.method) == ("anomaly", "fitted")]
     limits = limits_of(found, result)
     changed = False
     for shot in one.shots:
@@ -471,9 +469,7 @@ def test_another_number_of_samples_replaces_the_gallery(tiny, copy):
 
 def test_a_gallery_of_results_that_were_made_anew_is_not_shown(tiny, copy):
     run_ = store.read_run(copy)
-    (result,) = [
-        one for one in run_.results if one.labels.get("method") == "msp" and one.labels["protocol"] == "anomaly"
-    ]
+    (result,) = [one for one in run_.results if one.labels.method == "msp" and one.labels.protocol == "anomaly"]
     path = store.result_path(copy, result.key)
     raw = json.loads(path.read_text())
     raw["depends"]["model"] = "another digest"
@@ -502,9 +498,9 @@ def test_merged_runs_have_the_galleries_of_all_under_the_names_that_rows_have(ti
     both = merge_runs.opened([f"A={drawn}", f"B={tmp_path / 'other'}"])
     first, second = gallery.read(both)
     assert first.shots == one.shots
-    there = {result.labels["method"] for result in both.results if "method" in result.labels}
+    there = {result.labels.method for result in both.results if result.labels.method}
     assert set(second.shots[0].maps) <= there and {first.dataset, second.dataset} <= {
-        result.labels["dataset"] for result in both.results
+        result.labels.dataset for result in both.results
     }
 
 
@@ -527,8 +523,8 @@ def test_of_a_grid_the_worst_data_set_is_shown_with_the_samples_of_the_clean_one
     clean, worst = gallery.read(found)
     values = {}
     for result in found.results:
-        if "+" in result.labels["dataset"]:
-            values.setdefault(result.labels["method"], {})[result.labels["dataset"]] = result.metrics["auroc"].value
+        if "+" in result.labels.dataset:
+            values.setdefault(result.labels.method, {})[result.labels.dataset] = result.metrics["auroc"].value
     method = max(values, key=lambda name: sum(values[name].values()))
     name = min(values[method], key=values[method].get)
     assert (clean.dataset, clean.note, worst.dataset) == ("Town", "", name)
@@ -536,9 +532,7 @@ def test_of_a_grid_the_worst_data_set_is_shown_with_the_samples_of_the_clean_one
     assert [shot.sample for shot in worst.shots] == [shot.sample for shot in clean.shots]
     assert worst.shots[0].reason == f"on Town: {clean.shots[0].reason}"
     figures = {shot.sample: shot.figures[method]["misclassification"]["auroc"] for shot in worst.shots}
-    (result,) = [
-        one for one in found.results if (one.labels["dataset"], one.labels["method"]) == (worst.dataset, method)
-    ]
+    (result,) = [one for one in found.results if (one.labels.dataset, one.labels.method) == (worst.dataset, method)]
     assert figures == {sample: per_image(found, result, "auroc")[sample] for sample in figures}
     assert worst.shots[0].image.read_bytes() != clean.shots[0].image.read_bytes()
     # Without the clean set the samples are chosen on the worst one; the other's gallery is gone.

@@ -98,7 +98,7 @@ def test_the_rates_are_those_of_the_pixels(run):
     from bench.results import store
 
     opened = store.read_run(run)
-    by = {(r.labels["dataset"], r.labels["method"]): r for r in opened.results}
+    by = {(r.labels.dataset, r.labels.method): r for r in opened.results}
     (target,) = [r for (dataset, method), r in by.items() if dataset != "val" and method == "maxlogit"]
     rates = {e["metric"]: e for e in entries(run) if e["method"] == "maxlogit" and e["name"].startswith("tpr95")}
     arrays = opened.arrays(target)

@@ -26,7 +26,7 @@ def frozen(request):
 
 def test_it_loads_and_means_what_it_meant(frozen):
     result = store.read_result(frozen)
-    assert result.labels["method"] == "energy[temperature=2]"
+    assert result.labels.method == "energy[temperature=2]"
     assert result.metrics["ap"] == Value(0.25, 1e-06, 0.2, 0.3)
     assert result.metrics["fpr95"] == Undefined("no positive pixels")
     assert result.images == 4 and not result.partial

@@ -111,7 +111,7 @@ def test_an_edited_method_recomputes_its_own_cells_only(tiny, tmp_path, monkeypa
         "from bench.suite import expansion as suite; sys.path.insert(0, 'tests');"
         "from running import Silent\n"
         "for r in engine.run(suite.load(Path(sys.argv[1])), Path(sys.argv[2]), engine.Options(workers=0), Silent()):"
-        " print(r.labels.get('method'))"
+        " print(r.labels.method)"
     )
     tiny.write_text(tiny.read_text().replace("maxlogit", "loudest"))
     environment = {**os.environ, "BENCH_PLUGINS": str(tmp_path / "plugins")}
@@ -139,7 +139,7 @@ def test_a_limited_run_is_partial_and_then_replaced(tiny, tmp_path):
 def test_a_pair_that_does_not_fit_is_not_applicable_and_says_why(tiny, tmp_path):
     text = tiny.read_text().replace("split: anomaly", "split: val")
     tiny.write_text(text)
-    found = {result.labels["protocol"]: result for result in run(tiny, tmp_path / "run", only={"method": "msp"})}
+    found = {result.labels.protocol: result for result in run(tiny, tmp_path / "run", only={"method": "msp"})}
     assert "has no anomaly, which anomaly needs" in found["anomaly"].not_applicable
     assert all(figure.reason == found["anomaly"].not_applicable for figure in found["anomaly"].metrics.values())
     assert not found["misclassification"].not_applicable
@@ -285,7 +285,7 @@ def test_the_reliability_diagram_of_every_image_is_kept(tiny, tmp_path):
     text = tiny.read_text()
     start, end = text.index("protocols:"), text.index("models:")
     tiny.write_text(text[:start] + "protocols: [calibration]\n" + text[end:])
-    found = {result.labels["method"]: result for result in run(tiny, tmp_path / "run", workers=0)}
+    found = {result.labels.method: result for result in run(tiny, tmp_path / "run", workers=0)}
     assert "gives no confidence, which calibration needs" in found["maxlogit"].not_applicable
     arrays = store.read_run(tmp_path / "run").arrays(found["msp"])
     pixels, right = arrays["row.pixels"].reshape(10, -1), arrays["row.right"].reshape(10, -1)

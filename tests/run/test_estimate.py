@@ -183,7 +183,7 @@ bootstrap: 20
 def record(suite, cell, images, seconds, keys=100, exact=True, source="a run", **more):
     """A measurement of that cell with so many images."""
     spelled = cell.spelled()
-    data = {"name": cell.dataset.name, "params": cell.dataset.params}
+    data = {"name": cell.dataset.name, "params": dict(cell.dataset.params)}
     corruption = data["params"].pop("corruption", None)
     scorer = {name: spelled["method"][name] for name in ("name", "params")}
     text = [json.dumps(one, sort_keys=True) if one else "" for one in (spelled["protocol"], spelled["model"], data)]

@@ -15,13 +15,13 @@ from bench.run import shard_files
 from bench.run.executors import local, select
 from bench.run.executors.dispatch import DEPTH, Died, Dispatcher, InProcessPool, Step, WorkerPool
 from bench.run.messages import CellTask, Failure, Outcome, Task
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 
 HOW = Numerics("cpu", "cpu", 1, "AVX2")
 
 
 def ref(kind, name):
-    return Ref(kind, name, "{}", name, "{}")
+    return Ref(kind, name, {}, name, {})
 
 
 CELL = CellTask("cell", ref("protocol", "anomaly"), None, None, 2**30, False, "", None)

@@ -393,7 +393,7 @@ def whole(tmp_path_factory):
 
 def by_labels(folder):
     return {
-        (r.labels["protocol"].partition("[")[0], r.labels["method"].partition("[")[0]): r
+        (r.labels.protocol.partition("[")[0], r.labels.method.partition("[")[0]): r
         for r in store.read_run(folder).results
     }
 
@@ -611,7 +611,7 @@ def test_an_edited_base_makes_the_refinement_stale(monkeypatch):
 def test_on_toytown_more_false_alarms_go_than_true_segments(tmp_path):
     """And what that costs is seen, too: objects that were touched before are missed after."""
     run(suites.shipped()["toytown_meta"], tmp_path / "run", only={"protocol": "segments*"})
-    found = {r.labels["method"]: r.metrics for r in store.read_run(tmp_path / "run").results}
+    found = {r.labels.method: r.metrics for r in store.read_run(tmp_path / "run").results}
     for name in ("entropy + meta, other drives", "entropy + meta, another town"):
         figures = found[name]
         removed = figures["false_alarms_before"].value - figures["false_alarms"].value

@@ -110,7 +110,7 @@ def test_a_suite_computed_in_parts_becomes_one_run(tmp_path):
         for file in (part / "cells").iterdir():
             shutil.copy(file, cells)
     rest = list(engine.run(suite, tmp_path / "joined", options, Quiet()))
-    assert {result.labels["dataset"] for result in rest} == {"toytown[height=32,images=4,width=64]"}
+    assert {result.labels.dataset for result in rest} == {"toytown[height=32,images=4,width=64]"}
     for key, result in whole.items():
         assert result.metrics == engine.store.read_result(cells / f"{key}.json").metrics
     summaries = [(tmp_path / run / "summaries.json").read_text() for run in ("whole", "joined")]

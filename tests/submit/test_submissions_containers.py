@@ -80,7 +80,7 @@ def rules(path: Path, board: str | None = None) -> set[tuple[str, str]]:
 
 def test_a_package_claims_what_the_run_measured(board: Path) -> None:
     package = board / "out" / "maxlogit"
-    (result,) = [one for one in store.read_run(board / "run").results if one.labels["protocol"] == "fishyscapes"]
+    (result,) = [one for one in store.read_run(board / "run").results if one.labels.protocol == "fishyscapes"]
     claim = json.loads((package / "validation_performance.json").read_text())
     assert claim == {"ap": result.metrics["ap"].value, "fpr": result.metrics["fpr95"].value}
     card = yaml.safe_load((package / "card.yaml").read_text())
@@ -151,7 +151,7 @@ bootstrap: 0
 """)
     assert main(["run", str(tmp_path / "suite.yaml"), "--out", str(tmp_path / "run")]) == 0
     (mine,) = store.read_run(tmp_path / "run").results
-    (theirs,) = [one for one in store.read_run(board / "run").results if one.labels["protocol"] == "fishyscapes"]
+    (theirs,) = [one for one in store.read_run(board / "run").results if one.labels.protocol == "fishyscapes"]
     assert mine.metrics == theirs.metrics
 
 

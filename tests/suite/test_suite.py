@@ -102,7 +102,7 @@ def test_where_a_file_lies_is_no_part_of_the_key(tmp_path):
         text = GOOD.replace("[toynet]", "[{python: {factory: 'net.py:build', weights: w.pth}}]")
         cell = only_cell(folder, text)
         keys.add(cell.key)
-        assert str(folder / "net.py") in cell.model.given
+        assert str(folder / "net.py") in str(cell.model.arguments)
     assert len(keys) == 1
 
 
@@ -119,7 +119,7 @@ def test_the_text_of_a_suite_gives_the_same_cells_from_any_folder(tmp_path, tiny
     suite = suites.load(tiny)
     again = suites.load(write(tmp_path, suite.text, "again.yaml"))
     assert [cell.key for cell in again.cells] == [cell.key for cell in suite.cells]
-    assert [cell.labels() for cell in again.cells] == [cell.labels() for cell in suite.cells]
+    assert [cell.labels for cell in again.cells] == [cell.labels for cell in suite.cells]
 
 
 def test_only_keeps_what_matches_and_refuses_what_matches_nothing(tiny):
@@ -154,7 +154,7 @@ def test_methods_of_the_command_line_replace_those_of_the_suite(tiny):
 def test_paths_on_the_command_line_are_relative_to_the_current_folder(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     suite = suites.load(tiny, {"models": [{"python": {"factory": "mine/net.py:build"}}]})
-    assert str(tmp_path / "mine" / "net.py") in suite.cells[0].model.given
+    assert str(tmp_path / "mine" / "net.py") in str(suite.cells[0].model.arguments)
     with pytest.raises(UnknownName, match=r"^--method: unknown method 'enrgy'; did you mean 'energy'"):
         suites.load(tiny, {"methods": ["enrgy"]})
 

@@ -21,6 +21,8 @@ from pydantic.dataclasses import dataclass as checked
 from bench import corruptions
 from bench.contract.dataset import Sample
 from bench.core.errors import BadSuite, UnknownName
+from bench.corruptions import NAMES as NAMES
+from bench.corruptions import SEVERITIES as SEVERITIES
 from bench.datasets.wrappers.corruption_cache import Cache
 from bench.datasets.wrappers.wrapped import Wrapped
 

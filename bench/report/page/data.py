@@ -79,10 +79,10 @@ def cells(
     rows = []
     for result, said in zip(results, fields, strict=True):
         metrics = definitions.setdefault(
-            result.labels["protocol"], [metric_of(name, metric) for name, metric in result.definitions.items()]
+            result.labels.protocol, [metric_of(name, metric) for name, metric in result.definitions.items()]
         )
         figures = [_figure(result, entry["name"], best, words, digits) for entry in metrics]
-        place = [labels[axis](result.labels.get(axis, "")) for axis in labels]
+        place = [labels[axis](result.labels.on(axis)) for axis in labels]
         marks = result.partial + 2 * uses_outliers(result) + 4 * bool(result.not_applicable)
         flat = [words(part) for name, text in said for part in (name, text.replace(result.key, "{key}"))]
         rows.append([result.key, *place, marks, result.images, figures, flat])
@@ -226,7 +226,7 @@ def cost(run: Run, metrics: Mapping[str, Mapping[str, Metric]], but: Container[s
     ``metrics`` are those of each protocol, ``but`` the keys of results that are left out.
     """
     shown = tuple(result for result in run.results if result.key not in but)
-    saw = {(result.labels["model"], result.labels.get("method")) for result in shown if uses_outliers(result)}
+    saw = {(result.labels.model, result.labels.method) for result in shown if uses_outliers(result)}
     return [
         {
             "protocol": one.protocol, "dataset": one.dataset, "model": one.model, "method": one.method,

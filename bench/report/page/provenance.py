@@ -32,7 +32,7 @@ def sources_of(results: Iterable[Result], grids_by_key: Mapping[str, str]) -> li
         for title, axis in zip(found, ("method", "model", "dataset"), strict=True):
             if source := result.about.get(axis, {}).get("source"):
                 label = grids_by_key.get(result.key) if axis == "dataset" else None
-                found[title][label or result.labels[axis]] = str(source)
+                found[title][label or result.labels.on(axis)] = str(source)
     return [(title, list(entries.items())) for title, entries in found.items() if entries]
 
 
@@ -61,7 +61,7 @@ def facts_of(run: Run, shared: Mapping[str, str]) -> Fields:
     images: dict[str, int] = {}
     for result in run.results:
         if not result.not_applicable:
-            label = result.labels["dataset"]
+            label = result.labels.dataset
             images[label] = max(result.images, images.get(label, 0))
     facts = [("Images", _images(images))] if images else []
     facts.append(("Cells", f"{len(run.results)} of {len(run.plan.keys)}" if run.missing else str(len(run.results))))
@@ -112,10 +112,10 @@ def shared_by(results: Sequence[Result]) -> dict[str, str]:
 
 def fields_of(result: Result, shared: Mapping[str, str]) -> Fields:
     """What is said of one cell beside its figures."""
-    axes = {axis: entry for axis, entry in result.cell.items() if isinstance(entry, Mapping) and entry.get("params")}
+    axes = {axis: ref for axis, ref in result.cell.refs().items() if ref and ref.params}
     fields = [("not applicable", result.not_applicable)] if result.not_applicable else []
     fields += [(name, text) for name, text in _flat(result.provenance) if name not in shared]
-    fields += [(f"{axis} {entry['name']}", json.dumps(entry["params"])) for axis, entry in axes.items()]
+    fields += [(f"{axis} {ref.name}", json.dumps(ref.params)) for axis, ref in axes.items()]
     fields += [(f"{name} pixels", count(pixels)) for name, pixels in result.pixels.items()]
     fields += [(f"depends on {name}", str(digest)) for name, digest in result.depends.items()]
     return fields
@@ -124,9 +124,7 @@ def fields_of(result: Result, shared: Mapping[str, str]) -> Fields:
 def missing_from(run: Run) -> list[str]:
     """Name the cells without a result; by key where the plan has no words for them."""
     there = {result.key for result in run.results}
-    words = {
-        key: " / ".join(map(str, labels.values())) for key, labels in zip(run.plan.keys, run.plan.cells, strict=False)
-    }
+    words = {key: str(labels) for key, labels in zip(run.plan.keys, run.plan.cells, strict=False)}
     return [words.get(key) or key for key in run.plan.keys if key not in there][:LISTED]
 
 

@@ -193,7 +193,7 @@ class GridSheet:
         """What others have published of the grid as a whole and of single corruptions."""
         found: dict[Published, None] = {}
         place = ""
-        for result in {result.labels["dataset"]: result for result in self.grid.results}.values():
+        for result in {result.labels.dataset: result for result in self.grid.results}.values():
             others = beside(result.cell, self.grid.metrics)
             found |= dict.fromkeys(others.entries)
             place = place or others.split

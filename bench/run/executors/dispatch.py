@@ -22,7 +22,7 @@ from bench.run import shard_files
 from bench.run.messages import Advance, Failure, Outcome, Task, Work
 from bench.run.passes import execute
 from bench.run.worker import Worker
-from bench.suite.expansion import Ref
+from bench.suite.cells import Ref
 
 Say = Callable[[str], None]
 

@@ -41,7 +41,8 @@ from bench.run.passes import execute
 from bench.run.provenance import version_of
 from bench.run.shard_files import inputs_of
 from bench.run.worker import Worker
-from bench.suite.expansion import NumericsRule, Ref
+from bench.suite.cells import Ref
+from bench.suite.schema import NumericsRule
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,8 @@ from bench.models.numerics import Numerics
 from bench.run.executors.dispatch import InProcessPool, RayOptions, WorkerPool
 from bench.run.executors.local import ProcessPool, gpus
 from bench.run.messages import Advance
-from bench.suite.expansion import NumericsRule, Ref
+from bench.suite.cells import Ref
+from bench.suite.schema import NumericsRule
 
 
 def local(processes: int | None, how: Numerics, advance: Advance) -> WorkerPool:

@@ -1,0 +1,100 @@
+"""The grammar of a suite file: which keys it may have, and what each may hold."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from bench.suite.cells import Ref
+
+Entry = str | dict[str, Any]
+
+
+class Section(BaseModel):
+    """A part of a suite file: unknown keys and wrong types are refused, never guessed at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SummaryRule(Section):
+    """A figure over several cells: the mean of each metric over the data sets that match, per model and method.
+
+    ``corruption``, ``family`` and ``severity`` keep the corrupted data sets that match; ``each`` makes one summary for
+    every corruption, family or severity among what is left. Families are ImageNet-C's, ``source_family`` is the source
+    system's own grouping of its 15 types.
+    """
+
+    name: str
+    protocol: str  # or "*": one summary for each that ranks
+    dataset: str = "*"
+    corruption: str | None = None
+    family: str | None = None
+    severity: int | None = None
+    each: Literal["corruption", "family", "source_family", "severity"] | None = None
+
+    def matches(self, dataset: Ref) -> bool:
+        """Return True where the mean runs over that data set."""
+        corruption = dataset.corruption
+        patterns = [(self.corruption, corruption and corruption.name), (self.family, corruption and corruption.family)]
+        return (
+            fnmatchcase(dataset.label, self.dataset)
+            and all(pattern is None or (value and fnmatchcase(value, pattern)) for pattern, value in patterns)
+            and (self.severity is None or (corruption is not None and corruption.severity == self.severity))
+            and (self.each is None or (corruption is not None and self.value_of(dataset) != ""))
+        )
+
+    def value_of(self, dataset: Ref) -> str:
+        """The corruption, family or severity that a corrupted data set belongs to; empty for none."""
+        corruption = dataset.corruption
+        assert corruption is not None  # noqa: S101 - ``matches`` lets no other through where there is an ``each``
+        values = {
+            "corruption": corruption.name,
+            "family": corruption.family,
+            "source_family": corruption.source_family,
+            "severity": f"severity {corruption.severity}",
+        }
+        return values[self.each or "corruption"]
+
+
+class PointRule(Section):
+    """A threshold chosen on one data set of the suite and carried to the others, per model and method."""
+
+    name: str
+    protocol: Literal["anomaly", "misclassification"]
+    calibrate: str  # name or label of a data set; never judged itself
+    rule: Literal["tpr95", "fpr05", "best_f1"] = "tpr95"
+
+
+class NumericsRule(Section):
+    """How the arithmetic is done. ``auto`` takes the GPU where there is one."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=1, ge=1)  # of torch in each process, on a CPU
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass, by autocast; scores are float32
+    tf32: bool = False  # on a GPU
+    batch: int = Field(default=1, ge=1)  # equally sized views of an image in one forward pass
+    scoring: Literal["auto", "fused", "torch"] = "auto"  # reductions over the classes; auto is fused on a CPU
+
+
+class SuiteFile(Section):
+    """The grammar of a suite."""
+
+    name: str = ""  # of the run; the file's own without it
+    title: str = ""
+    note: str = ""
+    protocols: list[Entry] = Field(min_length=1)
+    models: list[Entry] = Field(min_length=1)
+    datasets: list[Entry] = Field(min_length=1)
+    methods: list[Entry] = []
+    seed: int = 0
+    budget: int = Field(
+        default=2**30, ge=2**16
+    )  # bytes of exact keys that a cell may hold before it is certified instead
+    bootstrap: int = Field(default=1000, ge=0)  # resamples
+    resample: Literal["images", "groups"] = "images"  # groups: whole drives or sequences, whose images are alike
+    numerics: NumericsRule = NumericsRule()
+    summaries: list[SummaryRule] = []
+    operating_points: list[PointRule] = []
