@@ -6,7 +6,7 @@ What fails, fails its own cells; the others go on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from bench.models import numerics
 from bench.models.numerics import Numerics
 from bench.results import operating, store, summary
 from bench.results.store import Plan, Result
-from bench.run import fits, gallery_pass, jobs, preflight, publish
+from bench.run import finalise, fits, gallery_pass, jobs, preflight
 from bench.run.context import Options as Options
 from bench.run.context import RunContext
 from bench.run.executors import select
@@ -26,6 +26,8 @@ from bench.run.executors.dispatch import Dispatcher, RayOptions, Step, WorkerPoo
 from bench.run.jobs import Job
 from bench.run.steps import Pass
 from bench.suite.cells import Ref, Suite
+
+Groups = dict[tuple[Ref, Ref], list[Job]]  # by network and data set
 
 LISTED = 20  # failed cells that an error names
 
@@ -41,11 +43,13 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
         context = RunContext(run_dir, resolved, options, reporter, checked)
         try:
             store.write_plan(run_dir, plan_of(suite), suite.text)
-            yield from _run(suite, context, pool)
+            groups = yield from _planned(suite, context)
+            reporter.begin(_images(groups))
+            dispatcher = Dispatcher(pool, options.retries, reporter.advance, reporter.tell)
+            yield from _interleaved(groups, context, dispatcher)
             finished = store.read_run(run_dir)
             store.write_json(run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
             if options.gallery:
-                dispatcher = Dispatcher(pool, options.retries, reporter.advance, reporter.tell)
                 alive = replace(suite, cells=tuple(cell for cell in suite.cells if cell.key not in context.failed))
                 gallery_pass.draw(finished, alive, options.gallery, resolved, options.workers, dispatcher, reporter)
         finally:
@@ -99,9 +103,10 @@ def plan_of(suite: Suite) -> Plan:
     return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points)
 
 
-def _run(suite: Suite, context: RunContext, pool: WorkerPool) -> Iterator[Result]:
+def _planned(suite: Suite, context: RunContext) -> Generator[Result, None, Groups]:
+    """Yield the results of cells that mean nothing, and return those to compute, by network and data set."""
     run_dir, checked, options = context.run_dir, context.checked, context.options
-    groups: dict[tuple[Ref, Ref], list[Job]] = {}
+    groups: Groups = {}
     for cell in suite.cells:
         job = jobs.job_of(cell, checked, context.numerics, run_dir, limit=options.limit, keep_maps=options.keep_maps)
         refused = checked.refused.get(job.key)
@@ -109,19 +114,15 @@ def _run(suite: Suite, context: RunContext, pool: WorkerPool) -> Iterator[Result
         if jobs.is_fresh(run_dir, job, refused) and kept:
             continue
         if refused:
-            result = publish.not_applicable(job, refused, context.numerics, options.command)
+            result = finalise.not_applicable(job, refused, context.numerics, options.command)
             store.write_result(run_dir, result, {})
             yield result
         else:
             groups.setdefault((cell.model, cell.dataset), []).append(job)
-    context.reporter.begin(_images(groups))
-    dispatcher = Dispatcher(pool, options.retries, context.reporter.advance, context.reporter.tell)
-    yield from _interleaved(groups, context, dispatcher)
+    return groups
 
 
-def _interleaved(
-    groups: Mapping[tuple[Ref, Ref], list[Job]], context: RunContext, dispatcher: Dispatcher
-) -> Iterator[Result]:
+def _interleaved(groups: Groups, context: RunContext, dispatcher: Dispatcher) -> Iterator[Result]:
     """Open a pass whenever a worker would else have nothing to do, and follow each from step to step."""
     closed = deque(groups.items())
     open_passes: dict[Step, Pass] = {}
@@ -140,7 +141,7 @@ def _interleaved(
                 open_passes[step] = follows
 
 
-def _images(groups: Mapping[tuple[Ref, Ref], Sequence[Job]]) -> int:
+def _images(groups: Groups) -> int:
     """How many images the run will look at, all phases and fits together."""
     total = 0
     missing: set[str] = set()

@@ -1,9 +1,13 @@
-"""The figures of a cell, read off its shards. A task of its own: resampling may take longer than counting did."""
+"""A cell at its end: a worker reads its figures off its shards, and its result is written.
+
+Reading is work of its own, since resampling may take longer than counting did.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +18,14 @@ from bench.core.errors import MissingData
 from bench.metrics import slices
 from bench.metrics.accumulate import Accumulator, CountedTwice
 from bench.metrics.intervals import intervals
+from bench.models.numerics import Numerics
 from bench.results import curves, reliability, store
-from bench.run import shard_files
+from bench.results.store import Result
+from bench.run import provenance, refinement, shard_files
 from bench.run.cost import Clock, peak_memory, total
+from bench.run.jobs import Job
 from bench.run.messages import Figures, Finish
+from bench.suite import registry
 
 
 @dataclass
@@ -96,3 +104,61 @@ def _merged(task: Finish, protocol: Protocol) -> tuple[Accumulator, _Gathered]:
 def _read(task: Finish, phase: int) -> Iterator[shard_files.Shard]:
     for start, stop in task.ranges:
         yield shard_files.read(shard_files.path_of(task.inputs or task.run, task.key, start, stop, phase))
+
+
+def publish(
+    run_dir: Path, job: Job, figures: Figures, ranges: Sequence[tuple[int, int]], numerics: Numerics, command: str
+) -> None:
+    """Write the result of a cell whose counts are on disk, and forget its shards."""
+    result = _result(job, numerics, command)
+    before = refinement.seconds(run_dir, job.refinement, ranges) if job.refinement else {}
+    result = replace(
+        result,
+        about={**result.about, "model": {**result.about["model"], **figures.network}},
+        metrics=figures.metrics,
+        pixels=figures.pixels,
+        seconds={**before, **figures.seconds},
+        memory_mb=figures.memory_mb,
+        slices=figures.slices,
+        tags=figures.tags,
+    )
+    store.write_result(run_dir, result)
+    store.drop_work(run_dir, job.key)
+
+
+def _result(job: Job, numerics: Numerics, command: str) -> Result:
+    refs = {axis: ref for axis, ref in job.cell.refs().items() if ref}
+    about: dict[str, dict[str, Any]] = {
+        axis: {"source": registry.plugin(ref.kind, ref.name, where=ref.label).source} for axis, ref in refs.items()
+    }
+    about["model"] |= job.cell.model.build().about()
+    about["protocol"] |= {"version": job.protocol.version, "title": job.protocol.title or job.cell.protocol.label}
+    about["protocol"] |= {} if job.protocol.ranked else {"ranked": False}
+    if job.cell.method:
+        about["method"]["uses_outliers"] = job.cell.method.build().uses_outliers
+    return Result(
+        key=job.key,
+        cell=job.cell,
+        metrics={},
+        definitions=job.protocol.metrics,
+        about=about,
+        images=job.images,
+        partial=job.partial,
+        depends=job.depends,
+        provenance=provenance.of(numerics, f"{command} --only cell={job.key}".strip()),
+        fitted=_fitted(job),
+    )
+
+
+def _fitted(job: Job) -> dict[str, Any] | None:
+    """Return what a result says of its fit, and of what was decided about segments."""
+    fitted = job.fitted.shown() if job.fitted else None
+    if job.refinement is None or job.refinement.report is None:
+        return fitted
+    return (fitted or {"key": job.refinement.key}) | {"decided": refinement.shown(job.refinement)}
+
+
+def not_applicable(job: Job, reason: str, numerics: Numerics, command: str) -> Result:
+    """Return the result of a cell that means nothing: every figure is undefined, for the same reason."""
+    figures = {name: Undefined(reason) for name in job.protocol.metrics}
+    return replace(_result(job, numerics, command), metrics=figures, images=0, partial=False, not_applicable=reason)

@@ -25,7 +25,7 @@ from bench.api import Dataset, Undefined
 from bench.fit import fitted_store
 from bench.results import store
 from bench.results.store import Result
-from bench.run import fits, jobs, publish, refinement
+from bench.run import finalise, fits, jobs, refinement
 from bench.run.context import RunContext
 from bench.run.executors.dispatch import Step
 from bench.run.jobs import Job
@@ -88,7 +88,7 @@ class Pass:
         """Write the result of a cell whose figures a worker has read, if it has."""
         if outcome.figures:
             context = self.context
-            publish.publish(
+            finalise.publish(
                 context.run_dir, job, outcome.figures, self.ranges, context.numerics, context.options.command
             )
             self._published.add(job.key)

@@ -16,7 +16,7 @@ from running import Silent, clone, metrics, run, until
 from bench.core.errors import CellsFailed, RunInUse
 from bench.metrics.protocols.pooled import Misclassification
 from bench.results import store
-from bench.run import engine, jobs, publish, shard_files
+from bench.run import engine, finalise, jobs, shard_files
 from bench.run.engine import Options
 from bench.run.executors import dispatch
 from bench.suite import expansion as suites
@@ -197,7 +197,7 @@ def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tm
     """Whatever is on disk, up to all of it: nothing left to compute is no error."""
     suite = suites.load(tiny)
     finished = []
-    real = publish.publish
+    real = finalise.publish
 
     def killed_at_the_third(*args):
         if len(finished) == 3:
@@ -208,7 +208,7 @@ def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tm
     for _ in range(5):  # every attempt gets three cells further, the last of them into the second phase
         finished.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(publish, "publish", killed_at_the_third)
+            patch.setattr(finalise, "publish", killed_at_the_third)
             with contextlib.suppress(KeyboardInterrupt):
                 list(engine.run(suite, tmp_path / "run", Options(shard=4), Silent()))
     assert metrics(tmp_path / "run") == metrics(whole)
@@ -227,7 +227,7 @@ def test_a_shard_file_of_other_numerics_is_not_merged(tiny, tmp_path, monkeypatc
 
     monkeypatch.setattr(jobs, "job_of", noting)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "publish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(finalise, "publish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             list(engine.run(suite, tmp_path / "run", Options(), Silent()))
     (path,) = (tmp_path / "run").glob("work/*/phase1-*.npz")

@@ -20,7 +20,7 @@ from bench.metrics.protocols.segments import _ap as ranking_ap
 from bench.metrics.protocols.segments import _auroc as ranking_auroc
 from bench.ops import meta, segments
 from bench.results import store
-from bench.run import engine, preflight, publish, score_maps, shard_files
+from bench.run import engine, finalise, preflight, score_maps, shard_files
 from bench.run.engine import Options
 from bench.run.worker import Worker
 from bench.suite import expansion as suites
@@ -473,7 +473,7 @@ def test_shards_counted_after_another_decision_are_not_merged(whole, tmp_path):
     """A limited run that was killed leaves counts behind that stand on a decision about fewer images."""
     suite = suites.load(write_suite(tmp_path / "suite"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publish, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(finalise, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             list(engine.run(suite, tmp_path / "run", Options(shard=8, workers=0, limit=8), Silent()))
     assert list((tmp_path / "run").glob("work/*/phase1-*.npz"))
