@@ -43,7 +43,7 @@ def test_a_pass_goes_from_step_to_step_and_gives_each_result_once(tiny, tmp_path
         works = done(step, worker)
         assert step.remaining == 0
         kinds.append((type(step), len(works)))
-        labels.append([result.labels["protocol"] for result in follows.results()])
+        labels.append([result.labels.protocol for result in follows.results()])
         assert list(follows.results()) == []
     assert kinds == [
         (CountStep, 3),  # of 4, 4 and 2 images
