@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import ClassVar
 
@@ -23,18 +24,15 @@ from bench.api import Format, Metric, Undefined
 from bench.report import leaderboard, text
 from bench.report.anonymous import without_paths
 from bench.report.document import Document
-from bench.report.figures import Change, pair, uses_outliers
+from bench.report.figures import pair, uses_outliers
 from bench.report.grids import CLEAN, GRID, Place
-from bench.report.leaderboard import Table
 from bench.report.merge_runs import Merged
-from bench.report.page import data as embedded
-from bench.report.page import galleries
+from bench.report.page import data, galleries
 from bench.report.page.panels import tables_of
 from bench.report.page.provenance import cost_of, facts_of, fields_of, fitted_by, missing_from, shared_by, sources_of
-from bench.report.page.sections import GridSheet, SummarySheet, defining, sheet_of
+from bench.report.page.sections import GridSheet, Sheet, SummarySheet, defining
 from bench.report.selection import Choice
 from bench.results import curves
-from bench.results.store import Result, Run
 
 MIOU = Metric("mIoU", "mean over the classes of intersection over union")
 SCRIPTS = ("page.js", "data.js", "charts.js", "heat.js", "gallery.js")
@@ -65,124 +63,105 @@ class Html(Format):
 
 
 def _page(document: Document) -> str:
-    run, chosen, tables, found = document.run, document.choice, document.tables, document.grids
-    inside = [result for grid in found for result in grid.results]
-    protocols = defining([*tables, *found])
-    said = without_paths if chosen.anonymous else str
-    albums = galleries.albums(run, said) if chosen.images else []
+    run, choice, tables, grids = document.run, document.choice, document.tables, document.grids
+    protocols = defining([*tables, *grids])
+    albums = galleries.albums(run, without_paths if choice.anonymous else str) if choice.images else []
     sheets = [
-        sheet_of(f"t{index}", run, table, protocols, galleries.thumbnails(albums, table.dataset))
+        Sheet(f"t{index}", run, table, protocols, galleries.thumbnails(albums, table.dataset))
         for index, table in enumerate(tables, 1)
     ]
-    grid_sheets = [GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(found, 1)]
+    grid_sheets = [GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(grids, 1)]
     shared = shared_by(run.results)
-    gridded = {result.key for result in inside}
+    grid_names = {result.key: grid.name for grid in grids for result in grid.results}
     carried = curves.corrupted_points(run)
     panels = tables_of(run)
-    cost = cost_of([result for result in run.results if result.key not in gridded])
-    metrics = {table.protocol: table.metrics for table in tables} | {grid.protocol: grid.metrics for grid in found}
-    copied = [sheet.copied for sheet in sheets] + [sheet.copied for sheet in grid_sheets]
-    data = {
-        "cells": embedded.cells(
-            run.results,
-            _bold(run, tables, inside),
-            (fields_of(result, shared) for result in run.results),
-            chosen.digits,
-        ),
-        "boards": {sheet.id: sheet.drawn for sheet in sheets},
-        "grids": {sheet.id: embedded.grid(sheet.grid, chosen.digits) for sheet in grid_sheets},
-        "cost": embedded.cost(run, metrics, gridded),
-        "carried": embedded.carried(carried),
-    }
+    cost = cost_of([result for result in run.results if result.key not in grid_names])
     contents = [(sheet.id, f"{sheet.table.title} · {sheet.table.dataset}") for sheet in sheets]
     contents += [(sheet.id, f"{sheet.grid.title} · {sheet.grid.name}") for sheet in grid_sheets]
-    contents += [
-        (name, title)
-        for name, title, there in (
-            ("disagree", "Why your numbers disagree", panels),
-            ("gallery", "Gallery", albums),
-            ("carried", "Operating points", carried),
-            ("summaries", "Over several cells", document.summaries),
-            ("definitions", "Definitions", protocols),
-            ("cost", "Cost", cost.rows),
-            ("cells", "Every cell", True),
-        )
-        if there
-    ]
+    parts: tuple[tuple[str, str, object], ...] = (
+        ("disagree", "Why your numbers disagree", panels),
+        ("gallery", "Gallery", albums),
+        ("carried", "Operating points", carried),
+        ("summaries", "Over several cells", document.summaries),
+        ("definitions", "Definitions", protocols),
+        ("cost", "Cost", cost.rows),
+        ("cells", "Every cell", True),
+    )
+    published = [sheet.published for sheet in sheets] + [sheet.published for sheet in grid_sheets]
     script, style = _script(), _template("style.css") + _template("grid.css")
-    return (
-        _environment(chosen, linked=not chosen.anonymous and not isinstance(run, Merged))
-        .get_template("page.html")
-        .render(
-            plan=run.plan,
-            results=run.results,
-            models=list(dict.fromkeys(result.labels.model for result in run.results)),
-            some_saw=any(map(uses_outliers, run.results)),
-            some_published=any(each.entries for each in copied),
-            contents=contents,
-            sheets=sheets,
-            grids=grid_sheets,
-            panels=panels,
-            albums=albums,
-            carried=carried,
-            summaries=[SummarySheet(table, protocols) for table in document.summaries],
-            protocols=list(protocols.values()),
-            methods=sources_of(run.results, {result.key: grid.name for grid in found for result in grid.results}),
-            cost=cost,
-            left_out_of_cost=bool(gridded),
-            fitted=fitted_by(run.results),
-            remarks=run.remarks if isinstance(run, Merged) else (),
-            facts=facts_of(run, shared),
-            shared=sorted(shared.items()),
-            missing=missing_from(run),
-            missing_count=run.missing,
-            digits=embedded.TABLE if chosen.digits is None else chosen.digits,
-            data=Markup(embedded.encoded(data)),  # noqa: S704 - base64
-            style=Markup(style),  # noqa: S704 - a file of this package
-            script=Markup(script),  # noqa: S704
-            style_hashes=(_policy_hash(style), _policy_hash(PLOT_STYLE)),
-            script_hash=_policy_hash(script),
-        )
-        .lstrip()
+    environment = _environment(choice, linked=not choice.anonymous and not isinstance(run, Merged))
+    page = environment.get_template("page.html").render(
+        plan=run.plan,
+        results=run.results,
+        models=list(dict.fromkeys(result.labels.model for result in run.results)),
+        some_saw=any(map(uses_outliers, run.results)),
+        some_published=any(others.entries for others in published),
+        contents=contents + [(name, title) for name, title, content in parts if content],
+        sheets=sheets,
+        grids=grid_sheets,
+        panels=panels,
+        albums=albums,
+        carried=carried,
+        summaries=[SummarySheet(table, protocols) for table in document.summaries],
+        protocols=list(protocols.values()),
+        methods=sources_of(run.results, grid_names),
+        cost=cost,
+        left_out_of_cost=bool(grid_names),
+        fitted=fitted_by(run.results),
+        remarks=run.remarks if isinstance(run, Merged) else (),
+        facts=facts_of(run, shared),
+        shared=sorted(shared.items()),
+        missing=missing_from(run),
+        missing_count=run.missing,
+        digits=data.TABLE if choice.digits is None else choice.digits,
+        data=Markup(_data(document, sheets, grid_sheets, shared, carried)),  # noqa: S704 - base64
+        style=Markup(style),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704
+        style_hashes=(_policy_hash(style), _policy_hash(PLOT_STYLE)),
+        script_hash=_policy_hash(script),
     )
+    return page.lstrip()
 
 
-def _environment(choice: Choice, *, linked: bool) -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-    def number(value: float, metric: Metric) -> str:
-        return text.number(value, metric, choice.digits)
-
-    def interval(lo: float | None, hi: float | None, metric: Metric) -> str:
-        return text.interval(lo, hi, metric, choice.digits)
-
-    def difference(moved: Change, metric: Metric) -> str:
-        return text.difference(moved.value, metric, choice.digits)
-
-    environment.filters |= {"figure": text.minus, "count": text.count, "breakable": _breakable, "percent": text.percent}
-    environment.filters |= {"millions": text.millions}
-    environment.globals |= {"number": number, "interval": interval, "difference": difference, "linked": linked}
-    environment.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
-    environment.globals |= {"MIOU": MIOU, "RATE": MIOU, "pair": pair}
-    environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)
-    return environment
-
-
-def _bold(run: Run, tables: Sequence[Table], inside: Sequence[Result]) -> set[tuple[str, str]]:
-    """Keys and metrics of all figures that lead their table, those of corrupted data sets included."""
-    return {
+def _data(
+    document: Document,
+    sheets: Sequence[Sheet],
+    grid_sheets: Sequence[GridSheet],
+    shared: Mapping[str, str],
+    carried: Sequence[curves.Corrupted],
+) -> str:
+    """What the page carries for its script."""
+    run, digits = document.run, document.choice.digits
+    inside = [result for sheet in grid_sheets for result in sheet.grid.results]
+    metrics = {table.protocol: table.metrics for table in document.tables}
+    metrics |= {grid.protocol: grid.metrics for grid in document.grids}
+    best = {  # keys and metrics of all figures that lead their table, those of corrupted data sets included
         (line.result.key, name)
-        for table in (*tables, *leaderboard.tables(run, inside))
+        for table in (*document.tables, *leaderboard.tables(run, inside))
         for line in table.lines
         for name, figure in zip(table.metrics, line.figures, strict=True)
         if figure.best
     }
+    return data.encoded({
+        "cells": data.cells(run.results, best, (fields_of(result, shared) for result in run.results), digits),
+        "boards": {sheet.id: sheet.drawn for sheet in sheets},
+        "grids": {sheet.id: data.grid(sheet.grid, digits) for sheet in grid_sheets},
+        "cost": data.cost(run, metrics, {result.key for result in inside}),
+        "carried": data.carried(carried),
+    })  # fmt: skip
+
+
+def _environment(choice: Choice, *, linked: bool) -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.loader = FunctionLoader(_template)
+    environment.filters |= {"figure": text.minus, "count": text.count, "breakable": _breakable, "percent": text.percent}
+    environment.filters |= {"millions": text.millions}
+    for function in (text.number, text.interval, text.difference):
+        environment.globals[function.__name__] = partial(function, digits=choice.digits)
+    environment.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
+    environment.globals |= {"MIOU": MIOU, "pair": pair, "linked": linked}
+    environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)
+    return environment
 
 
 def _script() -> str:

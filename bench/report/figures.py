@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -57,6 +57,16 @@ class Absence:
 
     reason: str
     pairs: tuple[str, ...]
+
+
+def numbered(figures: Iterable[Figure], notes: dict[str, int]) -> tuple[Figure, ...]:
+    """Return the figures with the numbers of their footnotes; ``notes`` takes new reasons."""
+    return tuple(
+        replace(figure, note=notes.setdefault(figure.value.reason, len(notes) + 1))
+        if isinstance(figure.value, Undefined)
+        else figure
+        for figure in figures
+    )
 
 
 def absences(results: Iterable[Result]) -> tuple[Absence, ...]:

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, TypeVar
 
-from bench.api import Metric, Undefined, Value
+from bench.api import Metric, Value
 from bench.core.errors import UnknownName
 from bench.report.facts import Facts, Networks
 from bench.report.figures import (
@@ -25,6 +25,7 @@ from bench.report.figures import (
     absences,
     change,
     leader,
+    numbered,
     ranks,
     reference,
     uses_outliers,
@@ -202,15 +203,14 @@ def _lines(
     for name, metric in list(metrics.items())[:1]:
         by_key = ranks({key: value.value for key, value in _competing(results, name).items()}, metric)
     for result in sorted(results, key=lambda result: (by_key.get(result.key, len(results) + 1), result.partial)):
-        figures = []
         before = baseline_of((result.labels.method or ""), baselines.get(result.labels.model, ()))
+        figures = []
         for name, metric in metrics.items():
-            value = result.metrics.get(name, LACKING)
-            note = notes.setdefault(value.reason, len(notes) + 1) if isinstance(value, Undefined) else None
             moved = before is not None and before is not result and metric.better != "neither"
             difference = change(networks.run, result, before, name) if before and moved else None
-            figures.append(Figure(metric, value, (result.key, name) in best, note, difference))
-        yield Line(by_key.get(result.key), result, tuple(figures), networks.facts(result))
+            value = result.metrics.get(name, LACKING)
+            figures.append(Figure(metric, value, (result.key, name) in best, change=difference))
+        yield Line(by_key.get(result.key), result, numbered(figures, notes), networks.facts(result))
 
 
 def _competing(results: Sequence[Result], metric: str) -> dict[str, Value]:

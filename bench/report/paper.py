@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from bench.api import Metric, Undefined, Value
 from bench.report import grids, leaderboard
 from bench.report.facts import Facts, Networks
-from bench.report.figures import Change, Figure, absent_cells, paired, reference
+from bench.report.figures import Change, Figure, absent_cells, numbered, paired, reference
 from bench.report.grids import GRID, Grid
 from bench.report.leaderboard import Table
 from bench.report.selection import Choice
@@ -260,10 +260,7 @@ def _row(
     for part in parts:
         reason = Undefined(part.absent.get(pair, NOT_ASKED))
         absent = [Figure(metric, reason) for metric in part.metrics.values()]
-        for figure in part.entries[pair].figures if pair in part.entries else absent:
-            value = figure.value
-            note = notes.setdefault(value.reason, len(notes) + 1) if isinstance(value, Undefined) else None
-            figures.append(replace(figure, note=note))
+        figures += numbered(part.entries[pair].figures if pair in part.entries else absent, notes)
     entries = [part.entries[pair] for part in parts if pair in part.entries]
     results = [entry.result for entry in entries if entry.result]
     outliers = any(entry.outliers for entry in entries)

@@ -40,7 +40,7 @@ class PublishedRow:
 
 
 @dataclass(frozen=True)
-class Copied:
+class Beside:
     """What others have published on a data set: figures of different splits never share a table."""
 
     split: str  # of the data set that was measured
@@ -54,7 +54,7 @@ class Copied:
         for line in published.entries(self.entries):
             first = line[0]
             over = {"": "", "*": "mean over the grid"}.get(first.corruption, first.corruption)
-            figures = tuple(_copied(line, name) for name in self._names(first.split))
+            figures = tuple(_figure(line, name) for name in self._names(first.split))
             found.setdefault(first.split, []).append(
                 PublishedRow(
                     first.method,
@@ -95,13 +95,14 @@ class Copied:
         return [f"{mark} {', '.join(names)}: {note}" for (mark, note), names in found.items()]
 
 
-def beside(cell: Cell, metrics: Mapping[str, Metric]) -> Copied:
+def beside(cell: Cell, metrics: Mapping[str, Metric]) -> Beside:
+    """Return what others have published on the data set of a cell, in the columns of its protocol."""
     dataset = cell.dataset.spelled()
     place = published.place_of(dataset)
-    return Copied(place.split if place else "", metrics, tuple(published.beside(cell.protocol.name, dataset)))
+    return Beside(place.split if place else "", metrics, tuple(published.beside(cell.protocol.name, dataset)))
 
 
-def _copied(rows: Sequence[Published], name: str) -> PublishedFigure | None:
+def _figure(rows: Sequence[Published], name: str) -> PublishedFigure | None:
     row = next((row for row in rows if row.metric == name), None)
     if row is None:
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
 
 from bench.api import Metric, Undefined, Value
 from bench.report import grids
@@ -13,12 +14,13 @@ from bench.report.grids import GRID, Grid, Place, View
 from bench.report.leaderboard import Line, Table
 from bench.report.page import data
 from bench.report.published import Published
-from bench.report.published_rows import Copied, beside
+from bench.report.published_rows import Beside, beside
 from bench.report.summaries import SummaryTable
 from bench.report.text import count, millions, minus, number, percent
 from bench.results.store import Run
 
 SHADES = 8  # of the cells of a grid, beside none; grid.css has a class for each
+WORST = 6  # images that are named below a table
 FACTS = (  # of a network and a method, beside the figures: name, title, how to sort
     ("outliers", "OoD data", "lower"),
     ("retrained", "Retrained", "lower"),
@@ -30,8 +32,8 @@ FACTS = (  # of a network and a method, beside the figures: name, title, how to 
 CHARTS = (("roc", "ROC and precision-recall", "curves"), ("risk", "Risk against coverage", "risk"),
           ("reliability", "Reliability", "reliability"), ("images", "By image", "images"))  # fmt: skip
 
-Fields = list[tuple[str, str]]
-WORST = 6  # images that are named below a table
+Ranked = TypeVar("Ranked", Line, grids.Line)
+Lead = tuple[bool, list[Ranked], bool, str]  # whether it used outliers, who stands first, whether that is clear, a word
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ class Defining:
     metrics: tuple[Defined, ...]
 
 
+Protocols = Mapping[tuple[str, str], Defining]  # by label and version
+
+
 @dataclass(frozen=True)
 class WorstImages:
     """The images that are hardest for the row that leads."""
@@ -104,14 +109,34 @@ class Sheet:
     """A table with its place on the page."""
 
     id: str
+    run: Run = field(repr=False)
     table: Table
-    columns: tuple[Defined, ...]
-    axis: Axis | None
-    images: str
-    pixels: str
-    drawn: Mapping[str, Any]  # the data of its charts
-    worst: WorstImages | None
-    copied: Copied
+    protocols: Protocols
+    thumbnails: Mapping[str, str]  # of its data set, by sample id
+
+    @property
+    def columns(self) -> tuple[Defined, ...]:
+        return self.protocols[self.table.protocol, self.table.version].metrics
+
+    @property
+    def images(self) -> str:
+        return " or ".join(map(count, self.table.images))
+
+    @property
+    def pixels(self) -> str:
+        """Such as ``1 000 anomalous, 9 000 normal``; empty where full rows differ in that."""
+        several = {tuple(line.result.pixels.items()) for line in self.table.lines if not line.result.partial}
+        return ", ".join(f"{count(each)} {name}" for name, each in several.pop()) if len(several) == 1 else ""
+
+    @cached_property
+    def drawn(self) -> Mapping[str, Any]:
+        """The data of its charts."""
+        return data.board(self.run, self.table)
+
+    @cached_property
+    def published(self) -> Beside:
+        """What others have published on its data set."""
+        return beside(self.table.cell, self.table.metrics)
 
     @property
     def charts(self) -> list[tuple[str, str]]:
@@ -128,7 +153,7 @@ class Sheet:
         """The columns that tell rows apart; what is the same for all of one network stands above the table."""
         facts = [line.facts for line in self.table.lines]
         several, scored = self.table.model is None, self.table.scored
-        there = {
+        shown = {
             "outliers": scored or any(each.outliers for each in facts),
             "retrained": several,
             "backbone": several and any(each.backbone for each in facts),
@@ -136,17 +161,16 @@ class Sheet:
             "miou": several and scored and any(each.miou for each in facts),
             "miou_change": several and scored and any(each.miou_change for each in facts),
         }
-        return [column for column in FACTS if there[column[0]]]
+        return [column for column in FACTS if shown[column[0]]]
 
     @property
     def model_facts(self) -> str:
-        """What is said of the one network of the table."""
+        """Facts of the one network of the table, in words."""
         facts = self.table.lines[0].facts
-        said = [facts.backbone] if facts.backbone else []
-        said += [f"{millions(facts.parameters)} million parameters"] if facts.parameters else []
-        said += [f"mIoU {100 * facts.miou.value:.2f} on {facts.miou_dataset}"] if facts.miou else []
-        said += ["retrained"] if facts.retrained else []
-        return ", ".join(said)
+        words = [facts.backbone] if facts.backbone else []
+        words += [f"{millions(facts.parameters)} million parameters"] if facts.parameters else []
+        words += [f"mIoU {100 * facts.miou.value:.2f} on {facts.miou_dataset}"] if facts.miou else []
+        return ", ".join([*words, *(["retrained"] * facts.retrained)])
 
     @property
     def width(self) -> int:
@@ -157,10 +181,8 @@ class Sheet:
     @property
     def slices(self) -> list[Slice]:
         first = next(iter(self.table.metrics.items()), None)
-        if first is None:
-            return []
         axes = dict.fromkeys(axis for line in self.table.lines for axis in line.result.slices)
-        return [_slice(self.table.lines, axis, *first) for axis in axes]
+        return [_slice(self.table.lines, axis, *first) for axis in axes] if first else []
 
     @property
     def certified(self) -> bool:
@@ -169,15 +191,41 @@ class Sheet:
         return any(isinstance(value, Value) and value.err > 0 for value in values)
 
     @property
-    def leads(self) -> Iterator[tuple[bool, list[Line], bool, str]]:
-        """For each group: whether it used outliers, who stands first, whether the lead is clear, and in words."""
-        for group in self.table.groups:
-            first = [line for line in group.lines if line.rank == 1]
-            ranked = sum(line.rank is not None for line in group.lines)
-            if first:
-                clear = first[0].figures[0].best
-                lead = ("clear" if clear else "not clear") if ranked > 1 else "no rival"
-                yield group.outliers, first, clear, lead
+    def leads(self) -> Iterator[Lead[Line]]:
+        """Who leads, for each group."""
+        return _leads(((g.outliers, g.lines) for g in self.table.groups), lambda line: line.figures[0].best)
+
+    @property
+    def worst(self) -> WorstImages | None:
+        """The hardest images of the row that ranks first, if figures of images are there."""
+        by_key = {series["key"]: series for series in self.drawn["series"] if "images" in series}
+        series = next((by_key[line.result.key] for line in self.table.lines if line.result.key in by_key), None)
+        if series is None:
+            return None
+        figures = series["images"]
+        metric = self.table.metrics[figures["metric"]["name"]]
+        worst = list(zip(figures["ids"], figures["values"], strict=True))[:WORST]
+        images = (
+            {"id": image, "shown": number(value, metric), "thumb": self.thumbnails.get(image, "")}
+            for image, value in worst
+        )
+        return WorstImages(series["name"], metric.title, tuple(images), figures["undefined"])
+
+    @cached_property
+    def axis(self) -> Axis | None:
+        """From the lowest to the highest end of an interval of what ranks, with room, and round numbers for ticks."""
+        if self.table.ranking is None:
+            return None
+        values = [line.figures[0].value for line in self.table.lines]
+        known = [value for value in values if isinstance(value, Value)]
+        ends = [end for value in known for end in (value.value, value.lo, value.hi) if end is not None]
+        if not ends:
+            return None
+        room = max(0.06 * (max(ends) - min(ends)), 0.002)
+        low, high = min(ends) - room, max(ends) + room
+        step = next(step for step in _steps() if (high - low) / step < 4)
+        ticks = (round(index * step, 10) for index in range(math.ceil(low / step), math.floor(high / step) + 1))
+        return Axis(low, high, tuple(ticks), self.table.ranking)
 
 
 @dataclass(frozen=True)
@@ -186,18 +234,18 @@ class GridSheet:
 
     id: str
     grid: Grid
-    protocols: Mapping[tuple[str, str], Defining]
+    protocols: Protocols
 
-    @property
-    def copied(self) -> Copied:
+    @cached_property
+    def published(self) -> Beside:
         """What others have published of the grid as a whole and of single corruptions."""
-        found: dict[Published, None] = {}
-        place = ""
+        rows: dict[Published, None] = {}
+        split = ""
         for result in {result.labels.dataset: result for result in self.grid.results}.values():
             others = beside(result.cell, self.grid.metrics)
-            found |= dict.fromkeys(others.entries)
-            place = place or others.split
-        return Copied(place, self.grid.metrics, tuple(found))
+            rows |= dict.fromkeys(others.entries)
+            split = split or others.split
+        return Beside(split, self.grid.metrics, tuple(rows))
 
     @property
     def columns(self) -> list[Defined]:
@@ -210,10 +258,6 @@ class GridSheet:
         return self.grid.views[self.grid.leading]
 
     @property
-    def others(self) -> list[View]:
-        return list(self.grid.views.values())[1:]
-
-    @property
     def over(self) -> list[Place]:
         """What the last row of a table by corruption and severity holds."""
         return [*(Place("severity", severity) for severity in self.grid.severities), GRID]
@@ -221,18 +265,13 @@ class GridSheet:
     @property
     def means(self) -> list[tuple[grids.Line, list[grids.Line]]]:
         """Each row for the leading metric, and for all metrics."""
-        views = self.grid.views.values()
-        return [(line, [view.of(line.row) for view in views]) for line in self.view.lines]
+        return [(line, [view.of(line.row) for view in self.grid.views.values()]) for line in self.view.lines]
 
     @property
-    def leads(self) -> Iterator[tuple[bool, list[grids.Line], bool, str]]:
-        """As those of a sheet, by the mean over the grid."""
-        for outliers in (False, True):
-            ranked = [line for line in self.view.lines if line.row.outliers == outliers and line.rank is not None]
-            first = [line for line in ranked if line.rank == 1]
-            if first:
-                clear = GRID in first[0].best
-                yield outliers, first, clear, ("clear" if clear else "not clear") if len(ranked) > 1 else "no rival"
+    def leads(self) -> Iterator[Lead[grids.Line]]:
+        """Who leads by the mean over the grid, those that saw outliers apart."""
+        groups = ((saw, [line for line in self.view.lines if line.row.outliers == saw]) for saw in (False, True))
+        return _leads(groups, lambda line: GRID in line.best)
 
     def shade(self, value: float) -> int:
         """From 0 for the best of all cells to SHADES for the worst."""
@@ -241,70 +280,37 @@ class GridSheet:
 
 @dataclass(frozen=True)
 class SummarySheet:
+    """A table of figures over several cells with the definitions of its metrics."""
+
     table: SummaryTable
-    protocols: Mapping[tuple[str, str], Defining]
+    protocols: Protocols
 
     @property
     def columns(self) -> list[Defined]:
-        known = {
-            defined.name: defined
-            for (label, _), protocol in self.protocols.items()
-            for defined in protocol.metrics
-            if label == self.table.protocol
-        }
+        versions = [protocol for protocol in self.protocols.values() if protocol.label == self.table.protocol]
+        known = {defined.name: defined for protocol in versions for defined in protocol.metrics}
         return [known.get(name, Defined("", name, metric)) for name, metric in self.table.metrics.items()]
 
 
-def defining(tables: Sequence[Table | Grid]) -> dict[tuple[str, str], Defining]:
-    found: dict[tuple[str, str], Defining] = {}
+def defining(tables: Sequence[Table | Grid]) -> Protocols:
+    """Return where the page defines the metrics of each version of a protocol."""
+    protocols: dict[tuple[str, str], Defining] = {}
     for table in tables:
-        if (table.protocol, table.version) not in found:
-            stem = f"m{len(found) + 1}"
-            metrics = tuple(
-                Defined(f"{stem}-{index}", name, metric)
-                for index, (name, metric) in enumerate(table.metrics.items(), 1)
-            )
-            found[table.protocol, table.version] = Defining(
-                table.title, table.protocol, table.version, table.source, metrics
-            )
-    return found
+        if (table.protocol, table.version) not in protocols:
+            stem = f"m{len(protocols) + 1}"
+            named = enumerate(table.metrics.items(), 1)
+            metrics = tuple(Defined(f"{stem}-{index}", name, metric) for index, (name, metric) in named)
+            defined = Defining(table.title, table.protocol, table.version, table.source, metrics)
+            protocols[table.protocol, table.version] = defined
+    return protocols
 
 
-def sheet_of(
-    identifier: str,
-    run: Run,
-    table: Table,
-    protocols: Mapping[tuple[str, str], Defining],
-    thumbnails: Mapping[str, str],
-) -> Sheet:
-    drawn = data.board(run, table)
-    pixels = {tuple(line.result.pixels.items()) for line in table.lines if not line.result.partial}
-    return Sheet(
-        identifier,
-        table,
-        protocols[table.protocol, table.version].metrics,
-        _axis(table),
-        " or ".join(map(count, table.images)),
-        ", ".join(f"{count(each)} {name}" for name, each in pixels.pop()) if len(pixels) == 1 else "",
-        drawn,
-        _worst(table, drawn, thumbnails),
-        beside(table.cell, table.metrics),
-    )
-
-
-def _worst(table: Table, drawn: Mapping[str, Any], thumbnails: Mapping[str, str]) -> WorstImages | None:
-    """The hardest images of the row that ranks first, if figures of images are there."""
-    by_key = {series["key"]: series for series in drawn["series"] if "images" in series}
-    leading = next((line for line in table.lines if line.result.key in by_key), None)
-    if leading is None:
-        return None
-    found = by_key[leading.result.key]["images"]
-    metric = table.metrics[found["metric"]["name"]]
-    images = tuple(
-        {"id": image, "shown": number(value, metric), "thumb": thumbnails.get(image, "")}
-        for image, value in list(zip(found["ids"], found["values"], strict=True))[:WORST]
-    )
-    return WorstImages(by_key[leading.result.key]["name"], metric.title, images, found["undefined"])
+def _leads(groups: Iterable[tuple[bool, Sequence[Ranked]]], clear: Callable[[Ranked], bool]) -> Iterator[Lead[Ranked]]:
+    for outliers, lines in groups:
+        ranked = [line for line in lines if line.rank is not None]
+        if first := [line for line in ranked if line.rank == 1]:
+            sure = clear(first[0])
+            yield outliers, first, sure, ("clear" if sure else "not clear") if len(ranked) > 1 else "no rival"
 
 
 def _slice(lines: Sequence[Line], axis: str, name: str, metric: Metric) -> Slice:
@@ -314,27 +320,9 @@ def _slice(lines: Sequence[Line], axis: str, name: str, metric: Metric) -> Slice
             parts.setdefault(part, content["images"])
     rows = []
     for line in lines:
-        mine = line.result.slices.get(axis, {})
-        rows.append((line, tuple(mine[part]["metrics"].get(name) if part in mine else None for part in parts)))
+        of_axis = line.result.slices.get(axis, {})
+        rows.append((line, tuple(of_axis[part]["metrics"].get(name) if part in of_axis else None for part in parts)))
     return Slice(axis, metric, tuple({"name": part, "images": images} for part, images in parts.items()), tuple(rows))
-
-
-def _axis(table: Table) -> Axis | None:
-    """From the lowest to the highest end of an interval of what ranks, with some room and round numbers for ticks."""
-    if table.ranking is None:
-        return None
-    ends: list[float] = []
-    for line in table.lines:
-        value = line.figures[0].value
-        if isinstance(value, Value):
-            ends += [end for end in (value.value, value.lo, value.hi) if end is not None]
-    if not ends:
-        return None
-    room = max(0.06 * (max(ends) - min(ends)), 0.002)
-    low, high = min(ends) - room, max(ends) + room
-    step = next(step for step in _steps() if (high - low) / step < 4)
-    ticks = tuple(round(index * step, 10) for index in range(math.ceil(low / step), math.floor(high / step) + 1))
-    return Axis(low, high, ticks, table.ranking)
 
 
 def _steps() -> Iterator[float]:
