@@ -185,7 +185,9 @@ def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str
     from bench.cli.progress import Bar
     from bench.models import numerics
     from bench.results import store
-    from bench.run import engine, estimate, preflight, steps
+    from bench.run import engine, preflight, steps
+    from bench.run.estimate import measure, text, total
+    from bench.run.estimate.workload import Plan
 
     if options.probe == 1:
         raise UsageError("--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing")
@@ -199,19 +201,19 @@ def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str
     def shard_of(ref: Ref) -> int:
         return options.shard or steps.shard_size(ref)
 
-    plan = estimate.Plan(shard_of, options.processes, options.workers, options.limit)
+    plan = Plan(shard_of, options.processes, options.workers, options.limit)
     with Bar(Console(stderr=True)) as bar, tempfile.TemporaryDirectory() as folder:
 
         def probe(part: Suite, run_dir: Path, limit: int) -> None:
             for _ in engine.run(part, run_dir, engine.Options(limit=limit, workers=0), bar):
                 pass
 
-        measured = estimate.measure(suite, checked, resolved, plan, runs, options.probe, probe, Path(folder), bar.stage)
+        measured = measure.measure(suite, checked, resolved, plan, runs, options.probe, probe, Path(folder), bar.stage)
     measured.driver, measured.worker = driver, worker
-    estimated = estimate.of(suite, checked, resolved, plan, measured)
+    estimated = total.of(suite, checked, resolved, plan, measured)
     if format_ == "table":
         console = Console(highlight=False, markup=False, width=min(shutil.get_terminal_size((80, 24)).columns, 100))
-        for part in estimate.tables(estimated, plan):
+        for part in text.tables(estimated, plan):
             console.print(part)
     return estimated.record()
 

@@ -9,8 +9,12 @@ from conftest import NETWORK, write_suite
 from bench.cli.main import main
 from bench.models import numerics
 from bench.results import store
-from bench.run import engine, estimate, preflight
-from bench.run.estimate import Measured, Plan, Record
+from bench.run import engine, preflight
+from bench.run.estimate import measure, total
+from bench.run.estimate.measure import Measured
+from bench.run.estimate.records import Record
+from bench.run.estimate.text import duration
+from bench.run.estimate.workload import Plan
 from bench.suite import expansion as suites
 
 
@@ -36,13 +40,13 @@ def run(suite, out, **options):
 
 def ask(suite, measured, **how):
     checked, chosen = preflight.check(suite), numerics.resolve(suite.numerics)
-    return estimate.of(suite, checked, chosen, Plan(lambda ref: 4, **how), measured)
+    return total.of(suite, checked, chosen, Plan(lambda ref: 4, **how), measured)
 
 
 def measured_from(suite, runs, images=0, folder=None, tried=None):
     checked, chosen = preflight.check(suite), numerics.resolve(suite.numerics)
     plan = Plan(lambda ref: 4)
-    return estimate.measure(suite, checked, chosen, plan, [store.read_run(one) for one in runs], images, tried, folder)
+    return measure.measure(suite, checked, chosen, plan, [store.read_run(one) for one in runs], images, tried, folder)
 
 
 def recorded(out):
@@ -287,10 +291,10 @@ def test_the_table_fits_sixty_columns(finished, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0 s"), (59.96, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
+    ("seconds", "shown"), [(0.04, "0.0 s"), (59.96, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
 )
-def test_durations(seconds, text):
-    assert estimate.duration(seconds) == text
+def test_durations(seconds, shown):
+    assert duration(seconds) == shown
 
 
 @pytest.mark.slow
