@@ -5,6 +5,7 @@ has its outputs resized, labels never are. Readers and protocols see NumPy only;
 method runs, not before, so that data workers and ``bench score`` start without it.
 """
 
+from bench.contract import deprecated
 from bench.contract.board import (
     Board,
     Claim,
@@ -21,11 +22,11 @@ from bench.contract.board import (
 from bench.contract.dataset import CITYSCAPES, Dataset, Sample
 from bench.contract.format import Format
 from bench.contract.method import Constants, Decision, Fitting, Method, Refinement
-from bench.contract.network import Inference, SegModel, View
+from bench.contract.network import Inference, Network, SegModel, ShardModel, ShardNetwork, View
 from bench.contract.plugin import DatasetEntry, Entry, File, ModelEntry, PlugIn, Positive
 from bench.contract.prediction import Context, Prediction, Scored
 from bench.contract.protocol import Protocol
-from bench.contract.training import Course, LongTrainer, Retrainer, Retraining, Source, Trainer
+from bench.contract.training import Estimator, Finetuner, LongTrainer, Source, Trainer, TrainingContext
 from bench.core.archives import Archive, Failure, Refused
 from bench.core.values import IGNORE, Labels, Metric, Quantity, Row, Rows, Scores, State, Undefined, Value
 
@@ -38,13 +39,14 @@ __all__ = [
     "Compared",
     "Constants",
     "Context",
-    "Course",
     "Dataset",
     "DatasetEntry",
     "Decision",
     "Entry",
+    "Estimator",
     "Failure",
     "File",
+    "Finetuner",
     "Fitting",
     "Format",
     "Inference",
@@ -55,6 +57,7 @@ __all__ = [
     "Method",
     "Metric",
     "ModelEntry",
+    "Network",
     "Option",
     "Part",
     "PlugIn",
@@ -65,21 +68,26 @@ __all__ = [
     "Refinement",
     "Refused",
     "Rerun",
-    "Retrainer",
-    "Retraining",
     "Row",
     "Rows",
     "Sample",
     "Scored",
     "Scores",
     "SegModel",
+    "ShardModel",
+    "ShardNetwork",
     "Source",
     "State",
     "Submission",
     "Trainer",
+    "TrainingContext",
     "Trial",
     "Undefined",
     "Value",
     "Verdict",
     "View",
 ]
+
+
+def __getattr__(name: str) -> object:
+    return deprecated.renamed(name)

@@ -79,7 +79,7 @@ def work(given: argparse.Namespace, name: str, what: str, folder: Path) -> dict[
     cells = [CellTask(cell.key, cell.protocol, cell.method, None, cell.budget, False, "", None) for cell in plan.cells]
     first = plan.cells[0]
     worker = Worker()
-    segmentor = worker.model(first.model, how)
+    segmentor = worker.network(first.model, how)
     wait = torch.cuda.synchronize if how.device == "cuda" else lambda: None
     spent, began = 0.0, 0.0
     if what == "forward":
@@ -89,9 +89,9 @@ def work(given: argparse.Namespace, name: str, what: str, folder: Path) -> dict[
                 wait()
                 spent, began = time.process_time(), time.perf_counter()
             with torch.no_grad():
-                for view in inference.views(sample, segmentor.inference, how.device):
+                for view in inference.views(sample, segmentor.model.inference, how.device):
                     with inference.precision(how):
-                        segmentor.predict(view)
+                        segmentor.predict([view])
         wait()
     else:
         for start, stop in ((0, 1), (1, given.images + 1)):

@@ -13,7 +13,7 @@ DEFAULT = 32
 
 @dataclass(frozen=True)
 class FedC(FlowDetector):
-    """Score = p(wrong or strange | z, a), z as in FED-U, a the means of P groups of neighbouring feature channels.
+    """Score = p(wrong or an anomaly | z, a), z as in FED-U, a the means of P groups of neighbouring feature channels.
 
     ``pooled`` is P: of a file it is what the file says, and to be trained it is 32. It must divide the number of
     feature channels. Fidelities differ as those of ``fed_u`` do, but here the published coupling sees only what it

@@ -7,7 +7,7 @@ from bench.fit.flow.detector import FlowDetector
 
 @dataclass(frozen=True)
 class FedU(FlowDetector):
-    """Score = p(wrong or strange | z), z = log sigmoid(E) and log(1 - sigmoid(E)) around the pixel, E its energy.
+    """Score = p(wrong or an anomaly | z), z = log sigmoid(E) and log(1 - sigmoid(E)) around the pixel, E its energy.
 
     E is the log-sum-exp of the logits after each is standardised by the statistics of its class.
 

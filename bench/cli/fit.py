@@ -46,7 +46,7 @@ def fit(
     from bench.core.files import writing
     from bench.run import finetune, train
 
-    if finetune.is_retrainer(parse_entry(what, "fit")[0]):
+    if finetune.is_finetuner(parse_entry(what, "fit")[0]):
         options = train.Options(device, threads or os.cpu_count() or 1, workers, tensorboard)
         _retrain(what, model, data_, settings or [], seeds or str(seed), options, out)
         return
@@ -112,8 +112,10 @@ def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[s
     methods = registry.available("method")
     if name not in methods:
         if name in registry.available("trainer"):
-            fits = [key for key, entry in methods.items() if getattr(entry, "trainer", None) == name]
-            raise UsageError(f"fit {name}: is a trainer; name a method that it trains: {', '.join(fits)}")
+            from bench.fit import fitted_store
+
+            trains = ", ".join(fitted_store.methods_of(name))
+            raise UsageError(f"fit {name}: is a trainer; name a method that it trains: {trains}")
         if model or data or settings:
             raise UsageError(f"{what}: is no method, and a suite says itself what its models, data and parameters are")
         return suites.load(suites.locate(what))

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.contract.network import Network
 
 FITTING = ("trainer", "must_fit", "fit_needs", "fit_reads", "fits", "classes")  # one declaration now
 
@@ -118,7 +121,7 @@ def _merged_check(cls: type[Any], check: Callable[..., None] | None, meet: Calla
         if old is None:
             super(cls, self).check(model, network)
         else:
-            old(self, model if network is None else network)
+            old(self, model if network is None else LoadedModel(network))
 
     return merged
 
@@ -135,7 +138,113 @@ class OldModelNames:
 
 def adopt_model(cls: type[Any]) -> None:
     """Give a network of the old contract the properties of the new one."""
-    gives = vars(cls).get("gives")
-    if isinstance(gives, property):
+    if isinstance(vars(cls).get("gives"), property):
         warn(f"{cls.__name__}.gives", "write a property outputs")
         cls.outputs = _Computed(lambda self: self.gives)
+    if vars(cls).get("by_shard") is True:
+        warn(f"{cls.__name__}.by_shard", "derive from ShardModel, and its network from ShardNetwork")
+
+
+def adopt_network(model: Any, network: Network | None) -> Network:
+    """Return the network that ``load`` returned; one for a specification that predicts itself, as it used to."""
+    if network is not None:
+        return network
+    from bench.contract.network import Network, ShardModel, ShardNetwork
+
+    warn(f"{type(model).__name__}.load that returns None", "return a Network, which predicts in place of the SegModel")
+
+    class Itself(Network):
+        """The old specification, after ``load``."""
+
+        def predict(self, views: Sequence[Any]) -> Sequence[Any]:
+            several = getattr(model, "predict_views", None)
+            return list(several(views)) if several else [model.predict(view) for view in views]
+
+        def module(self) -> Any:
+            return model.module()
+
+        def forward(self, pixels: Any) -> Any:
+            own = getattr(model, "forward", None)
+            return own(pixels) if own else super().forward(pixels)
+
+        def about(self) -> Mapping[str, Any]:
+            return {"backbone": getattr(model, "backbone", "")}
+
+    class ItselfByShard(Itself, ShardNetwork):
+        """The same where the samples of a shard are seen together."""
+
+        def prepare(self, samples: Sequence[Any]) -> None:
+            model.prepare(samples)
+
+    return ItselfByShard() if isinstance(model, ShardModel) else Itself()
+
+
+class LoadedModel:
+    """A network and its specification in one, as the old contract had it."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "predict_views":
+            return self._network.predict
+        if name == "predict":
+            return lambda view: self._network.predict([view])[0]
+        return getattr(self._network, name, None) or getattr(self._network.model, name)
+
+
+class OldContext:
+    """What the contexts of trainings were asked for under another name."""
+
+    __slots__ = ()
+
+    @property
+    def model(self) -> Any:
+        """Return the network and its specification in one."""
+        warn("Course.model", "read context.network, and context.network.model for its specification")
+        return LoadedModel(self.network)  # type: ignore[attr-defined]  # of the context that this is mixed into
+
+    @property
+    def samples(self) -> Any:
+        """Return the reader of the labelled data."""
+        warn("Course.samples", "read context.data.samples")
+        return self.data.samples  # type: ignore[attr-defined]  # as above
+
+
+class OldSource:
+    """What was the data set itself, or ``data``, and is ``dataset`` now."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        warn(f"context.data.{name}", "read context.data.dataset")
+        dataset = self.dataset
+        return dataset if name == "data" else getattr(dataset, name)
+
+
+def adopt_trainer(cls: type[Any]) -> None:
+    """Give a trainer of the old contract its kind, and its method the new name."""
+    if cls.__module__ == "bench.contract.training":
+        return
+    from bench.contract.training import Estimator, Finetuner
+
+    if "retrain" in vars(cls) and Finetuner in cls.__mro__:
+        warn(f"{cls.__name__}.retrain(course)", "write finetune(context)")
+        setattr(cls, "finetune", vars(cls)["retrain"])  # noqa: B010 - it is a method of the base
+    if "fit" in vars(cls) and Estimator not in cls.__mro__:
+        warn(f"{cls.__name__}, a Trainer with fit", "derive from Estimator")
+
+
+RENAMED = {"Course": "TrainingContext", "Retraining": "TrainingContext", "Retrainer": "Finetuner"}
+
+
+def renamed(name: str) -> Any:
+    """Return what a name of ``bench.api`` is called now. Raise AttributeError for a name that never was one."""
+    from bench.contract import training
+
+    if name not in RENAMED:
+        raise AttributeError(f"module 'bench.api' has no attribute {name!r}")
+    warn(f"bench.api.{name}", f"import {RENAMED[name]}")
+    return getattr(training, RENAMED[name])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.contract import deprecated
 from bench.contract.dataset import Sample
-from bench.contract.network import SegModel
+from bench.contract.network import Network, SegModel
 from bench.contract.plugin import PlugIn
 from bench.contract.prediction import Prediction, Scored
 from bench.core.errors import BadPlugin
@@ -74,7 +74,7 @@ class Method(deprecated.OldMethodNames, PlugIn, ABC):
         """
         return ""
 
-    def check(self, model: SegModel, network: SegModel | None = None) -> None:
+    def check(self, model: SegModel, network: Network | None = None) -> None:
         """Raise a UserError if a file that a parameter names is absent or not for this network.
 
         Called with ``model`` alone before anything is computed, and once more in each process, with the loaded

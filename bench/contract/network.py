@@ -11,6 +11,7 @@ from bench.contract import deprecated
 from bench.contract.dataset import CITYSCAPES, Sample
 from bench.contract.plugin import PlugIn
 from bench.contract.prediction import Prediction
+from bench.core.errors import BadPlugin
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,11 +67,9 @@ class Inference:
 
 @dataclass(frozen=True)
 class SegModel(deprecated.OldModelNames, PlugIn, ABC):
-    """A frozen segmentation network. A constructor reads no weight: that waits for ``load``."""
+    """The specification of a segmentation network: a value. A constructor reads no file; ``load`` makes the network."""
 
     inference: Inference = field(default_factory=Inference, kw_only=True)
-
-    by_shard: ClassVar[bool] = False  # whether ``prepare`` must see the samples of a shard together
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -92,47 +91,78 @@ class SegModel(deprecated.OldModelNames, PlugIn, ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """16 hex digits of the weights and of the code that reads them."""
-
-    @abstractmethod
-    def load(self, device: str) -> None:
-        """Read the weights onto ``cpu``, ``cuda`` or ``cuda:1``. Called once in each process."""
-
-    @abstractmethod
-    def predict(self, view: View) -> Prediction:
-        """One forward pass. The prediction covers the view: its ``size`` is ``view.input_size``."""
-
-    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
-        """The predictions of equally sized views, in one forward pass where the network can."""
-        return [self.predict(view) for view in views]
+        """Return 16 hex digits of the weights and of the code that reads them."""
 
     def about(self) -> Mapping[str, Any]:
-        """What results say of it beside its parameters, as JSON has it; called after ``check``.
+        """Return what results say of it beside its parameters, as JSON has it; called after ``check``.
 
         ``uses_outliers: true``, where it was trained with pictures of anomalies, has it ranked apart.
         """
         return {}
 
-    @property
-    def backbone(self) -> str:
-        """What extracts its features, such as ``ResNetV1c-101``, for tables; empty if unknown. After ``load``."""
-        return ""
-
-    def prepare(self, samples: Sequence[Sample]) -> None:
-        """Called with all samples of a shard before the first of them is predicted, if ``by_shard`` says so."""
-
     @abstractmethod
-    def module(self) -> nn.Module:
-        """The network itself: the one door for trainers."""
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Logits [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, with gradients: for those who train it.
-
-        What ``module()`` computes in the mode that it is in, prepared as ``predict`` prepares images. Logits that are
-        resized to h x w, bilinearly with half-pixel centres, cover the images. A network without it cannot be trained.
-        """
-        raise NotImplementedError
+    def load(self, device: str) -> Network:
+        """Read the weights onto ``cpu``, ``cuda`` or ``cuda:1`` and return the network, in evaluation mode."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         deprecated.adopt_model(cls)
+
+
+class Network(ABC):
+    """A network with its weights, on a device. Trainers apart, nothing changes its weights."""
+
+    model: SegModel  # what it was loaded from; set by ``loaded``
+
+    @abstractmethod
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
+        """Return the predictions of equally sized views, from one forward pass where the network can.
+
+        Each covers its view: its ``size`` is ``view.input_size``.
+        """
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """Return the torch module: the one door for trainers. Raise BadPlugin if there is none."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, with gradients: for those who train it.
+
+        What ``module()`` computes in the mode that it is in, prepared as ``predict`` prepares images. Logits that are
+        resized to h x w, bilinearly with half-pixel centres, cover the images. Raise BadPlugin if it cannot be trained.
+        """
+        raise BadPlugin(f"model {self.model.name} cannot be trained: it gives no gradients")
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what results say of the loaded network, as JSON has it.
+
+        ``backbone`` is what extracts its features, such as ``ResNetV1c-101``, for tables.
+        """
+        return {}
+
+
+class ShardModel(SegModel):
+    """The specification of a network that must see the samples of a shard together, before any is predicted."""
+
+    @abstractmethod
+    def load(self, device: str) -> ShardNetwork: ...
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Count networks of the old contract in, which say ``by_shard``."""
+        return True if cls is ShardModel and getattr(other, "by_shard", False) is True else NotImplemented
+
+
+class ShardNetwork(Network):
+    """A network that must see the samples of a shard together."""
+
+    @abstractmethod
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """See all samples of a shard; called before the first of them is predicted."""
+
+
+def loaded(model: SegModel, device: str) -> Network:
+    """Return the network of a specification, which it knows from then on."""
+    network = deprecated.adopt_network(model, model.load(device))
+    network.model = model
+    return network

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bench.contract import deprecated
 from bench.contract.dataset import Dataset, Sample
 from bench.contract.method import Method
-from bench.contract.network import SegModel
+from bench.contract.network import Network
 from bench.contract.plugin import PlugIn
 from bench.contract.prediction import Prediction
 from bench.core.values import State
@@ -18,22 +19,45 @@ from bench.core.values import State
 
 @dataclass(frozen=True)
 class Trainer(PlugIn, ABC):
-    """An estimator that several methods share, cheap enough for ``bench run`` to call it."""
+    """What makes tensors out of data. It is of one kind: an Estimator, a LongTrainer or a Finetuner."""
 
     version: ClassVar[int] = 1  # raised when its result changes
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        deprecated.adopt_trainer(cls)
+
+
+@dataclass(frozen=True)
+class Estimator(Trainer):
+    """A fit that several methods share, cheap enough for ``bench run`` to call it. It has no parameters."""
+
     @abstractmethod
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
-        """One pass over labelled predictions."""
+        """Return the state of the methods that name it, from one pass over labelled predictions."""
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Count trainers of the old contract in, which have a ``fit`` and no kind."""
+        old = cls is Estimator and Trainer in other.__mro__ and hasattr(other, "fit")
+        return True if old else NotImplemented
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Course:
-    """What a long training is given, beside its own parameters."""
+class Source(deprecated.OldSource):
+    """Images to train on."""
 
-    model: SegModel  # loaded
-    data: Dataset
+    dataset: Dataset
     samples: Callable[[Sequence[int], Sequence[int]], Iterable[Sample]]  # by index; the others will be asked for next
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingContext(deprecated.OldContext):
+    """What a training that goes over its data many times is given, beside its own parameters."""
+
+    network: Network
+    data: Source  # labelled
+    others: Mapping[str, Source]  # by the parameter of a Finetuner that names them
     predict: Callable[[Sample], Prediction]  # of the whole image, merged from its views
     seed: int
     device: str  # cpu or cuda
@@ -44,66 +68,39 @@ class Course:
 
 @dataclass(frozen=True)
 class LongTrainer(Trainer):
-    """A trainer that goes over the data many times: ``bench fit`` calls it, ``bench run`` never does.
+    """A trainer of methods that goes over the data many times: ``bench fit`` calls it, ``bench run`` never does.
 
     Its parameters stand beside ``data`` in the ``fit`` of a suite.
     """
 
-    def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
-        raise NotImplementedError
-
     @abstractmethod
     def images(self, data: Dataset) -> int:
-        """How many images the network will see, for the time left."""
+        """Return how many images the network will see, for the time left."""
 
     @abstractmethod
-    def train(self, method: Method, course: Course) -> tuple[State, Mapping[str, Any]]:
-        """The ``state`` that the method's ``score`` wants, and what its file says of itself, as JSON has it.
+    def train(self, method: Method, context: TrainingContext) -> tuple[State, Mapping[str, Any]]:
+        """Return the ``state`` that the method's ``score`` wants, and what its file says of itself, as JSON has it.
 
         The network stays as it is. Killed and started again with the same ``folder``, it ends with the same state on a
         CPU.
         """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
-    """Images to train on."""
-
-    data: Dataset
-    samples: Callable[[Sequence[int], Sequence[int]], Iterable[Sample]]  # by index; the others will be asked for next
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Retraining:
-    """What a trainer of networks is given, beside its own parameters."""
-
-    model: SegModel  # loaded; its module is what is trained
-    data: Source  # what the network knows, labelled
-    others: Mapping[str, Source]  # by the parameter that names them
-    seed: int
-    device: str  # cpu or cuda
-    folder: Path  # what is written here is there again when a killed training is started once more
-    advance: Callable[[int, str], None]  # images done, and how it goes in a few words
-    log: Callable[[int, Mapping[str, float]], None]  # step and figures, for those who draw curves
-
-
 @dataclass(frozen=True)
-class Retrainer(Trainer):
+class Finetuner(Trainer):
     """A trainer that makes another network out of one: ``bench fit`` calls it, the model ``retrained`` is the result.
 
     Data sets beside the labelled one are parameters of the type DatasetEntry.
     """
 
-    def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
-        raise NotImplementedError
-
     @abstractmethod
     def images(self, data: Dataset, others: Mapping[str, Dataset]) -> int:
-        """How many images the network will see, for the time left."""
+        """Return how many images the network will see, for the time left."""
 
     @abstractmethod
-    def retrain(self, course: Retraining) -> tuple[State, Mapping[str, Any]]:
-        """The tensors of the module's new state dict, and what their file says of itself, as JSON has it.
+    def finetune(self, context: TrainingContext) -> tuple[State, Mapping[str, Any]]:
+        """Return the tensors of the module's new state dict, and what their file says of itself, as JSON has it.
 
-        Killed and started again with the same ``folder``, it ends with the same tensors on a CPU.
+        The module of ``context.network`` is what is trained. Killed and started again with the same ``folder``, it ends
+        with the same tensors on a CPU.
         """

@@ -7,14 +7,14 @@ import json
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench.api import Dataset, Fitting, LongTrainer, Method, Prediction, Quantity, Sample, SegModel, State
+from bench.api import Dataset, Estimator, Fitting, LongTrainer, Method, Network, Prediction, Quantity, Sample, State
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import inference
@@ -48,6 +48,20 @@ def fitting_of(method: Ref) -> Fitting:
     fitting = method.build().fitting
     assert isinstance(fitting, Fitting)  # noqa: S101 - callers ask only where a suite names data
     return fitting
+
+
+def methods_of(trainer: str) -> list[str]:
+    """Return the names of the methods that a trainer fits; of those that need parameters nothing is known."""
+    names = []
+    for name, cls in registry.available("method").items():
+        if (
+            isinstance(cls, type)
+            and issubclass(cls, Method)
+            and all(entry.default is not MISSING for entry in fields(cls))
+        ):
+            fitting = cls().fitting
+            names += [name] if isinstance(fitting, Fitting) and fitting.trainer == trainer else []
+    return names
 
 
 def must_fit(method: Method) -> bool:
@@ -156,17 +170,19 @@ def load(key: str) -> Fitted:
 
 def estimate(
     method_ref: Ref,
-    model: SegModel,
+    network: Network,
     made_from: Mapping[str, Any],
     loader: Loader,
     numerics: Numerics,
     advance: Callable[[int], None],
 ) -> State:
-    """Return the tensors of a fit by name. ``model`` is loaded; the seed is the one in ``made_from``."""
+    """Return the tensors of a fit by name; the seed is the one in ``made_from``."""
     trainer = fitting_of(method_ref).trainer
     fitter = method_ref.build() if trainer is None else registry.build("trainer", trainer, {}, where=method_ref.label)
+    if not isinstance(fitter, Method | Estimator):
+        raise BadPlugin(f"{method_ref.label}: the trainer {trainer} is no estimator of methods")
     with torch.no_grad():
-        state: State = fitter.fit(_stream(model, loader, numerics, made_from["seed"], advance), made_from["seed"])
+        state: State = fitter.fit(_stream(network, loader, numerics, made_from["seed"], advance), made_from["seed"])
     if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
         raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
     return state
@@ -185,15 +201,15 @@ def write(state: State, made_from: dict[str, Any], about: Mapping[str, Any] | No
 
 
 def _stream(
-    model: SegModel, loader: Loader, numerics: Numerics, seed: int, advance: Callable[[int], None]
+    network: Network, loader: Loader, numerics: Numerics, seed: int, advance: Callable[[int], None]
 ) -> Iterator[tuple[Prediction, Sample]]:
     asked: dict[Quantity, None] = {}
     count = len(loader.dataset.ids())
     for start in range(0, count, TOGETHER):
         shard = range(start, min(start + TOGETHER, count))
         ahead = range(shard.stop, min(shard.stop + TOGETHER, count))
-        for sample in inference.prepared(model, loader.samples(shard, ahead)):
-            yield inference.look(model, sample, numerics, seed, asked)[1], sample
+        for sample in inference.prepared(network, loader.samples(shard, ahead)):
+            yield inference.look(network, sample, numerics, seed, asked)[1], sample
             advance(1)
 
 

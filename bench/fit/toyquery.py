@@ -39,17 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     console = Console()
     torch.set_num_threads(options.threads)
-    trunk = ToyNet()
-    trunk.load("cpu")
+    trunk = ToyNet().load("cpu").module()
     columns = TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:
         images, labels = draw(Toytown(split="train", images=options.images), options.threads, progress)
-        net = train(trunk.module(), images, labels, options.iterations, options.seed, progress)
+        net = train(trunk, images, labels, options.iterations, options.seed, progress)
         images, labels = draw(Toytown(split="val"), options.threads, progress)
     with writing(options.out) as file:
         # One entry only: safetensors writes several in no fixed order, and equal trainings must give equal files.
         file.write(save(shrunk(net), metadata={"made_by": options.recipe}))
-    console.print(f"mean IoU on val {mean_iou(trunk.module(), net, images, labels):.4f}; written to {options.out}")
+    console.print(f"mean IoU on val {mean_iou(trunk, net, images, labels):.4f}; written to {options.out}")
 
 
 def train(

@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from PIL import Image
 from pydantic import AliasChoices, Field
 
-from bench.api import CITYSCAPES, File, Positive, Prediction, Sample, SegModel, View
+from bench.api import CITYSCAPES, File, Positive, Prediction, Sample, ShardModel, ShardNetwork, View
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import stored
@@ -35,7 +35,7 @@ _interrupted: list[bool] = []  # whether this process, if it is one of a pool, w
 
 
 @dataclass(frozen=True)
-class Command(SegModel):
+class Command(ShardModel):
     """A program in any environment, called once per shard: ``<id>.png`` in {input}, ``<id>_<name>.npy`` in {output}.
 
     The name is ``anomaly`` for the score [h, w], ``segmentation`` for the class map, whole numbers [h, w], and that of
@@ -46,7 +46,6 @@ class Command(SegModel):
 
     name = "command"
     source = "a program of the user's; the exchange of files is that of the Fishyscapes containers"
-    by_shard: ClassVar[bool] = True
 
     run: str
     # ``gives`` in a suite; ``outputs`` is what every network has, with what comes from the image itself.
@@ -85,7 +84,7 @@ class Command(SegModel):
             raise MissingData(
                 f"model command: program {self.program} does not exist; paths in a suite are relative to its file"
             )
-        first = self._words(Path("input"), Path("output"))[0]
+        first = self.words(Path("input"), Path("output"))[0]
         if shutil.which(first) is None:
             raise MissingData(
                 f"model command: {first} is no program that can be run; install it, or give its whole path"
@@ -104,67 +103,79 @@ class Command(SegModel):
             parts += [f"{name} {files.digest(path)}" for name, path in _contents(Path(self.program))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
-        # The fields are frozen because they name the model; where outputs go is not one of them.
-        object.__setattr__(self, "_device", device)
+    def load(self, device: str) -> CommandNetwork:
+        return CommandNetwork(self, device)
+
+    def words(self, images: Path, made: Path) -> list[str]:
+        """Return the command for two folders, as words."""
+        paths = {"{input}": str(images), "{output}": str(made), "{program}": str(self.program)}
+        words = shlex.split(self.run)
+        for mark, path in paths.items():
+            words = [word.replace(mark, path) for word in words]
+        return words
+
+
+class CommandNetwork(ShardNetwork):
+    """The program, its folders of one shard, and the images of it that are still to be read."""
+
+    def __init__(self, command: Command, device: str) -> None:
+        self._command, self._device = command, device
+        self._who = f"model command: {command.run!r}"
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._waiting: set[str] = set()
 
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Write the images, run the program, and see whether it left what it must."""
         self._forget()
         if any(_interrupted):
             raise KeyboardInterrupt
-        folder = tempfile.TemporaryDirectory(prefix="bench-command-", ignore_cleanup_errors=True)
-        object.__setattr__(self, "_folder", folder)
-        images, made = Path(folder.name, "input"), Path(folder.name, "output")
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-command-", ignore_cleanup_errors=True)
+        images, made = Path(self._folder.name, "input"), Path(self._folder.name, "output")
         images.mkdir()
         made.mkdir()
         made.chmod(0o777)  # a container may run as somebody else; the folder above is this user's alone
         for sample in samples:
             Image.fromarray(sample.image()).save(images / f"{sample.id}.png", compress_level=1)
-        said = self._call(self._words(images, made), Path(folder.name, "said"))
+        said = self._call(self._command.words(images, made), Path(self._folder.name, "said"))
         self._compare(made, [sample.id for sample in samples], said)
         shutil.rmtree(images)
-        object.__setattr__(self, "_waiting", {sample.id for sample in samples})
+        self._waiting = {sample.id for sample in samples}
 
-    def predict(self, view: View) -> Prediction:
-        made = Path(self.__dict__["_folder"].name, "output")
-        device: str = self.__dict__["_device"]
-        largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
-        outputs, labels = {}, None
-        for name in self.output_names:
-            entry = stored.Entry(made / _file(view.sample, name))
-            if name == "labels":
-                labels = stored.class_map(entry, len(self.classes), view.image_size).to(device)
-            elif name in ("logits", "class_scores"):
-                outputs[name] = stored.volume(entry, len(self.classes), largest).to(device)
-            elif name == "score":
-                outputs[name] = stored.volume(entry, None, largest).to(device)
-            else:
-                outputs[name] = stored.numbers(entry).to(device)
-        waiting: set[str] = self.__dict__["_waiting"]
-        waiting.discard(view.sample)
-        if not waiting:
-            self._forget()
-        return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
+        return [self._prediction(view) for view in views]
 
     def module(self) -> nn.Module:
         raise BadPlugin("model command: a program cannot be trained from here")
 
+    def _prediction(self, view: View) -> Prediction:
+        if self._folder is None:
+            raise RuntimeError(f"model command: {view.sample} belongs to no shard that was prepared")
+        made, classes = Path(self._folder.name, "output"), len(self._command.classes)
+        largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
+        outputs, labels = {}, None
+        for name in self._command.output_names:
+            entry = stored.Entry(made / _file(view.sample, name))
+            if name == "labels":
+                labels = stored.class_map(entry, classes, view.image_size).to(self._device)
+            elif name in ("logits", "class_scores"):
+                outputs[name] = stored.volume(entry, classes, largest).to(self._device)
+            elif name == "score":
+                outputs[name] = stored.volume(entry, None, largest).to(self._device)
+            else:
+                outputs[name] = stored.numbers(entry).to(self._device)
+        self._waiting.discard(view.sample)
+        if not self._waiting:
+            self._forget()
+        return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
+
     def _forget(self) -> None:
         """Remove the folder of the shard before."""
-        if folder := self.__dict__.get("_folder"):
-            folder.cleanup()
-            object.__setattr__(self, "_folder", None)
-
-    def _words(self, images: Path, made: Path) -> list[str]:
-        places = {"{input}": str(images), "{output}": str(made), "{program}": str(self.program)}
-        words = shlex.split(self.run)
-        for mark, place in places.items():
-            words = [word.replace(mark, place) for word in words]
-        return words
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
 
     def _call(self, words: Sequence[str], log: Path) -> str:
-        """Run the program to its end; what it said last, in one line."""
+        """Run the program to its end; return what it said last, in one line."""
         import torch
 
         threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # as the numerics of the run have it
@@ -181,7 +192,7 @@ class Command(SegModel):
             except OSError as error:
                 raise BadPlugin(f"model command: {words[0]} cannot be started: {error.strerror}") from None
         try:
-            status = process.wait(self.timeout)
+            status = process.wait(self._command.timeout)
         except KeyboardInterrupt:
             # A pool hands its process the next shard after this one failed; a program would be started for nobody.
             _interrupted.append(multiprocessing.parent_process() is not None)
@@ -189,27 +200,27 @@ class Command(SegModel):
         except subprocess.TimeoutExpired:
             _end(process)
             raise BadPlugin(
-                f"model command: {self.run!r} was ended after {self.timeout:g} seconds; raise timeout if it needs more;"
+                f"{self._who} was ended after {self._command.timeout:g} seconds; raise timeout if it needs more;"
                 f" {_last(log)}"
             ) from None
         finally:
             _end(process)  # also what it left running, and all of it where this process is interrupted
         if status:
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-            raise BadPlugin(f"model command: {self.run!r} {how}; {_last(log)}")
+            raise BadPlugin(f"{self._who} {how}; {_last(log)}")
         return _last(log)
 
     def _compare(self, made: Path, ids: Sequence[str], said: str) -> None:
-        wanted = [_file(sample, name) for sample in ids for name in self.output_names]
-        found = {path.name for path in made.iterdir()}
-        if missing := [name for name in wanted if name not in found]:
+        """Refuse a file that is missing or that nobody asked for."""
+        expected = [_file(sample, name) for sample in ids for name in self._command.output_names]
+        names = {path.name for path in made.iterdir()}
+        if missing := [name for name in expected if name not in names]:
             raise BadPlugin(
-                f"model command: {self.run!r} left no {missing[0]} ({len(missing)} of {len(wanted)} files are missing);"
-                f" {said}"
+                f"{self._who} left no {missing[0]} ({len(missing)} of {len(expected)} files are missing); {said}"
             )
-        if surplus := sorted(found - set(wanted)):
+        if surplus := sorted(names - set(expected)):
             raise BadPlugin(
-                f"model command: {self.run!r} left {surplus[0]}, which nobody asked for; wanted such as {wanted[0]};"
+                f"{self._who} left {surplus[0]}, which nobody asked for; wanted such as {expected[0]};"
                 f" name further outputs in gives; {said}"
             )
 

@@ -6,21 +6,21 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import File
+from bench.api import File, Network
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import preprocessing
-from bench.models.preprocessing import FromPixels
+from bench.models.preprocessing import FromPixels, PixelNetwork
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.models.preprocessing import Given
+    from bench.models.preprocessing import Returned
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Exported(FromPixels):
         parts = files.digest(Path(self.file)), files.digest(Path(preprocessing.__file__))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         import torch
 
         self.check()
@@ -63,25 +63,31 @@ class Exported(FromPixels):
         if len(images) != 1 or images[0].ndim != 4:
             shapes = ", ".join(str(list(image.shape)) for image in images)
             raise BadPlugin(f"model exported: the inputs of {self.file} are {shapes}, wanted one: float32 [1, 3, h, w]")
-        object.__setattr__(self, "_module", module)  # what eval mode changes was settled by the export
-        object.__setattr__(self, "_sides", list(images[0].shape[2:]))
-        self._prepare(device)
+        return ExportedNetwork(self, module, list(images[0].shape[2:]), device)
+
+
+class ExportedNetwork(PixelNetwork):
+    """The module of an exported program. What evaluation mode changes was settled by the export."""
+
+    def __init__(self, specification: Exported, module: nn.Module, sides: Sequence[object], device: str) -> None:
+        super().__init__(specification, specification.file, device)
+        self._module, self._sides = (
+            module,
+            sides,
+        )  # height and width: numbers, or symbols where the export leaves them open
 
     def module(self) -> nn.Module:
-        module: nn.Module = self.__dict__["_module"]
-        return module
+        return self._module
 
-    @property
-    def _place(self) -> str:
-        return self.file
-
-    def _run(self, pixels: Tensor) -> Given:
-        preprocessing.check_size(f"model exported: {self.file}", self.__dict__["_sides"], pixels.shape[2:])
+    def run(self, pixels: Tensor) -> Returned:
+        preprocessing.check_size(f"model exported: {self.place}", self._sides, pixels.shape[2:])
         try:
-            given: Given = self.module()(pixels)
+            returned: Returned = self._module(pixels)
         except (RuntimeError, AssertionError) as error:  # a guard of the export is an AssertionError
-            raise BadPlugin(f"model exported: {self.file} fails on {list(pixels.shape)}: {_last_line(error)}") from None
-        return given
+            raise BadPlugin(
+                f"model exported: {self.place} fails on {list(pixels.shape)}: {_last_line(error)}"
+            ) from None
+        return returned
 
 
 def unsafe(path: Path) -> Iterator[str]:

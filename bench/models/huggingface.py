@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import File, Prediction, SegModel, View
+from bench.api import File, Network, Prediction, SegModel, View
 from bench.core import files
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 
@@ -91,69 +91,71 @@ class Transformers(SegModel):
         parts = [place / name for name in SETTINGS] + _weights(place) + [Path(__file__)]
         return hashlib.sha256(" ".join(map(files.digest, parts)).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         self.check()
         place = self._place()
         network = _read(place, _architecture(place)).to(device).eval().requires_grad_(False)
         found = int(network.config.num_labels)
         if found != len(self.class_names):
             raise BadSuite(f"{WHO}: the network in {place} has {found} classes, {len(self.class_names)} are named")
-        # The fields are frozen because they name the model; what was read for it is not one of them.
-        object.__setattr__(self, "_net", network)
-        object.__setattr__(self, "_prepare", _Preparation.read(place))
+        return TransformersNetwork(network, _Preparation.read(place))
 
-    @property
-    def backbone(self) -> str:
-        config = self.module().config
-        return str(getattr(getattr(config, "backbone_config", None) or config, "model_type", ""))
+    def _place(self) -> Path:
+        return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
+
+
+class TransformersNetwork(Network):
+    """A network of transformers with its weights, and how its images are prepared."""
+
+    def __init__(self, net: nn.Module, prepared: _Preparation) -> None:
+        self._net: Any = net
+        self._prepared = prepared
+
+    def about(self) -> Mapping[str, Any]:
+        config = self._net.config
+        return {"backbone": str(getattr(getattr(config, "backbone_config", None) or config, "model_type", ""))}
 
     def module(self) -> nn.Module:
-        net: nn.Module | None = self.__dict__.get("_net")
-        if net is None:
-            raise RuntimeError("transformers: load() comes first")
-        return net
+        module: nn.Module = self._net
+        return module
 
     def forward(self, pixels: Tensor) -> Tensor:
-        net = self.module()
-        if type(net).__name__ in QUERIES:
-            raise BadPlugin(f"{WHO}: {type(net).__name__} gives masks of queries, not logits of pixels to train")
-        logits: Tensor = net(pixel_values=self.__dict__["_prepare"](pixels)).logits
+        if type(self._net).__name__ in QUERIES:
+            raise BadPlugin(f"{WHO}: {type(self._net).__name__} gives masks of queries, not logits of pixels to train")
+        logits: Tensor = self._net(pixel_values=self._prepared(pixels)).logits
         return logits
 
-    def predict(self, view: View) -> Prediction:
-        return self.predict_views([view])[0]
-
-    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
         import torch
 
         outputs = self._outputs(torch.stack([view.pixels for view in views]).float())
         return [
-            self._prediction({name: made[index] for name, made in outputs.items()}, view.pixels)
+            self._prediction({name: batch[index] for name, batch in outputs.items()}, view.pixels)
             for index, view in enumerate(views)
         ]
 
     def _again(self, pixels: Tensor, image: Tensor) -> Prediction:
         outputs = self._outputs(pixels[None])
-        return self._prediction({name: made[0] for name, made in outputs.items()}, image)
+        return self._prediction({name: batch[0] for name, batch in outputs.items()}, image)
 
     def _outputs(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Outputs by name, of float32 [n, 3, h, w], RGB in 0..255."""
+        """Return outputs by name, of float32 [n, 3, h, w], RGB in 0..255."""
         import torch
 
-        net, seen = self.module(), []
-        head = _open_head(net)
-        hook = head and head.classifier.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        features: list[Tensor] = []
+        head = _open_head(self._net)
+        hook = head and head.classifier.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
         try:
             with torch.no_grad():
-                given = net(pixel_values=self.__dict__["_prepare"](pixels))
+                returned = self._net(pixel_values=self._prepared(pixels))
         finally:
             if hook:
                 hook.remove()
-        if type(net).__name__ in QUERIES:
-            named = {"query_logits": given.class_queries_logits, "query_masks": given.masks_queries_logits}
+        if type(self._net).__name__ in QUERIES:
+            outputs = {"query_logits": returned.class_queries_logits, "query_masks": returned.masks_queries_logits}
         else:
-            named = {"logits": given.logits} | ({"features": seen[0]} if head else {})
-        return {name: made.float() for name, made in named.items()}
+            outputs = {"logits": returned.logits} | ({"features": features[0]} if head else {})
+        return {name: output.float() for name, output in outputs.items()}
 
     def _prediction(self, outputs: Mapping[str, Tensor], image: Tensor) -> Prediction:
         size = int(image.shape[1]), int(image.shape[2])
@@ -162,7 +164,7 @@ class Transformers(SegModel):
 
             scores = class_scores(outputs["query_logits"], outputs["query_masks"], size)
             outputs = {**outputs, "class_scores": scores}
-        head = _open_head(self.module())
+        head = _open_head(self._net)
         return Prediction(
             outputs,
             size,
@@ -176,11 +178,8 @@ class Transformers(SegModel):
         import torch
 
         with torch.no_grad():
-            logits: Tensor = _open_head(self.module()).classifier(features[None])[0]
+            logits: Tensor = _open_head(self._net).classifier(features[None])[0]
         return logits.float()
-
-    def _place(self) -> Path:
-        return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
 
 
 def _open_head(network: nn.Module) -> Any:

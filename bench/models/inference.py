@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bench.api import Context, Inference, Prediction, Quantity, Sample, SegModel, View
+from bench.api import Context, Inference, Network, Prediction, Quantity, Sample, SegModel, ShardNetwork, View
 from bench.core.errors import BadPlugin, MissingPackage
 from bench.models.numerics import Numerics
 from bench.ops import dense
@@ -43,29 +43,29 @@ def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
     return outputs
 
 
-def prepared(model: SegModel, samples: Iterator[Sample]) -> Iterator[Sample]:
-    """The samples of a shard; all at once to a model that must see them together, before the first comes out."""
-    if not model.by_shard:
+def prepared(network: Network, samples: Iterator[Sample]) -> Iterator[Sample]:
+    """Yield the samples of a shard; a network that must see them together does so before the first comes out."""
+    if not isinstance(network, ShardNetwork):
         yield from samples
         return
     together = list(samples)
-    model.prepare(together)
+    network.prepare(together)
     yield from together
 
 
 def look(
-    model: SegModel, sample: Sample, numerics: Numerics, seed: int, asked: dict[Quantity, None]
+    network: Network, sample: Sample, numerics: Numerics, seed: int, asked: dict[Quantity, None]
 ) -> tuple[list[tuple[View, Prediction]], Prediction]:
     """Every view of a sample with what the network says about it, and all of it as one prediction.
 
     ``asked`` are the reductions that were asked of images before this one; it is shared by them all, so that from the
     second image on one pass makes them together. No number depends on it.
     """
-    how, fused = model.inference, numerics.scoring == "fused"
+    how, fused = network.model.inference, numerics.scoring == "fused"
     seen: list[tuple[View, Prediction]] = []
     for batch in _batches(views(sample, how, numerics.device), numerics.batch):
         with precision(numerics):
-            given = model.predict_views(batch)
+            given = network.predict(batch)
         for view, prediction in zip(batch, given, strict=True):
             # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
             prediction.raw = {name: output.float() for name, output in prediction.raw.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from bench.api import CITYSCAPES, File, Inference, Prediction, SegModel, View
+from bench.api import CITYSCAPES, File, Inference, Network, Prediction, SegModel, View
 from bench.core import files
 from bench.core.errors import BadSuite, MissingData
 from bench.models import mmseg_network as network
@@ -59,7 +59,7 @@ class _Segmentor(SegModel):
         code = [files.digest(Path(str(module))) for module in (__file__, network.__file__)]
         return hashlib.sha256(" ".join([recipe.text, files.digest(self._weights), *code]).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         from bench.core.weights import fill, read_checkpoint
 
         path = self._found()
@@ -79,56 +79,9 @@ class _Segmentor(SegModel):
             )
         fill(segmentor, state, self._weights, unused=(network.AUXILIARY,))
         self._compare_classes(meta)
-        # The fields are frozen because they name the model; what was read for it is not one of them.
-        object.__setattr__(self, "_runner", network.Runner(segmentor, recipe, device, self._who))
-
-    @property
-    def backbone(self) -> str:
-        return self._loaded().backbone
-
-    def module(self) -> nn.Module:
-        return self._loaded().segmentor
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self._loaded().logits(pixels)
-
-    def predict(self, view: View) -> Prediction:
-        return self.predict_views([view])[0]
-
-    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
-        import torch
-
-        outputs = self._loaded()(torch.stack([view.pixels for view in views]).float())
-        return [
-            self._prediction({name: made[index] for name, made in outputs.items()}, view.pixels)
-            for index, view in enumerate(views)
-        ]
-
-    def _again(self, pixels: Tensor, image: Tensor) -> Prediction:
-        outputs = self._loaded()(pixels[None])
-        return self._prediction({name: made[0] for name, made in outputs.items()}, image)
-
-    def _prediction(self, outputs: Mapping[str, Tensor], image: Tensor) -> Prediction:
-        runner, size = self._loaded(), (int(image.shape[1]), int(image.shape[2]))
-        return Prediction(
-            outputs,
-            size,
-            image=image,
-            again=lambda other: self._again(other, image),
-            classify=(lambda features: runner.classify(features, size)) if runner.inside.classifier else None,
-            dropout=runner.inside.dropout,
-        )
-
-    def _loaded(self) -> network.Runner:
-        runner: network.Runner | None = self.__dict__.get("_runner")
-        if runner is None:
-            raise RuntimeError(f"{self.name}: load() comes first")
-        return runner
+        return SegmentorNetwork(network.Runner(segmentor, recipe, device, self._who))
 
     def _inside(self) -> network.Inside:
-        runner: network.Runner | None = self.__dict__.get("_runner")
-        if runner is not None:
-            return runner.inside
         network.require_packages(self._who)
         return _skeleton(network.config_file(self._config, self._who), self._who)[1]
 
@@ -169,6 +122,46 @@ class _Segmentor(SegModel):
         pairs = zip(map(str, named), self.class_names, strict=False)
         said = next((f"{one!r} where {other!r} is wanted" for one, other in pairs if one != other), f"{len(named)}")
         raise BadSuite(f"{self._who}: {self._weights} was trained for other classes: {said}")
+
+
+class SegmentorNetwork(Network):
+    """A segmentor with its weights."""
+
+    def __init__(self, runner: network.Runner) -> None:
+        self._runner = runner
+
+    def about(self) -> Mapping[str, Any]:
+        return {"backbone": self._runner.backbone}
+
+    def module(self) -> nn.Module:
+        return self._runner.segmentor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._runner.logits(pixels)
+
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
+        import torch
+
+        outputs = self._runner(torch.stack([view.pixels for view in views]).float())
+        return [
+            self._prediction({name: batch[index] for name, batch in outputs.items()}, view.pixels)
+            for index, view in enumerate(views)
+        ]
+
+    def _again(self, pixels: Tensor, image: Tensor) -> Prediction:
+        outputs = self._runner(pixels[None])
+        return self._prediction({name: batch[0] for name, batch in outputs.items()}, image)
+
+    def _prediction(self, outputs: Mapping[str, Tensor], image: Tensor) -> Prediction:
+        runner, size = self._runner, (int(image.shape[1]), int(image.shape[2]))
+        return Prediction(
+            outputs,
+            size,
+            image=image,
+            again=lambda other: self._again(other, image),
+            classify=(lambda features: runner.classify(features, size)) if runner.inside.classifier else None,
+            dropout=runner.inside.dropout,
+        )
 
 
 @cache

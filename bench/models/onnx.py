@@ -6,20 +6,21 @@ import hashlib
 import mmap
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import File
+from bench.api import File, Network
 from bench.core import files
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 from bench.models import preprocessing
-from bench.models.preprocessing import FromPixels
+from bench.models.preprocessing import FromPixels, PixelNetwork
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.models.preprocessing import Given
+    from bench.models.preprocessing import Returned
 
 # An entry of the field external_data with the key "location": tag, length, key, tag, length, name (onnx.proto).
 OUTSIDE = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])", re.S)
@@ -51,7 +52,7 @@ class Onnx(FromPixels):
         parts = [files.digest(path) for path in (Path(self.file), *self._outside(), Path(preprocessing.__file__))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         import torch
 
         self.check()
@@ -76,40 +77,7 @@ class Onnx(FromPixels):
         if len(session.get_inputs()) != 1:
             names = ", ".join(entry.name for entry in session.get_inputs())
             raise BadPlugin(f"model onnx: {self.file} has the inputs {names}, wanted one: float32 [1, 3, h, w]")
-        object.__setattr__(self, "_session", session)
-        self._prepare(device)
-
-    def module(self) -> nn.Module:
-        raise BadPlugin("model onnx: an ONNX file cannot be trained; use the network that it was exported from")
-
-    @property
-    def _place(self) -> str:
-        return self.file
-
-    def _run(self, pixels: Tensor) -> Given:
-        import torch
-
-        session: Any = self.__dict__["_session"]
-        (wanted,) = session.get_inputs()
-        self._check_input(wanted, tuple(pixels.shape))
-        if torch.is_autocast_enabled(pixels.device.type):
-            raise BadSuite("model onnx: the file has its own precision; say numerics: {dtype: float32}")
-        half = wanted.type == "tensor(float16)"
-        image = (pixels.half() if half else pixels).cpu().numpy()
-        try:
-            given = session.run(None, {wanted.name: image})
-        except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
-            raise BadPlugin(f"model onnx: {self.file} fails on {list(pixels.shape)}: {_one_line(error)}") from None
-        tensors = [torch.from_numpy(output).to(pixels.device) for output in given]
-        names = [entry.name for entry in session.get_outputs()]
-        return tensors if {*self.output_names}.isdisjoint(names) else dict(zip(names, tensors, strict=True))
-
-    def _check_input(self, wanted: Any, found: tuple[int, ...]) -> None:
-        """Refuse what the file says it does not take; sides that it leaves open are names or None."""
-        fixed = wanted.shape
-        if len(fixed) != 4 or any(isinstance(n, int) and n != size for n, size in zip(fixed[:2], found, strict=False)):
-            raise BadPlugin(f"model onnx: the input of {self.file} is {fixed}, wanted [1, 3, h, w]")
-        preprocessing.check_size(f"model onnx: {self.file}", fixed[2:], found[2:])
+        return OnnxNetwork(self, session, device)
 
     def _outside(self) -> list[Path]:
         """Files beside this one that hold its weights: an export beyond 2 GB has some, and torch's by default."""
@@ -119,6 +87,41 @@ class Onnx(FromPixels):
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 names = {content[found.end() : found.end() + found[1][0]] for found in OUTSIDE.finditer(content)}
         return [Path(self.file).parent / name.decode(errors="replace") for name in sorted(names)]
+
+
+class OnnxNetwork(PixelNetwork):
+    """A session of ONNX Runtime."""
+
+    def __init__(self, specification: Onnx, session: Any, device: str) -> None:
+        super().__init__(specification, specification.file, device)
+        self._session = session
+
+    def module(self) -> nn.Module:
+        raise BadPlugin("model onnx: an ONNX file cannot be trained; use the network that it was exported from")
+
+    def run(self, pixels: Tensor) -> Returned:
+        import torch
+
+        (declared,) = self._session.get_inputs()
+        self._check_input(declared.shape, tuple(pixels.shape))
+        if torch.is_autocast_enabled(pixels.device.type):
+            raise BadSuite("model onnx: the file has its own precision; say numerics: {dtype: float32}")
+        half = declared.type == "tensor(float16)"
+        image = (pixels.half() if half else pixels).cpu().numpy()
+        try:
+            arrays = self._session.run(None, {declared.name: image})
+        except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
+            raise BadPlugin(f"model onnx: {self.place} fails on {list(pixels.shape)}: {_one_line(error)}") from None
+        tensors = [torch.from_numpy(array).to(pixels.device) for array in arrays]
+        names = [entry.name for entry in self._session.get_outputs()]
+        return tensors if {*self.names}.isdisjoint(names) else dict(zip(names, tensors, strict=True))
+
+    def _check_input(self, declared: Sequence[Any], shape: tuple[int, ...]) -> None:
+        """Refuse what the file says it does not take; sides that it leaves open are names or None."""
+        pairs = zip(declared[:2], shape, strict=False)
+        if len(declared) != 4 or any(isinstance(side, int) and side != actual for side, actual in pairs):
+            raise BadPlugin(f"model onnx: the input of {self.place} is {declared}, wanted [1, 3, h, w]")
+        preprocessing.check_size(f"model onnx: {self.place}", declared[2:], shape[2:])
 
 
 def _runtime() -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from bench.api import CITYSCAPES, File, Prediction, Sample, SegModel, View
+from bench.api import CITYSCAPES, File, Prediction, Sample, ShardModel, ShardNetwork, View
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import stored
@@ -23,8 +23,10 @@ FRESH = 2.0  # seconds in which a file may change twice and keep its time stamp
 
 
 @dataclass(frozen=True)
-class Precomputed(SegModel):
+class Precomputed(ShardModel):
     """Stored outputs in place of a network: a folder with a .npy, .npz or .hdf5 per image, or one archive with all.
+
+    It sees a shard together, so that an absent file is found before the images beside it are scored.
 
     Names are the ids of the samples. ``logits`` [C, h, w] and ``scores`` [h, w] are numbers at any resolution up to
     the image's, ``labels`` [h, w] whole numbers, the class map. A spool of ``bench run --keep-maps`` serves as
@@ -33,15 +35,13 @@ class Precomputed(SegModel):
 
     name = "precomputed"
     source = "files of the user's, made by whatever network"
-    by_shard: ClassVar[bool] = True  # so that an absent file is found before the images beside it are scored
-
     logits: File | None = None
     scores: File | None = None
     labels: File | None = None
     classes: tuple[str, ...] = CITYSCAPES
 
     def __post_init__(self) -> None:
-        if not self._places:
+        if not self.places:
             raise ValueError("nothing is named; wanted logits, scores or labels: a folder or a file")
         stored.whole_images_only(self.inference, "stored")
 
@@ -52,11 +52,11 @@ class Precomputed(SegModel):
     @property
     def outputs(self) -> frozenset[str]:
         names = {"logits": "logits", "scores": "score", "labels": "labels"}
-        return frozenset({names[kind] for kind in self._places} | {"raw", "image"})
+        return frozenset({names[kind] for kind in self.places} | {"raw", "image"})
 
     def check(self) -> None:
         """Which images there will be is not known here: the first absent file ends the run at its shard."""
-        for kind, place in self._places.items():
+        for kind, place in self.places.items():
             if not stored.listed(place, inner=INNER[kind]):
                 raise MissingData(
                     f"model precomputed: {place} holds no {kind}; wanted files ending in .npy, .npz, .hdf5"
@@ -68,16 +68,28 @@ class Precomputed(SegModel):
         A file is read once: its digest is kept in $BENCH_HOME with its size and time stamp and holds while both do.
         """
         parts = [files.digest(Path(__file__)), files.digest(Path(stored.__file__))]
-        for kind, place in self._places.items():
+        for kind, place in self.places.items():
             entries = stored.listed(place, inner=INNER[kind])
             parts += [kind, _digest(place, sorted({entry.path for entry in entries.values()}))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
-        found = {kind: stored.listed(place, inner=INNER[kind]) for kind, place in self._places.items()}
-        # The fields are frozen because they name the model; what was found for it is not one of them.
-        object.__setattr__(self, "_found", found)
-        object.__setattr__(self, "_device", device)
+    def load(self, device: str) -> PrecomputedNetwork:
+        return PrecomputedNetwork(self, device)
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """The folder or archive of each kind that is named: ``logits``, ``scores``, ``labels``."""
+        given = {"logits": self.logits, "scores": self.scores, "labels": self.labels}
+        return {kind: Path(place) for kind, place in given.items() if place is not None}
+
+
+class PrecomputedNetwork(ShardNetwork):
+    """What the folders and archives hold, read image by image."""
+
+    def __init__(self, specification: Precomputed, device: str) -> None:
+        self._places, self._device = specification.places, device
+        self._classes = len(specification.classes)
+        self._entries = {kind: stored.listed(place, inner=INNER[kind]) for kind, place in self._places.items()}
 
     def prepare(self, samples: Sequence[Sample]) -> None:
         for kind, place in self._places.items():
@@ -89,31 +101,23 @@ class Precomputed(SegModel):
                     f" of this shard have none); wanted an entry of that name, found such as {near}"
                 )
 
-    def predict(self, view: View) -> Prediction:
-        entries = {kind: found[view.sample] for kind, found in self._entries.items()}
-        largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
-        device: str = self.__dict__["_device"]
-        outputs, labels = {}, None
-        if "logits" in entries:
-            outputs["logits"] = stored.volume(entries["logits"], len(self.classes), largest).to(device)
-        if "scores" in entries:
-            outputs["score"] = stored.volume(entries["scores"], None, largest).to(device)
-        if "labels" in entries:
-            labels = stored.class_map(entries["labels"], len(self.classes), view.image_size).to(device)
-        return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
+        return [self._prediction(view) for view in views]
 
     def module(self) -> nn.Module:
         raise BadPlugin("model precomputed: there is no network to train, only what one left behind")
 
-    @property
-    def _places(self) -> dict[str, Path]:
-        given = {"logits": self.logits, "scores": self.scores, "labels": self.labels}
-        return {kind: Path(place) for kind, place in given.items() if place is not None}
-
-    @property
-    def _entries(self) -> Mapping[str, Mapping[str, stored.Entry]]:
-        found: Mapping[str, Mapping[str, stored.Entry]] = self.__dict__["_found"]
-        return found
+    def _prediction(self, view: View) -> Prediction:
+        entries = {kind: by_sample[view.sample] for kind, by_sample in self._entries.items()}
+        largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
+        outputs, labels = {}, None
+        if "logits" in entries:
+            outputs["logits"] = stored.volume(entries["logits"], self._classes, largest).to(self._device)
+        if "scores" in entries:
+            outputs["score"] = stored.volume(entries["scores"], None, largest).to(self._device)
+        if "labels" in entries:
+            labels = stored.class_map(entries["labels"], self._classes, view.image_size).to(self._device)
+        return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
 
 
 def _digest(place: Path, paths: Sequence[Path]) -> str:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import File
+from bench.api import File, Network
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import preprocessing
-from bench.models.preprocessing import FromPixels
+from bench.models.preprocessing import FromPixels, PixelNetwork
 from bench.suite.registry import from_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.models.preprocessing import Given
+    from bench.models.preprocessing import Returned
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PythonModel(FromPixels):
         parts.append(files.digest(Path(preprocessing.__file__)))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         import torch
 
         self.check()
@@ -62,25 +62,26 @@ class PythonModel(FromPixels):
         module = factory(Path(self.weights)) if self.weights else factory()
         if not isinstance(module, torch.nn.Module):
             raise BadPlugin(f"model python: {self.factory} returned {type(module).__name__}, wanted a torch.nn.Module")
-        # The one mutable thing about a model: its network, once it is on the device.
-        object.__setattr__(self, "_module", module.to(device).eval())
-        self._prepare(device)
-
-    def module(self) -> nn.Module:
-        module: nn.Module = self.__dict__["_module"]
-        return module
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self._logits(pixels)
-
-    @property
-    def _place(self) -> str:
-        return self.factory
-
-    def _run(self, pixels: Tensor) -> Given:
-        given: Given = self.module()(pixels)
-        return given
+        return PythonNetwork(self, module.to(device).eval(), device)
 
     def _where(self) -> tuple[Path, str]:
         path, _, function = self.factory.rpartition(":")
         return Path(path or self.factory), function if path else ""
+
+
+class PythonNetwork(PixelNetwork):
+    """The module that the factory returned."""
+
+    def __init__(self, specification: PythonModel, module: nn.Module, device: str) -> None:
+        super().__init__(specification, specification.factory, device)
+        self._module = module
+
+    def module(self) -> nn.Module:
+        return self._module
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.logits(pixels)
+
+    def run(self, pixels: Tensor) -> Returned:
+        returned: Returned = self._module(pixels)
+        return returned

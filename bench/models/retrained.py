@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.api import File, Inference, ModelEntry, Prediction, SegModel, View
+from bench.api import File, Inference, ModelEntry, Network, SegModel
+from bench.contract.network import loaded
 from bench.core import files
-from bench.core.errors import BadPlugin, MissingData
+from bench.core.errors import MissingData
 from bench.suite import parameters, registry
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 ORIGIN = "origin"  # the entry of the header; what it holds is said in docs/entropy_max.md
 
@@ -42,10 +40,23 @@ class Descendant(SegModel):
         """Its weights."""
 
     def __post_init__(self) -> None:
-        if self.inference not in (Inference(), self._base.inference):
+        if self.own_inference not in (Inference(), self._base.inference):
             raise ValueError("inference stands in the entry of its base")
-        # The field is frozen because it names the model; it says here what it means.
-        object.__setattr__(self, "inference", self._base.inference)
+
+    @property
+    def own_inference(self) -> Inference:
+        """What the entry itself says of inference, or the default."""
+        stated: Inference = vars(self)["inference"]
+        return stated
+
+    @property  # type: ignore[misc]  # it stands for the field: what the base does is what this network does, and in its key
+    def inference(self) -> Inference:
+        return self._base.inference
+
+    @inference.setter
+    def inference(self, stated: Inference) -> None:
+        """Take the field, for the constructor alone: instances are frozen."""
+        vars(self)["inference"] = stated
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -63,54 +74,39 @@ class Descendant(SegModel):
         parts = [files.digest(self._file), self._base.digest(), files.digest(Path(__file__))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         from bench.core.weights import fill, read_state_dict, tensors_digest
 
-        said = self.origin()["base_digest"]
-        self._base.load(device)
-        module = self._base.module()
-        if (found := tensors_digest(module.state_dict())) != said:
+        expected = self.origin()["base_digest"]
+        network = loaded(self._base, device)
+        module = network.module()
+        if (digest := tensors_digest(module.state_dict())) != expected:
             raise MissingData(
-                f"weights {self._file} were trained from a network whose tensors have the digest {said}, those of"
-                f" {self._base.name} have {found}; name the base that they were trained from, or train them again"
+                f"weights {self._file} were trained from a network whose tensors have the digest {expected}, those of"
+                f" {self._base.name} have {digest}; name the base that they were trained from, or train them again"
             )
         fill(module, read_state_dict(self._file), self._file).eval().requires_grad_(False)
+        return network
 
     def about(self) -> Mapping[str, Any]:
-        said = self.origin()
-        return {"parents": said, "uses_outliers": "outliers" in said}
-
-    @property
-    def backbone(self) -> str:
-        return self._base.backbone
-
-    def predict(self, view: View) -> Prediction:
-        return self._base.predict(view)
-
-    def predict_views(self, views: Sequence[View]) -> Sequence[Prediction]:
-        return self._base.predict_views(views)
-
-    def module(self) -> nn.Module:
-        return self._base.module()
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self._base.forward(pixels)
+        origin = self.origin()
+        return {"parents": origin, "uses_outliers": "outliers" in origin}
 
     def origin(self) -> dict[str, Any]:
-        """What the header says: ``by``, ``model``, ``base_digest``, ``data``, ``seed``, ``about`` and more."""
-        found = read_origin(self._file)
-        mine, theirs = _parameters(self._base), found["model"]
-        if mine["name"] != theirs["name"]:
+        """Return what the header says: ``by``, ``model``, ``base_digest``, ``data``, ``seed``, ``about`` and more."""
+        origin = read_origin(self._file)
+        base, trained = spelled(self._base), origin["model"]
+        if base["name"] != trained["name"]:
             raise MissingData(
-                f"weights {self._file} were trained from the model {theirs['name']}, not from {mine['name']}"
+                f"weights {self._file} were trained from the model {trained['name']}, not from {base['name']}"
             )
-        for name, value in theirs["params"].items():
-            if name in mine["params"] and name != "inference" and mine["params"][name] != value:
+        for name, value in trained["params"].items():
+            if name in base["params"] and name != "inference" and base["params"][name] != value:
                 raise MissingData(
-                    f"weights {self._file} were trained from {theirs['name']} with {name}={value!r}, the base has"
-                    f" {mine['params'][name]!r}"
+                    f"weights {self._file} were trained from {trained['name']} with {name}={value!r}, the base has"
+                    f" {base['params'][name]!r}"
                 )
-        return found
+        return origin
 
     @cached_property
     def _base(self) -> SegModel:
@@ -146,33 +142,26 @@ class Retrained(Descendant):
 
 
 def read_origin(path: Path) -> dict[str, Any]:
-    """Where retrained weights come from, by their header."""
+    """Return where retrained weights come from, by their header."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise MissingData(f"weights {path} do not exist; paths in a suite are relative to its file")
     try:
         with safe_open(path, framework="numpy") as file:
-            found = json.loads((file.metadata() or {}).get(ORIGIN, "null"))
+            origin = json.loads((file.metadata() or {}).get(ORIGIN, "null"))
     except (SafetensorError, OSError, ValueError) as error:
         raise MissingData(f"weights {path} cannot be read: {error}") from None
-    wanted = {"by", "model", "base_digest", "data", "seed"}
-    if not isinstance(found, dict) or not wanted <= found.keys():
+    required = {"by", "model", "base_digest", "data", "seed"}
+    if not isinstance(origin, dict) or not required <= origin.keys():
         raise MissingData(
             f"weights {path} do not say what they were trained from; wanted a file that bench fit wrote for a network"
         )
-    return found
+    return origin
 
 
 def spelled(model: SegModel) -> dict[str, Any]:
-    """A network as headers name it: parameters with their defaults, files by name alone."""
-    found = _parameters(model)
-    if type(model).forward is SegModel.forward:
-        raise BadPlugin(f"model {model.name} cannot be trained: it gives no gradients")
-    return found
-
-
-def _parameters(model: SegModel) -> dict[str, Any]:
+    """Return a network as headers name it: parameters with their defaults, files by name alone."""
     cls = type(model)
     params = parameters.values(model)
     named = {key: Path(params[key]).name for key in parameters.file_fields(cls) if params[key] is not None}
@@ -181,5 +170,5 @@ def _parameters(model: SegModel) -> dict[str, Any]:
         inner = {params[key]: {}} if isinstance(params[key], str) else params[key]
         ((name, given),) = inner.items()
         if kind == "model":
-            nested[key] = _parameters(registry.build("model", name, given, where=f"{key} of {model.name}"))
+            nested[key] = spelled(registry.build("model", name, given, where=f"{key} of {model.name}"))
     return {"name": model.name, "params": params | named | nested}

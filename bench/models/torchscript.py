@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api import File
+from bench.api import File, Network
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import preprocessing
-from bench.models.preprocessing import FromPixels
+from bench.models.preprocessing import FromPixels, PixelNetwork
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.models.preprocessing import Given
+    from bench.models.preprocessing import Returned
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TorchScript(FromPixels):
         parts = files.digest(Path(self.file)), files.digest(Path(preprocessing.__file__))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         import torch
 
         self.check()
@@ -56,31 +56,33 @@ class TorchScript(FromPixels):
             raise MissingData(
                 f"model torchscript: {self.file} cannot be read as TorchScript: {_last_line(error)}"
             ) from None
-        object.__setattr__(self, "_module", module.eval())
-        self._prepare(device)
+        return TorchScriptNetwork(self, module.eval(), device)
+
+
+class TorchScriptNetwork(PixelNetwork):
+    """A TorchScript module, run by torch's interpreter."""
+
+    def __init__(self, specification: TorchScript, module: nn.Module, device: str) -> None:
+        super().__init__(specification, specification.file, device)
+        self._module = module
 
     def module(self) -> nn.Module:
-        module: nn.Module = self.__dict__["_module"]
-        return module
+        return self._module
 
-    @property
-    def _place(self) -> str:
-        return self.file
-
-    def _run(self, pixels: Tensor) -> Given:
+    def run(self, pixels: Tensor) -> Returned:
         import torch
 
         # Without this the interpreter rewrites the program after its first runs, and the same image would get other
         # last digits early in a run than late in it.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             try:
-                given: Given = self.module()(pixels)
+                returned: Returned = self._module(pixels)
             except RuntimeError as error:
                 raise BadPlugin(
-                    f"model torchscript: {self.file} fails on {list(pixels.shape)}: {_last_line(error)}; if it takes"
+                    f"model torchscript: {self.place} fails on {list(pixels.shape)}: {_last_line(error)}; if it takes"
                     " images of one size only, say so by inference: {size: [h, w]} or {window: [h, w]}"
                 ) from None
-        return given
+        return returned
 
 
 def _last_line(error: Exception) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from bench.api import CITYSCAPES, Prediction, SegModel, View
+from bench.api import CITYSCAPES, Network, Prediction, SegModel, View
 from bench.core.errors import MissingData
 from bench.core.files import digest
 
@@ -43,7 +44,7 @@ class ToyNet(SegModel):
     def digest(self) -> str:
         return hashlib.sha256(f"{digest(WEIGHTS)} {digest(Path(__file__))}".encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -55,33 +56,36 @@ class ToyNet(SegModel):
             raise MissingData(
                 f"{WEIGHTS} is damaged: {str(error).splitlines()[0]}; install the package again"
             ) from None
-        # The fields are frozen because they name the model; what was read for it is not one of them.
-        object.__setattr__(self, "_net", net.eval().requires_grad_(False).to(device))
+        return LoadedToyNet(net.eval().requires_grad_(False).to(device))
 
-    def predict(self, view: View) -> Prediction:
-        return self._look(view.pixels.float(), view.pixels)
+
+class LoadedToyNet(Network):
+    """ToyNet with its weights."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
+        return [self._prediction(view.pixels.float(), view.pixels) for view in views]
 
     def module(self) -> nn.Module:
-        net: nn.Module | None = self.__dict__.get("_net")
-        if net is None:
-            raise RuntimeError("toynet: load() comes first")
-        return net
+        return self._net
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.module()(pixels)[1]
+        logits: Tensor = self._net(pixels)[1]
         return logits
 
-    def _look(self, image: Tensor, pixels: Tensor | None) -> Prediction:
-        """One forward pass of float32 [3, h, w] in 0..255."""
+    def _prediction(self, image: Tensor, pixels: Tensor | None) -> Prediction:
+        """Return what one forward pass of float32 [3, h, w] in 0..255 says; ``pixels`` are those of the view."""
         import torch
 
         with torch.no_grad():
-            features, logits = self.module()(image[None])
+            features, logits = self._net(image[None])
         return Prediction(
             {"logits": logits[0], "features": features[0]},
             (int(image.shape[1]), int(image.shape[2])),
             image=pixels,
-            again=lambda other: self._look(other, None),
+            again=lambda other: self._prediction(other, None),
             classify=self._classify,
             dropout=DROPOUT,
         )
@@ -90,7 +94,8 @@ class ToyNet(SegModel):
         import torch
 
         with torch.no_grad():
-            return cast("Tensor", self.module().get_submodule("classifier")(features[None])[0])
+            logits: Tensor = self._net.get_submodule("classifier")(features[None])[0]
+        return logits
 
 
 def network() -> nn.Module:

@@ -21,7 +21,7 @@ class ToyNetEntropyMax(Descendant):
 
     @property
     def _entry(self) -> str | Mapping[str, Any]:
-        return {"toynet": {"inference": asdict(self.inference)}}
+        return {"toynet": {"inference": asdict(self.own_inference)}}
 
     @property
     def _file(self) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api import CITYSCAPES, Prediction, SegModel, View
+from bench.api import CITYSCAPES, Network, Prediction, SegModel, View
 from bench.core.errors import MissingData
 from bench.core.files import digest
 from bench.models import toynet
@@ -47,47 +48,50 @@ class ToyQuery(SegModel):
         parts = toynet.ToyNet().digest(), digest(WEIGHTS), digest(Path(__file__))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
-    def load(self, device: str) -> None:
+    def load(self, device: str) -> Network:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
         from torch import nn
 
         self.check()
-        trunk, net = toynet.ToyNet(), network()
-        trunk.load(device)
+        net = network()
+        trunk = toynet.ToyNet().load(device).module()
         try:
             net.load_state_dict(load_file(WEIGHTS))
         except (SafetensorError, RuntimeError) as error:  # torch says RuntimeError for tensors that do not fit
             raise MissingData(
                 f"{WEIGHTS} is damaged: {str(error).splitlines()[0]}; install the package again"
             ) from None
-        whole = nn.ModuleDict({"trunk": trunk.module(), "queries": net.eval().requires_grad_(False).to(device)})
-        # The fields are frozen because they name the model; what was read for it is not one of them.
-        object.__setattr__(self, "_net", whole.eval())
+        whole = nn.ModuleDict({"trunk": trunk, "queries": net.eval().requires_grad_(False).to(device)})
+        return LoadedToyQuery(whole.eval())
 
-    def predict(self, view: View) -> Prediction:
-        return self._look(view.pixels.float(), view.pixels)
+
+class LoadedToyQuery(Network):
+    """ToyQuery with its weights and those of its trunk."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
+        return [self._prediction(view.pixels.float(), view.pixels) for view in views]
 
     def module(self) -> nn.Module:
-        net: nn.Module | None = self.__dict__.get("_net")
-        if net is None:
-            raise RuntimeError("toyquery: load() comes first")
-        return net
+        return self._net
 
-    def _look(self, image: Tensor, pixels: Tensor | None) -> Prediction:
-        """One forward pass of float32 [3, h, w] in 0..255."""
+    def _prediction(self, image: Tensor, pixels: Tensor | None) -> Prediction:
+        """Return what one forward pass of float32 [3, h, w] in 0..255 says; ``pixels`` are those of the view."""
         import torch
 
         from bench.ops import queries
 
         size = int(image.shape[1]), int(image.shape[2])
         with torch.no_grad():
-            features, logits = self.module().get_submodule("trunk")(image[None])
-            outputs = self.module().get_submodule("queries")(features)
+            features, logits = self._net.get_submodule("trunk")(image[None])
+            outputs = self._net.get_submodule("queries")(features)
         maps = {"logits": logits[0]} | {name: output[0] for name, output in outputs.items()}
         maps["class_scores"] = queries.class_scores(maps["query_logits"], maps["query_masks"], size)
         labels = maps["class_scores"].argmax(dim=0).byte()
-        return Prediction(maps, size, labels=labels, image=pixels, again=lambda other: self._look(other, None))
+        return Prediction(maps, size, labels=labels, image=pixels, again=lambda other: self._prediction(other, None))
 
 
 def network() -> nn.Module:

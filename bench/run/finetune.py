@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,13 +15,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from bench.api import Dataset, Retrainer, Retraining, Sample, SegModel, Source
+from bench.api import Dataset, Finetuner, Prediction, Quantity, Sample, Source, TrainingContext
 from bench.contract.progress import Reporter
 from bench.core import files
 from bench.core.errors import BadSuite, MissingData, UsageError
 from bench.core.weights import tensors_digest
-from bench.models import numerics, retrained
-from bench.models.numerics import Numerics
+from bench.models import inference, numerics, retrained
 from bench.run import train
 from bench.suite import parameters, registry
 from bench.suite.cells import Ref
@@ -43,10 +41,10 @@ class Done:
     entry: str  # how a suite names it, as YAML
 
 
-def is_retrainer(name: str) -> bool:
-    """Whether a name is that of a trainer of networks."""
+def is_finetuner(name: str) -> bool:
+    """Return True if a name is that of a trainer of networks."""
     found = registry.available("trainer").get(name)
-    return isinstance(found, type) and issubclass(found, Retrainer)
+    return isinstance(found, type) and issubclass(found, Finetuner)
 
 
 def run(
@@ -61,7 +59,7 @@ def run(
     """Train one network for each seed that has none yet; with several seeds each adds its own to the name ``out``."""
     trainer_ref = make_ref("trainer", *trainer, Path("fit"), seeds[0])
     model_ref = make_ref("model", *model, Path("--model"), seeds[0])
-    how: Retrainer = trainer_ref.build()
+    how: Finetuner = trainer_ref.build()
     sets: dict[str, Ref] = {"": make_ref("dataset", *data, Path("--data"), seeds[0])}
     for name in parameters.entries(type(how)):
         ((inner, params),) = trainer_ref.arguments[name].items()
@@ -120,7 +118,7 @@ def _is_there(path: Path, key: str) -> bool:
 
 
 def _train(
-    how: Retrainer,
+    how: Finetuner,
     model: Ref,
     sets: Mapping[str, Ref],
     made_from: dict[str, Any],
@@ -132,9 +130,14 @@ def _train(
 ) -> None:
     """Train, and keep it. What a killed training left in its folder is taken up."""
     resolved = numerics.resolve(NumericsRule(device=options.device, threads=options.threads))
-    network = _loaded(model, resolved)
+    network = train.loaded(model, resolved)
     base = tensors_digest(network.module().state_dict())
     folder = files.home() / "training" / key
+
+    asked: dict[Quantity, None] = {}
+
+    def predict(sample: Sample) -> Prediction:
+        return inference.look(network, sample, resolved, made_from["seed"], asked)[1]
 
     def advance(images: int, said: str) -> None:
         reporter.stage(f"{label}, {said}")
@@ -147,28 +150,20 @@ def _train(
             sources[name] = Source(loader.dataset, partial(_in_order, loader))
         log, close = train.curves(options.tensorboard)
         stack.callback(close)
-        course = Retraining(
+        context = TrainingContext(
             network,
             sources.pop(""),
             sources,
+            predict,
             made_from["seed"],
             resolved.device,
             folder,
             advance,
             log,
         )
-        state, about = how.retrain(course)
+        state, about = how.finetune(context)
     _write(path, state, made_from | {"key": key, "base_digest": base, "about": dict(about)})
     shutil.rmtree(folder, ignore_errors=True)  # a checkpoint of what is whole now
-
-
-def _loaded(ref: Ref, how: Numerics) -> SegModel:
-    """The network, on the device of this process: Lightning Fabric starts one for each, and numbers them so."""
-    numerics.apply(how)
-    model: SegModel = ref.build()
-    rank = os.environ.get("LOCAL_RANK")
-    model.load(f"{how.device}:{rank}" if how.device == "cuda" and rank else how.device)
-    return model
 
 
 def _in_order(loader: Loader, indices: Sequence[int], ahead: Sequence[int]) -> Iterator[Sample]:

@@ -5,7 +5,7 @@ Each is made once and read by all cells whose fit has the same key: the same met
 
 from __future__ import annotations
 
-from bench.api import SegModel, State
+from bench.api import Network, State
 from bench.fit import fitted_store
 from bench.fit.fitted_store import Fitted
 from bench.models.numerics import Numerics
@@ -39,12 +39,12 @@ def task_of(cell: Cell, checked: Checked, numerics: Numerics, workers: int) -> F
     return Fit(fitted_store.key_of(origin), cell.method, cell.model, origin, numerics, workers, images)
 
 
-def estimate(fit: Fit, model: SegModel, advance: Advance) -> State:
-    """Return the tensors of a fit by name, and write nothing. ``model`` is loaded."""
+def estimate(fit: Fit, network: Network, advance: Advance) -> State:
+    """Return the tensors of a fit by name, and write nothing."""
     assert fit.method.fit is not None  # noqa: S101 - as in ``task_of``
     data = fitted_store.data_of(fit.method)
     with Loader(data, fit.method.fit, fit.workers) as loader:
-        return fitted_store.estimate(fit.method, model, fit.origin, loader, fit.numerics, advance)
+        return fitted_store.estimate(fit.method, network, fit.origin, loader, fit.numerics, advance)
 
 
 def keep(fit: Fit, state: State) -> Fitted:
@@ -52,6 +52,6 @@ def keep(fit: Fit, state: State) -> Fitted:
     return fitted_store.write(state, dict(fit.origin))
 
 
-def make(fit: Fit, model: SegModel, advance: Advance) -> Fitted:
-    """Estimate here, write, and return it. ``model`` is loaded."""
-    return keep(fit, estimate(fit, model, advance))
+def make(fit: Fit, network: Network, advance: Advance) -> Fitted:
+    """Estimate here, write, and return it."""
+    return keep(fit, estimate(fit, network, advance))

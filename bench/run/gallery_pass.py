@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.api import Dataset, Refinement, Value
+from bench.api import Dataset, Refinement, ShardModel, Value
 from bench.contract.progress import Reporter
 from bench.core import files
 from bench.core.errors import MissingData, UserError
@@ -173,7 +173,7 @@ def _draw(run: Run, wanted: Wanted, how: Numerics, workers: int, dispatcher: Dis
     todo = [sample for sample in indices if _list_of(folder, sample).get("stamp") != stamp]
     if len(todo) < len(indices):
         reporter.advance(len(indices) - len(todo))
-    together = model.build().by_shard  # a program that is started for each task
+    together = isinstance(model.build(), ShardModel)  # a program that is started for each task
     seed = wanted.cells[0][0].seed
     tasks = []
     for some in [todo] if together and todo else [[sample] for sample in todo]:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from bench.api import Labels, Prediction, Protocol, Quantity, Refinement, Row, Sample, Scores, SegModel, View
+from bench.api import Labels, Network, Prediction, Protocol, Quantity, Refinement, Row, Sample, Scores, View
 from bench.core import files
 from bench.core.errors import BadPlugin
 from bench.metrics.accumulate import Accumulator, CountedTwice, ScoredImage, Truth
@@ -82,8 +82,8 @@ def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outco
         if isinstance(work, Task):
             _go_over(work, worker, advance or _untold, blame)
         elif isinstance(work, Fit):
-            model = worker.model(work.model, work.numerics)
-            outcome = Outcome(state=fits.estimate(work, model, advance or _untold))
+            network = worker.network(work.model, work.numerics)
+            outcome = Outcome(state=fits.estimate(work, network, advance or _untold))
         elif work.parameters:
             outcome = Outcome(parameters=finalise.parameters(work))
         else:
@@ -108,15 +108,15 @@ def _go_over(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None
 
 
 def _samples(
-    task: Task, loader: Loader, advance: Advance, blame: Blame, model: SegModel | None = None
+    task: Task, loader: Loader, advance: Advance, blame: Blame, network: Network | None = None
 ) -> Iterator[Sample]:
     """The samples of a task in order, to its end or until all that it is for has failed.
 
-    A failure that nobody else takes is blamed on the sample that is out. ``model`` sees them before, if it must.
+    A failure that nobody else takes is blamed on the sample that is out. ``network`` sees them before, if it must.
     """
     indices = task.pictures.indices if task.pictures else range(task.start, task.stop)
     samples = loader.samples(indices, range(*task.ahead))
-    for sample in inference.prepared(model, samples) if model else samples:
+    for sample in inference.prepared(network, samples) if network else samples:
         blame.sample = sample.id
         yield sample
         if blame.failures.keys() >= set(task.keys):
@@ -134,7 +134,7 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
     clock = Clock()
     with clock("setup"):
         blame.loading = True
-        model = worker.model(task.model, task.numerics)
+        network = worker.network(task.model, task.numerics)
         blame.loading = False
         loader = worker.loader(task.dataset, task.workers, images=True)
         cells = [_cell_lane(cell) for cell in task.cells]
@@ -143,10 +143,10 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
     read_before = loader.cpu_seconds
     about: dict[str, dict[str, Any]] = {}
     asked: dict[Quantity, None] = {}
-    for sample in _samples(task, loader, advance, blame, model):
+    for sample in _samples(task, loader, advance, blame, network):
         about[sample.id] = _about(sample)
         with clock("predict"):
-            image = _look(task, model, sample, asked)
+            image = _look(task, network, sample, asked)
         truth = Truth(sample, image.predicted)
         for scorer, lanes in _by_method(_spared(cells, blame)):
             _score_and_count(task, worker, image, truth, scorer, lanes, blame)
@@ -155,9 +155,9 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
             with blame.of([refinement.task.key], who):
                 _describe(task, worker, image, refinement, who)
     clock.seconds["load"] = loader.cpu_seconds - read_before
-    network = network_of(model)
+    facts = network_of(network)
     for lane in _spared(cells, blame):
-        _write_counts(task, 1, lane, clock.seconds, about, network)
+        _write_counts(task, 1, lane, clock.seconds, about, facts)
     for refinement in _spared(refinements, blame):
         seconds = clock.seconds | refinement.clock.seconds
         shard = Shard(refinement.task.stamp, None, refinement.rows, seconds, peak_memory(), about)
@@ -194,16 +194,16 @@ def _second_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> 
 
 def _picture_pass(task: Task, drawing: PictureTask, worker: Worker, advance: Advance, blame: Blame) -> None:
     """The list of the files of each sample is written last."""
-    model = worker.model(task.model, task.numerics)
+    network = worker.network(task.model, task.numerics)
     loader = worker.loader(task.dataset, task.workers, images=True)
     for drawn in drawing.maps:
         worker.meet(drawn.method, task.model, task.numerics)
     asked: dict[Quantity, None] = {}
-    for sample in _samples(task, loader, advance, blame, model):
-        image = _look(task, model, sample, asked)
+    for sample in _samples(task, loader, advance, blame, network):
+        image = _look(task, network, sample, asked)
         folder = task.run / drawing.folder / store.file_name(sample.id)
         shutil.rmtree(folder, ignore_errors=True)  # what a worker that died may have left
-        scene = pictures.write_scene(folder, sample, image.predicted, loader.dataset, model)
+        scene = pictures.write_scene(folder, sample, image.predicted, loader.dataset, network.model)
         for drawn in drawing.maps:
             pictures.write_map(folder / drawn.file, _drawable(task, worker, image, drawn), drawn.limits)
         digests = {path.name: files.digest(path) for path in sorted(folder.iterdir())}
@@ -228,8 +228,8 @@ def _meet(task: Task, worker: Worker, blame: Blame) -> None:
             worker.meet(method, task.model, task.numerics)
 
 
-def _look(task: Task, model: SegModel, sample: Sample, asked: dict[Quantity, None]) -> _Image:
-    views, merged = inference.look(model, sample, task.numerics, task.seed, asked)
+def _look(task: Task, network: Network, sample: Sample, asked: dict[Quantity, None]) -> _Image:
+    views, merged = inference.look(network, sample, task.numerics, task.seed, asked)
     checks.outputs((prediction for _, prediction in views), f"{task.where}/{sample.id}")
     return _Image(sample, views, merged, checks.class_map(merged, sample))
 
@@ -244,7 +244,7 @@ def _by_method(lanes: Sequence[CellLane]) -> Iterable[tuple[Scorer, list[CellLan
 def _score(task: Task, worker: Worker, image: _Image, scorer: Scorer, who: str) -> tuple[Scores, Labels | None]:
     method, fitted = scorer
     assert method is not None  # noqa: S101 - callers looked
-    rule = worker.model(task.model, task.numerics).inference
+    rule = worker.network(task.model, task.numerics).model.inference
     return scoring.score(worker.method(method), worker.state(fitted), image.views, image.merged, rule, who)
 
 

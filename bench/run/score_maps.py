@@ -117,7 +117,7 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
     if cell.method.fit:
         fit = fits.task_of(cell, checked, how, 1)
         if not fits.is_made(fit.key):
-            fits.make(fit, Worker().model(cell.model, how), advance or (lambda _: None))
+            fits.make(fit, Worker().network(cell.model, how), advance or (lambda _: None))
         fitted = depends["fitted"] = fit.key
     return Choice(cell.model, cell.method, fitted, how, cell.seed, depends)
 
@@ -129,24 +129,24 @@ def each(
 
     ``spent`` gets the seconds of each image, from decoded image to maps.
     """
-    model = worker.model(choice.model, choice.numerics)
+    network = worker.network(choice.model, choice.numerics)
     method: Method | None = None
     if choice.method is not None:
         worker.meet(choice.method, choice.model, choice.numerics)
         method = worker.method(choice.method)
     asked: dict[Quantity, None] = {}
-    for sample in inference.prepared(model, samples):
+    for sample in inference.prepared(network, samples):
         sample.image()
         began = time.perf_counter()
         with torch.no_grad():
-            seen, merged = inference.look(model, sample, choice.numerics, choice.seed, asked)
+            seen, merged = inference.look(network, sample, choice.numerics, choice.seed, asked)
             score, labels = None, None
             if merged.has_labels:
                 labels = merged.labels.cpu().numpy()
             if method is not None and choice.method is not None:
                 who = f"method {choice.method.label} on {sample.id}"
                 state = worker.state(choice.fitted)
-                score, own = scoring.score(method, state, seen, merged, model.inference, who)
+                score, own = scoring.score(method, state, seen, merged, network.model.inference, who)
                 if isinstance(method, Refinement):
                     score = scoring.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
                 labels = labels if own is None else own

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.api import Course, LongTrainer, Method, Quantity, Sample, SegModel
+from bench.api import LongTrainer, Method, Network, Quantity, Sample, Source, TrainingContext
+from bench.contract import network
 from bench.contract.progress import Reporter
 from bench.core import files
 from bench.core.errors import BadSuite, MissingPackage
@@ -71,7 +72,7 @@ def run(suite: Suite, options: Options, reporter: Reporter) -> Iterator[Done]:
                 _train(cell, made_from, slow, options, reporter)
             else:
                 fit = fits.task_of(cell, checked, quick, options.workers)
-                fits.make(fit, _loaded(cell.model, quick), reporter.advance)
+                fits.make(fit, loaded(cell.model, quick), reporter.advance)
         yield Done(cell.method.label, fitted_store.load(key), fitted_store.path_of(key), key in todo)
 
 
@@ -88,13 +89,12 @@ def _trainer(cell: Cell) -> LongTrainer:
     return trainer
 
 
-def _loaded(ref: Ref, how: Numerics) -> SegModel:
+def loaded(ref: Ref, how: Numerics) -> Network:
+    """Return the network, on the device of this process."""
     numerics.apply(how)
-    model: SegModel = ref.build()
     # Lightning Fabric starts this command once more for every further device, and numbers them so.
     rank = os.environ.get("LOCAL_RANK")
-    model.load(f"{how.device}:{rank}" if how.device == "cuda" and rank else how.device)
-    return model
+    return network.loaded(ref.build(), f"{how.device}:{rank}" if how.device == "cuda" and rank else how.device)
 
 
 def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options, reporter: Reporter) -> None:
@@ -102,10 +102,8 @@ def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Option
     ref = cell.method
     assert ref is not None and ref.fit is not None  # noqa: S101 - callers looked
     method: Method = ref.build()
-    model, folder = (
-        _loaded(fitted_store.bare(cell.model), how),
-        files.home() / "training" / fitted_store.key_of(made_from),
-    )
+    model = loaded(fitted_store.bare(cell.model), how)
+    folder = files.home() / "training" / fitted_store.key_of(made_from)
     asked: dict[Quantity, None] = {}
 
     def predict(sample: Sample) -> Any:
@@ -117,10 +115,10 @@ def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Option
 
     with Loader(fitted_store.data_of(ref), ref.fit, options.workers) as loader:
         log, close = curves(options.tensorboard)
-        course = Course(
+        context = TrainingContext(
             model,
-            loader.dataset,
-            partial(_in_order, loader),
+            Source(loader.dataset, partial(_in_order, loader)),
+            {},
             predict,
             made_from["seed"],
             how.device,
@@ -129,7 +127,7 @@ def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Option
             log,
         )
         try:
-            state, about = _trainer(cell).train(method, course)
+            state, about = _trainer(cell).train(method, context)
         finally:
             close()
     fitted_store.write(state, made_from, {**about, "method": ref.spelled(), "model": cell.model.spelled()})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.api import Method, SegModel, State
+from bench.api import Method, Network, State
+from bench.contract.network import loaded
 from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
 from bench.models import numerics
@@ -17,21 +18,19 @@ class Worker:
     """One network, one data set, and as many methods and fits as were asked for."""
 
     def __init__(self) -> None:
-        self._model: tuple[Ref, Numerics, SegModel] | None = None
+        self._network: tuple[Ref, Numerics, Network] | None = None
         self._loaders: dict[tuple[Ref, int, bool], Loader] = {}
         self._methods: dict[Ref, Method] = {}
         self._states: dict[str, State] = {}
         self._met: set[tuple[Ref, Ref, Numerics]] = set()
 
-    def model(self, ref: Ref, how: Numerics) -> SegModel:
+    def network(self, ref: Ref, how: Numerics) -> Network:
         """The network, loaded; the one before it is let go first."""
-        if self._model is None or self._model[:2] != (ref, how):
-            self._model = None
+        if self._network is None or self._network[:2] != (ref, how):
+            self._network = None
             numerics.apply(how)
-            model: SegModel = ref.build()
-            model.load(how.device)
-            self._model = (ref, how, model)
-        return self._model[2]
+            self._network = (ref, how, loaded(ref.build(), how.device))
+        return self._network[2]
 
     def loader(self, ref: Ref, workers: int, *, images: bool) -> Loader:
         """The reader of a data set; the one before it is closed first."""
@@ -49,7 +48,8 @@ class Worker:
     def meet(self, ref: Ref, model: Ref, how: Numerics) -> None:
         """Show the network to a method that is about to score its predictions for the first time."""
         if (ref, model, how) not in self._met:
-            self.method(ref).check(model.build(), self.model(model, how))
+            network = self.network(model, how)
+            self.method(ref).check(network.model, network)
             self._met.add((ref, model, how))
 
     def state(self, fitted: str | None) -> State:
@@ -67,7 +67,7 @@ class Worker:
     def forget(self) -> None:
         """Let go of the network too, after want of memory."""
         self.close()
-        self._model = None
+        self._network = None
 
     def close(self) -> None:
         for loader in self._loaders.values():
@@ -75,11 +75,11 @@ class Worker:
         self._loaders.clear()
 
 
-def network_of(model: SegModel) -> dict[str, Any]:
+def network_of(network: Network) -> dict[str, Any]:
     """What a loaded network says of itself in a table: ``backbone`` and ``parameters``; empty for a program."""
     try:
-        module = model.module()
+        module = network.module()
     except BadPlugin:
         return {}
-    known = {"backbone": model.backbone, "parameters": sum(tensor.numel() for tensor in module.parameters())}
+    known = {**network.about(), "parameters": sum(tensor.numel() for tensor in module.parameters())}
     return {name: value for name, value in known.items() if value}

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bench.api import CITYSCAPES, IGNORE, Sample, Source, View
 from bench.cli.main import main
+from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadSuite, MissingData, UsageError
 from bench.datasets.toytown.outliers import ToytownOutliers
 from bench.datasets.toytown.scenes import Toytown
@@ -261,8 +262,7 @@ def test_seeds_give_different_networks_and_the_same_seed_the_same(network, tmp_p
 
 
 def test_all_weights_learn_and_batch_statistics_follow_or_stay(network, tmp_path):
-    before = registry.build("model", *network, where="x")
-    before.load("cpu")
+    before = load(registry.build("model", *network, where="x"), "cpu")
     start = {name: tensor.numpy() for name, tensor in before.module().state_dict().items()}
     learned = tensors(trained(network, tmp_path / "train.safetensors")[0].path)
     assert all(not np.array_equal(start[name], learned[name]) for name in start)
@@ -306,13 +306,12 @@ def test_toynet_learns_to_be_unsure_of_outliers_and_its_file_names_its_parents(t
     assert model.about() == {"parents": said, "uses_outliers": True}
     model.check()
     risen = []
-    for network in (base, model):
-        network.load("cpu")
+    for network in (load(base, "cpu"), load(model, "cpu")):
         rises = []
         for index in range(8):
             sample = ToytownOutliers(images=8, height=64, width=128).load(index)
             pixels = torch.from_numpy(sample.image()).permute(2, 0, 1)
-            entropy = network.predict(as_view(pixels)).entropy().numpy()
+            entropy = network.predict([as_view(pixels)])[0].entropy().numpy()
             rises.append(entropy[sample.anomaly == 1].mean() - entropy[sample.anomaly == 0].mean())
         risen.append(np.mean(rises))
     assert risen[1] > risen[0] + 0.2  # nats
@@ -413,21 +412,20 @@ def as_view(pixels):
 
 def check_back_end(entry, out, data=DATA):
     """What is trained is what is predicted, the training moves it, and the result is a network like its base."""
-    base = registry.build("model", *entry, where="x")
-    base.load("cpu")
+    base = load(registry.build("model", *entry, where="x"), "cpu")
     pixels = torch.randint(0, 256, (2, 3, 32, 64), dtype=torch.uint8)
     with torch.no_grad():
         forward = base.forward(pixels.float())
     for index in range(2):
-        predicted = base.predict(as_view(pixels[index])).raw["logits"]
+        predicted = base.predict([as_view(pixels[index])])[0].raw["logits"]
         assert torch.allclose(forward[index], predicted, atol=1e-5)
     (done,) = trained(entry, out, data=data, epochs=1, rate=1e-3)
     name, params = entry
     new = registry.build("model", "retrained", {"base": {name: params}, "weights": str(done.path)}, where="x")
     new.check()
-    new.load("cpu")
+    new = load(new, "cpu")
     assert not new.module().training
-    moved = new.predict(as_view(pixels[0])).raw["logits"]
+    moved = new.predict([as_view(pixels[0])])[0].raw["logits"]
     assert moved.shape == forward[0].shape and not torch.allclose(moved, forward[0], atol=1e-3)
 
 
@@ -510,14 +508,14 @@ def test_figures_over_seeds(network, tmp_path, capsys):
 def test_the_network_that_ships_belongs_to_the_toynet_that_ships():
     model = registry.build("model", "toynet_entropy_max", {}, where="x")
     model.check()
-    model.load("cpu")
-    assert model.about()["parents"]["outliers"]["name"] == "coco_proxy"
+    model = load(model, "cpu")
+    assert model.model.about()["parents"]["outliers"]["name"] == "coco_proxy"
     assert WEIGHTS.stat().st_size < 2_000_000
     asked = registry.build("model", "toynet_entropy_max", {"inference": {"size": [64, 128]}}, where="x")
     assert asked.inference.size == (64, 128)
     sample = Toytown(split="anomaly", images=1).load(0)
     pixels = torch.from_numpy(sample.image()).permute(2, 0, 1)
-    assert model.predict(as_view(pixels)).logits.shape == (19, 128, 256)
+    assert model.predict([as_view(pixels)])[0].logits.shape == (19, 128, 256)
 
 
 def test_outliers_are_none_of_the_anomalies_and_lie_in_another_town():
@@ -564,9 +562,9 @@ def test_reference_takes_outliers_on_a_labelled_background_alone(network, tmp_pa
 
 
 def test_networks_without_gradients_are_refused(tmp_path):
-    (tmp_path / "scores").mkdir()
-    with pytest.raises(BadPlugin, match=r"model \w+ cannot be trained: it gives no gradients"):
-        retrained.spelled(registry.build("model", "torchscript", {"file": str(tmp_path / "x.pt")}, where="x"))
+    torch.jit.script(torch.nn.Conv2d(3, 19, 1)).save(str(tmp_path / "x.pt"))
+    with pytest.raises(BadPlugin, match=r"model torchscript cannot be trained: it gives no gradients"):
+        trained(("torchscript", {"file": str(tmp_path / "x.pt")}), tmp_path / "x.safetensors")
 
 
 def test_the_loss_that_explodes_is_said(network, tmp_path):

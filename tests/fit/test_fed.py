@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench.api import Context, Prediction, View
+from bench.contract.network import loaded as load
 from bench.core.errors import BadSuite, MissingData
 from bench.core.weights import tensors_digest
 from bench.datasets.toytown.scenes import Toytown
@@ -150,8 +151,7 @@ def test_the_network_in_a_published_file_is_compared():
 
 
 def test_a_file_of_ours_refuses_another_network(tmp_path):
-    network = ToyNet()
-    network.load("cpu")
+    network = load(ToyNet(), "cpu")
     digest = tensors_digest(network.module().state_dict())
     state = checkpoint.emptied(CouplingFlow(2, 0), {"mean": np.zeros(19), "variance": np.ones(19)})
     for name, told in (("own", digest), ("other", "f" * 16)):
@@ -164,11 +164,11 @@ def test_a_file_of_ours_refuses_another_network(tmp_path):
         }
         checkpoint.write(tmp_path / f"{name}.safetensors", state, about)
     own, other = (build("fed_u", weights=str(tmp_path / f"{name}.safetensors")) for name in ("own", "other"))
-    own.check(network)
-    own.check(network, network)
-    other.check(network)
+    own.check(network.model)
+    own.check(network.model, network)
+    other.check(network.model)
     with pytest.raises(MissingData, match=rf"trained on toynet, whose weights have the digest f{{16}}.* have {digest}"):
-        other.check(network, network)
+        other.check(network.model, network)
 
 
 @pytest.mark.parametrize(
@@ -370,16 +370,15 @@ def test_a_corrected_flow_is_used_where_it_was_trained(tmp_path):
 @pytest.mark.parametrize("name", ["fed_u", "fed_c"])
 def test_the_shipped_detectors_belong_to_the_shipped_network(name):
     """They load by name, rank errors of frames that nobody was trained on, and say how they were made."""
-    network = ToyNet()
-    network.load("cpu")
+    network = load(ToyNet(), "cpu")
     method = build(name, weights=f"somewhere/toynet_{name}", post="none")
-    method.check(network)
-    method.check(network, network)
+    method.check(network.model)
+    method.check(network.model, network)
     right, wrong = [], []
     for index in range(4, 44, 5):
         sample = Toytown(split="val").load(index)
         pixels = torch.from_numpy(np.ascontiguousarray(sample.image())).permute(2, 0, 1)
-        seen = network.predict(View(sample.id, pixels, 1.0, False, (0, 0, *sample.size), sample.size, sample.size))
+        seen = network.predict([View(sample.id, pixels, 1.0, False, (0, 0, *sample.size), sample.size, sample.size)])[0]
         given, labels = score(method, seen, {}).numpy(), seen.labels.numpy()
         valid = sample.labels != 255
         wrong.append(given[valid & (labels != sample.labels)])

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import IGNORE
+from bench.api import IGNORE, Source, TrainingContext
 from bench.cli.main import main
+from bench.contract.network import loaded as load
 from bench.core.errors import BadSuite, MissingData, MissingPackage
 from bench.core.weights import tensors_digest
 from bench.datasets.toytown.scenes import Toytown
 from bench.fit import fitted_store
 from bench.fit.flow import checkpoint, devices, loop
 from bench.fit.trainers.fed import Fed
-from bench.models.toynet import ToyNet
+from bench.models.toynet import LoadedToyNet, ToyNet
 from bench.run import train
 from bench.suite import expansion as suites
 
@@ -84,14 +85,13 @@ def test_a_schedule_that_makes_no_sense(given, said):
 def test_training_lowers_the_loss_and_leaves_the_network_alone(method, params, monkeypatch):
     """Every network that a training loads is looked at afterwards."""
     loaded = []
-    load = ToyNet.load
-    monkeypatch.setattr(ToyNet, "load", lambda self, device: (load(self, device), loaded.append(self))[0])
+    read = ToyNet.load
+    monkeypatch.setattr(ToyNet, "load", lambda self, device: loaded.append(read(self, device)) or loaded[-1])
     found = fitted(asked(method, params, iterations=80, cache=True))
     losses = [loss for _, loss in found.about["losses"]]
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
     (network,) = loaded
-    fresh = ToyNet()
-    load(fresh, "cpu")
+    fresh = read(ToyNet(), "cpu")
     assert tensors_digest(network.module().state_dict()) == found.about["base_digest"]
     assert tensors_digest(fresh.module().state_dict()) == found.about["base_digest"]
     assert not any(part.training for part in network.module().modules())
@@ -161,8 +161,8 @@ def test_a_damaged_checkpoint_is_named(home, monkeypatch):
 
 def test_a_cache_spares_the_network_all_epochs_but_the_first(monkeypatch):
     seen = []
-    look = ToyNet.predict_views
-    monkeypatch.setattr(ToyNet, "predict_views", lambda self, views: seen.extend(views) or look(self, views))
+    look = LoadedToyNet.predict
+    monkeypatch.setattr(LoadedToyNet, "predict", lambda self, views: seen.extend(views) or look(self, views))
     found = fitted(asked("fed_c", {"pooled": 8}, cache=True, iterations=9))
     assert len(seen) == 4 + 6  # class statistics, and each image once although 18 are drawn
     assert found.about["losses"][-1][1] < found.about["losses"][0][1]
@@ -229,14 +229,13 @@ def test_lines_that_cannot_be_fitted(line, said, capsys):
 
 def test_void_is_ignored_by_one_fidelity_and_positive_in_the_other():
     data = Toytown(split="train", images=1, height=32, width=64)
-    network = ToyNet()
-    network.load("cpu")
+    network = load(ToyNet(), "cpu")
     sample = data.load(0)
     image, labels = loop._whole(sample, torch.device("cpu"))
     labels[:5] = IGNORE
     wrong = {}
     for void_counts in (False, True):
-        reader = loop._Reader(Fed(), _course(network, data), 0, void_counts=void_counts)
+        reader = loop._Reader(Fed(), _context(network, data), 0, void_counts=void_counts)
         (seen,) = reader._look([(sample.id, image)], devices.Devices("cpu", "float32"))
         wrong[void_counts] = reader._made(seen, labels).wrong
     void = labels == IGNORE
@@ -244,15 +243,12 @@ def test_void_is_ignored_by_one_fidelity_and_positive_in_the_other():
     assert torch.equal(wrong[False][~void], wrong[True][~void]) and not (wrong[True] == IGNORE).any()
 
 
-def _course(network, data):
-    from bench.api import Course
-
-    return Course(network, data, None, None, 0, "cpu", None, None, None)
+def _context(network, data):
+    return TrainingContext(network, Source(data, None), {}, None, 0, "cpu", None, None, None)
 
 
 def test_batches_normalise_by_themselves_in_reference_and_nothing_stays():
-    network = ToyNet()
-    network.load("cpu")
+    network = load(ToyNet(), "cpu")
     module = network.module()
     before = {name: one.clone() for name, one in module.state_dict().items()}
     image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0)) * 255

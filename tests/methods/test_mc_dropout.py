@@ -6,6 +6,7 @@ import torch
 
 from bench.api import Context, Inference, Prediction, Sample, View
 from bench.cli.main import main
+from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadSuite
 from bench.models import inference
 from bench.suite import registry
@@ -222,8 +223,7 @@ def test_the_contract_names_what_is_drawn_per_view():
 
     pixels = np.random.RandomState(0).randint(0, 255, (32, 64, 3)).astype(np.uint8)
     sample = Sample("s", (32, 64), lambda: pixels)
-    model = ToyNet(inference=Inference(scales=(1.0, 0.5), flip=True))
-    model.load("cpu")
+    model = load(ToyNet(inference=Inference(scales=(1.0, 0.5), flip=True)), "cpu")
     numerics = Numerics("cpu", "cpu", 1, "")
     seeds = [one.context.seed for _, one in inference.look(model, sample, numerics, 3, {})[0]]
     assert len(set(seeds)) == 4 and seeds == [

@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.api import Sample, View
+from bench.api import Sample, ShardModel, View
 from bench.cli.main import main
+from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadScores, MissingData, UserError
 from bench.models import command
 from bench.results import store
@@ -187,9 +188,9 @@ def test_two_shards_at_once_have_folders_of_their_own(tmp_path):
     first, second = model(tmp_path, COPY), model(tmp_path, COPY)
     first.prepare(samples("a"))
     second.prepare(samples("b", "a"))
-    assert first.predict(view("a")).raw["score"][0, 0] == pytest.approx(257 / 765)
-    assert second.predict(view("a")).raw["score"][0, 0] == pytest.approx(257 / 765)
-    assert second.predict(view("b")).raw["score"].shape == (4, 6)
+    assert first.predict([view("a")])[0].raw["score"][0, 0] == pytest.approx(257 / 765)
+    assert second.predict([view("a")])[0].raw["score"][0, 0] == pytest.approx(257 / 765)
+    assert second.predict([view("b")])[0].raw["score"].shape == (4, 6)
 
 
 def samples(*names, size=(4, 6)):
@@ -208,8 +209,7 @@ def model(tmp_path, code, **params):
     given = {"run": f"{sys.executable} {{program}} {{input}} {{output}}", "program": str(tmp_path / "program.py")}
     made = registry.build("model", "command", given | params, where="x")
     made.check()
-    made.load("cpu")
-    return made
+    return load(made, "cpu")
 
 
 SCORES = "for n in 'ab': np.save(f'{out}{n}_anomaly.npy', np.full((2, 3), ord(n), np.float32))\n"
@@ -218,16 +218,16 @@ SCORES = "for n in 'ab': np.save(f'{out}{n}_anomaly.npy', np.full((2, 3), ord(n)
 def test_the_program_sees_the_images_as_they_are_and_its_maps_are_read(tmp_path, scratch):
     code = "import shutil; shutil.copytree(sys.argv[1], os.path.dirname(__file__) + '/seen')\n" + SCORES
     made = model(tmp_path, code)
-    assert made.outputs == {"score", "raw", "image"} and made.by_shard
+    assert made.model.outputs == {"score", "raw", "image"} and isinstance(made.model, ShardModel)
     pair = samples("a", "b")
     made.prepare(pair)
     for sample in pair:
         seen = np.array(Image.open(tmp_path / "seen" / f"{sample.id}.png"))
         np.testing.assert_array_equal(seen, sample.image())
-    given = made.predict(view("a"))
+    given = made.predict([view("a")])[0]
     assert given.raw["score"].tolist() == [[97.0] * 3] * 2 and given.size == (4, 6) and not given.has_labels
     assert len(list(scratch.iterdir())) == 1
-    made.predict(view("b"))
+    made.predict([view("b")])[0]
     assert list(scratch.iterdir()) == [], "after the last image of a shard its folder is gone"
 
 
@@ -238,7 +238,7 @@ def test_other_outputs_go_by_their_names(tmp_path):
     )
     made = model(tmp_path, code, gives=["labels", "void_logit", "query_logits"])
     made.prepare(samples("a"))
-    given = made.predict(view("a"))
+    given = made.predict([view("a")])[0]
     assert given.labels.tolist() == [[5] * 6] * 4 and given.labels.dtype == torch.uint8
     assert given.raw["void_logit"].dtype == torch.float32 and given.raw["query_logits"].shape == (9, 20)
 
@@ -285,7 +285,7 @@ def test_a_map_that_does_not_fit_is_refused_by_its_name(array, words, tmp_path):
     made = model(tmp_path, f"import shutil; shutil.copy({str(tmp_path / 'bad.npy')!r}, out + 'a_anomaly.npy')")
     made.prepare(samples("a"))
     with pytest.raises(BadScores, match=words):
-        made.predict(view("a"))
+        made.predict([view("a")])[0]
 
 
 def test_a_pickle_that_a_program_leaves_is_not_opened(tmp_path):
@@ -293,7 +293,7 @@ def test_a_pickle_that_a_program_leaves_is_not_opened(tmp_path):
     made = model(tmp_path, code)
     made.prepare(samples("a"))
     with pytest.raises(BadScores, match=r"cannot be read as plain numbers"):
-        made.predict(view("a"))
+        made.predict([view("a")])[0]
 
 
 def alive(pid):
@@ -435,7 +435,7 @@ def test_no_shell_is_started_unless_one_is_named(tmp_path):
         {"run": "sh {program} {input} {output} '$HOME * `id`'", "program": str(folder / "p.sh")},
         where="x",
     )
-    made.load("cpu")
+    made = load(made, "cpu")
     with pytest.raises(BadPlugin, match="status 5"):
         made.prepare(samples("a"))
     assert (folder / "word").read_text() == "$HOME * `id`"

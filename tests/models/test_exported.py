@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.api import View
+from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, MissingData, UserError
 from bench.models.exported import unsafe
 from bench.run.engine import Options
@@ -38,8 +39,7 @@ def as_program(network, path, *, fixed=False):
 def model(kind, path, **params):
     made = registry.build("model", kind, {"file": str(path)} | params, where="x")
     made.check()
-    made.load("cpu")
-    return made
+    return load(made, "cpu")
 
 
 def view(pixels):
@@ -113,7 +113,7 @@ def test_pixels_are_prepared_as_the_suite_says(kind, tmp_path):
     path = {"torchscript": as_script, "exported": as_program}[kind](nn.Identity(), tmp_path / f"net.{kind}.pt2")
     names = {"outputs": ["features"], "channels": "bgr", "scale": 2, "mean": [1, 2, 3], "std": [4, 5, 6]}
     pixels = noise(6, 8)
-    given = model(kind, path, **names).predict(view(pixels)).raw["features"]
+    given = model(kind, path, **names).predict([view(pixels)])[0].raw["features"]
     shift, spread = torch.tensor([1.0, 2, 3]).reshape(3, 1, 1), torch.tensor([4.0, 5, 6]).reshape(3, 1, 1)
     torch.testing.assert_close(given, (pixels.flip(0).float() / 2 - shift) / spread)
 
@@ -122,9 +122,9 @@ def test_pixels_are_prepared_as_the_suite_says(kind, tmp_path):
 def test_a_class_map_and_a_confidence_become_labels_and_a_score(kind, tmp_path):
     path = {"torchscript": as_script, "exported": as_program}[kind](Heads().eval(), tmp_path / "net.pt2")
     made = model(kind, path, outputs=["labels", "confidence"], **CLASSES)
-    assert made.outputs == {"labels", "score", "raw", "image", "again"}
+    assert made.model.outputs == {"labels", "score", "raw", "image", "again"}
     pixels = noise(12, 20)
-    given = made.predict(view(pixels))
+    given = made.predict([view(pixels)])[0]
     logits = Heads().eval()(pixels[None].float() / 255)["logits"][0].float()
     expected = logits.argmax(0).byte().repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert given.labels.dtype == torch.uint8 and torch.equal(given.labels, expected)
@@ -134,7 +134,7 @@ def test_a_class_map_and_a_confidence_become_labels_and_a_score(kind, tmp_path):
 
 def test_half_precision_outputs_become_single(tmp_path):
     made = model("torchscript", as_script(Heads().eval(), tmp_path / "net.pt"), outputs=["logits"], **CLASSES)
-    assert made.predict(view(noise(8, 8))).raw["logits"].dtype == torch.float32
+    assert made.predict([view(noise(8, 8))])[0].raw["logits"].dtype == torch.float32
 
 
 class Given(nn.Module):
@@ -168,14 +168,14 @@ ONE = torch.zeros(1, 4, 4, 4)
 def test_outputs_that_are_not_what_their_names_say_are_refused(outputs, names, words, tmp_path):
     made = model("torchscript", as_script(Given(*outputs), tmp_path / "net.pt"), outputs=names, **CLASSES)
     with pytest.raises(BadPlugin, match=words) as caught:
-        made.predict(view(noise(8, 8)))
+        made.predict([view(noise(8, 8))])[0]
     assert "\n" not in str(caught.value)
 
 
 def test_a_dict_without_a_wanted_name_is_refused_with_both_lists(tmp_path):
     made = model("torchscript", as_script(Heads().eval(), tmp_path / "net.pt"), outputs=["logits", "score"], **CLASSES)
     with pytest.raises(BadPlugin, match=r"gives confidence, labels, logits, the suite's outputs name score too"):
-        made.predict(view(noise(8, 8)))
+        made.predict([view(noise(8, 8))])[0]
 
 
 def test_queries_alone_are_added_up_to_class_scores(tmp_path):
@@ -184,8 +184,8 @@ def test_queries_alone_are_added_up_to_class_scores(tmp_path):
     logits, masks = torch.randn(1, 3, 5), torch.randn(1, 3, 4, 4)
     path = as_script(Given(logits, masks), tmp_path / "net.pt")
     made = model("torchscript", path, outputs=["query_logits", "query_masks"], **CLASSES)
-    assert "class_scores" in made.outputs
-    given = made.predict(view(noise(8, 12)))
+    assert "class_scores" in made.model.outputs
+    given = made.predict([view(noise(8, 12))])[0]
     torch.testing.assert_close(given.raw["class_scores"], queries.class_scores(logits[0], masks[0], (8, 12)))
 
 
@@ -201,11 +201,11 @@ def test_a_file_that_takes_one_size_says_which(tmp_path):
     made = model(
         "exported", as_program(Heads().eval(), tmp_path / "net.pt2", fixed=True), outputs=["logits"], **CLASSES
     )
-    assert made.predict(view(noise(32, 64))).raw["logits"].shape == (4, 16, 32)
+    assert made.predict([view(noise(32, 64))])[0].raw["logits"].shape == (4, 16, 32)
     with pytest.raises(
         BadPlugin, match=r"takes images of \[32, 64\] alone, this one is \[32, 48\]; say inference: \{size"
     ):
-        made.predict(view(noise(32, 48)))
+        made.predict([view(noise(32, 48))])[0]
 
 
 def test_a_script_that_fails_is_one_line_with_a_hint(tmp_path):
@@ -215,7 +215,7 @@ def test_a_script_that_fails_is_one_line_with_a_hint(tmp_path):
 
     made = model("torchscript", as_script(Narrow(), tmp_path / "net.pt"), **CLASSES)
     with pytest.raises(BadPlugin, match=r"fails on \[1, 3, 8, 8\]: .*images of one size only") as caught:
-        made.predict(view(noise(8, 8)))
+        made.predict([view(noise(8, 8))])[0]
     assert "\n" not in str(caught.value)
 
 
@@ -234,12 +234,14 @@ def test_every_run_of_a_script_gives_the_same_bits(tmp_path):
     """The interpreter would optimise after its first runs; a shard begun anew must not differ from the one before."""
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sigmoid(), nn.Conv2d(8, 4, 3), nn.GELU()).eval()
     made = model("torchscript", as_script(net, tmp_path / "net.pt"), **CLASSES)
-    given = [made.predict(view(noise(24, 24))).raw["logits"] for _ in range(5)]
+    given = [made.predict([view(noise(24, 24))])[0].raw["logits"] for _ in range(5)]
     assert all(torch.equal(one, given[0]) for one in given)
 
 
 def test_the_digest_follows_the_file(tmp_path):
-    digests = {model("torchscript", as_script(nn.Conv2d(3, 4, 1), tmp_path / "net.pt")).digest() for _ in range(2)}
+    digests = {
+        model("torchscript", as_script(nn.Conv2d(3, 4, 1), tmp_path / "net.pt")).model.digest() for _ in range(2)
+    }
     assert len(digests) == 2
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench.api import Inference, Prediction, Sample
+from bench.contract.network import loaded as load
 from bench.core.errors import MissingPackage
 from bench.models import inference, numerics
 from bench.models.toynet import ToyNet
@@ -114,29 +115,26 @@ def numerics_of(**rule):
     return numerics.resolve(NumericsRule(device="cpu", **rule))
 
 
-class Counting(ToyNet):
-    """ToyNet that notes how many views each forward pass takes."""
-
-    def predict_views(self, views):
-        self.__dict__.setdefault("batches", []).append([view.input_size for view in views])
-        return super().predict_views(views)
+def counting(network):
+    """Note how many views each forward pass takes, and of which size."""
+    predict, network.batches = network.predict, []
+    network.predict = lambda views: network.batches.append([view.input_size for view in views]) or predict(views)
+    return network
 
 
 def test_views_of_one_size_go_through_the_network_together_and_batches_change_no_figure():
     how = Inference(window=(8, 8), stride=(4, 6), scales=(1.0, 1.5), flip=True)
-    model = Counting(inference=how)
-    model.load("cpu")
+    model = counting(load(ToyNet(inference=how), "cpu"))
     single = inference.look(model, SAMPLE, numerics_of(), 0, {})[1]
-    model.__dict__["batches"].clear()
+    model.batches.clear()
     batched = inference.look(model, SAMPLE, numerics_of(batch=5), 0, {})[1]
-    batches = model.__dict__["batches"]
+    batches = model.batches
     assert max(map(len, batches)) == 5 and all(len(set(sizes)) == 1 for sizes in batches)
     torch.testing.assert_close(batched.probabilities, single.probabilities, rtol=0, atol=1e-5)
 
 
 def test_a_lower_precision_is_the_forward_passs_alone():
-    model = ToyNet()
-    model.load("cpu")
+    model = load(ToyNet(), "cpu")
     exact = inference.look(model, SAMPLE, numerics_of(), 0, {})[1]
     rough = inference.look(model, SAMPLE, numerics_of(dtype="bfloat16"), 0, {})[1]
     assert rough.logits.dtype == rough.entropy().dtype == torch.float32
@@ -145,8 +143,7 @@ def test_a_lower_precision_is_the_forward_passs_alone():
 
 
 def test_a_seed_belongs_to_a_sample_and_its_view_and_to_nothing_else():
-    model = ToyNet(inference=Inference(window=(8, 8)))
-    model.load("cpu")
+    model = load(ToyNet(inference=Inference(window=(8, 8))), "cpu")
     other = Sample("two", (12, 20), lambda: IMAGE)
 
     def seeds(sample, seed):

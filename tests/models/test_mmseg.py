@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bench.api import CITYSCAPES, Sample
+from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage, UnknownName
 from bench.models import inference
 from bench.suite import registry
@@ -84,8 +85,8 @@ def their_logits(network, image):
 
 def our_prediction(model, image):
     sample = Sample("one", image.shape[:2], lambda: image)
-    seen = [(view, model.predict(view)) for view in inference.views(sample, model.inference, "cpu")]
-    return inference.merge(seen, model.inference)
+    seen = [(view, model.predict([view])[0]) for view in inference.views(sample, model.model.inference, "cpu")]
+    return inference.merge(seen, model.model.inference)
 
 
 def save(network, path, **more):
@@ -103,8 +104,7 @@ def make(name="mmseg", **given):
 def loaded(*args, **given):
     model = make(*args, **given)
     model.check()
-    model.load("cpu")
-    return model
+    return load(model, "cpu")
 
 
 def image(height, width, seed=0):
@@ -167,8 +167,8 @@ def test_a_published_network_is_seen_as_its_config_says_unless_told_otherwise(pu
 def test_features_classifier_and_dropout_of_published_networks_are_offered(published):
     name, _, _, checkpoint = published
     model = loaded(name, checkpoint=checkpoint)
-    given = model.predict(view(image(64, 96)))
-    assert model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
+    given = model.predict([view(image(64, 96))])[0]
+    assert model.model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
     assert given.raw["features"].shape == (PUBLISHED[name], 16, 24)
     assert given.raw["logits"].shape == (19, 16, 24)
     assert given.dropout == 0.1
@@ -262,7 +262,7 @@ def test_other_heads_too_equal_mmsegmentation(tmp_path, kind):
     pixels = image(64, 64) if kind == "no classifier" else image(83, 101)
     given = our_prediction(model, pixels)
     torch.testing.assert_close(given.logits, their_logits(network, pixels), rtol=0, atol=1e-5)
-    assert model.outputs == {"logits", "raw", "image", "again"} | offered
+    assert model.model.outputs == {"logits", "raw", "image", "again"} | offered
     assert ("features" in given.raw, given.classify is not None) == ("features" in offered, "classify" in offered)
     assert (given.dropout is not None) == ("dropout" in offered)
     if given.classify:
@@ -273,8 +273,8 @@ def test_equal_views_go_through_the_network_together(tiny):
     config, _, checkpoint = tiny
     model = loaded(config=config, checkpoint=checkpoint)
     views = [view(image(64, 96, seed)) for seed in range(3)]
-    for one, stacked in zip(views, model.predict_views(views), strict=True):
-        alone = model.predict(one)
+    for one, stacked in zip(views, model.predict(views), strict=True):
+        alone = model.predict([one])[0]
         assert stacked.image is one.pixels
         for name in ("logits", "features"):
             torch.testing.assert_close(stacked.raw[name], alone.raw[name], rtol=0, atol=1e-4)  # of values up to 15
@@ -284,7 +284,7 @@ def test_again_takes_float_pixels(tiny):
     config, _, checkpoint = tiny
     model = loaded(config=config, checkpoint=checkpoint)
     one = view(image(64, 96))
-    given = model.predict(one)
+    given = model.predict([one])[0]
     assert torch.equal(given.again(one.pixels.float()).raw["logits"], given.raw["logits"])
     assert not torch.equal(given.again(one.pixels.float() + 0.25).raw["logits"], given.raw["logits"])
 
@@ -295,7 +295,7 @@ def test_logits_to_train_by_have_gradients_and_are_those_of_predict(tiny):
     one = view(image(64, 96))
     model.module().requires_grad_(True)
     logits = model.forward(one.pixels.float()[None])
-    assert torch.equal(logits[0].detach(), model.predict(one).raw["logits"])
+    assert torch.equal(logits[0].detach(), model.predict([one])[0].raw["logits"])
     logits.sum().backward()
     assert all(parameter.grad is not None for parameter in model.module().decode_head.parameters())
 
@@ -316,7 +316,7 @@ def test_outputs_are_float32_under_autocast(tiny):
     config, _, checkpoint = tiny
     model = loaded(config=config, checkpoint=checkpoint)
     with torch.autocast("cpu", torch.bfloat16):
-        given = model.predict(view(image(64, 96)))
+        given = model.predict([view(image(64, 96))])[0]
         again = given.classify(given.raw["features"])
     assert {tensor.dtype for tensor in (*given.raw.values(), again)} == {torch.float32}
 

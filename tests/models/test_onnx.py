@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from bench.api import View
+from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 from bench.models import onnx as adapter
 from bench.suite import registry
@@ -50,8 +51,7 @@ def built(path, **params):
 def loaded(path, **params):
     made = built(path, **params)
     made.check()
-    made.load("cpu")
-    return made
+    return load(made, "cpu")
 
 
 def view(*size):
@@ -66,38 +66,38 @@ def expected(seen):
 def test_it_computes_what_torch_computes(tmp_path):
     made = loaded(write(tmp_path / "net.onnx"))
     for seen in (view(8, 12), view(10, 6)):
-        torch.testing.assert_close(made.predict(seen).raw["logits"], expected(seen), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(made.predict([seen])[0].raw["logits"], expected(seen), rtol=1e-5, atol=1e-5)
 
 
 def test_outputs_go_by_name_or_where_no_name_is_known_by_their_order(tmp_path):
     seen = view(8, 8)
     by_name = loaded(write(tmp_path / "a.onnx", names=("confidence", "labels")), outputs=["labels", "confidence"])
-    assert by_name.outputs == {"labels", "score", "raw", "image", "again"}
-    given = by_name.predict(seen)
+    assert by_name.model.outputs == {"labels", "score", "raw", "image", "again"}
+    given = by_name.predict([seen])[0]
     torch.testing.assert_close(given.raw["score"], 1 - expected(seen).softmax(0).amax(0), rtol=1e-4, atol=1e-5)
     assert torch.equal(given.labels[::2, ::2], expected(seen).argmax(0).byte())
     by_order = loaded(write(tmp_path / "b.onnx", names=("output.7",)), outputs=["logits"])
     assert torch.equal(
-        by_order.predict(seen).raw["logits"], loaded(write(tmp_path / "c.onnx")).predict(seen).raw["logits"]
+        by_order.predict([seen])[0].raw["logits"], loaded(write(tmp_path / "c.onnx")).predict([seen])[0].raw["logits"]
     )
     with pytest.raises(BadPlugin, match=r"gives confidence, labels, the suite's outputs name logits too"):
-        loaded(tmp_path / "a.onnx", outputs=["labels", "logits"]).predict(seen)
+        loaded(tmp_path / "a.onnx", outputs=["labels", "logits"]).predict([seen])[0]
     with pytest.raises(BadPlugin, match=r"gives 1 outputs, the suite's outputs are features, logits; name each"):
-        loaded(tmp_path / "b.onnx", outputs=["features", "logits"]).predict(seen)
+        loaded(tmp_path / "b.onnx", outputs=["features", "logits"]).predict([seen])[0]
 
 
 def test_a_file_that_takes_one_size_says_which(tmp_path):
     made = loaded(write(tmp_path / "net.onnx", sides=(8, "w")))
-    assert made.predict(view(8, 10)).raw["logits"].shape == (4, 4, 5)
+    assert made.predict([view(8, 10)])[0].raw["logits"].shape == (4, 4, 5)
     with pytest.raises(
         BadPlugin, match=r"takes images of \[8, any\] alone, this one is \[6, 10\]; say inference: \{size"
     ):
-        made.predict(view(6, 10))
+        made.predict([view(6, 10)])[0]
 
 
 def test_half_precision_goes_in_and_single_comes_out(tmp_path):
     seen = view(8, 8)
-    given = loaded(write(tmp_path / "net.onnx", dtype=TensorProto.FLOAT16)).predict(seen).raw["logits"]
+    given = loaded(write(tmp_path / "net.onnx", dtype=TensorProto.FLOAT16)).predict([seen])[0].raw["logits"]
     assert given.dtype == torch.float32
     torch.testing.assert_close(given, expected(seen), rtol=1e-2, atol=1e-2)
 
@@ -109,13 +109,13 @@ def test_it_takes_as_many_threads_as_torch_and_repeats_itself(tmp_path):
         made = loaded(write(tmp_path / "net.onnx"))
     finally:
         torch.set_num_threads(threads)
-    options = made.__dict__["_session"].get_session_options()
+    options = made._session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads, options.use_deterministic_compute) == (
         1,
         1,
         True,
     )
-    given = [made.predict(view(16, 16)).raw["logits"] for _ in range(3)]
+    given = [made.predict([view(16, 16)])[0].raw["logits"] for _ in range(3)]
     assert torch.equal(given[0], given[1]) and torch.equal(given[0], given[2])
 
 
@@ -123,8 +123,8 @@ def test_weights_beside_the_file_belong_to_it(tmp_path):
     path = write(tmp_path / "net.onnx", outside=True)
     made = loaded(path)
     seen = view(8, 8)
-    torch.testing.assert_close(made.predict(seen).raw["logits"], expected(seen), rtol=1e-5, atol=1e-5)
-    before, beside = made.digest(), tmp_path / "weights.bin"
+    torch.testing.assert_close(made.predict([seen])[0].raw["logits"], expected(seen), rtol=1e-5, atol=1e-5)
+    before, beside = made.model.digest(), tmp_path / "weights.bin"
     beside.write_bytes(bytes(len(beside.read_bytes())))
     assert built(path).digest() != before
     beside.unlink()
@@ -150,13 +150,13 @@ def test_missing_and_damaged_files_are_one_line(content, words, tmp_path):
 
 def test_an_input_that_is_no_image_is_refused(tmp_path):
     with pytest.raises(BadPlugin, match=r"the input of .* is \[4, 3, 'h', 'w'\], wanted \[1, 3, h, w\]"):
-        loaded(write(tmp_path / "net.onnx", batch=4)).predict(view(8, 8))
+        loaded(write(tmp_path / "net.onnx", batch=4)).predict([view(8, 8)])[0]
 
 
 def test_another_precision_of_the_run_is_refused(tmp_path):
     made = loaded(write(tmp_path / "net.onnx"))
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(BadSuite, match=r"say numerics: \{dtype: float32\}"):
-        made.predict(view(8, 8))
+        made.predict([view(8, 8)])[0]
 
 
 def test_it_cannot_be_trained_and_says_so(tmp_path):

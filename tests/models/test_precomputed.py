@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import Sample, View
+from bench.api import Sample, ShardModel, View
 from bench.cli.main import main
+from bench.contract.network import loaded as load
 from bench.core import files
 from bench.core.errors import BadScores, MissingData, UserError
 from bench.datasets.toytown.scenes import Toytown
@@ -51,12 +52,11 @@ def figures(path, tmp_path):
 
 def outputs(folder):
     """Of every sample: logits at the network's resolution, MSP and the class map at label size, as in a run."""
-    model = registry.build("model", "python", {"factory": f"{folder / 'net.py'}:build"}, where="x")
-    model.load("cpu")
+    model = load(registry.build("model", "python", {"factory": f"{folder / 'net.py'}:build"}, where="x"), "cpu")
     found = {}
     for index, name in enumerate(DATA.ids()):
         pixels = torch.from_numpy(DATA.load(index).image()).permute(2, 0, 1)
-        given = model.predict(View(name, pixels, 1.0, False, (0, 0, 32, 64), (32, 64), (32, 64)))
+        given = model.predict([View(name, pixels, 1.0, False, (0, 0, 32, 64), (32, 64), (32, 64))])[0]
         given.context = type(given.context)((32, 64), fused=True)
         maps = given.raw["logits"], given.other_mass(), given.labels
         found[name] = tuple(one.numpy() for one in maps)
@@ -121,8 +121,7 @@ def test_a_spool_of_a_run_is_read_as_it_is(tiny, tmp_path, capsys):
 def model(**params):
     made = registry.build("model", "precomputed", {k: str(v) for k, v in params.items()}, where="x")
     made.check()
-    made.load("cpu")
-    return made
+    return load(made, "cpu")
 
 
 def sample(name, size=(4, 6)):
@@ -136,7 +135,7 @@ def view(name, size=(4, 6)):
 def test_an_absent_image_is_named_before_its_shard_is_scored(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 6), np.float32))
     made = model(scores=tmp_path)
-    assert made.by_shard and made.outputs == {"score", "raw", "image"}
+    assert isinstance(made.model, ShardModel) and made.model.outputs == {"score", "raw", "image"}
     made.prepare([sample("a")])
     with pytest.raises(
         MissingData, match=r"has no scores of b \(2 of 3 images of this shard have none\); .* such as a"
@@ -157,7 +156,7 @@ def test_an_absent_image_is_named_before_its_shard_is_scored(tmp_path):
 def test_a_score_that_does_not_fit_is_refused_by_file_name(array, words, tmp_path):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(BadScores, match=words):
-        model(scores=tmp_path).predict(view("a"))
+        model(scores=tmp_path).predict([view("a")])[0]
 
 
 def test_a_file_that_is_another_than_its_name_says_is_refused(tmp_path):
@@ -169,26 +168,26 @@ def test_a_file_that_is_another_than_its_name_says_is_refused(tmp_path):
     made = model(scores=tmp_path)
     for name in ("a", "npz", "hdf5"):
         with pytest.raises(BadScores, match=rf"{name}\.\w+ cannot be read as plain numbers: ") as caught:
-            made.predict(view(name))
+            made.predict([view(name)])[0]
         assert "\n" not in str(caught.value)
 
 
 def test_logits_and_class_maps_are_held_against_the_classes(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((20, 4, 6), np.float32))
     with pytest.raises(BadScores, match=r"is \[20, 4, 6\], wanted \[19, h, w\]"):
-        model(logits=tmp_path).predict(view("a"))
+        model(logits=tmp_path).predict([view("a")])[0]
     for array, words in (
         (np.full((4, 6), 19, np.int64), r"holds the class 19, wanted 0 to 18"),
         (np.zeros((4, 6), np.float32), r"is float32 \[4, 6\], wanted whole numbers"),
     ):
         np.save(tmp_path / "a.npy", array)
         with pytest.raises(BadScores, match=words):
-            model(labels=tmp_path).predict(view("a"))
+            model(labels=tmp_path).predict([view("a")])[0]
 
 
 def test_a_smaller_class_map_is_brought_to_size_by_the_nearest_pixel(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(6, dtype=np.int32).reshape(2, 3))
-    labels = model(labels=tmp_path).predict(view("a")).labels
+    labels = model(labels=tmp_path).predict([view("a")])[0].labels
     assert (
         labels.dtype == torch.uint8 and labels.tolist() == np.arange(6).reshape(2, 3).repeat(2, 0).repeat(2, 1).tolist()
     )
@@ -202,9 +201,9 @@ def test_one_map_is_read_and_not_the_archive(tmp_path):
     content[at] ^= 255  # in the array b
     (tmp_path / "all.npz").write_bytes(content)
     made = model(scores=tmp_path / "all.npz")
-    assert made.predict(view("a")).raw["score"].eq(1).all()
+    assert made.predict([view("a")])[0].raw["score"].eq(1).all()
     with pytest.raises(BadScores, match=r"all\.npz:b cannot be read"):
-        made.predict(view("b"))
+        made.predict([view("b")])[0]
 
 
 def test_a_link_out_of_an_hdf5_file_is_not_followed(tmp_path):
@@ -213,7 +212,7 @@ def test_a_link_out_of_an_hdf5_file_is_not_followed(tmp_path):
     with h5py.File(tmp_path / "all.h5", "w") as file:
         file["a"] = h5py.ExternalLink("else.h5", "value")
     with pytest.raises(BadScores, match=r"has no dataset 'a' of its own"):
-        model(scores=tmp_path / "all.h5").predict(view("a"))
+        model(scores=tmp_path / "all.h5").predict([view("a")])[0]
 
 
 @pytest.mark.parametrize(
@@ -250,17 +249,17 @@ def test_the_digest_follows_the_content_and_a_file_is_read_once(tmp_path, monkey
     read = []
     digest = files.digest
     monkeypatch.setattr(files, "digest", lambda path: read.append(path.name) or digest(path))
-    first = model(scores=tmp_path).digest()
+    first = model(scores=tmp_path).model.digest()
     assert read.count("a.npy") == read.count("b.npy") == 1
-    assert model(scores=tmp_path).digest() == first
+    assert model(scores=tmp_path).model.digest() == first
     assert read.count("a.npy") == 1
     np.save(tmp_path / "a.npy", np.ones((4, 6)))
-    assert model(scores=tmp_path).digest() != first
+    assert model(scores=tmp_path).model.digest() != first
     assert read.count("a.npy") == 2 and read.count("b.npy") == 1
-    assert model(scores=tmp_path).digest() != first
+    assert model(scores=tmp_path).model.digest() != first
     assert read.count("a.npy") == 3, "a file that changed this very moment may change again unseen"
     (tmp_path / "b.npy").rename(tmp_path / "c.npy")
-    assert model(scores=tmp_path).digest() != first
+    assert model(scores=tmp_path).model.digest() != first
 
 
 def test_there_is_no_network_and_it_says_so(tmp_path):

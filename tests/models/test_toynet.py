@@ -15,7 +15,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from bench.api import CITYSCAPES, IGNORE, Prediction, View
+from bench.api import CITYSCAPES, IGNORE, Network, Prediction, View
+from bench.contract.network import loaded as load
 from bench.core.errors import MissingData
 from bench.datasets.toytown.scenes import Toytown
 from bench.fit import toynet as training
@@ -26,23 +27,21 @@ SUBSET = 24
 
 
 @pytest.fixture(scope="module")
-def net() -> ToyNet:
+def net() -> Network:
     torch.set_num_threads(1)
-    model = ToyNet()
-    model.load("cpu")
-    return model
+    return load(ToyNet(), "cpu")
 
 
-def look(net: ToyNet, pixels: Tensor) -> Prediction:
+def look(net: Network, pixels: Tensor) -> Prediction:
     size = int(pixels.shape[1]), int(pixels.shape[2])
-    return net.predict(View("x", pixels, 1.0, False, (0, 0, *size), size, size))
+    return net.predict([View("x", pixels, 1.0, False, (0, 0, *size), size, size)])[0]
 
 
 def street(index: int = 0, height: int = 128, width: int = 256) -> Tensor:
     return torch.from_numpy(Toytown(height=height, width=width).load(index).image()).permute(2, 0, 1)
 
 
-def mean_iou(net: ToyNet, count: int) -> float:
+def mean_iou(net: Network, count: int) -> float:
     data, table = Toytown(), np.zeros((19, 19), np.int64)
     for index in range(count):
         sample = data.load(index)
@@ -55,7 +54,7 @@ def mean_iou(net: ToyNet, count: int) -> float:
     return float((table.diagonal()[either > 0] / either[either > 0]).mean())
 
 
-def auroc(net: ToyNet, count: int) -> dict[str, float]:
+def auroc(net: Network, count: int) -> dict[str, float]:
     """AUROC of four scores over the pooled pixels of the first frames of the anomaly split."""
     data, truths, scores = Toytown(split="anomaly"), [], []
     for index in range(count):
@@ -71,11 +70,11 @@ def auroc(net: ToyNet, count: int) -> dict[str, float]:
     return {name: float(roc_auc_score(truth, row)) for name, row in zip(names, score, strict=True)}
 
 
-def test_it_is_good_enough_to_be_interesting(net: ToyNet) -> None:
+def test_it_is_good_enough_to_be_interesting(net: Network) -> None:
     assert mean_iou(net, SUBSET) > 0.58  # the first frames alone; the slow test asks for 0.6 of all
 
 
-def test_anomalies_are_neither_hopeless_nor_easy_and_methods_differ(net: ToyNet) -> None:
+def test_anomalies_are_neither_hopeless_nor_easy_and_methods_differ(net: Network) -> None:
     values = auroc(net, SUBSET)
     assert 0.6 < values["msp"] < 0.97
     assert all(0.6 < value < 0.99 for value in values.values())
@@ -83,7 +82,7 @@ def test_anomalies_are_neither_hopeless_nor_easy_and_methods_differ(net: ToyNet)
 
 
 @pytest.mark.slow
-def test_the_promises_hold_on_the_whole_splits(net: ToyNet) -> None:
+def test_the_promises_hold_on_the_whole_splits(net: Network) -> None:
     assert mean_iou(net, 64) > 0.6
     values = auroc(net, 64)
     assert 0.6 < values["msp"] < 0.97
@@ -91,10 +90,10 @@ def test_the_promises_hold_on_the_whole_splits(net: ToyNet) -> None:
     assert values["entropy"] - values["msp"] > 0.005
 
 
-def test_it_gives_what_it_says(net: ToyNet) -> None:
+def test_it_gives_what_it_says(net: Network) -> None:
     pixels = street()
     seen = look(net, pixels)
-    assert net.outputs == {"logits", "features", "raw", "image", "again", "classify", "dropout"}
+    assert net.model.outputs == {"logits", "features", "raw", "image", "again", "classify", "dropout"}
     assert seen.size == (128, 256)
     assert {name: tuple(raw.shape) for name, raw in seen.raw.items()} == {
         "logits": (19, 32, 64),
@@ -105,16 +104,16 @@ def test_it_gives_what_it_says(net: ToyNet) -> None:
     assert seen.logits.dtype == torch.float32
     assert seen.labels.dtype == torch.uint8
     assert seen.image is pixels
-    assert net.class_names == CITYSCAPES
+    assert net.model.class_names == CITYSCAPES
 
 
-def test_logits_are_the_classifier_on_the_features(net: ToyNet) -> None:
+def test_logits_are_the_classifier_on_the_features(net: Network) -> None:
     seen = look(net, street())
     assert seen.classify is not None
     torch.testing.assert_close(seen.classify(seen.raw["features"]), seen.raw["logits"], rtol=0, atol=0)
 
 
-def test_a_second_look_at_the_same_image_is_the_same_opinion(net: ToyNet) -> None:
+def test_a_second_look_at_the_same_image_is_the_same_opinion(net: Network) -> None:
     pixels = street(3)
     seen = look(net, pixels)
     assert seen.again is not None
@@ -124,18 +123,17 @@ def test_a_second_look_at_the_same_image_is_the_same_opinion(net: ToyNet) -> Non
     assert again.again is not None  # and a third is possible
 
 
-def test_it_leaves_its_input_alone_and_repeats_itself(net: ToyNet) -> None:
+def test_it_leaves_its_input_alone_and_repeats_itself(net: Network) -> None:
     pixels = street(5)
     copy = pixels.clone()
     first, second = look(net, pixels).raw["logits"], look(net, pixels).raw["logits"]
     assert torch.equal(first, second)
     assert torch.equal(pixels, copy)
-    other = ToyNet()
-    other.load("cpu")
+    other = load(ToyNet(), "cpu")
     assert torch.equal(look(other, pixels).raw["logits"], first)
 
 
-def test_nothing_of_it_is_trainable_or_in_training_mode(net: ToyNet) -> None:
+def test_nothing_of_it_is_trainable_or_in_training_mode(net: Network) -> None:
     module = net.module()
     assert not module.training
     assert not any(parameter.requires_grad for parameter in module.parameters())
@@ -143,14 +141,14 @@ def test_nothing_of_it_is_trainable_or_in_training_mode(net: ToyNet) -> None:
 
 
 @pytest.mark.parametrize("size", [(128, 256), (120, 200), (97, 131), (126, 255), (33, 17), (5, 3), (1, 1)])
-def test_any_size_is_covered_exactly(net: ToyNet, size: tuple[int, int]) -> None:
+def test_any_size_is_covered_exactly(net: Network, size: tuple[int, int]) -> None:
     seen = look(net, torch.zeros(3, *size, dtype=torch.uint8))
     assert seen.raw["logits"].shape == (19, -(-size[0] // 4), -(-size[1] // 4))
     assert seen.logits.shape == (19, *size)
     assert seen.logits.isfinite().all()
 
 
-def test_an_odd_size_moves_nothing(net: ToyNet) -> None:
+def test_an_odd_size_moves_nothing(net: Network) -> None:
     # The same street drawn a little smaller must be segmented alike up to the right and lower edges.
     whole, odd = look(net, street(2)).labels, look(net, street(2, 126, 252)).labels
     stretched = torch.nn.functional.interpolate(odd[None, None].float(), size=(128, 256), mode="nearest-exact")[0, 0]
@@ -158,14 +156,14 @@ def test_an_odd_size_moves_nothing(net: ToyNet) -> None:
         assert (stretched[part] == whole[part]).float().mean() > 0.9
 
 
-def test_a_larger_street_is_still_a_street(net: ToyNet) -> None:
+def test_a_larger_street_is_still_a_street(net: Network) -> None:
     sample = Toytown(height=192, width=384).load(1)
     predicted = look(net, torch.from_numpy(sample.image()).permute(2, 0, 1)).labels.numpy()
     assert sample.labels is not None
     assert (predicted == sample.labels)[sample.labels != IGNORE].mean() > 0.8
 
 
-def test_a_frame_takes_milliseconds(net: ToyNet) -> None:
+def test_a_frame_takes_milliseconds(net: Network) -> None:
     pixels = street()
     look(net, pixels)
     begin = time.process_time()
@@ -200,11 +198,6 @@ def test_missing_and_damaged_weights_are_named(tmp_path: Path, monkeypatch: pyte
         assert "\n" not in str(caught.value)
 
 
-def test_predicting_before_loading_is_our_own_mistake() -> None:
-    with pytest.raises(RuntimeError, match="load"):
-        look(ToyNet(), street())
-
-
 def test_listing_the_model_and_its_training_needs_no_torch() -> None:
     code = (
         "import sys, bench.models.toynet as m, bench.fit.toynet; m.ToyNet().check(); sys.exit('torch' in sys.modules)"
@@ -224,8 +217,7 @@ def test_training_is_seeded_and_writes_what_can_be_loaded(tmp_path: Path, monkey
     assert run("b.safetensors", 0) == first
     assert run("c.safetensors", 1) != first
     monkeypatch.setattr(toynet, "WEIGHTS", tmp_path / "a.safetensors")
-    model = ToyNet()
-    model.load("cpu")
+    model = load(ToyNet(), "cpu")
     assert look(model, street()).labels.shape == (128, 256)
 
 

@@ -13,7 +13,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from bench.api import CITYSCAPES, IGNORE, Prediction, View
+from bench.api import CITYSCAPES, IGNORE, Network, Prediction, View
+from bench.contract.network import loaded as load
 from bench.core.errors import MissingData
 from bench.datasets.toytown.scenes import Toytown
 from bench.fit import toyquery as training
@@ -28,23 +29,21 @@ FLOOR = {"rba": 0.55, "mask_max": 0.8, "eam": 0.7, "void_channel": 0.9, "ood_hea
 
 
 @pytest.fixture(scope="module")
-def net() -> ToyQuery:
+def net() -> Network:
     torch.set_num_threads(1)
-    model = ToyQuery()
-    model.load("cpu")
-    return model
+    return load(ToyQuery(), "cpu")
 
 
-def look(net: ToyQuery | ToyNet, pixels: Tensor) -> Prediction:
+def look(net: Network, pixels: Tensor) -> Prediction:
     size = int(pixels.shape[1]), int(pixels.shape[2])
-    return net.predict(View("x", pixels, 1.0, False, (0, 0, *size), size, size))
+    return net.predict([View("x", pixels, 1.0, False, (0, 0, *size), size, size)])[0]
 
 
 def street(index: int = 0) -> Tensor:
     return torch.from_numpy(Toytown().load(index).image()).permute(2, 0, 1)
 
 
-def mean_iou(net: ToyQuery, count: int) -> float:
+def mean_iou(net: Network, count: int) -> float:
     data, table = Toytown(), np.zeros((19, 19), np.int64)
     for index in range(count):
         sample = data.load(index)
@@ -57,7 +56,7 @@ def mean_iou(net: ToyQuery, count: int) -> float:
     return float((table.diagonal()[either > 0] / either[either > 0]).mean())
 
 
-def auroc(net: ToyQuery, count: int) -> dict[str, float]:
+def auroc(net: Network, count: int) -> dict[str, float]:
     """AUROC over the pooled pixels of the first frames of the anomaly split."""
     data, truths = Toytown(split="anomaly"), []
     scores: dict[str, list[Any]] = {name: [] for name in FLOOR}
@@ -73,7 +72,7 @@ def auroc(net: ToyQuery, count: int) -> dict[str, float]:
     return {name: float(roc_auc_score(truth, np.concatenate(found))) for name, found in scores.items()}
 
 
-def test_it_segments_and_every_score_finds_anomalies(net: ToyQuery) -> None:
+def test_it_segments_and_every_score_finds_anomalies(net: Network) -> None:
     assert mean_iou(net, SUBSET) > 0.5
     values = auroc(net, SUBSET)
     assert all(value > FLOOR[name] for name, value in values.items()), values
@@ -82,17 +81,17 @@ def test_it_segments_and_every_score_finds_anomalies(net: ToyQuery) -> None:
 
 
 @pytest.mark.slow
-def test_the_figures_of_the_page_hold_on_the_whole_splits(net: ToyQuery) -> None:
+def test_the_figures_of_the_page_hold_on_the_whole_splits(net: Network) -> None:
     page = (Path(__file__).parents[2] / "docs" / "toytown.md").read_text()
     assert f"Its mean IoU on `val` is {mean_iou(net, 64):.3f}" in page
     for name, value in auroc(net, 64).items():
         assert f"| `{name}` | {value:.3f} |" in page, (name, value)
 
 
-def test_it_gives_what_it_says(net: ToyQuery) -> None:
+def test_it_gives_what_it_says(net: Network) -> None:
     pixels = street()
     seen = look(net, pixels)
-    assert set(seen.raw) | {"labels", "raw", "image", "again"} == net.outputs
+    assert set(seen.raw) | {"labels", "raw", "image", "again"} == net.model.outputs
     assert {name: tuple(raw.shape) for name, raw in seen.raw.items()} == {
         "logits": (19, 32, 64),
         "class_scores": (19, 128, 256),
@@ -102,19 +101,18 @@ def test_it_gives_what_it_says(net: ToyQuery) -> None:
         "ood_logit": (32, 64),
     }
     assert all(raw.dtype == torch.float32 for raw in seen.raw.values())
-    assert seen.size == (128, 256) and seen.image is pixels and net.class_names == CITYSCAPES
+    assert seen.size == (128, 256) and seen.image is pixels and net.model.class_names == CITYSCAPES
     assert torch.equal(seen.labels, seen.class_scores.argmax(0).byte())
     scores = queries.class_scores(seen.raw["query_logits"], seen.raw["query_masks"], (128, 256))
     assert torch.equal(seen.class_scores, scores)
 
 
-def test_its_logits_are_those_of_toynet_which_saw_no_outlier(net: ToyQuery) -> None:
-    trunk = ToyNet()
-    trunk.load("cpu")
+def test_its_logits_are_those_of_toynet_which_saw_no_outlier(net: Network) -> None:
+    trunk = load(ToyNet(), "cpu")
     assert torch.equal(look(net, street(2)).raw["logits"], look(trunk, street(2)).raw["logits"])
 
 
-def test_query_k_speaks_for_class_k(net: ToyQuery) -> None:
+def test_query_k_speaks_for_class_k(net: Network) -> None:
     seen = look(net, street(1))
     certain = seen.raw["query_logits"].softmax(1)
     assert certain[0, 0] > 0.9, "there is a road in every street"
@@ -122,7 +120,7 @@ def test_query_k_speaks_for_class_k(net: ToyQuery) -> None:
     assert (own > 0.9).all(), "each query answers for its class, or that there is none of it"
 
 
-def test_it_repeats_itself_and_can_be_asked_again(net: ToyQuery) -> None:
+def test_it_repeats_itself_and_can_be_asked_again(net: Network) -> None:
     pixels = street(3)
     seen = look(net, pixels)
     assert seen.again is not None
@@ -131,13 +129,13 @@ def test_it_repeats_itself_and_can_be_asked_again(net: ToyQuery) -> None:
 
 
 @pytest.mark.parametrize("size", [(97, 131), (33, 17), (5, 3), (1, 1)])
-def test_any_size_is_covered_exactly(net: ToyQuery, size: tuple[int, int]) -> None:
+def test_any_size_is_covered_exactly(net: Network, size: tuple[int, int]) -> None:
     seen = look(net, torch.zeros(3, *size, dtype=torch.uint8))
     assert seen.class_scores.shape == (19, *size) and seen.labels.shape == size
     assert all(raw.isfinite().all() for raw in seen.raw.values())
 
 
-def test_nothing_of_it_is_trainable_or_in_training_mode(net: ToyQuery) -> None:
+def test_nothing_of_it_is_trainable_or_in_training_mode(net: Network) -> None:
     module = net.module()
     assert not module.training and not any(parameter.requires_grad for parameter in module.parameters())
 
@@ -163,11 +161,6 @@ def test_missing_and_damaged_weights_are_named(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(MissingData, match=r"toyquery.safetensors is damaged") as caught:
         ToyQuery().load("cpu")
     assert "\n" not in str(caught.value)
-
-
-def test_predicting_before_loading_is_our_own_mistake() -> None:
-    with pytest.raises(RuntimeError, match="load"):
-        look(ToyQuery(), street())
 
 
 def test_listing_the_model_and_its_training_needs_no_torch() -> None:
@@ -196,8 +189,7 @@ def test_training_is_seeded_and_writes_what_can_be_loaded(tmp_path: Path, monkey
     assert run("b.safetensors", 0) == first
     assert run("c.safetensors", 1) != first
     monkeypatch.setattr(toyquery, "WEIGHTS", tmp_path / "a.safetensors")
-    model = ToyQuery()
-    model.load("cpu")
+    model = load(ToyQuery(), "cpu")
     assert look(model, street()).labels.shape == (128, 256)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from bench.api import CITYSCAPES, Sample
 from bench.cli.main import main
+from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 from bench.models import inference
 from bench.suite import registry
@@ -146,8 +147,7 @@ def make(folder=None, **given):
 def loaded(folder=None, **given):
     model = make(folder, **given)
     model.check()
-    model.load("cpu")
-    return model
+    return load(model, "cpu")
 
 
 def image(height, width, seed=0):
@@ -156,7 +156,7 @@ def image(height, width, seed=0):
 
 def views(model, pixels):
     sample = Sample("one", pixels.shape[:2], lambda: pixels)
-    return list(inference.views(sample, model.inference, "cpu"))
+    return list(inference.views(sample, model.model.inference, "cpu"))
 
 
 def prepared(pixels):
@@ -175,7 +175,7 @@ def prepared(pixels):
 def test_logits_are_those_of_the_network_on_what_its_own_processor_prepares(made, kind, size):
     network, place = made(kind)
     model = loaded(place)
-    given = model.predict(views(model, image(*size))[0])
+    given = model.predict([views(model, image(*size))[0]])[0]
     with torch.no_grad():
         wanted = network(pixel_values=prepared(image(*size))).logits[0]
     assert wanted.std() > 0.05
@@ -185,8 +185,8 @@ def test_logits_are_those_of_the_network_on_what_its_own_processor_prepares(made
 
 def test_features_classifier_and_dropout_of_segformer_are_offered(made):
     model = loaded(made("segformer")[1])
-    given = model.predict(views(model, image(64, 96))[0])
-    assert model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
+    given = model.predict([views(model, image(64, 96))[0]])[0]
+    assert model.model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
     assert given.raw["features"].shape == (16, 16, 24) and given.raw["logits"].shape == (7, 16, 24)
     assert given.dropout == 0.15
     torch.testing.assert_close(given.classify(given.raw["features"]), given.raw["logits"], rtol=0, atol=1e-5)
@@ -194,8 +194,8 @@ def test_features_classifier_and_dropout_of_segformer_are_offered(made):
 
 def test_another_semantic_network_offers_logits_alone(made):
     model = loaded(made("upernet")[1])
-    given = model.predict(views(model, image(64, 96))[0])
-    assert model.outputs == {"logits", "raw", "image", "again"}
+    given = model.predict([views(model, image(64, 96))[0]])[0]
+    assert model.model.outputs == {"logits", "raw", "image", "again"}
     assert (set(given.raw), given.classify, given.dropout) == ({"logits"}, None, None)
 
 
@@ -203,8 +203,8 @@ def test_another_semantic_network_offers_logits_alone(made):
 def test_a_mask_classifier_gives_queries_and_scores_per_class_and_no_logits(made, kind):
     network, place = made(kind)
     model = loaded(place)
-    given = model.predict(views(model, image(83, 101))[0])
-    assert model.outputs == {"class_scores", "query_logits", "query_masks", "raw", "image", "again"}
+    given = model.predict([views(model, image(83, 101))[0]])[0]
+    assert model.model.outputs == {"class_scores", "query_logits", "query_masks", "raw", "image", "again"}
     assert set(given.raw) == {"class_scores", "query_logits", "query_masks"}
     with torch.no_grad():
         wanted = network(pixel_values=prepared(image(83, 101)))
@@ -223,8 +223,8 @@ def test_equal_views_go_through_the_network_together(made):
         model = loaded(made(kind)[1], inference={"window": [64, 64], "stride": [40, 32]})
         seen = views(model, image(104, 96))
         assert len(seen) == 4
-        for one, stacked in zip(seen, model.predict_views(seen), strict=True):
-            alone = model.predict(one)
+        for one, stacked in zip(seen, model.predict(seen), strict=True):
+            alone = model.predict([one])[0]
             assert stacked.image is one.pixels
             for name in alone.raw:
                 torch.testing.assert_close(stacked.raw[name], alone.raw[name], rtol=1e-4, atol=1e-4)
@@ -233,7 +233,7 @@ def test_equal_views_go_through_the_network_together(made):
 def test_again_takes_float_pixels(made):
     model = loaded(made("segformer")[1])
     (one,) = views(model, image(64, 96))
-    given = model.predict(one)
+    given = model.predict([one])[0]
     assert torch.equal(given.again(one.pixels.float()).raw["logits"], given.raw["logits"])
     assert not torch.equal(given.again(one.pixels.float() + 0.25).raw["logits"], given.raw["logits"])
 
@@ -243,7 +243,7 @@ def test_logits_to_train_by_have_gradients_and_are_those_of_predict(made):
     (one,) = views(model, image(64, 96))
     model.module().requires_grad_(True)
     logits = model.forward(one.pixels.float()[None])
-    assert torch.equal(logits[0].detach(), model.predict(one).raw["logits"])
+    assert torch.equal(logits[0].detach(), model.predict([one])[0].raw["logits"])
     logits.sum().backward()
     assert all(parameter.grad is not None for parameter in model.module().decode_head.parameters())
     with pytest.raises(BadPlugin, match=r"Mask2Former\S+ gives masks of queries, not logits of pixels to train"):
@@ -254,7 +254,7 @@ def test_outputs_are_float32_under_autocast(made):
     for kind in ("segformer", "mask2former"):
         model = loaded(made(kind)[1])
         with torch.autocast("cpu", torch.bfloat16):
-            given = model.predict(views(model, image(64, 96))[0])
+            given = model.predict([views(model, image(64, 96))[0]])[0]
             tensors = [*given.raw.values(), *([given.classify(given.raw["features"])] if given.classify else [])]
         assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
@@ -272,13 +272,13 @@ def test_channels_turned_round_and_pixels_left_as_they_are(folder):
     settings = {"do_flip_channel_order": True, "image_mean": PREPARATION["image_mean"]}
     edit(folder / "preprocessor_config.json", **settings)
     flipped = loaded(folder)
-    first, second = plain.predict(views(plain, turned)[0]), flipped.predict(views(flipped, pixels)[0])
+    first, second = plain.predict([views(plain, turned)[0]])[0], flipped.predict([views(flipped, pixels)[0]])[0]
     assert torch.equal(first.raw["logits"], second.raw["logits"])
     edit(folder / "preprocessor_config.json", do_normalize=False, do_rescale=False, do_flip_channel_order=False)
     bare = loaded(folder)
     with torch.no_grad():
         wanted = bare.module()(pixel_values=torch.from_numpy(pixels).permute(2, 0, 1)[None].float()).logits[0]
-    assert torch.equal(bare.predict(views(bare, pixels)[0]).raw["logits"], wanted)
+    assert torch.equal(bare.predict([views(bare, pixels)[0]])[0].raw["logits"], wanted)
 
 
 def test_classes_are_those_of_the_config_unless_named(folder):
@@ -392,8 +392,8 @@ def test_torch_files_are_read_as_weights_alone(made, folder, capsys):
     torch.save(network.state_dict(), folder / "pytorch_model.bin")
     model = loaded(folder)
     (one,) = views(model, image(64, 96))
-    first = model.predict(one).raw["logits"]
-    assert torch.equal(first, loaded(made("segformer")[1]).predict(one).raw["logits"])
+    first = model.predict([one])[0].raw["logits"]
+    assert torch.equal(first, loaded(made("segformer")[1]).predict([one])[0].raw["logits"])
 
     class Evil:
         def __reduce__(self):

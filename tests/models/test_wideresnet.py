@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bench.contract.network import loaded as load
 from bench.core.errors import MissingData
 from bench.suite import registry
 from bench.suite.registry import from_file
@@ -232,5 +233,5 @@ def test_a_suite_names_them_as_networks_of_ones_own(small, tmp_path, monkeypatch
     params = {"factory": str(EXAMPLES / "deeplab_wideresnet38.py:build"), "weights": str(tmp_path / "a.pth")}
     model = registry.build("model", "python", params, where="x.yaml")
     model.check()
-    model.load("cpu")
+    model = load(model, "cpu")
     assert model.forward(torch.rand(2, 3, 40, 56) * 255).shape == (2, 19, 40, 56)

@@ -19,6 +19,7 @@ from PIL import Image
 from bench import __version__
 from bench.api import Inference
 from bench.cli.main import main
+from bench.contract.network import loaded as load
 from bench.models.python import PythonModel
 from bench.results.definitions import panel
 from bench.results.store import read_run
@@ -137,8 +138,7 @@ def test_the_network_of_the_docs_is_built(here):
     )
     Path("mine.py").write_text(block["text"])
     torch.save({"state_dict": {f"module.{name}": t for name, t in network.state_dict().items()}}, "mine.pth")
-    model = PythonModel(factory=str(here / "mine.py:build"), weights=str(here / "mine.pth"))
-    model.load("cpu")
+    model = load(PythonModel(factory=str(here / "mine.py:build"), weights=str(here / "mine.pth")), "cpu")
     assert model.module()(torch.zeros(1, 3, 32, 64)).shape == (1, 19, 8, 16)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from bench.api import File, Fitting, Prediction, Scored, Scores, SegModel, State
+from bench.api import File, Fitting, Network, Prediction, Scored, Scores, SegModel, State
 from bench.contract.smoothed import Smoothed
 from bench.core import files
 from bench.core.errors import BadSuite, MissingData
@@ -22,7 +23,7 @@ DEFAULT_BLOCKS = 8
 
 @dataclass(frozen=True)
 class FlowDetector(Smoothed):
-    """Score = p(wrong or strange | the pixel's logits, its condition), by a flow trained on labelled images.
+    """Score = p(wrong or an anomaly | the pixel's logits, its condition), by a flow trained on labelled images.
 
     ``blocks`` is how many blocks a flow has; of a file it is what the file says, and to be trained it is 8.
     ``evidence`` is what it makes of the logits, see ``inputs``: of a file it is what the file says, and to be trained
@@ -73,32 +74,34 @@ class FlowDetector(Smoothed):
     def digest(self) -> str:
         return f"flow {NUMBERS}" + (f" {files.digest(self._path())}" if self.weights else "")
 
-    def check(self, model: SegModel, network: SegModel | None = None) -> None:
+    def check(self, model: SegModel, network: Network | None = None) -> None:
         """Refuse a file that is absent, is not what the parameters say, or belongs to another network."""
         if self.weights is None:
             return
         if network is not None:
-            checkpoint.belongs(self._detector(), network.module().state_dict(), f"{self.name}: {self.weights}")
+            checkpoint.belongs(self._detector, network.module().state_dict(), f"{self.name}: {self.weights}")
             return
-        found = self._detector()
+        detector = self._detector
         who = f"{self.name}: {self.weights}"
-        if found.fidelity != self.fidelity:
-            raise BadSuite(f"{who} is a flow of fidelity {found.fidelity}; say fidelity: {found.fidelity}")
-        if bool(found.condition) != ("features" in self.needs):
-            other = "fed_c" if found.condition else "fed_u"
-            raise BadSuite(f"{who} is a flow with {found.condition} channels of a condition; its method is {other}")
-        for what, asked, there in (
-            ("blocks", self.blocks, found.blocks),
-            ("pooled", self.condition, found.condition),
-            ("evidence", self.evidence, found.evidence),
-            ("upsample", self.upsample, found.upsample or self.upsample),
+        if detector.fidelity != self.fidelity:
+            raise BadSuite(f"{who} is a flow of fidelity {detector.fidelity}; say fidelity: {detector.fidelity}")
+        if bool(detector.condition) != ("features" in self.needs):
+            other = "fed_c" if detector.condition else "fed_u"
+            raise BadSuite(f"{who} is a flow with {detector.condition} channels of a condition; its method is {other}")
+        for parameter, asked, held in (
+            ("blocks", self.blocks, detector.blocks),
+            ("pooled", self.condition, detector.condition),
+            ("evidence", self.evidence, detector.evidence),
+            ("upsample", self.upsample, detector.upsample or self.upsample),
         ):
-            if asked is not None and asked != there:
-                raise BadSuite(f"{who} has {what} {there}, {asked} is asked for; leave the parameter out to take it")
+            if asked is not None and asked != held:
+                raise BadSuite(
+                    f"{who} has {parameter} {held}, {asked} is asked for; leave the parameter out to take it"
+                )
         classes = len(model.class_names)
-        if len(found.state["mean"]) != classes:
+        if len(detector.state["mean"]) != classes:
             raise MissingData(
-                f"{who} holds statistics of {len(found.state['mean'])} classes, the network has {classes}"
+                f"{who} holds statistics of {len(detector.state['mean'])} classes, the network has {classes}"
             )
 
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
@@ -106,9 +109,9 @@ class FlowDetector(Smoothed):
         kind: str = self.looks_at()
         place: str | None = self.upsample
         if self.weights is not None:
-            found = self._detector()
-            state, kind, place = found.state, found.evidence, place or found.upsample
-        flow, mean, variance = self._on(logits.device, state)
+            detector = self._detector
+            state, kind, place = detector.state, detector.evidence, place or detector.upsample
+        flow, mean, variance = self._ready.of(state, logits.device)
         whole = prediction.context.image_size if self.fidelity == "reference" else prediction.size
         size = self.size or whole
         condition = None
@@ -133,22 +136,28 @@ class FlowDetector(Smoothed):
     def _path(self) -> Path:
         return checkpoint.find(str(self.weights))
 
+    @cached_property
     def _detector(self) -> checkpoint.Detector:
         """The file, read once by each instance."""
-        if "_read" not in self.__dict__:
-            # The fields are frozen because they name the method; what was read for it is not one of them.
-            object.__setattr__(self, "_read", checkpoint.read(self._path()))
-        found: checkpoint.Detector = self.__dict__["_read"]
-        return found
+        return checkpoint.read(self._path())
 
-    def _on(self, device: torch.device, state: State) -> tuple[checkpoint.Flow, Tensor, Tensor]:
-        """Flow, mean and variance of a state on a device, made once."""
-        ready = self.__dict__.get("_ready")
-        if ready is None or ready[0] is not state or ready[1] != device:
-            flow = checkpoint.filled(self.fidelity, *checkpoint.sized(state), state)
-            flow.to(device)
+    @cached_property
+    def _ready(self) -> _Ready:
+        return _Ready(self.fidelity)
+
+
+class _Ready:
+    """The flow of one state on one device: kept until another is asked for."""
+
+    def __init__(self, fidelity: str) -> None:
+        self._fidelity = fidelity
+        self._made_of: tuple[State, torch.device] | None = None
+
+    def of(self, state: State, device: torch.device) -> tuple[checkpoint.Flow, Tensor, Tensor]:
+        """Return the flow, and mean and variance [C] of the maximum logit."""
+        if self._made_of is None or self._made_of[0] is not state or self._made_of[1] != device:
+            flow = checkpoint.filled(self._fidelity, *checkpoint.sized(state), state)
             mean, variance = (torch.from_numpy(state[name].astype("float32")) for name in ("mean", "variance"))
-            ready = (state, device, (flow, mean.to(device), variance.to(device)))
-            object.__setattr__(self, "_ready", ready)
-        made: tuple[checkpoint.Flow, Tensor, Tensor] = ready[2]
-        return made
+            self._flow, self._mean, self._variance = flow.to(device), mean.to(device), variance.to(device)
+            self._made_of = state, device
+        return self._flow, self._mean, self._variance

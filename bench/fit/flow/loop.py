@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import __version__
-from bench.api import IGNORE, Constants, Course, Method, Prediction, Sample, State, View
+from bench.api import IGNORE, Constants, Method, Prediction, Sample, State, TrainingContext, View
 from bench.core import files
 from bench.core.errors import BadPlugin, BadSuite, MissingData
 from bench.core.weights import tensors_digest
@@ -58,29 +58,29 @@ class Batch:
         return Batch(self.logits[part], None if self.condition is None else self.condition[part], self.wrong[part])
 
 
-def train(how: Schedule, method: Method, course: Course) -> tuple[State, Mapping[str, Any]]:
+def train(schedule: Schedule, method: Method, context: TrainingContext) -> tuple[State, Mapping[str, Any]]:
     """The state of ``method`` and what its file says of itself."""
     if not isinstance(method, FlowDetector):
         raise BadPlugin(f"trainer fed trains fed_u and fed_c, not {method.name}")
-    if not course.data.count:
+    if not context.data.dataset.count:
         raise MissingData(f"{method.name} cannot be fitted: there is no image in the data")
-    module = course.model.module()
+    module = context.network.module()
     before = tensors_digest(module.state_dict())
     began = time.monotonic()
-    devices = on(how.devices, course.device, how.precision)
-    run = _Run(how, method, course, devices)
+    devices = on(schedule.devices, context.device, schedule.precision)
+    run = _Run(schedule, method, context, devices)
     run.go()
     if tensors_digest(module.state_dict()) != before:
-        raise BadPlugin(f"training {method.name} changed the weights of {course.model.name}, which must stay")
+        raise BadPlugin(f"training {method.name} changed the weights of {context.network.model.name}, which must stay")
     devices.end()
     about = {
         "fidelity": method.fidelity,
         "evidence": method.looks_at(),
         "upsample": (method.upsample or "after") if method.fidelity == "corrected" else "",
-        "base": course.model.name,
+        "base": context.network.model.name,
         "base_digest": before,
-        "seed": course.seed,
-        "device": course.device,
+        "seed": context.seed,
+        "device": context.device,
         "seconds": round(time.monotonic() - began, 1),
         "losses": run.curve,
         "versions": {"ood-seg-bench": __version__, "torch": torch.__version__},
@@ -91,77 +91,81 @@ def train(how: Schedule, method: Method, course: Course) -> tuple[State, Mapping
 class _Run:
     """A training under way."""
 
-    def __init__(self, how: Schedule, method: FlowDetector, course: Course, devices: Devices) -> None:
-        self.how, self.method, self.course, self.devices = how, method, course, devices
+    def __init__(self, schedule: Schedule, method: FlowDetector, context: TrainingContext, devices: Devices) -> None:
+        self.schedule, self.method, self.context, self.devices = schedule, method, context, devices
         blocks, condition = method.trained_as()
         with torch.random.fork_rng():
-            torch.manual_seed(_seed(course.seed, "weights"))
+            torch.manual_seed(_seed(context.seed, "weights"))
             self.flow = checkpoint.FLOWS[method.fidelity](blocks, condition)
         self.flow.to(devices.device)
         for parameter in self.flow.parameters():
             parameter.requires_grad_(parameter.numel() > 0)
         self.optimiser = torch.optim.AdamW(
-            [one for one in self.flow.parameters() if one.requires_grad], lr=how.rate, weight_decay=how.weight_decay
+            [one for one in self.flow.parameters() if one.requires_grad],
+            lr=schedule.rate,
+            weight_decay=schedule.weight_decay,
         )
         self.kind = method.looks_at()
         self.curve: list[list[float]] = []  # iteration, mean loss since the point before
         self.since: list[float] = []  # losses since the last point
         self.statistics: Arrays = {}
         self.done = 0
-        self.reader = _Reader(how, course, condition, void_counts=method.fidelity == "reference")
+        self.reader = _Reader(schedule, context, condition, void_counts=method.fidelity == "reference")
 
     @property
     def path(self) -> Path:
-        return self.course.folder / "checkpoint.pt"
+        return self.context.folder / "checkpoint.pt"
 
     def go(self) -> None:
         """Do what is left of the iterations."""
-        how, course = self.how, self.course
+        schedule, context = self.schedule, self.context
         if not self._resume():
-            self.statistics = _statistics(how, self.method, course, self.devices)
+            self.statistics = _statistics(schedule, self.method, context, self.devices)
         for iteration, loss in self.curve:
-            course.log(int(iteration), {"loss": loss, "rate": how.rate_at(int(iteration) - 1)})
+            context.log(int(iteration), {"loss": loss, "rate": schedule.rate_at(int(iteration) - 1)})
         mean, variance = (
             torch.from_numpy(np.asarray(self.statistics[name], np.float32)).to(self.devices.device)
             for name in ("mean", "variance")
         )
         if not self.done:
-            with _mode(course.model.module(), self.method.fidelity), torch.no_grad():
+            with _mode(context.network.module(), self.method.fidelity), torch.no_grad():
                 first = self.reader.batch(0, self.devices)
                 self.flow.initialise(self._evidence(first, mean, variance), first.condition)
         stepping = self.devices.prepared(self.flow, self.optimiser)
-        every, kept = max(1, how.iterations // POINTS), time.monotonic()
-        with _mode(course.model.module(), self.method.fidelity), torch.random.fork_rng():
-            for iteration in range(self.done, how.iterations):
+        every, kept = max(1, schedule.iterations // POINTS), time.monotonic()
+        with _mode(context.network.module(), self.method.fidelity), torch.random.fork_rng():
+            for iteration in range(self.done, schedule.iterations):
                 for group in self.optimiser.param_groups:
-                    group["lr"] = how.rate_at(iteration)
+                    group["lr"] = schedule.rate_at(iteration)
                 loss = self._step(stepping, iteration, mean, variance)
                 if not np.isfinite(loss):
                     raise BadSuite(f"{self.method.name}: the loss is {loss} in iteration {iteration}; lower its rate")
                 self.since.append(loss)
                 self.done = iteration + 1
-                if self.done % every == 0 or self.done == how.iterations:
+                if self.done % every == 0 or self.done == schedule.iterations:
                     self.curve.append([self.done, float(np.mean(self.since))])
                     self.since.clear()
-                    course.log(self.done, {"loss": self.curve[-1][1], "rate": how.rate_at(iteration)})
-                if time.monotonic() - kept >= KEEP_SECONDS or self.done == how.iterations:
+                    context.log(self.done, {"loss": self.curve[-1][1], "rate": schedule.rate_at(iteration)})
+                if time.monotonic() - kept >= KEEP_SECONDS or self.done == schedule.iterations:
                     self._keep()
                     kept = time.monotonic()
-                course.advance(how.batch, f"loss {self.curve[-1][1] if self.curve else loss:.4f}")
+                context.advance(schedule.batch, f"loss {self.curve[-1][1] if self.curve else loss:.4f}")
 
     def _step(self, stepping: Callable[..., Tensor], iteration: int, mean: Tensor, variance: Tensor) -> float:
-        how, devices = self.how, self.devices
-        torch.manual_seed(_seed(self.course.seed, f"network {iteration} {devices.rank}"))  # stochastic depth
+        schedule, devices = self.schedule, self.devices
+        torch.manual_seed(_seed(self.context.seed, f"network {iteration} {devices.rank}"))  # stochastic depth
         with torch.no_grad():
             whole = self.reader.batch(iteration, devices)
         total = 0.0
-        for index in range(how.accumulate):
-            part = whole.share(index, how.accumulate)
-            dice = torch.Generator().manual_seed(_seed(self.course.seed, f"dropout {iteration} {devices.rank} {index}"))
-            with devices.quiet(stepping, index + 1 < how.accumulate):
+        for index in range(schedule.accumulate):
+            part = whole.share(index, schedule.accumulate)
+            dice = torch.Generator().manual_seed(
+                _seed(self.context.seed, f"dropout {iteration} {devices.rank} {index}")
+            )
+            with devices.quiet(stepping, index + 1 < schedule.accumulate):
                 with devices.autocast():
                     found = stepping(self._evidence(part, mean, variance), part.condition, dice)
-                loss = _loss(found.float(), part.wrong) / how.accumulate
+                loss = _loss(found.float(), part.wrong) / schedule.accumulate
                 devices.backward(loss)
             total += float(loss.detach())
         devices.step(self.optimiser)
@@ -204,22 +208,22 @@ class _Run:
         except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise MissingData(f"{self.path} cannot be read: {said}; delete it and the training starts again") from None
-        self.course.advance(self.done * self.how.batch, "going on")
+        self.context.advance(self.done * self.schedule.batch, "going on")
         return True
 
 
 class _Reader:
     """Batches by the number of their iteration: images, augmented and seen by the network."""
 
-    def __init__(self, how: Schedule, course: Course, condition: int, *, void_counts: bool) -> None:
-        self.how, self.course, self.condition, self.void_counts = how, course, condition, void_counts
-        self.crop = how.crop or course.model.inference.window or CROP
+    def __init__(self, schedule: Schedule, context: TrainingContext, condition: int, *, void_counts: bool) -> None:
+        self.schedule, self.context, self.condition, self.void_counts = schedule, context, condition, void_counts
+        self.crop = schedule.crop or context.network.model.inference.window or CROP
 
     def batch(self, iteration: int, devices: Devices) -> Batch:
         """The part of a batch that is this device's."""
         mine = self._places(iteration, devices)
         parts = list(
-            self._cached(mine, iteration, devices) if self.how.cache else self._fresh(mine, iteration, devices)
+            self._cached(mine, iteration, devices) if self.schedule.cache else self._fresh(mine, iteration, devices)
         )
         device = devices.device
         logits = torch.stack([part.logits for part in parts]).to(device)
@@ -230,21 +234,23 @@ class _Reader:
 
     def _places(self, iteration: int, devices: Devices) -> list[int]:
         """Which of all the images ever drawn this device sees in an iteration."""
-        size = self.how.batch // devices.count
-        first = iteration * self.how.batch + devices.rank * size
+        size = self.schedule.batch // devices.count
+        first = iteration * self.schedule.batch + devices.rank * size
         return list(range(first, first + size))
 
     def _index(self, place: int) -> int:
-        epoch, position = divmod(place, self.course.data.count)
-        return int(_permutation(self.course.seed, epoch, self.course.data.count)[position])
+        epoch, position = divmod(place, self.context.data.dataset.count)
+        return int(_permutation(self.context.seed, epoch, self.context.data.dataset.count)[position])
 
     def _fresh(self, places: Sequence[int], iteration: int, devices: Devices) -> Iterator[Batch]:
-        following = self._places(iteration + 1, devices) if iteration + 1 < self.how.iterations else []
-        samples = self.course.samples([self._index(one) for one in places], [self._index(one) for one in following])
+        following = self._places(iteration + 1, devices) if iteration + 1 < self.schedule.iterations else []
+        samples = self.context.data.samples(
+            [self._index(one) for one in places], [self._index(one) for one in following]
+        )
         drawn = []
         for place, sample in zip(places, samples, strict=True):
             image, labels = _whole(sample, devices.device)
-            pixels, labels = _augmented(image, labels, self.how, self.crop, _dice(self.course.seed, place))
+            pixels, labels = _augmented(image, labels, self.schedule, self.crop, _dice(self.context.seed, place))
             drawn.append((sample.id, pixels, labels))
         seen = self._look([(name, pixels) for name, pixels, _ in drawn], devices)
         for prediction, (_, _, labels) in zip(seen, drawn, strict=True):
@@ -258,13 +264,13 @@ class _Reader:
             views.append(View(name, pixels, 1.0, False, (0, 0, *size), size, size))
         with devices.autocast():
             try:
-                return list(self.course.model.predict_views(views))
+                return list(self.context.network.predict(views))
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
                     raise
                 raise BadSuite(
-                    f"{self.course.model.name} normalises one figure per channel and image by its batch, which "
-                    f"fidelity: reference does; say batch: 2 or more, not {self.how.batch}"
+                    f"{self.context.network.model.name} normalises one figure per channel and image by its batch, "
+                    f"which fidelity: reference does; say batch: 2 or more, not {self.schedule.batch}"
                 ) from None
 
     def _made(self, prediction: Prediction, labels: Tensor) -> Batch:
@@ -282,34 +288,35 @@ class _Reader:
         """From disk what the network said of a whole image, half precision, or from the network, and to disk."""
         for place in places:
             index = self._index(place)
-            path = self.course.folder / "cache" / f"{index:07}.npz"
+            path = self.context.folder / "cache" / f"{index:07}.npz"
             if not path.is_file():
-                (sample,) = self.course.samples([index], [])
+                (sample,) = self.context.data.samples([index], [])
                 image, labels = _whole(sample, devices.device)
                 (seen,) = self._look([(sample.id, image)], devices)
                 _store(path, self._made(seen, labels))
-            yield _cut(_restore(path), self.how, self.crop, _dice(self.course.seed, place))
+            yield _cut(_restore(path), self.schedule, self.crop, _dice(self.context.seed, place))
 
 
-def _statistics(how: Schedule, method: FlowDetector, course: Course, devices: Devices) -> Arrays:
+def _statistics(schedule: Schedule, method: FlowDetector, context: TrainingContext, devices: Devices) -> Arrays:
     """Mean and variance of the maximum logit by class: published ones, or those of this network on this data."""
-    if how.statistics != "fitted":
-        sml = registry.build("method", "sml", {"statistics": how.statistics}, where="trainer fed")
-        if sml.fitting != Constants(course.model.class_names):
-            raise BadSuite(f"statistics {how.statistics} are for other classes than those of {course.model.name}")
-        mean, variance = importlib.import_module(type(sml).__module__).PUBLISHED[how.statistics]
+    if schedule.statistics != "fitted":
+        sml = registry.build("method", "sml", {"statistics": schedule.statistics}, where="trainer fed")
+        model = context.network.model
+        if sml.fitting != Constants(model.class_names):
+            raise BadSuite(f"statistics {schedule.statistics} are for other classes than those of {model.name}")
+        mean, variance = importlib.import_module(type(sml).__module__).PUBLISHED[schedule.statistics]
         return {"mean": np.array(mean, np.float32), "variance": np.array(variance, np.float32)}
-    number = min(how.statistics_images, course.data.count)
-    indices = _permutation(course.seed, 0, course.data.count)[:number].tolist()
+    number = min(schedule.statistics_images, context.data.dataset.count)
+    indices = _permutation(context.seed, 0, context.data.dataset.count)[:number].tolist()
 
     def stream() -> Iterator[tuple[Prediction, Sample]]:
         with torch.no_grad():
-            for sample in course.samples(indices, []):
-                yield course.predict(sample), sample
-                course.advance(1, "class statistics")
+            for sample in context.data.samples(indices, []):
+                yield context.predict(sample), sample
+                context.advance(1, "class statistics")
 
     sml = registry.build("method", "sml", {"fidelity": method.fidelity, "post": "none"}, where="trainer fed")
-    found = sml.fit(stream(), course.seed)
+    found = sml.fit(stream(), context.seed)
     return {name: np.asarray(found[name], np.float32) for name in ("mean", "variance")}
 
 
@@ -329,16 +336,16 @@ def _whole(sample: Sample, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _augmented(
-    image: Tensor, labels: Tensor, how: Schedule, crop: tuple[int, int], dice: np.random.Generator
+    image: Tensor, labels: Tensor, schedule: Schedule, crop: tuple[int, int], dice: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Resize, cut, mirror and extend to the crop: mean colour outside, labels of 255."""
-    factor = float(dice.uniform(*how.scale))
+    factor = float(dice.uniform(*schedule.scale))
     size = int(labels.shape[0] * factor), int(labels.shape[1] * factor)
     image = inference.resize_image(image, size)
     labels = functional.interpolate(labels[None, None], size=size, mode="nearest")[0, 0]
-    top, left, bottom, right = _place(labels, crop, how.largest_class, dice)
+    top, left, bottom, right = _place(labels, crop, schedule.largest_class, dice)
     image, labels = image[:, top:bottom, left:right], labels[top:bottom, left:right]
-    if dice.random() < how.flip:
+    if dice.random() < schedule.flip:
         image, labels = image.flip(-1), labels.flip(-1)
     height, width = labels.shape
     pixels = torch.empty((3, *crop), dtype=torch.uint8, device=image.device)
@@ -366,7 +373,7 @@ def _place(
     return box
 
 
-def _cut(whole: Batch, how: Schedule, crop: tuple[int, int], dice: np.random.Generator) -> Batch:
+def _cut(whole: Batch, schedule: Schedule, crop: tuple[int, int], dice: np.random.Generator) -> Batch:
     """A crop and perhaps its mirror image of what the network said of a whole image, in whole cells of its map."""
     size = [int(side) for side in whole.logits.shape[-2:]]
     step = [int(side) // own for side, own in zip(whole.wrong.shape, size, strict=True)]
@@ -379,7 +386,7 @@ def _cut(whole: Batch, how: Schedule, crop: tuple[int, int], dice: np.random.Gen
     start = [int(dice.integers(0, own - part + 1)) for own, part in zip(size, extent, strict=True)]
     rows, columns = (slice(first, first + part) for first, part in zip(start, extent, strict=True))
     fine = [slice(part.start * one, part.stop * one) for part, one in zip((rows, columns), step, strict=True)]
-    mirrored = dice.random() < how.flip
+    mirrored = dice.random() < schedule.flip
 
     def turned(part: Tensor) -> Tensor:
         return part.flip(-1) if mirrored else part

@@ -16,7 +16,7 @@ DROPPED = 0.2  # share of hidden channels, in training
 
 
 class PublishedFlow(nn.Module):
-    """Log-scores of "right" and "wrong or strange" per pixel; no density model, although it is built like one.
+    """Log-scores of "right" and "wrong or an anomaly" per pixel; no density model, although it is built like one.
 
     What a block does: the activation norm multiplies by sigmoid(-log_scale); a 2 x 2 matrix mixes; the coupling scales
     and shifts one channel by one and the same figure r, from a network that sees the other channel and the condition,

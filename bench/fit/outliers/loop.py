@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import __version__
-from bench.api import Retraining, SegModel, State
+from bench.api import Network, State, TrainingContext
 from bench.core import files
 from bench.core.errors import BadPlugin, BadSuite, MissingData
 from bench.fit.flow.devices import Devices, on
@@ -27,39 +27,39 @@ KEEP_SECONDS = 120.0  # between two checkpoints: what a kill can cost
 POINTS = 200  # of the loss curve that is kept
 
 
-def retrain(how: Recipe, course: Retraining) -> tuple[State, Mapping[str, Any]]:
-    """The tensors of the network's new state dict, and what their file says of itself."""
-    if type(course.model).forward is SegModel.forward:
-        raise BadPlugin(f"model {course.model.name} cannot be trained: it gives no gradients")
-    if not course.data.data.count:
+def finetune(recipe: Recipe, context: TrainingContext) -> tuple[State, Mapping[str, Any]]:
+    """Return the tensors of the network's new state dict, and what their file says of itself."""
+    if type(context.network).forward is Network.forward:
+        raise BadPlugin(f"model {context.network.model.name} cannot be trained: it gives no gradients")
+    if not context.data.dataset.count:
         raise MissingData("entropy_max: there is no image in the data")
-    outliers = course.others["outliers"].data
-    if how.fidelity == "reference" and "labels" not in outliers.gives:
+    outliers = context.others["outliers"].dataset
+    if recipe.fidelity == "reference" and "labels" not in outliers.gives:
         raise BadSuite(
             f"entropy_max: fidelity is reference, but {outliers.name} ignores what is not annotated; the source trains"
             " it as road, say outliers={coco: {background: road}}"
         )
-    run = _Run(how, course, on(how.devices, course.device, how.precision, idle=True))
+    run = _Run(recipe, context, on(recipe.devices, context.device, recipe.precision, idle=True))
     run.go()
     run.devices.end()
-    module = course.model.module().eval().requires_grad_(False)
+    module = context.network.module().eval().requires_grad_(False)
     about = {
-        "images": how.epochs * (run.counts[0] + run.counts[2]),
+        "images": recipe.epochs * (run.counts[0] + run.counts[2]),
         "steps": run.steps,
-        "device": course.device,
+        "device": context.device,
         "losses": run.curve,
         "versions": {"ood-seg-bench": __version__, "torch": torch.__version__},
     }
-    return {name: _kept(tensor, how.keep) for name, tensor in module.state_dict().items()}, about
+    return {name: _kept(tensor, recipe.keep) for name, tensor in module.state_dict().items()}, about
 
 
 class _Whole(nn.Module):
     """A network with its loss, so that whoever wraps it for several devices sees one forward pass."""
 
-    def __init__(self, model: SegModel, outlier_weight: float) -> None:
+    def __init__(self, network: Network, outlier_weight: float) -> None:
         super().__init__()
-        self.network = model.module()
-        self._forward, self._weight = model.forward, outlier_weight
+        self.network = network.module()
+        self._forward, self._weight = network.forward, outlier_weight
 
     def forward(self, pixels: Tensor, target: Tensor) -> Tensor:
         return objective.loss(self._forward(pixels), target, self._weight)
@@ -68,40 +68,40 @@ class _Whole(nn.Module):
 class _Run:
     """A training under way."""
 
-    def __init__(self, how: Recipe, course: Retraining, devices: Devices) -> None:
-        self.how, self.course, self.devices = how, course, devices
-        self.whole = _Whole(course.model, how.outlier_weight)
+    def __init__(self, recipe: Recipe, context: TrainingContext, devices: Devices) -> None:
+        self.recipe, self.context, self.devices = recipe, context, devices
+        self.whole = _Whole(context.network, recipe.outlier_weight)
         for parameter in self.whole.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
-        self.optimiser = torch.optim.Adam([one for one in self.whole.parameters() if one.requires_grad], lr=how.rate)
-        self.sources = {False: course.data, True: course.others["outliers"]}
-        self.classes = len(course.model.class_names)
-        labelled, outliers = course.data.data.count, course.others["outliers"].data.count
-        self.counts = labelled, outliers, how.drawn(labelled)
+        self.optimiser = torch.optim.Adam([one for one in self.whole.parameters() if one.requires_grad], lr=recipe.rate)
+        self.sources = {False: context.data, True: context.others["outliers"]}
+        self.classes = len(context.network.model.class_names)
+        labelled, outliers = context.data.dataset.count, context.others["outliers"].dataset.count
+        self.counts = labelled, outliers, recipe.drawn(labelled)
         if not 0 < self.counts[2] <= outliers:
             raise BadSuite(
-                f"entropy_max: share {how.share} of {labelled} images is {self.counts[2]} outlier images in an epoch,"
-                f" there are {outliers}; say share otherwise"
+                f"entropy_max: share {recipe.share} of {labelled} images is {self.counts[2]} outlier images in an"
+                f" epoch, there are {outliers}; say share otherwise"
             )
-        self.per_epoch = -(-(labelled + self.counts[2]) // how.batch)
-        self.steps = how.epochs * self.per_epoch
+        self.per_epoch = -(-(labelled + self.counts[2]) // recipe.batch)
+        self.steps = recipe.epochs * self.per_epoch
         self.done = 0
         self.curve: list[list[float]] = []  # step, mean loss since the point before
         self.since: list[float] = []
 
     def go(self) -> None:
         """Take the steps that are left."""
-        how, course = self.how, self.course
+        recipe, context = self.recipe, self.context
         self._resume()
         if self.done:
-            course.advance(self._seen(), "taken up")
+            context.advance(self._seen(), "taken up")
         for step, value in self.curve:
-            course.log(int(step), {"loss": value})
+            context.log(int(step), {"loss": value})
         stepping = self.devices.prepared(self.whole, self.optimiser)
         every, kept = max(1, self.steps // POINTS), time.monotonic()
         with torch.random.fork_rng():
             for batch in self._batches():
-                if how.fidelity == "reference" and self.done % self.per_epoch == 0:
+                if recipe.fidelity == "reference" and self.done % self.per_epoch == 0:
                     self.optimiser.state.clear()
                 self._to_training()
                 value = self._step(stepping, batch)
@@ -112,43 +112,45 @@ class _Run:
                 if self.done % every == 0 or self.done == self.steps:
                     self.curve.append([self.done, float(np.mean(self.since))])
                     self.since.clear()
-                    course.log(self.done, {"loss": self.curve[-1][1]})
+                    context.log(self.done, {"loss": self.curve[-1][1]})
                 if time.monotonic() - kept >= KEEP_SECONDS or self.done % self.per_epoch == 0:
                     self._keep()
                     kept = time.monotonic()
-                number = min((self.done - 1) // self.per_epoch + 1, how.epochs)
-                course.advance(len(batch[1]) * self.devices.count, f"epoch {number} of {how.epochs}, loss {value:.5f}")
+                number = min((self.done - 1) // self.per_epoch + 1, recipe.epochs)
+                context.advance(
+                    len(batch[1]) * self.devices.count, f"epoch {number} of {recipe.epochs}, loss {value:.5f}"
+                )
 
     def _seen(self) -> int:
         """Images of the steps that are done."""
         epochs, steps = divmod(self.done, self.per_epoch)
-        return epochs * (self.counts[0] + self.counts[2]) + steps * self.how.batch
+        return epochs * (self.counts[0] + self.counts[2]) + steps * self.recipe.batch
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left: uint8 [n, 3, h, w] and uint8 [n, h, w]; this device's share of each batch."""
-        how, (rank, count) = self.how, (self.devices.rank, self.devices.count)
-        for number in range(self.done // self.per_epoch, how.epochs):
-            places = mixture.epoch(*self.counts, self.course.seed, number)
-            batches = [places[at : at + how.batch][rank::count] for at in range(0, len(places), how.batch)]
+        recipe, (rank, count) = self.recipe, (self.devices.rank, self.devices.count)
+        for number in range(self.done // self.per_epoch, recipe.epochs):
+            places = mixture.epoch(*self.counts, self.context.seed, number)
+            batches = [places[at : at + recipe.batch][rank::count] for at in range(0, len(places), recipe.batch)]
             batches = [batch or places[:1] for batch in batches]  # a last batch smaller than the number of devices
             for at in range(self.done % self.per_epoch, len(batches)):
                 ahead = [place for batch in batches[at + 1 : at + 3] for place in batch]
-                draw = f"{self.course.seed}/cut/{number}"
-                pairs = list(mixture.examples(batches[at], ahead, self.sources, how.crop, self.classes, draw))
+                draw = f"{self.context.seed}/cut/{number}"
+                pairs = list(mixture.examples(batches[at], ahead, self.sources, recipe.crop, self.classes, draw))
                 images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
                 yield images, torch.from_numpy(np.stack([target for _, target in pairs]))
 
     def _to_training(self) -> None:
         self.whole.train()
-        if self.how.batch_norm == "frozen":
+        if self.recipe.batch_norm == "frozen":
             for layer in self.whole.modules():
                 if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                     layer.eval()
 
     def _step(self, stepping: Callable[..., Tensor], batch: tuple[Tensor, Tensor]) -> float:
         devices, (images, targets) = self.devices, batch
-        torch.manual_seed(int(mixture.dice(self.course.seed, "dropout", self.done, devices.rank).randint(2**31)))
-        total, size = 0.0, -(-len(targets) // self.how.accumulate)
+        torch.manual_seed(int(mixture.dice(self.context.seed, "dropout", self.done, devices.rank).randint(2**31)))
+        total, size = 0.0, -(-len(targets) // self.recipe.accumulate)
         for start in range(0, len(targets), size):
             part = slice(start, start + size)
             pixels = images[part].to(devices.device, torch.float32).contiguous()
@@ -173,12 +175,12 @@ class _Run:
             "curve": self.curve,
             "since": self.since,
         }
-        with files.writing(self.course.folder / "checkpoint.pt") as file:
+        with files.writing(self.context.folder / "checkpoint.pt") as file:
             torch.save(held, file)
 
     def _resume(self) -> None:
         """Go on where a killed training was."""
-        path = self.course.folder / "checkpoint.pt"
+        path = self.context.folder / "checkpoint.pt"
         if not path.is_file():
             return
         try:

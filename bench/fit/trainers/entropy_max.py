@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.api import Dataset, Retrainer, Retraining, State
+from bench.api import Dataset, Finetuner, State, TrainingContext
 from bench.fit.outliers.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class EntropyMax(Recipe, Retrainer):
+class EntropyMax(Recipe, Finetuner):
     """Cross-entropy to the label on what the network knows, to the uniform distribution on outliers.
 
     An epoch is every labelled image once, and ``share`` as many outlier images, drawn anew, mixed at random. The loss
@@ -31,7 +31,7 @@ class EntropyMax(Recipe, Retrainer):
     def images(self, data: Dataset, others: Mapping[str, Dataset]) -> int:
         return self.epochs * (data.count + self.drawn(data.count))
 
-    def retrain(self, course: Retraining) -> tuple[State, Mapping[str, Any]]:
+    def finetune(self, context: TrainingContext) -> tuple[State, Mapping[str, Any]]:
         from bench.fit.outliers import loop
 
-        return loop.retrain(self, course)
+        return loop.finetune(self, context)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.api import Course, Dataset, LongTrainer, Method, State
+from bench.api import Dataset, LongTrainer, Method, State, TrainingContext
 from bench.fit.flow.schedule import Schedule
 
 
@@ -30,7 +30,7 @@ class Fed(Schedule, LongTrainer):
         fitted = min(self.statistics_images, data.count) if self.statistics == "fitted" else 0
         return fitted + self.iterations * self.batch
 
-    def train(self, method: Method, course: Course) -> tuple[State, Mapping[str, Any]]:
+    def train(self, method: Method, context: TrainingContext) -> tuple[State, Mapping[str, Any]]:
         from bench.fit.flow import loop
 
-        return loop.train(self, method, course)
+        return loop.train(self, method, context)

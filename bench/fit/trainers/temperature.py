@@ -8,14 +8,14 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from bench.api import IGNORE, Prediction, Sample, State, Trainer
+from bench.api import IGNORE, Estimator, Prediction, Sample, State
 from bench.core.errors import MissingData
 
 # 1 / T on a grid that is fine where networks lie; the likelihood is convex in 1 / T, so its slope has one root.
 GRID = np.geomspace(0.1, 10.0, 17)
 
 
-class Temperature(Trainer):
+class Temperature(Estimator):
     """T that minimises the mean negative log-likelihood of softmax(z / T) over all labelled pixels.
 
     One pass: the slope of the likelihood and its derivative are summed at 17 values of 1 / T, and the root is read
