@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from bench.api import Undefined
+from bench.report.merge_runs import Merged
 from bench.results.store import Cell, CellLabels, Plan, Result, Run
 
 # Absolute, below a home folder, or upwards; no address on the web, where a colon or a slash comes before.
@@ -26,7 +27,10 @@ AnyRun = TypeVar("AnyRun", bound=Run)
 
 def anonymous(run: AnyRun) -> AnyRun:
     """The same run with the same figures; what a format prints of it names nobody."""
-    return replace(run, plan=_plan(run.plan), results=tuple(map(_result, run.results)))
+    scrubbed = replace(run, plan=_plan(run.plan), results=tuple(map(_result, run.results)))
+    if isinstance(scrubbed, Merged):
+        return replace(scrubbed, named={_scrubbed(label): _scrubbed(row) for label, row in scrubbed.named.items()})
+    return scrubbed
 
 
 def without_paths(text: str) -> str:

@@ -147,7 +147,12 @@ class View:
 
     def of(self, row: Row) -> Line:
         """The line of a row."""
-        return next(line for line in self.lines if line.row is row)
+        return self.by_name[row.name]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Line]:
+        """The lines by the names of their rows."""
+        return {line.row.name: line for line in self.lines}
 
 
 @dataclass(frozen=True, eq=False)

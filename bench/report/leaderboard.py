@@ -6,8 +6,7 @@ that shows anomalies are ranked apart, and nothing is best whose lead could be a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -31,12 +30,42 @@ from bench.report.figures import (
     uses_outliers,
     version,
 )
+from bench.report.merge_runs import Merged
 from bench.report.text import number
 from bench.results.store import Cell, Ref, Result, Run
 
 T = TypeVar("T")
 
-_RUN = re.compile(r" \([^()]*\)$")
+
+@dataclass(frozen=True)
+class Baseline:
+    """The methods that rows of the same network are held against.
+
+    Where rows of merged runs bear the names of their runs, ``msp`` means that of each row's own run.
+    """
+
+    runs: Mapping[str, str]  # by the label of a method that is meant, the run whose rows it is for; empty for all
+    named: Mapping[str, tuple[str, str]]  # see ``Merged.named``
+
+    @classmethod
+    def of(cls, run: Run, labels: Iterable[str], pattern: str | None) -> Baseline:
+        """Return what a name or a pattern means among these labels: nothing, where none fits."""
+        named = run.named if isinstance(run, Merged) else {}
+        runs: dict[str, str] = {}
+        if pattern is not None:
+            labels = list(labels)
+            runs = {label: "" for label in labels if label == pattern or fnmatchcase(label, pattern)}
+            runs = runs or {label: named[label][1] for label in labels if named.get(label, ("",))[0] == pattern}
+        return cls(runs, named)
+
+    def among(self, rows: Mapping[str, T], label: str) -> T | None:
+        """Return the row that one of that label is held against: that of its own run, or else the first.
+
+        ``rows`` are those of the same network by label.
+        """
+        known = [(self.runs[other], row) for other, row in rows.items() if other in self.runs]
+        run = self.named.get(label, ("", ""))[1]
+        return next(iter([*(row for name, row in known if name and name == run), *(row for _, row in known)]), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +147,13 @@ class Table:
 def tables(run: Run, results: Sequence[Result] | None = None, *, baseline: str | None = None) -> list[Table]:
     """Return one table per protocol and data set, in the order of the plan; of all results or of those given.
 
-    ``baseline`` names the method that every row of the same network is held against, see ``meant``. Where several fit,
-    a row is held against that of its own run, or else the first. Raise UnknownName where none fits.
+    ``baseline`` names the method that every row of the same network is held against, see ``Baseline``. Raise
+    UnknownName where none fits.
     """
-    against: dict[str, str] = {}
-    if baseline is not None:
-        methods = sorted({result.labels.method for result in run.results if result.labels.method})
-        against = meant(methods, baseline)
-        if not against:
-            raise UnknownName("method", baseline, methods, "--baseline")
+    methods = sorted({result.labels.method for result in run.results if result.labels.method})
+    against = Baseline.of(run, methods, baseline)
+    if baseline is not None and not against.runs:
+        raise UnknownName("method", baseline, methods, "--baseline")
     networks = Networks(run)
     shared: dict[tuple[Ref, Ref, Any], list[Result]] = {}
     for result in run.results if results is None else results:
@@ -135,19 +162,22 @@ def tables(run: Run, results: Sequence[Result] | None = None, *, baseline: str |
     return [_table(networks, members, against) for members in shared.values()]
 
 
-def _table(networks: Networks, results: Sequence[Result], against: Mapping[str, str]) -> Table:
+def _table(networks: Networks, results: Sequence[Result], against: Baseline) -> Table:
     shown = [result for result in results if not result.not_applicable]
     first = (shown or results)[0]
     about = first.about.get("protocol", {})
     notes: dict[str, int] = {}
     remarks: dict[str, None] = {}
     groups = []
-    baselines = _baselines(shown, against)
+    by_model: dict[str, dict[str, Result]] = {}
+    for result in shown:
+        by_model.setdefault(result.labels.model, {}).setdefault(result.labels.method or "", result)
+    befores = {result.key: against.among(by_model[result.labels.model], result.labels.method or "") for result in shown}
     for outliers in (False, True):
         members = [result for result in shown if uses_outliers(result) == outliers]
         if members:
             best = _best(networks.run, members, first.definitions, remarks)
-            groups.append(Group(outliers, tuple(_lines(networks, members, first.definitions, best, notes, baselines))))
+            groups.append(Group(outliers, tuple(_lines(networks, members, first.definitions, best, notes, befores))))
     return Table(
         first.labels.protocol,
         first.labels.dataset,
@@ -160,34 +190,8 @@ def _table(networks: Networks, results: Sequence[Result], against: Mapping[str, 
         tuple(notes),
         absences(results),
         tuple(remarks),
-        tuple(dict.fromkeys(before.labels.on("method") for members in baselines.values() for _, before in members)),
+        tuple(dict.fromkeys(label for rows in by_model.values() for label in rows if label in against.runs)),
     )
-
-
-def meant(labels: Sequence[str], pattern: str) -> dict[str, str]:
-    """Return the labels that a name or a pattern means; where none fits, those that merged runs have named.
-
-    By label what that name looks like: empty, or such as `` (monday)``.
-    """
-    exact = {label: "" for label in labels if label == pattern or fnmatchcase(label, pattern)}
-    return exact or {label: label.removeprefix(pattern) for label in labels if _RUN.sub("", label) == pattern}
-
-
-def _baselines(results: Sequence[Result], against: Mapping[str, str]) -> dict[str, list[tuple[str, Result]]]:
-    """What the rows of each model are held against, by the model's label; each with the name of its run."""
-    baselines: dict[str, list[tuple[str, Result]]] = {}
-    for result in results:
-        label = result.labels.method or ""
-        if label in against:
-            baselines.setdefault(result.labels.model, []).append((against[label], result))
-    return baselines
-
-
-def baseline_of(label: str, baselines: Sequence[tuple[str, T]]) -> T | None:
-    """Return what a row of that label is held against: that of its own run, or else the first."""
-    named = _RUN.search(label)
-    own = [before for name, before in baselines if name and named and name == named[0]]
-    return next(iter([*own, *(before for _, before in baselines)]), None)
 
 
 def _lines(
@@ -196,14 +200,14 @@ def _lines(
     metrics: Mapping[str, Metric],
     best: set[tuple[str, str]],
     notes: dict[str, int],
-    baselines: Mapping[str, Sequence[tuple[str, Result]]],
+    befores: Mapping[str, Result | None],
 ) -> Iterator[Line]:
     """Ranked rows first, then those that cannot be ranked, then the partial ones; ties keep the order of the plan."""
     by_key: dict[str, int] = {}
     for name, metric in list(metrics.items())[:1]:
         by_key = ranks({key: value.value for key, value in _competing(results, name).items()}, metric)
     for result in sorted(results, key=lambda result: (by_key.get(result.key, len(results) + 1), result.partial)):
-        before = baseline_of((result.labels.method or ""), baselines.get(result.labels.model, ()))
+        before = befores[result.key]
         figures = []
         for name, metric in metrics.items():
             moved = before is not None and before is not result and metric.better != "neither"

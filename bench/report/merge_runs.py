@@ -51,6 +51,8 @@ class Merged(Run):
     sources: tuple[Source, ...] = ()
     homes: Mapping[str, Path] = field(default_factory=dict, repr=False)  # by key, the file of the result
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # by key, the runs that have it
+    named: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    # By the label of a method that bears the name of its run: the label without it, and that name.
     differences: tuple[Difference, ...] = ()
 
     def home(self, result: Result) -> Path:
@@ -129,6 +131,7 @@ def merge(sources: Sequence[Source]) -> Merged:
             tagged = frozenset(row for party in (first, other) for row in _tags(party, scope))
             differences += [Difference(what, name, tagged) for what in _apart(first, other, scope)]
     for shelf in shelves:
+        made.named |= shelf.named
         made.keys += [key for key in shelf.nameless if key not in made.keys]
     plan = Plan(
         "+".join(dict.fromkeys(shelf.run.plan.name for shelf in shelves)),
@@ -146,6 +149,7 @@ def merge(sources: Sequence[Source]) -> Merged:
         sources=tuple(sources),
         homes=made.homes,
         origins=made.origins,
+        named=made.named,
         differences=tuple(differences),
     )
 
@@ -175,6 +179,11 @@ class _Shelf:
         base, suffix = _base(label) if axis == "dataset" else (label, "")
         return self._renamed.get((axis, base), base) + suffix
 
+    @property
+    def named(self) -> dict[str, tuple[str, str]]:
+        """Methods that are called otherwise than others call them: as ``Merged.named``."""
+        return {new: (label, self.name) for (axis, label), new in self._renamed.items() if axis == "method"}
+
     def datasets(self) -> Iterator[tuple[str, str]]:
         """Protocol and data set of every cell."""
         return ((labels.protocol, labels.dataset) for labels, _, _ in self._entries)
@@ -199,6 +208,7 @@ class _Made:
         self.results: list[Result] = []
         self.homes: dict[str, Path] = {}
         self.origins: dict[str, tuple[str, ...]] = {}
+        self.named: dict[str, tuple[str, str]] = {}
 
     def take(self, scope: Scope, party: Sequence[_Shelf], name: str) -> None:
         """The cells of runs that agree; their rows carry ``name``, if there are others."""
@@ -210,6 +220,8 @@ class _Made:
             # A full result before a partial one, any result before none; else the first.
             shelf, labels, key, found = min(members, key=lambda member: _worth(member[3]))
             tagged = _tagged(labels, name)
+            if name and labels.method and tagged.method:
+                self.named[tagged.method] = (labels.method, name)
             new = key
             if new in self.homes or new in self.keys:
                 new = hashlib.sha256(f"{key} of {shelf.name}".encode()).hexdigest()[:16]

@@ -10,11 +10,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.api import Metric, Undefined, Value
-from bench.report import grids, leaderboard
+from bench.report import grids
 from bench.report.facts import Facts, Networks
 from bench.report.figures import Change, Figure, absent_cells, numbered, paired, reference
 from bench.report.grids import GRID, Grid
-from bench.report.leaderboard import Table
+from bench.report.leaderboard import Baseline, Table
 from bench.report.selection import Choice
 from bench.results.store import CellLabels, Result, Run
 from bench.results.summary import between
@@ -159,9 +159,10 @@ def _of_grids(found: Sequence[Grid], choice: Choice, missing: Sequence[CellLabel
         entries: dict[Pair, _Entry] = {}
         absent: dict[Pair, str] = {}
         for grid in members:
+            against = Baseline.of(grid.run, (row.name for row in grid.rows), choice.baseline)
             for row in grid.rows:
                 lines = [grid.views[name].of(row) for name in metrics]
-                befores = [_baseline(grid.views[name], row.name, choice.baseline) for name in metrics]
+                befores = [against.among(grid.views[name].by_name, row.name) for name in metrics]
                 figures = list(map(_mean, lines, befores, metrics.values()))
                 result = next(filter(None, row.cells.values()), None)
                 rank = grid.views[grid.leading].of(row).rank
@@ -201,13 +202,6 @@ def _mean(line: grids.Line, before: grids.Line | None, metric: Metric) -> Figure
         return Figure(metric, Undefined(mean.reason or "no reason given"))
     moved = _moved(line, before) if before and before is not line else None
     return Figure(metric, Value(mean.value, mean.err, mean.lo, mean.hi), GRID in line.best, change=moved)
-
-
-def _baseline(view: grids.View, name: str, pattern: str | None) -> grids.Line | None:
-    """The row that another is held against."""
-    against = leaderboard.meant([line.row.name for line in view.lines], pattern) if pattern is not None else {}
-    named = [(against[line.row.name], line) for line in view.lines if line.row.name in against]
-    return leaderboard.baseline_of(name, named)
 
 
 def _moved(line: grids.Line, before: grids.Line) -> Change | None:

@@ -21,6 +21,7 @@ from bench.api import Metric, Undefined, Value
 from bench.core.errors import MissingData, UnknownName
 from bench.report import leaderboard, summaries
 from bench.report.figures import CLOSE, HIDDEN, UNPAIRED, Absence
+from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
 from bench.report.text import difference, number
 from bench.reports import html, markdown
@@ -525,10 +526,19 @@ def test_a_baseline_is_subtracted_from_every_row_of_its_own_network(tmp_path: Pa
     assert moved[2] is None  # a threshold is neither better nor worse
 
 
+def merged(run: Run, names: list[str]) -> Merged:
+    """The run as one of several, whose rows bear these names."""
+    methods = {each.labels.method for each in run.results if each.labels.method}
+    tags = {method: name for method in methods for name in names if method.endswith(f" ({name})")}
+    named = {method: (method.removesuffix(f" ({name})"), name) for method, name in tags.items()}
+    homes = {each.key: run.home(each) for each in run.results}
+    return Merged(run.path, run.plan, run.results, homes=homes, named=named)
+
+
 def test_rows_of_merged_runs_are_held_against_the_baseline_of_their_own_run(tmp_path: Path) -> None:
     names = ["msp (monday)", "msp (tuesday)", "energy (tuesday)", "energy (fitted T)"]
     figures = [full(0.8), full(0.7), full(0.75), full(0.9)]
-    run = run_of(tmp_path, [result(*row) for row in zip(names, figures, strict=True)])
+    run = merged(run_of(tmp_path, [result(*row) for row in zip(names, figures, strict=True)]), ["monday", "tuesday"])
     first = {line.method: line.figures[0].change for line in leaderboard.tables(run, baseline="msp")[0].lines}
     assert first["msp (monday)"] is None and first["msp (tuesday)"] is None
     assert {name: round(moved.value, 6) for name, moved in first.items() if moved} == {
