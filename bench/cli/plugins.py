@@ -12,11 +12,12 @@ import typer
 
 from bench.core.errors import UnknownName, UsageError
 from bench.suite import arguments
+from bench.suite.kinds import HOMES, Kind
 
 new = typer.Typer(help="Write a plug-in to start from.", no_args_is_help=True)
 
-PLUGINS = ("methods", "models", "datasets", "protocols", "trainers", "formats")
-KINDS = (*PLUGINS, "corruptions", "suites", "leaderboards", "published")
+PLUGINS: dict[str, Kind] = {home.plural: kind for kind, home in HOMES.items() if kind != "board"}
+KINDS = (*PLUGINS, "corruptions", "suites", HOMES["board"].plural, "published")
 
 
 def list_(
@@ -52,7 +53,7 @@ def _listing(kind: str) -> Sequence[tuple[str, str]]:
         from bench.suite.expansion import shipped
 
         return [(name, _first_comment(path)) for name, path in shipped().items()]
-    if kind == "leaderboards":
+    if kind == HOMES["board"].plural:
         from bench.submit import boards
 
         known: Sequence[tuple[str, str]] = boards.listing()
@@ -63,8 +64,7 @@ def _listing(kind: str) -> Sequence[tuple[str, str]]:
         return list(corruptions.FAMILIES.items())
     from bench.suite import registry
 
-    singular: Any = kind.removesuffix("s")
-    return [(name, _about(entry)) for name, entry in registry.available(singular).items()]
+    return [(name, _about(entry)) for name, entry in registry.available(PLUGINS[kind]).items()]
 
 
 def _list_published(only: str, format_: str) -> None:
@@ -83,8 +83,9 @@ def _list_bibtex(kind: str) -> None:
     from bench.report import bibliography
     from bench.suite import registry
 
-    singular: Any = kind.removesuffix("s")
-    usable = [(name, entry) for name, entry in registry.available(singular).items() if not hasattr(entry, "reason")]
+    usable = [
+        (name, entry) for name, entry in registry.available(PLUGINS[kind]).items() if not hasattr(entry, "reason")
+    ]
     typer.echo(bibliography.render((name, entry.source) for name, entry in usable))
 
 
@@ -98,14 +99,21 @@ def _first_comment(path: Path) -> str:
     return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
 
 
-@new.command("method")
-def new_method(
-    name: Annotated[str, typer.Argument(help="Lower case, such as my_score.")],
-    folder: Annotated[
-        Path | None, typer.Option(help="Where to write it. Default: methods/ of a clone, else $BENCH_PLUGINS.")
-    ] = None,
-) -> None:
-    """Write methods/NAME.py, a method that runs, to change into yours."""
-    from bench.suite import scaffold
+def _add_new(kind: Kind) -> None:
+    """Add ``bench new KIND``."""
 
-    typer.echo(str(scaffold.write_method(name, folder)))
+    def write(
+        name: Annotated[str, typer.Argument(help="Lower case, such as my_score.")],
+        folder: Annotated[
+            Path | None, typer.Option(help="Where to write it. Default: that of a clone, else of $BENCH_PLUGINS.")
+        ] = None,
+    ) -> None:
+        from bench.suite import scaffold
+
+        typer.echo(str(scaffold.write(kind, name, folder)))
+
+    new.command(kind, help=f"Write {HOMES[kind].folders[0]}/NAME.py, a {kind} that runs, to change into yours.")(write)
+
+
+for _kind in HOMES:
+    _add_new(_kind)

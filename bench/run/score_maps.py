@@ -189,7 +189,7 @@ def every(
         worker = Worker()
         return _sum(run(stretch, worker, advance) for stretch in stretches)
     done: list[Spent] = []
-    with ProcessPoolExecutor(min(processes, len(stretches)), spawning(), initializer=die_with_parent) as pool:
+    with ProcessPoolExecutor(min(processes, len(stretches)), spawning(), initializer=_prepare_process) as pool:
         pending = [pool.submit(_remote, stretch) for stretch in stretches]
         try:
             for future in as_completed(pending):
@@ -208,6 +208,13 @@ def every(
 
 
 _WORKER: list[Worker] = []  # of a process of ``every``: the network is read once
+
+
+def _prepare_process() -> None:
+    """Import the plug-ins whose objects arrive pickled: data sets, and what boards write maps with."""
+    die_with_parent()
+    registry.available("dataset")
+    registry.available("board")
 
 
 def _remote(stretch: Stretch) -> Spent:

@@ -20,34 +20,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from bench import api
 from bench.core.errors import BadPlugin, UnknownName
 from bench.datasets.wrappers import class_map, corrupted
 from bench.suite import parameters
+from bench.suite.kinds import HOMES, Home, Kind
 
-Kind = Literal["method", "model", "dataset", "protocol", "trainer", "format", "board"]
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where plug-ins of one kind are looked for."""
-
-    package: str  # that ships them
-    folders: tuple[str, ...]  # below each path in $BENCH_PLUGINS: the first is the one to write to
-    base: type[api.PlugIn]
-
-
-HOMES: Mapping[Kind, Home] = {
-    "method": Home("bench.methods", ("methods",), api.Method),
-    "model": Home("bench.models", ("models",), api.SegModel),
-    "dataset": Home("bench.datasets", ("datasets",), api.Dataset),
-    "protocol": Home("bench.metrics.protocols", ("protocols",), api.Protocol),
-    "trainer": Home("bench.fit.trainers", ("trainers", "fit"), api.Trainer),  # ``fit`` is the older name
-    "format": Home("bench.reports", ("reports",), api.Format),
-    "board": Home("bench.submissions", ("submissions",), api.Board),
-}
 # What declares and computes nothing: an edit there makes no result stale. ``logit_score`` and ``smoothed`` compute.
 CONTRACT = {
     f"bench.contract.{part}"
@@ -57,7 +37,7 @@ CONTRACT = {
     )
 }
 GROUP = "ood_seg_bench.plugins"
-FOREIGN = "bench_plugins"  # the package that modules from $BENCH_PLUGINS pretend to be in
+FOREIGN = "bench_plugins"  # how modules of $BENCH_PLUGINS begin; without dots, for pickle imports the whole package
 
 
 @dataclass(frozen=True)
@@ -85,7 +65,7 @@ def available(kind: Kind) -> PlugIns:
             name = Path(label).stem if label.endswith(".py") else label.rpartition(".")[2]
             plugins.setdefault(name, Unavailable(f"{label} does not import: {type(error).__name__}: {error}"))
             continue
-        for cls in _classes(module, HOMES[kind].base):
+        for cls in _classes(module, getattr(api, HOMES[kind].base)):
             if plugins.get(cls.name, cls) is not cls:
                 raise BadPlugin(f"{kind} {cls.name!r} is defined twice, the second time in {module.__name__}")
             plugins[cls.name] = cls
@@ -96,7 +76,7 @@ def forget() -> None:
     """Look again the next time: files in $BENCH_PLUGINS, and the variable itself, may have changed."""
     available.cache_clear()
     parameters.forget()
-    for name in [name for name in sys.modules if name.startswith(f"{FOREIGN}.")]:
+    for name in [name for name in sys.modules if name.startswith(f"{FOREIGN}_")]:
         del sys.modules[name]
 
 
@@ -109,7 +89,7 @@ def _modules(home: Home) -> Iterator[tuple[str, Callable[[], ModuleType]]]:
         for folder in home.folders:
             for path in sorted((root / folder).glob("*.py")):
                 if path.name != "__init__.py":
-                    yield str(path), partial(from_file, path, f"{FOREIGN}.{folder}.{path.stem}")
+                    yield str(path), partial(from_file, path, f"{FOREIGN}_{folder}_{path.stem}")
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
         yield point.value, partial(importlib.import_module, point.module)
 
