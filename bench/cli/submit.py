@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -134,8 +134,13 @@ def entry(
     typer.echo(str(commands.make_entry(out, returned)))
 
 
-def _command(name: str, call: Callable[..., None], options: Sequence[inspect.Parameter]) -> TyperCommand:
-    """A command that calls ``call`` with these options; its docstring is the help."""
+def _command(
+    name: str, call: Callable[..., None], options: Sequence[inspect.Parameter], *, strict: bool = True
+) -> TyperCommand:
+    """A command that calls ``call`` with these options; its docstring is the help.
+
+    ``strict`` False takes any other option as well and passes it over.
+    """
 
     def callback(**values: Any) -> None:
         call(**values)
@@ -143,7 +148,8 @@ def _command(name: str, call: Callable[..., None], options: Sequence[inspect.Par
     vars(callback)["__signature__"] = inspect.Signature(options)
     callback.__annotations__, callback.__doc__ = {}, call.__doc__
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name)(callback)
+    settings = {"ignore_unknown_options": not strict, "allow_extra_args": not strict}
+    app.command(name, context_settings=settings)(callback)
     command = typer.main.get_command(app)
     assert isinstance(command, TyperCommand)  # noqa: S101 - an app of one command is that command
     return command
@@ -167,21 +173,42 @@ def _choosing(call: Callable[..., None]) -> tuple[Callable[..., None], list[insp
 
 
 def _command_of_board(name: str) -> TyperCommand | None:
-    """The command that makes what one leaderboard takes; None where there is none of that name."""
+    """The command that makes what one leaderboard takes; None where there is none of that name.
+
+    Where the leaderboard cannot be used the command says why, so that the help of the others can be printed.
+    """
     from bench.submit import boards
     from bench.suite.registry import Unavailable
 
     board = boards.available().get(name)
     if board is None:
         return None
-    if isinstance(board, Unavailable):
-        raise BadPlugin(f"bench submit: board {name!r} cannot be used: {board.reason}")
-    chosen = board
+    reason = board.reason if isinstance(board, Unavailable) else ""
+    if not isinstance(board, Unavailable):
+        try:
+            return _command(name, _making(board), _options_of(board))
+        except BadPlugin as error:
+            reason = str(error)
+
+    def refuse() -> None:
+        raise BadPlugin(f"bench submit: board {name!r} cannot be used: {reason}")
+
+    refuse.__doc__ = "Cannot be used."
+    return _command(name, refuse, [], strict=False)
+
+
+def _making(board: type[Board]) -> Callable[..., None]:
+    """What the command of a leaderboard does, with the leaderboard's help."""
 
     def call(**values: Any) -> None:
-        _make(chosen, values)
+        _make(board, values)
 
     call.__doc__ = inspect.getdoc(board)
+    return call
+
+
+def _options_of(board: type[Board]) -> list[inspect.Parameter]:
+    """The options of a leaderboard: those of every one that is like it, and its own. Raise BadPlugin for its own."""
     own = [_option_of(board, name, hint) for name, hint in _declared(board).items()]
     before = [_option("method", Method)] if board.scored else []
     before += [_option("out", Out), _option("run", Run, None)]
@@ -190,10 +217,8 @@ def _command_of_board(name: str) -> TyperCommand | None:
     after = [_option("paper", Paper, ""), _option("code", Code, "")]
     after += [_option("ood_data", OodData, None), _option("retraining", Retraining, None)] if board.scored else []
     if twice := {option.name for option in own} & {option.name for option in before + after}:
-        raise BadPlugin(
-            f"bench submit: board {name!r}: {min(twice)!r} is an option of every board; choose another name"
-        )
-    return _command(name, call, [*before, *own, *after])
+        raise BadPlugin(f"its parameter {min(twice)!r} is an option of every board; choose another name")
+    return [*before, *own, *after]
 
 
 def _declared(board: type[Board]) -> dict[str, Any]:
@@ -219,7 +244,7 @@ def _option_of(board: type[Board], name: str, hint: Any) -> inspect.Parameter:
     if _is_list(kind) or _is_counts(kind):
         kind, default = str, ",".join(default) if default is not MISSING else default
     elif not all(part in (str, int, float, bool, NoneType) for part in _alternatives(kind)):
-        raise BadPlugin(f"bench submit: board {board.name!r}: {name} is of a type that no option can have: {kind}")
+        raise BadPlugin(f"its parameter {name!r} is of a type that no option can have: {kind}")
     return _option(name, Annotated[kind, option], inspect.Parameter.empty if default is MISSING else default)
 
 
@@ -227,7 +252,9 @@ def _alternatives(kind: Any) -> list[Any]:
     """The types that a value may have."""
     if get_origin(kind) is Literal:
         return [type(value) for value in get_args(kind)]
-    return [inner for part in get_args(kind) for inner in _alternatives(part)] or [kind]
+    if get_origin(kind) in (Union, UnionType):
+        return [inner for part in get_args(kind) for inner in _alternatives(part)]
+    return [kind]
 
 
 def _is_list(kind: Any) -> bool:

@@ -23,7 +23,7 @@ from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.results import store, summary
 from bench.results.store import Result, Run
 from bench.suite.cells import AXES
-from bench.suite.registry import Kind
+from bench.suite.kinds import Kind
 
 Replicates = NDArray[np.float64]
 

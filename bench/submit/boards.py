@@ -10,13 +10,19 @@ from bench.core.errors import BadScores
 from bench.suite import registry
 from bench.suite.registry import Unavailable
 
+FACTS = ("title", "status", "page", "takes")
+
 
 def available() -> dict[str, type[Board] | Unavailable]:
-    """Return the boards by name, those first whose status was read last."""
+    """Return the boards by name, those first whose status was read last; one that does not say it is unavailable."""
     boards: dict[str, type[Board] | Unavailable] = {}
     for name, entry in registry.available("board").items():
-        if isinstance(entry, Unavailable) or issubclass(entry, Board):
+        if isinstance(entry, Unavailable):
             boards[name] = entry
+        elif issubclass(entry, Board):
+            lacking = [fact for fact in FACTS if not isinstance(getattr(entry, fact, None), str)]
+            reason = f"{entry.__module__}.{entry.__name__} does not say its {' and '.join(lacking)}"
+            boards[name] = Unavailable(reason) if lacking else entry
     return dict(sorted(boards.items(), key=lambda item: str(getattr(item[1], "checked", "")), reverse=True))
 
 

@@ -17,7 +17,7 @@ from bench.core.errors import UnknownName, UsageError
 from bench.datasets.wrappers import corrupted
 from bench.datasets.wrappers.corrupted import Corruption, Order
 from bench.suite import registry
-from bench.suite.registry import Kind
+from bench.suite.kinds import Kind
 from bench.suite.schema import NumericsRule, PointRule, SummaryRule
 
 AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")

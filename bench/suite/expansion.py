@@ -20,7 +20,7 @@ from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import parameters, registry
 from bench.suite.cells import AXES, Cell, Ref, Suite, ordered
-from bench.suite.registry import Kind
+from bench.suite.kinds import Kind
 from bench.suite.schema import Entry, NumericsRule, PointRule, Section, SuiteFile, SummaryRule
 
 # What an entry may restrict itself to.

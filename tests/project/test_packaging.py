@@ -82,6 +82,8 @@ def test_the_wheel_holds_every_file_that_is_not_code(wheel):
             for path in (ROOT / "submissions/templates").rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         ),
+        *(f"bench/suite/templates/{path.name}" for path in (ROOT / "bench/suite/templates").iterdir()),
+        *(f"bench/submit/templates/{path.name}" for path in (ROOT / "bench/submit/templates").iterdir()),
     ]
     assert [name for name in data if name not in names] == []
     assert any(name.startswith("bench/reports/templates/") for name in names)

@@ -21,6 +21,12 @@ def test_the_page_has_one_example_of_each_kind():
     assert NAMES.keys() == HOMES.keys() and len(EXAMPLES) == len(HOMES)
 
 
+@pytest.mark.parametrize("kind", HOMES)
+def test_the_example_of_the_page_is_what_bench_new_writes(kind):
+    (text,) = (text for path, text in EXAMPLES.items() if Path(path).parts[0] == HOMES[kind].folders[0])
+    assert text == scaffold.text(kind, NAMES[kind])
+
+
 def written_by_the_page(folder, capsys):
     for path, text in EXAMPLES.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
