@@ -41,15 +41,13 @@ class EntropyMeta(Refinement):
     source = "Chan et al., Entropy Maximization and Meta Classification, arXiv:2012.06575, section 4"
     refines = "entropy"
     fitting = Fitting(needs=frozenset({"anomaly"}), reads=frozenset({"threshold", "fidelity"}))
+    computations = Refinement.computations | {"segments", "meta"}
     uses_outliers = True  # unfitted, too: it learns from the anomalies of other drives
 
     threshold: Annotated[float, Gt(0), Le(1)] = 0.7
     depth: Annotated[float, Gt(GAP), Le(1)] = 2.0**-5
     folds: Annotated[int, Ge(2)] = 5
     fidelity: Literal["corrected", "reference"] = "corrected"
-
-    def digest(self) -> str:
-        return f"segments {segments.NUMBERS} meta {meta.NUMBERS}"
 
     def score(self, prediction: Prediction, state: State) -> Tensor:
         before: Tensor = Entropy(normalised=True).score(prediction, {})

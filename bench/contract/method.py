@@ -44,6 +44,8 @@ class Method(deprecated.OldMethodNames, PlugIn, ABC):
     decides, write a property.
     """
 
+    computations = frozenset({"scoring"})
+
     @property
     def needs(self) -> frozenset[str]:
         """Names of what it reads: outputs of the network, ``raw``, ``image``, ``again``, ``classify``, ``dropout``.

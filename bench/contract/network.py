@@ -71,6 +71,8 @@ class SegModel(deprecated.OldModelNames, PlugIn, ABC):
 
     inference: Inference = field(default_factory=Inference, kw_only=True)
 
+    computations = frozenset({"inference", "scoring"})
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes in the order of the logits; data sets with other ones are not applicable to this network."""

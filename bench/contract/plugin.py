@@ -30,3 +30,5 @@ class PlugIn:
 
     name: ClassVar[str]
     source: ClassVar[str]  # the paper, and where in it; or the page that defines it
+    # Names from the table in ``bench.core.versions``: a value of the plug-in is another once one of their numbers is.
+    computations: ClassVar[frozenset[str]] = frozenset()

@@ -26,6 +26,7 @@ class Protocol(PlugIn, ABC):
     """
 
     title: ClassVar[str] = ""  # for pages; the name where there is none
+    computations = frozenset({"metrics"})
     version: ClassVar[int]  # of the definition: raised with every change that moves a number
     metrics: ClassVar[Mapping[str, Metric]]  # in the order of a table's columns; the first one ranks
     needs: ClassVar[frozenset[str]]  # of a sample: ``labels``, ``anomaly``

@@ -24,8 +24,6 @@ from numpy.typing import NDArray
 
 from bench.core.errors import BadPlugin, UnknownName
 
-NUMBERS = 1  # raised when a change here moves a pixel; corrupted images made under another one are made again
-
 # The groups in which ImageNet-C is published; the order is the library's.
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {

@@ -17,6 +17,7 @@ import torch
 from bench.api import Dataset, Estimator, Fitting, LongTrainer, Method, Network, Prediction, Quantity, Sample, State
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
+from bench.core.versions import numbers_of
 from bench.models import inference
 from bench.models.numerics import Numerics
 from bench.suite import parameters, registry
@@ -108,7 +109,8 @@ def origin(
     if is_long(method):
         return made_from
     assert numerics is not None  # noqa: S101 - only who asks for long trainings has none
-    return made_from | {"numerics": numerics.digest()}
+    shared = numbers_of(method.build().computations | model.build().computations, method.label)
+    return made_from | {"numerics": numerics.digest(), "computations": shared}
 
 
 def bare(model: Ref) -> Ref:

@@ -46,6 +46,7 @@ class Command(ShardModel):
 
     name = "command"
     source = "a program of the user's; the exchange of files is that of the Fishyscapes containers"
+    computations = frozenset({"scoring"})  # whole images: nothing is merged
 
     run: str
     # ``gives`` in a suite; ``outputs`` is what every network has, with what comes from the image itself.

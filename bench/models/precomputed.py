@@ -35,6 +35,8 @@ class Precomputed(ShardModel):
 
     name = "precomputed"
     source = "files of the user's, made by whatever network"
+    computations = frozenset({"scoring"})  # whole images: nothing is merged
+
     logits: File | None = None
     scores: File | None = None
     labels: File | None = None

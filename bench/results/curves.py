@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Protocol, Undefined, Value
+from bench.core import versions
 from bench.counts.keys import order_key, union
 from bench.counts.runs import Keys
 from bench.counts.tally import Column, Counts
@@ -35,7 +36,7 @@ COLUMN = 2e-4  # of the x axis: what swings within one is drawn as one stroke
 NEAR = 7e-4  # how far a point may then lie from the drawn curve, both axes from 0 to 1; together a thousandth
 COLUMN_RISK = 5e-4
 NEAR_RISK = 1e-4  # risks are small numbers, and the area under them is a figure
-PREFIX, VERSION = "curves.", 1  # of what is kept beside the counts; raised when a curve is made in another way
+PREFIX = "curves."  # of what is kept beside the counts
 TIED = 1000  # points of a risk curve that would all lie in one key
 DIGITS = 5
 SAME = 1e-4  # of both rates: two thresholds that no chart tells apart
@@ -222,12 +223,14 @@ def kept(
     }
     if _judges_predictions(protocol.category_names, protocol.metrics) and (risk := _risk(counts, sides)):
         arrays |= {"risk": np.array([risk.coverage, risk.risk]), "within": np.array([found.within, risk.within])}
-    return {f"{PREFIX}{name}": array for name, array in arrays.items()} | {f"{PREFIX}version": np.array(VERSION)}
+    return {f"{PREFIX}{name}": array for name, array in arrays.items()} | {
+        f"{PREFIX}version": np.array(versions.NUMBERS["curves"])
+    }
 
 
 def _usable(arrays: Mapping[str, NDArray[Any]], *names: str) -> bool:
     """Whether what was kept is of this version and has the shapes that it must: the file may come from anywhere."""
-    if f"{PREFIX}version" not in arrays or arrays[f"{PREFIX}version"].tolist() != VERSION:
+    if f"{PREFIX}version" not in arrays or arrays[f"{PREFIX}version"].tolist() != versions.NUMBERS["curves"]:
         return False
     shapes = {"roc": (3, -1), "pr": (3, -1), "points": (-1, 5), "risk": (2, -1), "pixels": (2,), "within": (-1,)}
     for name in (*names, "pixels", "within"):

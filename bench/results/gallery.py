@@ -22,13 +22,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.api import Metric, Value
+from bench.core import versions
 from bench.core.errors import MissingData
 from bench.results import pictures, store
 from bench.results.pictures import thumbnail as thumbnail
 from bench.results.store import Result, Run
 
 SCHEMA = 1  # of index.json
-DRAWING = 1  # raised when the same samples give other pictures
 INDEX = "index.json"
 HEAVIEST = 2**24  # bytes of it
 FURTHER = 2  # samples that protocols beside the first may add
@@ -208,7 +208,7 @@ class _Shelf:
                 return {}
             if result:
                 found[key] = result
-        return found if index.request.drawing == DRAWING else {}
+        return found if index.request.drawing == versions.NUMBERS["gallery"] else {}
 
 
 def _root(folder: Path) -> Path:
@@ -394,7 +394,7 @@ def request(results: Sequence[Result], count: int, samples: Sequence[Pick]) -> d
     """What a gallery of these results depends on, as index.json has it."""
     cells = {result.key: stands_on(result) for result in results}
     chosen = [[pick.sample, list(pick.reasons)] for pick in samples]
-    return {"drawing": DRAWING, "count": count, "cells": cells, "samples": chosen}
+    return {"drawing": versions.NUMBERS["gallery"], "count": count, "cells": cells, "samples": chosen}
 
 
 def is_there(run: Run, folder: Path, wanted: Mapping[str, Any]) -> bool:

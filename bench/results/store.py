@@ -60,6 +60,7 @@ class Result:
     images: int
     partial: bool  # True if --limit cut the data; never ranked beside a full result
     not_applicable: str = ""  # why the pair cannot be evaluated; then every metric is undefined
+    refusal: str = ""  # the same as a code, which tells reasons apart; no result of before version 0.2 has it
     pixels: Mapping[str, int] = field(default_factory=dict)  # by category
     depends: Mapping[str, str] = field(default_factory=dict)  # what decides whether the result is fresh
     provenance: Mapping[str, Any] = field(default_factory=dict)  # versions, commit, device, time, command
@@ -155,6 +156,8 @@ def write_result(run: Path, result: Result, arrays: Arrays | None = None) -> Non
         write_counts(run, result.key, arrays)
     content = {entry.name: getattr(result, entry.name) for entry in fields(result)}
     content["cell"] = result.cell.spelled()
+    if not result.refusal:
+        del content["refusal"]
     places = {"key": result.key, "cell": content["cell"], "labels": result.labels.by_axis}
     write_json(result_path(run, result.key), {"schema": SCHEMA} | places | content)
 

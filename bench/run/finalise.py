@@ -25,6 +25,7 @@ from bench.run import provenance, refinement, shard_files
 from bench.run.cost import Clock, peak_memory, total
 from bench.run.jobs import Job
 from bench.run.messages import Figures, Finish
+from bench.run.preflight import Refusal
 from bench.suite import registry
 
 
@@ -144,7 +145,7 @@ def _result(job: Job, numerics: Numerics, command: str) -> Result:
         about=about,
         images=job.images,
         partial=job.partial,
-        depends=job.depends,
+        depends=job.depends.all,
         provenance=provenance.of(numerics, f"{command} --only cell={job.key}".strip()),
         fitted=_fitted(job),
     )
@@ -158,7 +159,13 @@ def _fitted(job: Job) -> dict[str, Any] | None:
     return (fitted or {"key": job.refinement.key}) | {"decided": refinement.shown(job.refinement)}
 
 
-def not_applicable(job: Job, reason: str, numerics: Numerics, command: str) -> Result:
+def not_applicable(job: Job, refusal: Refusal, numerics: Numerics, command: str) -> Result:
     """Return the result of a cell that means nothing: every figure is undefined, for the same reason."""
-    figures = {name: Undefined(reason) for name in job.protocol.metrics}
-    return replace(_result(job, numerics, command), metrics=figures, images=0, partial=False, not_applicable=reason)
+    return replace(
+        _result(job, numerics, command),
+        metrics={name: Undefined(refusal.reason) for name in job.protocol.metrics},
+        images=0,
+        partial=False,
+        not_applicable=refusal.reason,
+        refusal=refusal.code,
+    )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import metrics, ops
 from bench.api import Protocol, Refinement
 from bench.fit.fitted_store import Fitted
 from bench.models.numerics import Numerics
 from bench.results import store
-from bench.run import fits, refinement, shard_files
+from bench.run import freshness, refinement, shard_files
+from bench.run.freshness import Dependencies
 from bench.run.messages import CellTask
-from bench.run.preflight import Checked
+from bench.run.preflight import Checked, Refusal
 from bench.run.refinement import RefinementJob
 from bench.suite import registry
 from bench.suite.cells import Cell
@@ -28,7 +26,7 @@ class Job:
     cell: Cell
     key: str
     protocol: Protocol
-    depends: dict[str, str]
+    depends: Dependencies
     images: int
     partial: bool
     fitted: Fitted | None = None
@@ -41,7 +39,7 @@ class Job:
     @property
     def fit_key(self) -> str | None:
         """Of what its method is fitted to; None without a fit."""
-        return self.depends.get("fitted")
+        return self.depends.all.get("fitted")
 
     def task(self) -> CellTask:
         """Return what a worker is told of it."""
@@ -61,16 +59,13 @@ class Job:
     @property
     def stamp(self) -> str:
         """What a shard must have been made with to be merged."""
-        return _digest(self.depends | ({"decided": self.refinement.digest} if self.refinement else {}))
+        decided = {"decided": self.refinement.digest} if self.refinement else {}
+        return freshness.digest({**self.depends.all, **decided})
 
     @property
     def map_stamp(self) -> str:
         """What a score map must have been made with to be used: protocols that share the map share this."""
-        return _digest({name: digest for name, digest in self.depends.items() if name not in {"protocol", "metrics"}})
-
-
-def _digest(depends: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+        return self.depends.map_stamp
 
 
 def job_of(
@@ -86,18 +81,7 @@ def job_of(
     count = checked.datasets[cell.dataset].count
     images = min(limit or count, count)
     protocol: Protocol = checked.built(cell.protocol)
-    depends = {
-        "protocol": f"{protocol.name} {protocol.version}",
-        "metrics": str(metrics.NUMBERS),
-        "scoring": str(ops.NUMBERS),
-        "model": f"{checked.source(cell.model)} {checked.model_digests[cell.model]}",
-        "dataset": f"{checked.source(cell.dataset)} {checked.data_digests[cell.dataset]}",
-        "numerics": numerics.digest(),
-    }
-    if cell.method:
-        depends["method"] = f"{checked.source(cell.method)} {checked.method_digests.get(cell.method, '')}".strip()
-    if key := fits.key_of(cell, checked, numerics):
-        depends["fitted"] = key
+    depends = freshness.of_cell(cell, checked, numerics)
     job = Job(cell, cell.key, protocol, depends, images, images < count)
     if cell.method and (protocol.second_phase or keep_maps):
         refs = (cell.model, cell.dataset, cell.method)
@@ -119,16 +103,9 @@ def has_maps(run_dir: Path, job: Job, checked: Checked) -> bool:
     return all((folder / "scores" / f"{sample}.npy").is_file() for sample in ids)
 
 
-def is_fresh(run_dir: Path, job: Job, refused: str | None) -> bool:
+def is_fresh(run_dir: Path, job: Job, refusal: Refusal | None) -> bool:
     """Return True if a result is there that today's files would make again."""
-    path = store.result_path(run_dir, job.key)
-    if not path.is_file():
-        return False
-    old = store.read_result(path)
-    if refused or old.not_applicable:
-        return old.not_applicable == refused
-    # A full result stands in for a limited one: it is the better answer to the same question.
-    return dict(old.depends) == job.depends and (not old.partial or (job.partial and old.images == job.images))
+    return freshness.is_fresh(run_dir, job.key, job.depends, refusal, job.images, partial=job.partial)
 
 
 def has_shard(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: Sequence[str]) -> bool:

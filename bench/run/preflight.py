@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,17 @@ from bench.suite import registry
 from bench.suite.cells import Cell, Ref, Suite
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a cell is not applicable."""
+
+    code: str  # what is in the way, and the values that say so: equal codes are equal reasons
+    reason: str  # the same for people
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 @dataclass
 class Checked:
     """What was found to be there, and its digests."""
@@ -27,7 +39,7 @@ class Checked:
     model_digests: dict[Ref, str] = field(default_factory=dict)
     data_digests: dict[Ref, str] = field(default_factory=dict)
     method_digests: dict[Ref, str] = field(default_factory=dict)  # beside that of the source file
-    refused: dict[str, str] = field(default_factory=dict)  # cell key: why the pair is not applicable
+    refused: dict[str, Refusal] = field(default_factory=dict)  # by cell key
     # What thousands of cells share is made once: instances, digests of source files, origins of fits.
     _built: dict[Ref, Any] = field(default_factory=dict, repr=False)
     _sources: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
@@ -64,8 +76,8 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
             model: SegModel = cell.model.build()
             model.check()
             checked.models[cell.model] = model
-        if reason := _refusal(cell, checked):
-            checked.refused[cell.key] = reason
+        if refusal := _refusal(cell, checked):
+            checked.refused[cell.key] = refusal
     checked.model_digests = {ref: model.digest() for ref, model in checked.models.items()}
     for ref in checked.datasets:
         digest = plain[ref.plain][1]
@@ -117,42 +129,45 @@ def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]], tried: set[Corrupt
     return wrapped
 
 
-def _refusal(cell: Cell, checked: Checked) -> str | None:
-    """Why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
+def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
+    """Return why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
     model, data = checked.models[cell.model], checked.datasets[cell.dataset]
     protocol: Protocol = checked.built(cell.protocol)
     if lacking := protocol.needs - data.gives:
         why = getattr(data, "hidden", "")  # of readers on disk: frames that are there for submissions alone
         needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
-        return f"{needs}: {why}" if why else needs
+        return Refusal(_code("truth", lacking), f"{needs}: {why}" if why else needs)
     if "labels" in protocol.needs and model.class_names != data.class_names:
-        return f"{cell.model.label} and {_other_names(cell.dataset, data, model)}"
+        code = _code("classes", {*model.class_names} ^ {*data.class_names})
+        return Refusal(code, f"{cell.model.label} and {_other_names(cell.dataset, data, model)}")
     if cell.method and cell.method.fit and checked.datasets[cell.method.fit].class_names != model.class_names:
-        said = _other_names(cell.method.fit, checked.datasets[cell.method.fit], model)
-        return f"{cell.method.label} cannot be fitted: {cell.model.label} and {said}"
+        names = _other_names(cell.method.fit, checked.datasets[cell.method.fit], model)
+        return Refusal("classes-of-fit", f"{cell.method.label} cannot be fitted: {cell.model.label} and {names}")
     offered = inference.offered(model, merged=True) | ({"logits"} & model.outputs)
     if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels", "class_scores"} & offered:
-        return f"{cell.model.label} gives no class map, which {cell.protocol.name} needs"
+        return Refusal("class-map", f"{cell.model.label} gives no class map, which {cell.protocol.name} needs")
     if cell.method is None:
         return None
     method: Method = checked.built(cell.method)
     offers = inference.offered(model, merged=method.merge == "merged")
     if lacking := method.needs - offers:
-        given = ", ".join(sorted(offers))
-        return f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {given}"
+        outputs = ", ".join(sorted(offers))
+        reason = f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {outputs}"
+        return Refusal(f"{_code('outputs', lacking)} of {_code('', offers)}", reason)
     if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
-        return f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs"
+        return Refusal("confidence", f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs")
     if isinstance(method.fitting, Constants) and method.fitting.classes != model.class_names:
-        return f"{cell.method.label} holds constants for other classes than those of {cell.model.label}"
+        reason = f"{cell.method.label} holds constants for other classes than those of {cell.model.label}"
+        return Refusal("constants", reason)
     if fitted_store.must_fit(method) and cell.method.fit is None:
         raise NotFitted(
             f"{cell.method.label} means nothing unfitted; say in the suite on what: "
             f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
         )
-    if isinstance(method, Refinement) and (why := _no_truth(cell, method, checked)):
-        return why
+    if isinstance(method, Refinement) and (refusal := _no_truth(cell, method, checked)):
+        return refusal
     if why := protocol.refuses(method):
-        return why
+        return Refusal("protocol", why)
     if (cell.method, cell.model) not in checked._met:
         method.check(model)
         checked.method_digests[cell.method] = method.digest()
@@ -160,15 +175,20 @@ def _refusal(cell: Cell, checked: Checked) -> str | None:
     return None
 
 
-def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> str:
-    """Why a refinement has nothing to learn from; empty where it has."""
+def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> Refusal | None:
+    """Return why a refinement has nothing to learn from."""
     assert cell.method is not None  # noqa: S101 - the caller built it
-    if cell.method.fit is None:
-        fitting = method.fitting if isinstance(method.fitting, Fitting) else Fitting()
-        lacking = fitting.needs - checked.datasets[cell.dataset].gives
-        said = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.method.label} learns from"
-        return f"{said}; fit it on other data: {method.name}: {{fit: {{data: ...}}}}" if lacking else ""
-    return ""
+    fitting = method.fitting if isinstance(method.fitting, Fitting) else Fitting()
+    lacking = fitting.needs - checked.datasets[cell.dataset].gives
+    if cell.method.fit is not None or not lacking:
+        return None
+    needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.method.label} learns from"
+    advice = f"fit it on other data: {method.name}: {{fit: {{data: ...}}}}"
+    return Refusal(_code("truth-to-learn", lacking), f"{needs}; {advice}")
+
+
+def _code(word: str, values: Collection[str]) -> str:
+    return " ".join([word, *sorted(values)]).strip()
 
 
 def _require_other_data(cell: Cell, checked: Checked) -> None:

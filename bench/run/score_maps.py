@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from bench import ops
 from bench.api import Dataset, Labels, Method, Quantity, Refinement, Sample, Scores, SegModel
 from bench.core.errors import BadPlugin, BadSuite, UsageError, WorkerDied
+from bench.core.versions import numbers_of
 from bench.models import inference, numerics
 from bench.models.numerics import Numerics
 from bench.run import fits, preflight, scoring
@@ -93,12 +93,15 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
     checked = preflight.check(suite)
     able = [cell for cell in suite.cells if cell.key not in checked.refused]
     if not able:
-        raise BadSuite(next(iter(checked.refused.values())) + "; nothing can be submitted of this pair")
+        raise BadSuite(f"{next(iter(checked.refused.values()))}; nothing can be submitted of this pair")
     cell = able[0]
     how = numerics.resolve(suite.numerics)
     numerics.apply(how)
+    computations = checked.models[cell.model].computations
+    if scored and cell.method:
+        computations |= checked.built(cell.method).computations
     depends = {
-        "scoring": str(ops.NUMBERS),
+        **numbers_of(computations, str(cell)),
         "model": f"{registry.digest('model', cell.model.name)} {checked.model_digests[cell.model]}",
         "model_entry": json.dumps(cell.model.spelled(), sort_keys=True),
         "numerics": how.digest(),

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from bench.contract.dataset import Dataset, Sample
-from bench.core import files
+from bench.core import files, versions
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import OnDisk
@@ -26,7 +26,7 @@ from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.smiyc import SegmentMeIfYouCan
-from bench.datasets.toytown.scenes import DRAWING, Toytown
+from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
 
 WRITING = 1  # raised when a layout is written in another way: what was written before is left alone
@@ -148,7 +148,7 @@ class ToytownLayout(Dataset):
     @cached_property
     def _written(self) -> Path:
         """The folder above that of the family; drawn by whoever comes first."""
-        what = f"{DRAWING} {WRITING} {self._kind.layout} {self._drawing!r}"
+        what = f"{versions.NUMBERS['toytown']} {WRITING} {self._kind.layout} {self._drawing!r}"
         home = files.home() / "toytown"
         place = home / hashlib.sha256(what.encode()).hexdigest()[:16]
         if not place.is_dir():

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Dataset, Sample
+from bench.core import versions
 from bench.core.values import IGNORE
 from bench.datasets.toytown.anomalies import FIRST, Strange
 from bench.datasets.toytown.rasteriser import Bools, Canvas, Dice
 from bench.datasets.toytown.scene import Drive, Street
 from bench.datasets.toytown.weather import WEATHER, grain, light, photograph, sky
 
-DRAWING = 1  # raised with every change of a pixel; trained weights and published figures depend on it
 COUNTS = {"train": 600, "val": 64, "anomaly": 64}
 DRIVE = 4  # consecutive frames that share a camera, a season and the weather
 CONDITIONS = tuple(WEATHER)
@@ -65,7 +65,7 @@ class Toytown(Dataset):
         return [f"toytown_{self.split}_{index:06}" for index in range(self.count)]
 
     def digest(self) -> str:
-        return hashlib.sha256(f"toytown {DRAWING} {astuple(self)}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"toytown {versions.NUMBERS['toytown']} {astuple(self)}".encode()).hexdigest()[:16]
 
     def load(self, index: int) -> Sample:
         """Draw one frame; tags are its ``condition`` and, in the anomaly split, the largest ``anomaly`` or "none"."""

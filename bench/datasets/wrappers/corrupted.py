@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from bench import corruptions
 from bench.contract.dataset import Sample
+from bench.core import versions
 from bench.core.errors import BadSuite, UnknownName
 from bench.corruptions import NAMES as NAMES
 from bench.corruptions import SEVERITIES as SEVERITIES
@@ -86,7 +87,7 @@ def _corrupted(image: Callable[[], NDArray[np.uint8]], how: Corruption, sample: 
     pixels = image()
     seed = corruptions.seed_of(how.seed, sample, how.name, how.severity)
     cache = Cache.of_this_process()
-    key = cache.key(pixels, how.name, how.severity, how.order, seed, corruptions.NUMBERS) if cache else ""
+    key = cache.key(pixels, how.name, how.severity, how.order, seed, versions.NUMBERS["corruptions"]) if cache else ""
     kept = cache.get(key, pixels.shape) if cache else None
     if kept is not None:
         return kept
@@ -98,7 +99,7 @@ def _corrupted(image: Callable[[], NDArray[np.uint8]], how: Corruption, sample: 
 
 def digest(plain: str) -> str:
     """16 hex digits that change when the data set's do, or the code that corrupts."""
-    return hashlib.sha256(f"{plain} {corruptions.NUMBERS}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{plain} {versions.NUMBERS['corruptions']}".encode()).hexdigest()[:16]
 
 
 def parsed(given: Any, *, where: str) -> Corruption:

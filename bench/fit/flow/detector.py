@@ -15,7 +15,7 @@ from bench.api import File, Fitting, Network, Prediction, Scored, Scores, SegMod
 from bench.contract.smoothed import Smoothed
 from bench.core import files
 from bench.core.errors import BadSuite, MissingData
-from bench.fit.flow import NUMBERS, checkpoint, inputs
+from bench.fit.flow import checkpoint, inputs
 from bench.ops import dense, smoothing
 
 DEFAULT_BLOCKS = 8
@@ -45,6 +45,8 @@ class FlowDetector(Smoothed):
     size: tuple[int, int] | None = field(default=None, kw_only=True)
     post: Literal["none", "gaussian", "boundary"] = field(default="boundary", kw_only=True)
 
+    computations = Smoothed.computations | {"flow"}
+
     def __post_init__(self) -> None:
         if self.fidelity == "reference" and self.post == "gaussian":
             raise ValueError("in reference fidelity the Gaussian is part of the score; say post: none, or boundary")
@@ -72,7 +74,7 @@ class FlowDetector(Smoothed):
         return Fitting("fed", must=True, reads=reads) if self.weights is None else None
 
     def digest(self) -> str:
-        return f"flow {NUMBERS}" + (f" {files.digest(self._path())}" if self.weights else "")
+        return files.digest(self._path()) if self.weights else ""
 
     def check(self, model: SegModel, network: Network | None = None) -> None:
         """Refuse a file that is absent, is not what the parameters say, or belongs to another network."""

@@ -32,6 +32,7 @@ class Components(Protocol):
     name = "components"
     source = "Chan et al., SegmentMeIfYouCan, arXiv:2104.14812, section 4; see bench.metrics.components"
     version = 1
+    computations = Protocol.computations | {"segments"}
     metrics = COMPONENTS
     needs = frozenset({"anomaly"})
     category_names = ("normal", "anomaly")

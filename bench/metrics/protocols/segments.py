@@ -81,6 +81,7 @@ class Segments(Protocol):
     name = "segments"
     source = "Chan et al., arXiv:2012.06575, section 5; robin-chan/meta-ood, evaluation/ood_segmentation"
     version = 1
+    computations = Protocol.computations | {"segments"}
     metrics = METRICS
     needs = frozenset({"anomaly"})
     category_names = ("normal", "anomaly")

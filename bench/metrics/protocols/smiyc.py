@@ -183,6 +183,7 @@ class _Smiyc(Protocol):
     """Pixels by the official sketch, then components at its threshold, strictly above, both in float16."""
 
     version = 1
+    computations = Protocol.computations | {"segments"}
     metrics = METRICS
     needs = frozenset({"anomaly"})
     category_names = ("normal", "anomaly")

@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 
 from bench.core.values import IGNORE, Labels
 
-NUMBERS = 1  # raised when a change here moves a number; results made under another one are computed again
 BLOCK = 1 << 15  # pixels whose probabilities are held at a time
 HEATS = ("E", "D", "V")
 
