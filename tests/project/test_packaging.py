@@ -180,7 +180,7 @@ def test_pytest_in_the_clone_tests_the_clone_even_where_the_wheel_is_installed(i
         f"def test_it():\n    assert bench.__file__ == {str(ROOT / 'bench' / '__init__.py')!r}\n"
         f"    assert methods.__file__ == {str(ROOT / 'methods' / '__init__.py')!r}\n"
     )
-    options = ("-q", "-p", "no:cacheprovider", "--confcutdir", tmp_path)
+    options = ("-q", "-n", "0", "-p", "no:cacheprovider", "--confcutdir", tmp_path)
     done = run("-m", "pytest", *options, probe, cwd=ROOT, path=[installed])
     assert done.returncode == 0, done.stdout + done.stderr
 
