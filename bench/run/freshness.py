@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from bench.results import store
 from bench.run import fits
 from bench.run.preflight import Checked, Refusal
 from bench.suite.cells import Cell
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,18 @@ def is_fresh(
     if not path.is_file():
         return False
     old = store.read_result(path)
+    cell = " / ".join(old.labels.by_axis.values())
     if refusal or old.not_applicable:
-        return refusal is not None and old.refusal == refusal.code
+        same = refusal is not None and old.refusal == refusal.code
+        if not same:
+            log.info("%s: now %s; before %s", cell, refusal or "applicable", old.not_applicable or "applicable")
+        return same
+    if changed := {name for name, _ in old.depends.items() ^ depends.all.items()}:
+        log.info("%s: computed again, since these changed: %s", cell, ", ".join(sorted(changed)))
+        return False
     # A full result stands in for a limited one: it is the better answer to the same question.
-    return dict(old.depends) == depends.all and (not old.partial or (partial and old.images == images))
+    if old.partial and not (partial and old.images == images):
+        log.info("%s: computed again on %d images, before on %d", cell, images, old.images)
+        return False
+    log.debug("%s: its result is there", cell)
+    return True

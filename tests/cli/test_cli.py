@@ -186,6 +186,20 @@ def test_a_bug_keeps_its_traceback_and_leaves_status_1(tmp_path):
     assert done.returncode == 1 and "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr
 
 
+def test_a_run_logs_what_it_computes_again_and_why(tiny, tmp_path, capsys):
+    run = ["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0", "--only", "protocol=miou"]
+    assert main([*run, "--limit", "3"]) == 0
+    assert "bench.run" not in capsys.readouterr().err
+    assert main(["-v", *run]) == 0
+    assert "INFO bench.run.freshness: miou / tiny / toytown" in (logged := capsys.readouterr().err)
+    assert ": computed again on 10 images, before on 3\n" in logged
+    tiny.with_name("net.py").write_text(tiny.with_name("net.py").read_text() + "# edited\n")
+    assert main(["-v", *run]) == 0
+    assert ": computed again, since these changed: model\n" in capsys.readouterr().err
+    assert main(["-vv", *run]) == 0
+    assert "DEBUG bench.run.freshness: miou / tiny / toytown" in capsys.readouterr().err
+
+
 def test_nothing_is_logged_unless_asked(monkeypatch, capsys):
     monkeypatch.setattr(plugins, "_listing", logged)
     assert main(["list", "suites"]) == 0

@@ -98,7 +98,16 @@ def test_ci_runs_the_very_test_command():
 
 
 def test_the_demo_says_where_its_page_is(here, home):
-    argv = [sys.executable, "-m", "bench", *shlex.split(DEMO)[6:], "--limit", "4", "--only", "dataset=*anomaly*,method=msp"]
+    argv = [
+        sys.executable,
+        "-m",
+        "bench",
+        *shlex.split(DEMO)[6:],
+        "--limit",
+        "4",
+        "--only",
+        "dataset=*anomaly*,method=msp",
+    ]
     assert argv[2:5] == ["bench", "run", "demo"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "BENCH_HOME": str(home)}
     done = subprocess.run(argv, cwd=here, env=env, capture_output=True, text=True, timeout=120, check=False)
