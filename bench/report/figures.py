@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from bench.results.store import CellLabels, Result, Run
 from bench.results.summary import between, beyond
 
 Draws = NDArray[np.float64]  # [R], the figure in each resample
-K = TypeVar("K", str, int)
 
 CLOSE = "No figure is bold in a column where the paired 95 % interval of its difference to another row contains 0."
 HIDDEN = "No figure is bold in a column where the lead is clear but smaller than the digits that are shown."
@@ -112,7 +111,7 @@ def gain(value: float, metric: Metric) -> float:
     return -value if metric.better == "lower" else value
 
 
-def ranks(values: Mapping[K, float], metric: Metric) -> dict[K, int]:
+def ranks(values: Mapping[str, float], metric: Metric) -> dict[str, int]:
     """Return ranks from 1; equal values share a rank and the next one is skipped. None where nothing is better."""
     if metric.better == "neither":
         return {}
@@ -121,12 +120,12 @@ def ranks(values: Mapping[K, float], metric: Metric) -> dict[K, int]:
 
 
 def leader(
-    values: Mapping[K, Value],
-    results: Mapping[K, Sequence[Result]],
-    draws: Callable[[K], Draws | None],
+    values: Mapping[str, Value],
+    results: Mapping[str, Sequence[Result]],
+    draws: Callable[[str], Draws | None],
     name: str,
     metric: Metric,
-) -> tuple[K | None, str]:
+) -> tuple[str | None, str]:
     """Return the row whose lead over every other lies outside the paired interval; or None, and the remark on why.
 
     ``results`` are those that each value is the mean of, ``draws`` gives its resamples.

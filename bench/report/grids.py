@@ -7,8 +7,7 @@ its difference to every other row excludes 0, as in ``bench.report.leaderboard``
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -22,6 +21,7 @@ from bench.results.store import CellLabels, Ref, Result, Run, uncorrupted
 from bench.results.summary import UNFINISHED, Mean
 
 Spot = tuple[str, int]  # corruption and severity
+Entry = Mapping[str, Any]  # a figure over several cells, as summaries.json holds it
 
 
 class Place(NamedTuple):
@@ -199,11 +199,21 @@ class Grid:
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """The columns of an overview: what ranks, clean, severities, families."""
-        clean = (CLEAN,) if any(cell.dataset == self.dataset for cell in self._cells()) else ()
-        severities = [Place("severity", severity) for severity in self.severities]
-        families = [Place("family", family) for family in self.families]
-        # A lone severity or family is the grid.
-        return (GRID, *clean, *(severities if len(severities) > 1 else ()), *(families if len(families) > 1 else ()))
+        labels = (*self.run.plan.cells, *(result.labels for result in self.run.results))
+        clean = any(
+            cell.dataset == self.dataset and cell.protocol == self.protocol and self.model in (None, cell.model)
+            for cell in labels
+        )
+        several = [places for places in (self._severities, self._families) if len(places) > 1]  # a lone one is the grid
+        return (GRID, *[CLEAN] * clean, *(place for places in several for place in places))
+
+    @property
+    def _severities(self) -> list[Place]:
+        return [Place("severity", severity) for severity in self.severities]
+
+    @property
+    def _families(self) -> list[Place]:
+        return [Place("family", family) for family in self.families]
 
     @property
     def name(self) -> str:
@@ -217,17 +227,11 @@ class Grid:
         kinds = f"{names} corruption{'s' * (names != 1)} at {severities} severit{'y' if severities == 1 else 'ies'}"
         return f"{kinds}, {len(self.datasets)} data sets"
 
-    def _cells(self) -> Iterable[CellLabels]:
-        mine = {"protocol": self.protocol} | ({"model": self.model} if self.model else {})
-        known = [*self.run.plan.cells, *(result.labels for result in self.run.results)]
-        return (cell for cell in known if all(cell.on(axis) == label for axis, label in mine.items()))
-
     @cached_property
     def every_place(self) -> tuple[Place, ...]:
         """What there is a mean over."""
-        severities = (Place("severity", severity) for severity in self.severities)
-        families = (Place("family", family) for family in self.families)
-        return (CLEAN, *severities, *families, *(Place("corruption", name) for name in self.corruptions), GRID)
+        corruptions = (Place("corruption", name) for name in self.corruptions)
+        return (CLEAN, *self._severities, *self._families, *corruptions, GRID)
 
     @property
     def directed(self) -> dict[str, Metric]:
@@ -245,74 +249,47 @@ class Grid:
         return {name: self._view(name, metric) for name, metric in self.directed.items()}
 
     def _view(self, name: str, metric: Metric) -> View:
-        places = self.every_place
-        means = [
-            {place: summary.mean(self.run, row.at(place), name, row.asked(place)) for place in places}
+        means = {
+            row.name: {
+                place: summary.mean(self.run, row.at(place), name, row.asked(place)) for place in self.every_place
+            }
             for row in self.rows
-        ]
-        by_index: dict[int, int] = {}
-        best: dict[int, set[Place]] = {index: set() for index in range(len(self.rows))}
+        }
+        by_name: dict[str, int] = {}
+        best: dict[str, set[Place]] = {row.name: set() for row in self.rows}
         for outliers in (False, True):
-            members = [index for index, row in enumerate(self.rows) if row.outliers == outliers]
+            members = [row for row in self.rows if row.outliers == outliers]
             if next(iter(self.metrics)) == name:
-                values = {index: means[index][GRID].value for index in members}
-                by_index |= ranks({index: value for index, value in values.items() if value is not None}, metric)
-            for place in places:
-                top = self._leader(name, metric, place, {index: means[index][place] for index in members})
+                values = {row.name: means[row.name][GRID].value for row in members}
+                by_name |= ranks({row: value for row, value in values.items() if value is not None}, metric)
+            for place in self.every_place:
+                top = _leader(members, {row.name: means[row.name][place] for row in members}, place, name, metric)
                 if top is not None:
                     best[top].add(place)
 
-        def order(index: int) -> tuple[Any, ...]:
-            value = means[index][GRID].value
-            return self.rows[index].outliers, value is None, 0.0 if value is None else -gain(value, metric)
+        def order(row: Row) -> tuple[Any, ...]:
+            value = means[row.name][GRID].value
+            return row.outliers, value is None, 0.0 if value is None else -gain(value, metric)
 
         lines = (
-            Line(by_index.get(index), self.rows[index], name, means[index], frozenset(best[index]))
-            for index in sorted(range(len(self.rows)), key=order)
+            Line(by_name.get(row.name), row, name, means[row.name], frozenset(best[row.name]))
+            for row in sorted(self.rows, key=order)
         )
         return View(name, metric, tuple(lines))
 
-    def _leader(self, name: str, metric: Metric, place: Place, means: Mapping[int, Mean]) -> int | None:
-        """The row that leads; none while a row is unfinished."""
-        if any(map(_counted, means.values())):
-            return None
-        values = {index: Value(mean.value, mean.err) for index, mean in means.items() if mean.value is not None}
-        results = {index: self.rows[index].at(place) for index in values}
-        return leader(values, results, lambda index: means[index].draws, name, metric)[0]
+
+def _leader(rows: Sequence[Row], means: Mapping[str, Mean], place: Place, name: str, metric: Metric) -> str | None:
+    """The row that leads in a mean; none while one is unfinished."""
+    if any(map(_counted, means.values())):
+        return None
+    values = {row: Value(mean.value, mean.err) for row, mean in means.items() if mean.value is not None}
+    results = {row.name: row.at(place) for row in rows}
+    return leader(values, results, lambda row: means[row].draws, name, metric)[0]
 
 
-def grids(run: Run) -> list[Grid]:
-    """Each grid of a run, in the order of the plan. A data set under a single corruption is none: it has its table."""
-    known: dict[str, Ref] = {}  # data sets by label
-    for result in run.results:
-        known.setdefault(result.labels.dataset, result.cell.dataset)
-    by_key = {result.key: result for result in run.results}
-    scored = {result.labels.protocol: result.labels.method for result in run.results if result.ranked}
-    plans: dict[str, _Plan] = {}
-    for key, labels in zip_longest(run.plan.keys, run.plan.cells):
-        found = by_key.get(key)
-        labels = found.labels if found else labels
-        if labels is None or labels.protocol not in scored:
-            continue
-        where = _where(labels.dataset, found.cell.dataset if found else known.get(labels.dataset))
-        if where is None:
-            continue
-        base, order, spot, params = where
-        model = labels.model if scored[labels.protocol] else None
-        loose = [labels.protocol, model, base, order]
-        # A cell without any sibling to ask for its parameters belongs to the first grid of that name.
-        alike = [plan for plan in plans.values() if plan.name == loose and len({params, plan.params, None}) < 3]
-        plan = alike[0] if alike else plans.setdefault(json.dumps([*loose, params]), _Plan(loose, params))
-        if plan.params is None:
-            plan.params = params
-        plan.cells.append((labels, spot, found))
-    return [grid for plan in plans.values() for grid in plan.grids(run)]
-
-
-def apart(run: Run, found: Sequence[Grid]) -> list[Result]:
-    """The results that are no part of a grid."""
-    inside = {result.key for grid in found for result in grid.results}
-    return [result for result in run.results if result.key not in inside]
+def _counted(mean: Mean) -> bool:
+    """Whether the reason says no more than the counts do."""
+    return mean.reason == UNFINISHED.format(mean.cells, mean.of)
 
 
 def means_of(spot: Spot) -> tuple[Place, ...]:
@@ -321,36 +298,45 @@ def means_of(spot: Spot) -> tuple[Place, ...]:
     return GRID, Place("severity", severity), Place("corruption", name), Place("family", FAMILIES[name])
 
 
+def apart(run: Run, grids_: Sequence[Grid]) -> list[Result]:
+    """Return the results that are no part of a grid."""
+    inside = {result.key for grid in grids_ for result in grid.results}
+    return [result for result in run.results if result.key not in inside]
+
+
 def remaining(
-    run: Run, found: Sequence[Grid], summaries: Sequence[Mapping[str, Any]]
-) -> tuple[list[Mapping[str, Any]], dict[tuple[str, str], tuple[str, str]]]:
-    """The summaries that no grid shows, and which of them share a table, for ``summaries.tables``.
+    run: Run, grids_: Sequence[Grid], entries: Sequence[Entry]
+) -> tuple[list[Entry], dict[tuple[str, str], tuple[str, str]]]:
+    """Return the summaries that no grid shows, and which of them share a table, for ``summaries.tables``.
 
     A grid shows the means over itself, a severity, a family and a corruption. What else is asked of corrupted data
     sets comes once for every member of a list: ``NAME: X``, or ``NAME, on X`` for the operating points.
     """
-    shown = {(grid.protocol, grid.model, labels) for grid in found for labels in _means(grid)}
-    corrupted = {(grid.protocol, label) for grid in found for label in grid.datasets}
-    asked = {(rule["name"], rule["protocol"]): rule.get("datasets", ()) for rule in run.plan.summaries}
-    points = [rule["name"] for rule in run.plan.operating_points]
-    left: list[Mapping[str, Any]] = []
+    shown = {(grid.protocol, grid.model, labels) for grid in grids_ for labels in _covered(grid)}
+    corrupted = [(grid.protocol, label) for grid in grids_ for label in grid.datasets]
+    covered = {(rule["name"], rule["protocol"]): rule.get("datasets", ()) for rule in run.plan.summaries}
+    points = {
+        (f"{rule['name']}, on {label}", protocol): (f"{rule['name']}, on corrupted data sets", label)
+        for rule in run.plan.operating_points
+        for protocol, label in corrupted
+    }
+    kept: list[Entry] = []
     parts: dict[tuple[str, str], tuple[str, str]] = {}
-    for entry in summaries:
-        name, protocol = str(entry.get("name")), str(entry.get("protocol"))
-        datasets = asked.get((name, protocol), ())
+    for entry in entries:
+        name, protocol = key = str(entry.get("name")), str(entry.get("protocol"))
+        datasets = covered.get(key, ())
         if shown & {(protocol, model, frozenset(datasets)) for model in (None, entry.get("model"))}:
             continue
-        left.append(entry)
-        if datasets and ": " in name and all((protocol, label) in corrupted for label in datasets):
+        kept.append(entry)
+        if datasets and ": " in name and {(protocol, label) for label in datasets} <= set(corrupted):
             head, _, part = name.rpartition(": ")
-            parts[name, protocol] = (head, part)
-        for point in points:
-            if name.startswith(f"{point}, on ") and (protocol, name[len(point) + 5 :]) in corrupted:
-                parts[name, protocol] = (f"{point}, on corrupted data sets", name[len(point) + 5 :])
-    return left, parts
+            parts[key] = (head, part)
+        if key in points:
+            parts[key] = points[key]
+    return kept, parts
 
 
-def _means(grid: Grid) -> set[frozenset[str]]:
+def _covered(grid: Grid) -> set[frozenset[str]]:
     """The data sets of each mean that a grid's view shows."""
     by_place: dict[Place, set[str]] = {}
     for label, spot in grid.datasets.items():
@@ -359,17 +345,52 @@ def _means(grid: Grid) -> set[frozenset[str]]:
     return set(map(frozenset, by_place.values()))
 
 
+def grids(run: Run) -> list[Grid]:
+    """Return each grid in the order of the plan. A data set under a single corruption is none: it has its table."""
+    refs: dict[str, Ref] = {}  # data sets by label
+    for result in run.results:
+        refs.setdefault(result.labels.dataset, result.cell.dataset)
+    by_key = {result.key: result for result in run.results}
+    scored = {result.labels.protocol: result.labels.method for result in run.results if result.ranked}
+    plans: dict[tuple[_Name, str | None], _Plan] = {}
+    for key, planned in zip_longest(run.plan.keys, run.plan.cells):
+        cell = by_key.get(key)
+        labels = cell.labels if cell else planned
+        if labels is None or labels.protocol not in scored:
+            continue
+        dataset = cell.cell.dataset if cell else refs.get(labels.dataset)
+        base, corruption = (dataset.plain.label, dataset.corruption) if dataset else uncorrupted(labels.dataset)
+        if corruption is None or corruption.name not in FAMILIES:
+            continue
+        name = _Name(labels.protocol, labels.model if scored[labels.protocol] else None, base, corruption.order)
+        plain = dataset.plain.identity if dataset else None
+        # A cell without any sibling to ask for its parameters belongs to the first grid of that name.
+        alike = [plan for plan in plans.values() if plan.name == name and len({plain, plan.plain, None}) < 3]
+        plan = alike[0] if alike else plans.setdefault((name, plain), _Plan(name, plain))
+        plan.plain = plan.plain or plain
+        plan.cells.append((labels, (corruption.name, corruption.severity), cell))
+    return [grid for plan in plans.values() for grid in plan.grids(run)]
+
+
+class _Name(NamedTuple):
+    """What the cells of a grid have in common."""
+
+    protocol: str
+    model: str | None  # None where rows are models
+    dataset: str
+    order: str
+
+
 @dataclass(eq=False)
 class _Plan:
-    """The cells of one protocol, model and data set that the plan has, with their results by version."""
+    """The cells of a grid that the plan has, with their results."""
 
-    name: list[Any]
-    params: str | None
+    name: _Name
+    plain: str | None  # what the data set is without its corruptions; None while no result says so
     cells: list[tuple[CellLabels, Spot, Result | None]] = field(default_factory=list)
 
     def grids(self, run: Run) -> Iterator[Grid]:
         """One for each version of the protocol: two versions never share a mean."""
-        protocol, model, base, order = self.name
         datasets = {labels.dataset: spot for labels, spot, _ in self.cells}
         if len(datasets) < 2:
             return
@@ -378,59 +399,32 @@ class _Plan:
             if result:
                 versions.setdefault(version(result), []).append(result)
         for number, results in versions.items():
-            shown = [result for result in results if not result.not_applicable]
-            first = (shown or results)[0]
+            first = next((result for result in results if not result.not_applicable), results[0])
             if all(metric.better == "neither" for metric in first.definitions.values()):
                 continue  # nothing has a mean
-            yield Grid(
-                run,
-                protocol,
-                str(first.about.get("protocol", {}).get("title") or protocol),
-                str(first.about.get("protocol", {}).get("source", "")),
-                str(number or ""),
-                model,
-                base,
-                order,
-                first.definitions,
-                tuple(self._rows(run, {result.key for result in results}, number)),
-                absences(results),
-                tuple(results),
-                datasets,
-            )
+            about, rows = first.about.get("protocol", {}), tuple(self._rows(run, results, number))
+            title, source = str(about.get("title") or self.name.protocol), str(about.get("source", ""))
+            head = (self.name.protocol, title, source, str(number or ""), *self.name[1:], first.definitions)
+            yield Grid(run, *head, rows, absences(results), tuple(results), datasets)
 
-    def _rows(self, run: Run, keys: set[str], number: Any) -> Iterator[Row]:
-        protocol, model, base, _ = self.name
+    def _rows(self, run: Run, results: Sequence[Result], number: Any) -> Iterator[Row]:
+        protocol, model, dataset, _ = self.name
+        keys = {result.key for result in results}
         axis = "method" if model else "model"
         rows: dict[str, dict[Spot, Result | None]] = {}
         for labels, spot, result in self.cells:
             rows.setdefault(labels.on(axis), {})[spot] = result if result and result.key in keys else None
-        uncorrupted = [result for result in run.results if result.labels.dataset == base]
+        plain = [
+            result
+            for result in run.results
+            if (result.labels.dataset, result.labels.protocol) == (dataset, protocol)
+            and model in (None, result.labels.model)
+            and version(result) == number
+            and result.cell.dataset.corruption is None
+            and result.cell.dataset.plain.identity == self.plain
+        ]
         for name, cells in rows.items():
-            there = [result for result in cells.values() if result]
-            if there and all(result.not_applicable for result in there):
-                continue
-            clean = [
-                result
-                for result in uncorrupted
-                if result.labels.protocol == protocol
-                and result.labels.on(axis) == name
-                and model in (None, result.labels.model)
-                and version(result) == number
-                and _where(base, result.cell.dataset) is None
-                and result.cell.dataset.plain.identity == self.params
-            ]
-            yield Row(name, any(map(uses_outliers, there)), cells, clean[0] if clean else None)
-
-
-def _where(label: str, dataset: Ref | None) -> tuple[str, str, Spot, str | None] | None:
-    """Label as it is, order, spot and parameters of a corrupted data set; without ``dataset`` by its label alone."""
-    base, corruption = (dataset.plain.label, dataset.corruption) if dataset else uncorrupted(label)
-    if corruption is None or corruption.name not in FAMILIES:
-        return None
-    spot = (corruption.name, corruption.severity)
-    return base, corruption.order, spot, dataset.plain.identity if dataset else None
-
-
-def _counted(mean: Mean) -> bool:
-    """Whether the reason says no more than the counts do."""
-    return mean.reason == UNFINISHED.format(mean.cells, mean.of)
+            finished = [result for result in cells.values() if result]
+            if not finished or not all(result.not_applicable for result in finished):
+                clean = next((result for result in plain if result.labels.on(axis) == name), None)
+                yield Row(name, any(map(uses_outliers, finished)), cells, clean)
