@@ -16,12 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UsageError
+from bench.report.text import listed
 from bench.results import store
 from bench.results.store import CellLabels, Plan, Result, Run, uncorrupted
 
 AXES = ("protocol", "model", "dataset", "method")
 SETTINGS = ("seed", "bootstrap", "resample")  # of a cell: what is drawn
 NUMERICS = "numerics{}: figures agree to about 1e-6, not to the last bit"
+PARTS = {
+    "dataset": "the data",
+    "metrics": "the counting",
+    "fitted": "what was fitted",
+    "model": "the model's code or weights",
+}
 UNPAIRED = "intervals of differences between them are not paired"
 
 Scope = tuple[str, str, str, str]  # protocol, model, method, and the first of the data sets that belong together
@@ -65,38 +72,38 @@ class Merged(Run):
     @property
     def remarks(self) -> tuple[str, ...]:
         """What tells runs apart that have rows of their own, of the rows that are there."""
-        there = {_coordinates(labels) for labels in (*self.plan.cells, *(result.labels for result in self.results))}
-        said: dict[str, list[str]] = {}
-        for one in self.differences:
-            if there & one.rows:
-                said.setdefault(one.what, []).append(one.name)
-        return tuple(f"{what}: {_listed(names)}." for what, names in said.items())
+        rows = {_coordinates(labels) for labels in (*self.plan.cells, *(result.labels for result in self.results))}
+        names: dict[str, dict[str, None]] = {}
+        for difference in self.differences:
+            if rows & difference.rows:
+                names.setdefault(difference.what, {})[difference.name] = None
+        return tuple(f"{what}: {listed(list(of), 6)}." for what, of in names.items())
 
 
-def opened(given: Sequence[str], *, anonymous: bool = False) -> Run:
-    """One run directory as it is, or several merged; each is ``RUN`` or ``NAME=RUN``.
+def opened(folders: Sequence[str], *, anonymous: bool = False) -> Run:
+    """Return one run directory as it is, or several merged; each is ``RUN`` or ``NAME=RUN``.
 
     A run is called by its folder's name, and by those above it as far as they are needed. ``anonymous`` runs have
-    numbers instead.
+    numbers instead. Raise UsageError for a run or a name that is there twice.
     """
-    named = [_named(text) for text in given]
+    named = [_named(text) for text in folders]
     paths = [path for _, path in named]
     if len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError(f"{' '.join(given)}: the same run directory stands there twice")
+        raise UsageError(f"{' '.join(folders)}: the same run directory stands there twice")
     runs = [store.read_run(path) for path in paths]
     if len(runs) == 1:
         return runs[0]
     short = [f"run {number}" for number, _ in enumerate(runs, 1)] if anonymous else _short(paths)
-    names = [name or usual for (name, _), usual in zip(named, short, strict=True)]
+    names = [name or folder for (name, _), folder in zip(named, short, strict=True)]
     if len(set(names)) < len(names):
-        raise UsageError(f"{' '.join(given)}: two runs have the name {max(names, key=names.count)!r}; say NAME=RUN")
+        raise UsageError(f"{' '.join(folders)}: two runs have the name {max(names, key=names.count)!r}; say NAME=RUN")
     return merge([Source(name, run) for name, run in zip(names, runs, strict=True)])
 
 
 def _named(text: str) -> tuple[str, Path]:
-    name, equals, place = text.partition("=")
+    name, equals, folder = text.partition("=")
     if equals and name and not Path(text).exists():
-        return name, Path(place)
+        return name, Path(folder)
     return "", Path(text)
 
 
@@ -111,7 +118,7 @@ def _short(paths: Sequence[Path]) -> list[str]:
 
 
 def merge(sources: Sequence[Source]) -> Merged:
-    """The runs as one, in the order given."""
+    """Return the runs as one, in the order given."""
     shelves = [_Shelf(source, renamed) for source, renamed in zip(sources, _renamed(sources), strict=True)]
     rules = _union("summaries", shelves)
     together = _together(shelves, rules)
@@ -122,8 +129,7 @@ def merge(sources: Sequence[Source]) -> Merged:
     made = _Made()
     differences: list[Difference] = []
     for scope in scopes:
-        mine = [shelf for shelf in shelves if scope in shelf.cells]
-        parties = _parties(mine, scope)
+        parties = _parties([shelf for shelf in shelves if scope in shelf.cells], scope)
         for party in parties:
             made.take(scope, party, _names(party, scope) if len(parties) > 1 else "")
         for first, other in pairwise(parties):
@@ -164,12 +170,12 @@ class _Shelf:
         by_key = {result.key: result for result in self.run.results}
         self._entries: list[tuple[CellLabels, str, Result | None]] = []
         for key, planned in zip_longest(self.run.plan.keys, self.run.plan.cells):
-            found = by_key.get(key)
-            labels = found.labels if found else planned
+            result = by_key.get(key)
+            labels = result.labels if result else planned
             if labels is None:
                 self.nameless.append(key)
             else:
-                self._entries.append((self._relabelled(labels), key, found))
+                self._entries.append((self._relabelled(labels), key, result))
 
     def _relabelled(self, labels: CellLabels) -> CellLabels:
         return CellLabels(**{axis: self.label(axis, label) for axis, label in labels.by_axis.items()})
@@ -189,14 +195,13 @@ class _Shelf:
         return ((labels.protocol, labels.dataset) for labels, _, _ in self._entries)
 
     def sort(self, together: Mapping[tuple[str, str], str]) -> None:
-        for labels, key, found in self._entries:
-            place = together[labels.protocol, labels.dataset]
-            scope = (labels.protocol, labels.model, labels.method or "", place)
-            self.cells.setdefault(scope, {})[labels.dataset] = (labels, key, found)
+        for labels, key, result in self._entries:
+            scope = (*_coordinates(labels), together[labels.protocol, labels.dataset])
+            self.cells.setdefault(scope, {})[labels.dataset] = (labels, key, result)
 
     def results(self, scope: Scope) -> dict[str, Result]:
         """Those that are there, by data set."""
-        return {dataset: found for dataset, (_, _, found) in self.cells[scope].items() if found}
+        return {dataset: result for dataset, (_, _, result) in self.cells[scope].items() if result}
 
 
 class _Made:
@@ -218,7 +223,7 @@ class _Made:
                 cells.setdefault(dataset, []).append((shelf, *entry))
         for members in cells.values():
             # A full result before a partial one, any result before none; else the first.
-            shelf, labels, key, found = min(members, key=lambda member: _worth(member[3]))
+            shelf, labels, key, result = min(members, key=lambda member: _worth(member[3]))
             tagged = _tagged(labels, name)
             if name and labels.method and tagged.method:
                 self.named[tagged.method] = (labels.method, name)
@@ -227,14 +232,14 @@ class _Made:
                 new = hashlib.sha256(f"{key} of {shelf.name}".encode()).hexdigest()[:16]
             self.keys.append(new)
             self.labels.append(tagged)
-            if found:
-                self.results.append(replace(found, key=new, cell=found.cell.relabelled(tagged)))
-                self.homes[new] = shelf.run.home(found)
+            if result:
+                self.results.append(replace(result, key=new, cell=result.cell.relabelled(tagged)))
+                self.homes[new] = shelf.run.home(result)
                 self.origins[new] = tuple(member[0].name for member in members if member[3])
 
 
-def _worth(found: Result | None) -> int:
-    return 2 if found is None else int(found.partial)
+def _worth(result: Result | None) -> int:
+    return 2 if result is None else int(result.partial)
 
 
 def _tagged(labels: CellLabels, name: str) -> CellLabels:
@@ -251,7 +256,7 @@ def _tags(party: Sequence[_Shelf], scope: Scope) -> Iterator[tuple[str, ...]]:
             yield _coordinates(_tagged(labels, _names(party, scope)))
 
 
-def _coordinates(labels: CellLabels) -> tuple[str, ...]:
+def _coordinates(labels: CellLabels) -> tuple[str, str, str]:
     return labels.protocol, labels.model, labels.method or ""
 
 
@@ -265,17 +270,17 @@ def _renamed(sources: Sequence[Source]) -> list[dict[tuple[str, str], str]]:
     """For each run its own words for what others mean something else by: axis and label to a label of its own."""
     meanings: list[dict[tuple[str, str], set[str]]] = []
     for source in sources:
-        mine: dict[tuple[str, str], set[str]] = {}
+        identities: dict[tuple[str, str], set[str]] = {}
         for result in source.run.results:
             for axis, ref in result.cell.refs().items():
                 if ref:
-                    mine.setdefault((axis, ref.plain.label), set()).add(ref.plain.identity)
-        meanings.append(mine)
+                    identities.setdefault((axis, ref.plain.label), set()).add(ref.plain.identity)
+        meanings.append(identities)
     return [
         {
             (axis, label): f"{label} ({source.name})"
-            for (axis, label), mine in meant.items()
-            if any(mine.isdisjoint(other[axis, label]) for other in meanings if (axis, label) in other)
+            for (axis, label), identities in meant.items()
+            if any(identities.isdisjoint(other[axis, label]) for other in meanings if (axis, label) in other)
         }
         for source, meant in zip(sources, meanings, strict=True)
     ]
@@ -283,21 +288,21 @@ def _renamed(sources: Sequence[Source]) -> list[dict[tuple[str, str], str]]:
 
 def _union(what: str, shelves: Sequence[_Shelf]) -> list[Mapping[str, Any]]:
     """The rules of all plans; the same name for something else gets that of its run behind it."""
-    found: dict[str, Mapping[str, Any]] = {}
-    meant: dict[tuple[str, str], str] = {}
+    rules: dict[str, Mapping[str, Any]] = {}
+    meanings: dict[tuple[str, str], str] = {}
     for shelf in shelves:
-        for rule in getattr(shelf.run.plan, what):
-            mine = dict(rule)
-            if "datasets" in mine:
-                mine["datasets"] = [shelf.label("dataset", label) for label in mine["datasets"]]
-            if "calibrate" in mine:
-                mine["calibrate"] = shelf.label("dataset", mine["calibrate"])
-            mine["protocol"] = shelf.label("protocol", mine["protocol"])
-            means = json.dumps({**mine, "name": ""}, sort_keys=True)
-            if meant.setdefault((mine["name"], mine["protocol"]), means) != means:
-                mine["name"] = f"{mine['name']} ({shelf.name})"
-            found.setdefault(json.dumps(mine, sort_keys=True), mine)
-    return list(found.values())
+        for original in getattr(shelf.run.plan, what):
+            rule = dict(original)
+            if "datasets" in rule:
+                rule["datasets"] = [shelf.label("dataset", label) for label in rule["datasets"]]
+            if "calibrate" in rule:
+                rule["calibrate"] = shelf.label("dataset", rule["calibrate"])
+            rule["protocol"] = shelf.label("protocol", rule["protocol"])
+            meaning = json.dumps({**rule, "name": ""}, sort_keys=True)
+            if meanings.setdefault((rule["name"], rule["protocol"]), meaning) != meaning:
+                rule["name"] = f"{rule['name']} ({shelf.name})"
+            rules.setdefault(json.dumps(rule, sort_keys=True), rule)
+    return list(rules.values())
 
 
 def _together(shelves: Sequence[_Shelf], rules: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
@@ -309,11 +314,10 @@ def _together(shelves: Sequence[_Shelf], rules: Iterable[Mapping[str, Any]]) -> 
     for rule in rules:
         covered = set(rule.get("datasets", ()))
         for protocol in {protocol for protocol, _ in linked}:
-            places = {place for (mine, dataset), place in linked.items() if mine == protocol and dataset in covered}
-            if len(places) > 1:
-                first = min(places)
-                moved = {cell: first for cell, place in linked.items() if cell[0] == protocol and place in places}
-                linked |= moved
+            heads = {head for (other, dataset), head in linked.items() if other == protocol and dataset in covered}
+            if len(heads) > 1:
+                first = min(heads)
+                linked |= {cell: first for cell, head in linked.items() if cell[0] == protocol and head in heads}
     return linked
 
 
@@ -321,9 +325,9 @@ def _parties(shelves: Sequence[_Shelf], scope: Scope) -> list[list[_Shelf]]:
     """The runs that agree in a scope, in groups."""
     parties: list[list[_Shelf]] = []
     for shelf in shelves:
-        mine = shelf.results(scope)
+        results = shelf.results(scope)
         for party in parties:
-            if all(_agree(mine, other.results(scope)) for other in party):
+            if all(_agree(results, other.results(scope)) for other in party):
                 party.append(shelf)
                 break
         else:
@@ -337,7 +341,7 @@ def _names(party: Sequence[_Shelf], scope: Scope) -> str:
 
 
 def _agree(one: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
-    settings = [{_settings(r) for r in found.values() if not r.not_applicable} for found in (one, other)]
+    settings = [{_settings(r) for r in results.values() if not r.not_applicable} for results in (one, other)]
     if all(settings) and settings[0] != settings[1]:
         return False
     return all(_equal(one[dataset], other[dataset]) for dataset in one.keys() & other.keys())
@@ -356,44 +360,36 @@ def _equal(one: Result, other: Result) -> bool:
 
 def _apart(first: Sequence[_Shelf], other: Sequence[_Shelf], scope: Scope) -> Iterator[str]:
     """In words, what two groups of runs differ in."""
-    mine, theirs = (
-        {dataset: found for shelf in reversed(party) for dataset, found in shelf.results(scope).items()}
+    ours, theirs = (
+        {dataset: result for shelf in reversed(party) for dataset, result in shelf.results(scope).items()}
         for party in (first, other)
     )
     names = " and ".join(_names(party, scope) for party in (first, other))
-    shared = [(mine[dataset], theirs[dataset]) for dataset in mine if dataset in theirs]
-    pairs = shared or [(a, b) for a in list(mine.values())[:1] for b in list(theirs.values())[:1]]
-    found: dict[str, None] = {}
-    for one, two in pairs:
-        found |= dict.fromkeys(_differences(one, two, same=bool(shared)))
-    yield f"{names} differ in {'; '.join(found)}" if found else f"{names} differ in their figures alone"
+    shared = [(ours[dataset], theirs[dataset]) for dataset in ours if dataset in theirs]
+    pairs = shared or [(a, b) for a in list(ours.values())[:1] for b in list(theirs.values())[:1]]
+    reasons = dict.fromkeys(reason for pair in pairs for reason in _differences(*pair, same=bool(shared)))
+    yield f"{names} differ in {'; '.join(reasons) or 'their figures alone'}"
 
 
 def _differences(one: Result, other: Result, *, same: bool) -> Iterator[str]:
-    drawn = [name for name in SETTINGS if getattr(one.cell, name) != getattr(other.cell, name)]
-    for name in drawn:
-        yield f"{name} ({getattr(one.cell, name)} and {getattr(other.cell, name)}): {UNPAIRED}"
+    for name in SETTINGS:
+        if getattr(one.cell, name) != getattr(other.cell, name):
+            yield f"{name} ({getattr(one.cell, name)} and {getattr(other.cell, name)}): {UNPAIRED}"
     for name in AXES:
         if same and getattr(one.cell, name) != getattr(other.cell, name):
             yield f"parameters of the {name}"
     for name in sorted(one.depends.keys() | other.depends.keys()):
         if one.depends.get(name) == other.depends.get(name) or (name == "dataset" and not same):
             continue
-        if name != "numerics":
-            yield {"dataset": "the data", "metrics": "the counting", "fitted": "what was fitted"}.get(
-                name, f"the {name}'s code or weights" if name == "model" else f"the {name}'s code"
-            )
-            continue
-        how, theirs = (result.provenance.get("numerics") or {} for result in (one, other))
-        entries = [
-            f"{key} {how.get(key)} and {theirs.get(key)}" for key in how | theirs if how.get(key) != theirs.get(key)
-        ]
-        yield NUMERICS.format(f" ({', '.join(entries)})" if entries else "")
+        if name == "numerics":
+            ours, theirs = (result.provenance.get("numerics") or {} for result in (one, other))
+            changed = [
+                f"{key} {ours.get(key)} and {theirs.get(key)}"
+                for key in ours | theirs
+                if ours.get(key) != theirs.get(key)
+            ]
+            yield NUMERICS.format(f" ({', '.join(changed)})" if changed else "")
+        else:
+            yield PARTS.get(name, f"the {name}'s code")
     if same and one.images != other.images:
         yield f"images ({one.images} and {other.images})"
-
-
-def _listed(rows: Sequence[str], most: int = 6) -> str:
-    unique = list(dict.fromkeys(rows))
-    more = len(unique) - most
-    return ", ".join(unique[:most]) + (f" and {more} more" if more > 0 else "")

@@ -16,7 +16,7 @@ from typing import Any
 from bench.api import Metric, Undefined, Value
 from bench.report import leaderboard
 from bench.report.figures import LACKING, uses_outliers
-from bench.report.grids import CLEAN, GRID, Grid, Line, Place, Row, View
+from bench.report.grids import CLEAN, GRID, Grid, Line, Place, Row, Spot
 from bench.report.text import number, percent
 from bench.results import curves
 from bench.results.store import Result, Run
@@ -77,15 +77,15 @@ def cells(
     words, labels = Words(), {axis: Words() for axis in ("protocol", "model", "dataset", "method")}
     definitions: dict[str, list[dict[str, Any]]] = {}
     rows = []
-    for result, said in zip(results, fields, strict=True):
+    for result, provenance in zip(results, fields, strict=True):
         metrics = definitions.setdefault(
             result.labels.protocol, [metric_of(name, metric) for name, metric in result.definitions.items()]
         )
         figures = [_figure(result, entry["name"], best, words, digits) for entry in metrics]
-        place = [labels[axis](result.labels.on(axis)) for axis in labels]
+        numbers = [labels[axis](result.labels.on(axis)) for axis in labels]
         marks = result.partial + 2 * uses_outliers(result) + 4 * bool(result.not_applicable)
-        flat = [words(part) for name, text in said for part in (name, text.replace(result.key, "{key}"))]
-        rows.append([result.key, *place, marks, result.images, figures, flat])
+        flat = [words(part) for name, text in provenance for part in (name, text.replace(result.key, "{key}"))]
+        rows.append([result.key, *numbers, marks, result.images, figures, flat])
     return {
         "rows": rows,
         "labels": {axis: numbered.all for axis, numbered in labels.items()},
@@ -106,156 +106,131 @@ def _figure(result: Result, name: str, best: set[tuple[str, str]], words: Words,
 
 
 def board(run: Run, table: leaderboard.Table) -> dict[str, Any]:
-    """The curves of one table, a series per row; rows without any are left out."""
+    """Return the curves of one table, a series per row; rows without any are left out."""
     series = []
     for line in table.lines:
-        found = {
-            "curves": _curves(run, line.result),
-            "risk": _risk(run, line.result),
-            "reliability": _reliability(run, line.result),
-            "images": _images(run, line.result),
-        }
-        there = {name: content for name, content in found.items() if content is not None}
-        if there:
-            series.append(_series(line, several=table.model is None) | there)
+        drawn = {name: content for name, draw in DRAWN.items() if (content := draw(run, line.result)) is not None}
+        name = f"{line.method} on {line.model}" if line.method and table.model is None else line.method or line.model
+        if drawn:
+            of = {"name": name, "of": [line.method or "", line.model], "outliers": line.facts.outliers}
+            series.append(of | {"rank": line.rank, "key": line.result.key} | drawn)
     return {"series": series}
 
 
-def _series(line: leaderboard.Line, *, several: bool) -> dict[str, Any]:
-    name = line.method or line.model
-    return {
-        "name": f"{name} on {line.model}" if line.method and several else name,
-        "of": [line.method or "", line.model],
-        "outliers": line.facts.outliers,
-        "rank": line.rank,
-        "key": line.result.key,
-    }
-
-
 def _curves(run: Run, result: Result) -> dict[str, Any] | None:
-    found = curves.roc_pr(run, result)
-    if found is None:
+    curve = curves.roc_pr(run, result)
+    if curve is None:
         return None
-    return {
-        "roc": [found.fpr, found.tpr],
-        "pr": [found.recall, found.precision],
-        "points": [
-            [point.words, short(point.fpr), short(point.tpr), short(point.precision), short(point.threshold)]
-            for point in found.points
-        ],
-        "share": short(found.positives / (found.positives + found.negatives)),
-    }
+    points = [
+        [point.words, *map(short, (point.fpr, point.tpr, point.precision, point.threshold))] for point in curve.points
+    ]
+    share = short(curve.positives / (curve.positives + curve.negatives))
+    return {"roc": [curve.fpr, curve.tpr], "pr": [curve.recall, curve.precision], "points": points, "share": share}
 
 
 def _risk(run: Run, result: Result) -> dict[str, Any] | None:
-    found = curves.risk_coverage(run, result)
-    return None if found is None else {"line": [found.coverage, found.risk], "perfect": found.perfect}
+    curve = curves.risk_coverage(run, result)
+    return None if curve is None else {"line": [curve.coverage, curve.risk], "perfect": curve.perfect}
 
 
 def _reliability(run: Run, result: Result) -> dict[str, Any] | None:
-    found = curves.reliability(run, result)
-    return None if found is None else {"line": [found.confidence, found.accuracy], "pixels": found.pixels}
+    curve = curves.reliability(run, result)
+    return None if curve is None else {"line": [curve.confidence, curve.accuracy], "pixels": curve.pixels}
 
 
 def _images(run: Run, result: Result) -> dict[str, Any] | None:
-    found = curves.by_image(run, result)
-    if found is None or not found.ids:
+    figures = curves.by_image(run, result)
+    if figures is None or not figures.ids:
         return None
-    metric = metric_of(found.metric, result.definitions[found.metric])  # not every metric has figures of images
-    return {"metric": metric, "ids": found.ids, "values": found.values, "undefined": len(found.undefined)}
+    metric = metric_of(figures.metric, result.definitions[figures.metric])  # not every metric has figures of images
+    return {"metric": metric, "ids": figures.ids, "values": figures.values, "undefined": len(figures.undefined)}
 
 
-def grid(found: Grid, digits: int | None = None) -> dict[str, Any]:
-    """Every cell of a grid by metric, row, corruption and severity, and the means beside them."""
-    views = list(found.views.values())
-    rows = {line.row.name: line.row for line in views[0].lines} if views else {}
-    severities = (*((0,) if CLEAN in found.places else ()), *found.severities)
+DRAWN = {"curves": _curves, "risk": _risk, "reliability": _reliability, "images": _images}
+
+
+def grid(of: Grid, digits: int | None = None) -> dict[str, Any]:
+    """Return every cell of a grid by metric, row, corruption and severity, and the means beside them."""
+    views = list(of.views.values())
+    rows = [line.row for line in views[0].lines] if views else []
+    steps = (*((0,) if CLEAN in of.places else ()), *of.severities)
+    keys = [[[_key(row, (name, severity)) for severity in of.severities] for name in of.corruptions] for row in rows]
     return {
-        "families": [[family, list(names)] for family, names in found.families.items()],
-        "severities": found.severities,
-        "steps": severities,  # of the severity curve; 0 is the data set as it is
-        "model": found.model,
-        "rows": [[name, row.outliers] for name, row in rows.items()],
-        "scored": found.scored,
-        "keys": [[[_key(row, (name, each)) for each in found.severities] for name in found.corruptions]
-                 for row in rows.values()],
-        "views": [_view(found, view, list(rows), severities, digits) for view in views],
-    }  # fmt: skip
-
-
-def _view(
-    found: Grid, view: View, names: Sequence[str], severities: Sequence[int], digits: int | None
-) -> dict[str, Any]:
-    lines = {line.row.name: line for line in view.lines}
-    return metric_of(view.name, view.metric) | {
-        "ends": view.ends and [short(end) for end in view.ends],
-        "rows": [_line(found, view.metric, lines[name], severities, digits) for name in names],
+        "families": [[family, list(names)] for family, names in of.families.items()],
+        "severities": of.severities,
+        "steps": steps,  # of the severity curve; 0 is the data set as it is
+        "model": of.model,
+        "rows": [[row.name, row.outliers] for row in rows],
+        "scored": of.scored,
+        "keys": keys,
+        "views": [
+            metric_of(view.name, view.metric)
+            | {
+                "ends": view.ends and [short(end) for end in view.ends],
+                "rows": [_line(of, view.metric, view.of(row), steps, digits) for row in rows],
+            }
+            for view in views
+        ],
     }
 
 
-def _key(row: Row, spot: tuple[str, int]) -> str | None:
+def _key(row: Row, spot: Spot) -> str | None:
     result = row.cells.get(spot)
     return result.key if result else None
 
 
-def _line(found: Grid, metric: Metric, line: Line, severities: Sequence[int], digits: int | None) -> dict[str, Any]:
+def _line(of: Grid, metric: Metric, line: Line, steps: Sequence[int], digits: int | None) -> dict[str, Any]:
     def mean(place: Place) -> list[float | None] | str:
-        made = line.means[place]
-        if made.value is None:
-            return f"{made.cells} of {made.of}"
-        ends = [shown(each, metric, digits) for each in (made.value, made.lo, made.hi)]
-        return [*ends, int(place in line.best), *([short(made.err)] * bool(made.err))]
+        value = line.means[place]
+        if value.value is None:
+            return f"{value.cells} of {value.of}"
+        ends = [shown(each, metric, digits) for each in (value.value, value.lo, value.hi)]
+        return [*ends, int(place in line.best), *([short(value.err)] * bool(value.err))]
 
-    def cell(spot: tuple[str, int]) -> list[Any]:
+    def cell(spot: Spot) -> list[Any]:
         figure = line.figure(spot)
         return [shown(figure.value, metric, digits) if isinstance(figure, Value) else None, line.mark(spot)]
 
     return {
-        "cells": [[cell((name, each)) for each in found.severities] for name in found.corruptions],
-        "corruptions": [mean(Place("corruption", name)) for name in found.corruptions],
-        "families": [mean(Place("family", family)) for family in found.families],
-        "severities": [mean(Place("severity", each)) for each in found.severities],
-        "curve": [mean(Place("severity", each) if each else CLEAN) for each in severities],
+        "cells": [[cell((name, severity)) for severity in of.severities] for name in of.corruptions],
+        "corruptions": [mean(Place("corruption", name)) for name in of.corruptions],
+        "families": [mean(Place("family", family)) for family in of.families],
+        "severities": [mean(Place("severity", severity)) for severity in of.severities],
+        "curve": [mean(Place("severity", step) if step else CLEAN) for step in steps],
         "grid": mean(GRID),
     }
 
 
 def cost(run: Run, metrics: Mapping[str, Mapping[str, Metric]], but: Container[str]) -> list[dict[str, Any]]:
-    """What methods cost beside the figure that ranks them.
+    """Return what methods cost beside the figure that ranks them.
 
     ``metrics`` are those of each protocol, ``but`` the keys of results that are left out.
     """
-    shown = tuple(result for result in run.results if result.key not in but)
-    saw = {(result.labels.model, result.labels.method) for result in shown if uses_outliers(result)}
+    results = tuple(result for result in run.results if result.key not in but)
+    saw = {result.labels.row for result in results if uses_outliers(result)}
     return [
         {
-            "protocol": one.protocol, "dataset": one.dataset, "model": one.model, "method": one.method,
-            "outliers": (one.model, one.method) in saw,
-            "forward": short(one.forward), "own": short(one.own), "ms": short(one.total), "mb": short(one.memory_mb),
-            "figure": short(one.figure), "lo": short(one.lo), "hi": short(one.hi), "device": one.device,
-            "partial": one.partial, "metric": metric_of(one.metric, metrics[one.protocol][one.metric]),
+            "protocol": row.protocol, "dataset": row.dataset, "model": row.model, "method": row.method,
+            "outliers": (row.model, row.method) in saw,
+            "forward": short(row.forward), "own": short(row.own), "ms": short(row.total), "mb": short(row.memory_mb),
+            "figure": short(row.figure), "lo": short(row.lo), "hi": short(row.hi), "device": row.device,
+            "partial": row.partial, "metric": metric_of(row.metric, metrics[row.protocol][row.metric]),
         }
-        for one in curves.cost(replace(run, results=shown))
-        if one.total is not None and one.figure is not None
+        for row in curves.cost(replace(run, results=results))
+        if row.total is not None and row.figure is not None
     ]  # fmt: skip
 
 
-def carried(found: Sequence[curves.Corrupted]) -> list[dict[str, Any]]:
-    """What thresholds chosen on clean data do as corruption grows."""
+def carried(rows: Sequence[curves.Corrupted]) -> list[dict[str, Any]]:
+    """Return what thresholds chosen on clean data do as corruption grows."""
     return [
         {
-            "rule": one.rule,
-            "words": one.words,
-            "protocol": one.protocol,
-            "dataset": one.dataset,
-            "model": one.model,
-            "method": one.method or "",
-            "calibrate": one.calibrate,
-            "severities": one.severities,
+            "rule": row.rule, "words": row.words, "protocol": row.protocol, "dataset": row.dataset, "model": row.model,
+            "method": row.method or "", "calibrate": row.calibrate, "severities": row.severities,
             "means": {
                 name: [[short(each.value), short(each.lo), short(each.hi)] for each in estimates]
-                for name, estimates in one.means.items()
+                for name, estimates in row.means.items()
             },
         }
-        for one in found
-    ]
+        for row in rows
+    ]  # fmt: skip

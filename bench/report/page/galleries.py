@@ -47,58 +47,59 @@ class Album:
     notes: tuple[str, ...]
 
 
-def albums(run: Run, said: Callable[[str], str] = str) -> list[Album]:
-    """Every gallery that the results of the run still vouch for; ``said`` is given all words of it that are shown."""
-    found = [_told(one, said) for one in gallery.read(run)]
-    ranks = _ranks(run) if found else {}  # of every table of the run: long work in a large one
-    return [_album(one, ranks) for one in found]
+def albums(run: Run, scrub: Callable[[str], str] = str) -> list[Album]:
+    """Return every gallery that the results of the run still vouch for; ``scrub`` is applied to all words in it."""
+    galleries = [_scrubbed(read, scrub) for read in gallery.read(run)]
+    ranks = _ranks(run) if galleries else {}  # of every table of the run: long work in a large one
+    return [_album(read, ranks) for read in galleries]
 
 
-def _told(found: Gallery, said: Callable[[str], str]) -> Gallery:
+def _scrubbed(read: Gallery, scrub: Callable[[str], str]) -> Gallery:
     """Labels are those of the results; these words are the gallery's own."""
     return replace(
-        found,
-        note=said(found.note),
-        shots=tuple(replace(shot, reasons=tuple(map(said, shot.reasons))) for shot in found.shots),
-        left_out={said(name): said(why) for name, why in found.left_out.items()},
+        read,
+        note=scrub(read.note),
+        shots=tuple(replace(shot, reasons=tuple(map(scrub, shot.reasons))) for shot in read.shots),
+        left_out={scrub(name): scrub(why) for name, why in read.left_out.items()},
     )
 
 
-def thumbnails(found: Sequence[Album], dataset: str) -> dict[str, str]:
-    """Small pictures of a data set by sample id, as data addresses."""
-    return {shot.sample: shot.thumbnail for album in found if album.dataset == dataset for shot in album.shots}
+def thumbnails(albums: Sequence[Album], dataset: str) -> dict[str, str]:
+    """Return small pictures of a data set by sample id, as data addresses."""
+    return {shot.sample: shot.thumbnail for album in albums if album.dataset == dataset for shot in album.shots}
 
 
 def _ranks(run: Run) -> dict[tuple[str, str, str], int]:
     """The best rank of a method on a model and data set in any table, by their labels."""
-    found: dict[tuple[str, str, str], int] = {}
+    ranks: dict[tuple[str, str, str], int] = {}
     for table in leaderboard.tables(run):
         for line in table.lines:
             if line.rank is not None and line.method:
-                where = (line.model, table.dataset, line.method)
-                found[where] = min(line.rank, found.get(where, line.rank))
-    return found
+                row = (line.model, table.dataset, line.method)
+                ranks[row] = min(line.rank, ranks.get(row, line.rank))
+    return ranks
 
 
-def _album(found: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
-    names = list(dict.fromkeys(name for shot in found.shots for name in shot.maps))
-    order = sorted(names, key=lambda name: ranks.get((found.model, found.dataset, name), len(names) + 1))
+def _album(read: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
+    names = list(dict.fromkeys(name for shot in read.shots for name in shot.maps))
+    order = sorted(names, key=lambda name: ranks.get((read.model, read.dataset, name), len(names) + 1))
     methods = tuple(order[:MAPS])
-    notes = [found.note] if found.note else []
-    if left := order[MAPS:]:
-        notes.append(f"Not on this page, to keep it small: the maps of {', '.join(left)}; they lie in RUN/gallery.")
-    notes += [f"{name}: {why}" for name, why in found.left_out.items()]
+    notes = [read.note] if read.note else []
+    if others := order[MAPS:]:
+        notes.append(f"Not on this page, to keep it small: the maps of {', '.join(others)}; they lie in RUN/gallery.")
+    notes += [f"{name}: {why}" for name, why in read.left_out.items()]
+    legends = (
+        {"title": TRUTHS.get(kind, kind), "entries": [{"name": name, "colour": colour} for name, colour in entries]}
+        for kind, entries in read.legends.items()
+    )
     return Album(
-        found.model,
-        found.dataset,
+        read.model,
+        read.dataset,
         methods,
         methods[:SHOWN],
-        tuple(
-            {"title": TRUTHS.get(kind, kind), "entries": [{"name": name, "colour": colour} for name, colour in entries]}
-            for kind, entries in found.legends.items()
-        ),
-        _bar(found.scale) if methods else None,
-        tuple(_framed(shot, methods) for shot in found.shots),
+        tuple(legends),
+        _bar(read.scale) if methods else None,
+        tuple(_framed(shot, methods) for shot in read.shots),
         tuple(notes),
     )
 
@@ -122,15 +123,10 @@ def address(path: Path) -> str:
 def _bar(scale: Scale) -> dict[str, Any]:
     """The scale from left to right: the colours, and the words below them."""
     step, last = BAR / STEPS, len(scale.colours) - 1
+    colours = [scale.colours[last * index // (STEPS - 1)] for index in range(STEPS)]
+    width = f"{step + 0.3:.1f}"
     return {
         "meaning": scale.meaning,
-        "steps": [
-            {
-                "x": f"{index * step:.1f}",
-                "width": f"{step + 0.3:.1f}",
-                "colour": scale.colours[last * index // (STEPS - 1)],
-            }
-            for index in range(STEPS)
-        ],
+        "steps": [{"x": f"{n * step:.1f}", "width": width, "colour": colour} for n, colour in enumerate(colours)],
         "ticks": [{"x": f"{12 + level / last * (BAR - 24):.1f}", "title": title} for level, title in scale.ticks],
     }

@@ -35,10 +35,10 @@ class PanelTable:
 
 def tables_of(run: Run) -> list[PanelTable]:
     """One per data set, network and kind of truth; those that a suite asked for in whole if there are any."""
-    found = definitions.panel(run)
-    whole = [panel for panel in found if panel.whole]
+    panels = definitions.panel(run)
+    whole = [panel for panel in panels if panel.whole]
     groups: dict[tuple[str, str, str], list[definitions.Panel]] = {}
-    for panel in whole or found:
+    for panel in whole or panels:
         groups.setdefault((panel.dataset, panel.model, panel.of), []).append(panel)
     return [_panel_table(dataset, model, of, members) for (dataset, model, of), members in groups.items()]
 

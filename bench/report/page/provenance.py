@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.report.figures import pair
+from bench.report.figures import absent_cells, pair
 from bench.report.text import count
 from bench.results.store import Result, Run
 
@@ -27,13 +27,13 @@ class Cost:
 
 def sources_of(results: Iterable[Result], grids_by_key: Mapping[str, str]) -> list[tuple[str, Fields]]:
     """Where models, data sets and methods come from, by axis and label; the data sets of a grid are one."""
-    found: dict[str, dict[str, str]] = {"Methods": {}, "Models": {}, "Data sets": {}}
+    sources: dict[str, dict[str, str]] = {"Methods": {}, "Models": {}, "Data sets": {}}
     for result in results:
-        for title, axis in zip(found, ("method", "model", "dataset"), strict=True):
+        for title, axis in zip(sources, ("method", "model", "dataset"), strict=True):
             if source := result.about.get(axis, {}).get("source"):
                 label = grids_by_key.get(result.key) if axis == "dataset" else None
-                found[title][label or result.labels.on(axis)] = str(source)
-    return [(title, list(entries.items())) for title, entries in found.items() if entries]
+                sources[title][label or result.labels.on(axis)] = str(source)
+    return [(title, list(entries.items())) for title, entries in sources.items() if entries]
 
 
 def cost_of(results: Iterable[Result]) -> Cost:
@@ -48,13 +48,13 @@ def cost_of(results: Iterable[Result]) -> Cost:
 
 def fitted_by(results: Iterable[Result]) -> list[tuple[list[str], Fields]]:
     """Each thing that was fitted, once, and who used it."""
-    found: dict[str, tuple[list[str], Fields]] = {}
+    fits: dict[str, tuple[list[str], Fields]] = {}
     for result in results:
         if result.fitted:
-            users, _ = found.setdefault(json.dumps(result.fitted, sort_keys=True), ([], _flat(result.fitted)))
+            users, _ = fits.setdefault(json.dumps(result.fitted, sort_keys=True), ([], _flat(result.fitted)))
             if pair(result) not in users:
                 users.append(pair(result))
-    return list(found.values())
+    return list(fits.values())
 
 
 def facts_of(run: Run, shared: Mapping[str, str]) -> Fields:
@@ -122,10 +122,8 @@ def fields_of(result: Result, shared: Mapping[str, str]) -> Fields:
 
 
 def missing_from(run: Run) -> list[str]:
-    """Name the cells without a result; by key where the plan has no words for them."""
-    there = {result.key for result in run.results}
-    words = {key: str(labels) for key, labels in zip(run.plan.keys, run.plan.cells, strict=False)}
-    return [words.get(key) or key for key in run.plan.keys if key not in there][:LISTED]
+    """Return the cells without a result; by key where the plan has no words for them."""
+    return [str(labels) if labels else key for key, labels in absent_cells(run)][:LISTED]
 
 
 def _flat(entries: Mapping[str, Any], prefix: str = "") -> Fields:
