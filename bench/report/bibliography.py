@@ -46,19 +46,19 @@ class Entry:
 
 @cache
 def _read(paths: tuple[Path, ...]) -> Mapping[str, Entry]:
-    found: dict[str, Entry] = {}
+    by_key: dict[str, Entry] = {}
     for path in paths:
         for entry in parse(path.read_bytes(), path):
-            if entry.key in found:
+            if entry.key in by_key:
                 raise BadPublished(f"{path}: the key {entry.key} stands there twice, or in two files")
-            found[entry.key] = entry
-    return found
+            by_key[entry.key] = entry
+    return by_key
 
 
 def entries() -> Mapping[str, Entry]:
     """Every entry there is by key; BadPublished for a file that is not as described above."""
     paths = [Path(str(resources.files("bench.reports")))]
-    paths += [Path(place) for place in filter(None, os.environ.get("BENCH_PLUGINS", "").split(os.pathsep))]
+    paths += [Path(folder) for folder in filter(None, os.environ.get("BENCH_PLUGINS", "").split(os.pathsep))]
     return _read(tuple(path / "references.bib" for path in paths if (path / "references.bib").is_file()))
 
 
@@ -69,21 +69,21 @@ def parse(content: bytes, path: Path) -> list[Entry]:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadPublished(f"{path}:{line}: not ASCII; write letters as BibTeX does, such as {{\\'c}}") from None
-    found, line = [], 1
+    parsed, line = [], 1
     for block in text.split("\n\n"):
         if block.strip():
-            found.append(_entry(block.strip("\n"), f"{path}:{line + len(block) - len(block.lstrip(chr(10)))}"))
+            parsed.append(_entry(block.strip("\n"), f"{path}:{line + len(block) - len(block.lstrip(chr(10)))}"))
         line += block.count("\n") + 2
-    return found
+    return parsed
 
 
-def _entry(block: str, place: str) -> Entry:
+def _entry(block: str, where: str) -> Entry:
     head = re.match(r"@([a-z]+)\{([a-z][a-z0-9_-]*),\n", block)
     if not head or not block.endswith("\n}"):
-        raise BadPublished(f"{place}: wanted an entry '@type{{key,' ... '}}' and an empty line behind it")
+        raise BadPublished(f"{where}: wanted an entry '@type{{key,' ... '}}' and an empty line behind it")
     kind, key = head.groups()
     if kind not in NEEDED:
-        raise BadPublished(f"{place}: {key} is of type {kind}, wanted {' or '.join(NEEDED)}")
+        raise BadPublished(f"{where}: {key} is of type {kind}, wanted {' or '.join(NEEDED)}")
     fields: dict[str, str] = {}
     rest = block[head.end() : -1]
     while rest:
@@ -91,23 +91,23 @@ def _entry(block: str, place: str) -> Entry:
         end = _closing(rest, name.end()) if name else 0
         if not name or rest[end : end + 2] != ",\n" or name[1] not in KNOWN or name[1] in fields:
             raise BadPublished(
-                f"{place}: {key}: {rest[:40]!r} is no 'name = {{...}},' of {', '.join(sorted(KNOWN))}, each once"
+                f"{where}: {key}: {rest[:40]!r} is no 'name = {{...}},' of {', '.join(sorted(KNOWN))}, each once"
             )
         fields[name[1]] = " ".join(rest[name.end() : end - 1].split())
         rest = rest[end + 2 :]
     if absent := sorted(NEEDED[kind] - {name for name, value in fields.items() if value}):
-        raise BadPublished(f"{place}: {key} has no {', '.join(absent)}")
+        raise BadPublished(f"{where}: {key} has no {', '.join(absent)}")
     return Entry(kind, key, fields)
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace that was opened before ``start`` is closed; 0 if it is not."""
+    """The index after the brace that closes the one opened before ``start``; 0 if none does."""
     depth = 1
-    for place in range(start, len(text)):
-        if text[place] in "{}" and text[place - 1] != "\\":
-            depth += 1 if text[place] == "{" else -1
+    for index in range(start, len(text)):
+        if text[index] in "{}" and text[index - 1] != "\\":
+            depth += 1 if text[index] == "{" else -1
         if depth == 0:
-            return place + 1
+            return index + 1
     return 0
 
 
@@ -131,12 +131,12 @@ def render(sources: Iterable[tuple[str, str]]) -> str:
     silent: list[str] = []
     unknown: list[str] = []
     for name, source in sources:
-        found = of(source)
-        for entry in found:
+        works = of(source)
+        for entry in works:
             cited.setdefault(entry.key, []).append(name)
-        absent = sorted(set(ARXIV.findall(source)) - {entry.fields.get("eprint") for entry in found})
+        absent = sorted(set(ARXIV.findall(source)) - {entry.fields.get("eprint") for entry in works})
         unknown += [f"% {name}: arXiv:{number} is in no references.bib" for number in absent]
-        if not found and not absent:
+        if not works and not absent:
             silent.append(name)
     blocks = [f"% {', '.join(names)}\n{entries()[key]}" for key, names in sorted(cited.items())]
     last = [*unknown, *([f"% without a published source: {', '.join(silent)}"] if silent else [])]

@@ -10,6 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from bench.report.text import line as one_line
+from bench.results.compare import Difference, ImageDifference
 
 
 def slices(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
@@ -34,81 +35,82 @@ def _sliced(row: Mapping[str, Any]) -> str:
     return f"{row['value']:.4f}" + (f" ± {row['err']:.1g}" if row["err"] >= 5e-5 else "")
 
 
-def differences(found: Sequence[Any], width: int | None = None) -> str:
-    """A line per pair of cells and metric, of ``bench.results.compare``. A star marks a clear difference.
+def differences(entries: Sequence[Difference], width: int | None = None) -> str:
+    """Return a line per pair of cells and metric, of ``bench.results.compare``. A star marks a clear difference.
 
     Where one table of all pairs is too wide, there is one for each pair; in narrow ones A and B go, their difference
     stays.
     """
     columns = width or shutil.get_terminal_size((120, 40)).columns
-    pairs = dict.fromkeys(f"A: {one.first}, B: {one.second}" for one in found)
-    shared = [
-        {"cell": one_line(one.cell)} | ({"which": one_line(f"{one.first} / {one.second}")} if len(pairs) > 1 else {})
-        for one in found
-    ]
-    text = _simple([start | _difference(one, {}) for start, one in zip(shared, found, strict=True)])
-    if max(map(len, text.splitlines())) <= columns:
+    pairs = dict.fromkeys(f"A: {entry.first}, B: {entry.second}" for entry in entries)
+    rows = []
+    for entry in entries:
+        which = {"which": one_line(f"{entry.first} / {entry.second}")} if len(pairs) > 1 else {}
+        rows.append({"cell": one_line(entry.cell)} | which | _difference(entry, {}))
+    text = _simple(rows)
+    if _fits(text, columns):
         return f"{one_line('; '.join(pairs))}\n\n{text}"
-    groups: dict[tuple[str, ...], list[Any]] = {}
-    for one in found:
-        groups.setdefault((one.cell, one.first, one.second), []).append(one)
+    groups: dict[tuple[str, str, str], list[Difference]] = {}
     reasons: dict[str, int] = {}
-    for one in found:
-        if one.lo is None and one.reason:
-            reasons.setdefault(one_line(one.reason), len(reasons) + 1)
+    for entry in entries:
+        groups.setdefault((entry.cell, entry.first, entry.second), []).append(entry)
+        if entry.lo is None and entry.reason:
+            reasons.setdefault(one_line(entry.reason), len(reasons) + 1)
     parts = []
     for (cell, first, second), members in groups.items():
-        rows = [_difference(one, reasons) for one in members]
+        rows = [_difference(entry, reasons) for entry in members]
         text = _simple(rows)
-        if max(map(len, text.splitlines())) > columns:
-            text = _simple([{name: said for name, said in row.items() if name not in {"A", "B"}} for row in rows])
+        if not _fits(text, columns):
+            text = _simple([{name: word for name, word in row.items() if name not in {"A", "B"}} for row in rows])
         head = one_line(f"{cell}; A: {first}, B: {second}".removeprefix("; "))
         parts.append("\n".join([*textwrap.wrap(head, columns), text]))
-    notes = [textwrap.fill(f"[{number}] {reason}", columns) for reason, number in reasons.items()]
-    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])])
+    notes = "\n".join(textwrap.fill(f"[{number}] {reason}", columns) for reason, number in reasons.items())
+    return "\n\n".join(filter(None, (*parts, notes)))
 
 
-def _difference(one: Any, reasons: Mapping[str, int]) -> dict[str, str]:
+def _fits(text: str, columns: int) -> bool:
+    return max(map(len, text.splitlines())) <= columns
+
+
+def _difference(entry: Difference, reasons: Mapping[str, int]) -> dict[str, str]:
     """The columns of a difference; a reason by its number where it has one."""
-    between = None if one.lo is None or one.hi is None else f"[{one.lo:+.4f}, {one.hi:+.4f}]"
-    reason = one_line(one.reason or "")
+    between = None if entry.lo is None or entry.hi is None else f"[{entry.lo:+.4f}, {entry.hi:+.4f}]"
+    reason = one_line(entry.reason or "")
     return {
-        "metric": one_line(one.metric),
-        "A": "n/a" if one.one is None else f"{one.one:.4f}",
-        "B": "n/a" if one.other is None else f"{one.other:.4f}",
-        "B - A": "n/a" if one.difference is None else f"{one.difference:+.4f}",
+        "metric": one_line(entry.metric),
+        "A": "n/a" if entry.one is None else f"{entry.one:.4f}",
+        "B": "n/a" if entry.other is None else f"{entry.other:.4f}",
+        "B - A": "n/a" if entry.difference is None else f"{entry.difference:+.4f}",
         "paired 95 %": between or (f"[{reasons[reason]}]" if reason in reasons else reason),
-        "": "*" if one.clear else "",
+        "": "*" if entry.clear else "",
     }
 
 
 def _simple(rows: Sequence[Mapping[str, str]]) -> str:
-    text: str = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
-    return text
+    return tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
 
 
-def images(found: Sequence[Any], top: int) -> str:
-    """The images that changed most under each pair of cells, as ``bench.results.compare.by_image`` has them."""
-    pairs: dict[tuple[str, ...], list[Any]] = {}
-    for one in found:
-        pairs.setdefault((one.cell, one.first, one.second, one.metric), []).append(one)
+def images(entries: Sequence[ImageDifference], top: int) -> str:
+    """Return the images that changed most under each pair of cells, as ``bench.results.compare.by_image`` has them."""
+    pairs: dict[tuple[str, str, str, str], list[ImageDifference]] = {}
+    for entry in entries:
+        pairs.setdefault((entry.cell, entry.first, entry.second, entry.metric), []).append(entry)
     parts = []
     for (cell, first, second, metric), members in pairs.items():
-        known = [one for one in members if one.difference is not None]
+        known = [entry for entry in members if entry.difference is not None]
         lines = [
             {
-                "image": one_line(one.image),
-                "A": f"{one.one:.4f}",
-                "B": f"{one.other:.4f}",
-                "B - A": f"{one.difference:+.4f}",
-                "tags": one_line(", ".join(f"{axis} {tag}" for axis, tag in one.tags.items())),
+                "image": one_line(entry.image),
+                "A": f"{entry.one:.4f}",
+                "B": f"{entry.other:.4f}",
+                "B - A": f"{entry.difference:+.4f}",
+                "tags": one_line(", ".join(f"{axis} {tag}" for axis, tag in entry.tags.items())),
             }
-            for one in known[:top]
+            for entry in known[:top]
         ]
         more = len(known) - len(lines)
         counts = [f"{len(known)} images have the figure in both"] if known else ["no image has the figure in both"]
         counts += [f"{more} more are not listed"] * (more > 0)
         head = one_line(f"{cell}: {metric} by image; A: {first}, B: {second}".removeprefix(": "))
-        body = _simple(lines) if lines else ""
-        parts.append("\n\n".join(filter(None, (head, body, "; ".join(counts) + "."))))
+        parts.append("\n\n".join(filter(None, (head, _simple(lines) if lines else "", "; ".join(counts) + "."))))
     return "\n\n".join(parts)

@@ -20,7 +20,7 @@ class PublishedFigure:
     value: float
     shown: str
     mark: str  # "≠" where it is defined otherwise, "?" where nobody knows
-    said: str  # how it is defined, and what is different
+    definition: str  # and what is different in it
     spread: str
 
 
@@ -50,49 +50,41 @@ class Beside:
     @property
     def rows(self) -> dict[str, list[PublishedRow]]:
         """Rows by split, that of the measured data set first."""
-        found: dict[str, list[PublishedRow]] = {}
-        for line in published.entries(self.entries):
-            first = line[0]
+        by_split: dict[str, list[PublishedRow]] = {}
+        for entry in published.entries(self.entries):
+            first = entry[0]
             over = {"": "", "*": "mean over the grid"}.get(first.corruption, first.corruption)
-            figures = tuple(_figure(line, name) for name in self._names(first.split))
-            found.setdefault(first.split, []).append(
-                PublishedRow(
-                    first.method,
-                    ", ".join(filter(None, (first.variant, over))),
-                    first.backbone,
-                    first.ood_data,
-                    first.retraining,
-                    first.source,
-                    first.paper,
-                    first.date,
-                    figures,
-                )
-            )
-        return found
+            variant = ", ".join(filter(None, (first.variant, over)))
+            figures = tuple(_figure(entry, name) for name in self._names(first.split))
+            network = (first.backbone, first.ood_data, first.retraining)
+            row = PublishedRow(first.method, variant, *network, first.source, first.paper, first.date, figures)
+            by_split.setdefault(first.split, []).append(row)
+        return by_split
 
     def _names(self, split: str) -> list[str]:
-        there = {row.metric for row in self.entries if row.split == split}
-        return [*(name for name in self.metrics if name in there), *sorted(there - self.metrics.keys())]
+        names = {row.metric for row in self.entries if row.split == split}
+        return [*(name for name in self.metrics if name in names), *sorted(names - self.metrics.keys())]
 
     def columns(self, split: str) -> list[Mapping[str, str]]:
-        found: list[Mapping[str, str]] = []
+        """Title, unit and direction of each metric that has figures of that split."""
+        columns: list[Mapping[str, str]] = []
         for name in self._names(split):
             row = next(row for row in self.entries if row.metric == name and row.split == split)
             metric = self.metrics.get(name)
             better = metric.better if metric else "neither"
             arrow = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}", "neither": ""}[better]
             unit = ("% " if row.unit == "rate" else "") + arrow
-            found.append({"title": metric.title if metric else row.title, "better": better, "unit": unit})
-        return found
+            columns.append({"title": metric.title if metric else row.title, "better": better, "unit": unit})
+        return columns
 
     def notes(self, split: str) -> list[str]:
         """How figures differ from ours, once each."""
-        found: dict[tuple[str, str], dict[str, None]] = {}
+        notes: dict[tuple[str, str], dict[str, None]] = {}
         for row in self.entries:
             if row.split == split and row.same_definition != "yes" and row.note:
                 name = self.metrics[row.metric].title if row.metric in self.metrics else row.title
-                found.setdefault((MARKS[row.same_definition], row.note), {})[name] = None
-        return [f"{mark} {', '.join(names)}: {note}" for (mark, note), names in found.items()]
+                notes.setdefault((MARKS[row.same_definition], row.note), {})[name] = None
+        return [f"{mark} {', '.join(names)}: {note}" for (mark, note), names in notes.items()]
 
 
 def beside(cell: Cell, metrics: Mapping[str, Metric]) -> Beside:
@@ -108,5 +100,7 @@ def _figure(rows: Sequence[Published], name: str) -> PublishedFigure | None:
         return None
     scale = 100 if row.unit == "rate" else 1
     spread = "" if row.spread is None else f"{scale * row.spread:.{row.digits}f}"
-    said = " ".join(part for part in (row.title + ":", row.definition + ".", row.note) if part)
-    return PublishedFigure(row.value, f"{scale * row.value:.{row.digits}f}", MARKS[row.same_definition], said, spread)
+    definition = " ".join(filter(None, (row.title + ":", row.definition + ".", row.note)))
+    return PublishedFigure(
+        row.value, f"{scale * row.value:.{row.digits}f}", MARKS[row.same_definition], definition, spread
+    )

@@ -33,8 +33,10 @@ def chosen(rows: Sequence[Published], patterns: Mapping[str, str]) -> list[Publi
     if not kept:
         asked = ", ".join(f"{axis}={glob}" for axis, glob in patterns.items())
         values = sorted({getattr(row, axis) for row in rows for axis in patterns})
-        said = f"; there are {', '.join(values[:12])}{' ...' if len(values) > 12 else ''}" if len(patterns) == 1 else ""
-        raise BadPublished(f"--only: no published figure has {asked}{said}")
+        known = (
+            f"; there are {', '.join(values[:12])}{' ...' if len(values) > 12 else ''}" if len(patterns) == 1 else ""
+        )
+        raise BadPublished(f"--only: no published figure has {asked}{known}")
     return kept
 
 
@@ -48,17 +50,17 @@ def figure(row: Published) -> str:
 
 def lines(rows: Sequence[Published], width: int) -> list[str]:
     """By data set and source: one entry per method, variant and network, folded at that width."""
-    said: list[str] = []
+    folded: list[str] = []
     for (dataset, split), of_set in _grouped(rows, "dataset", "split"):
-        said += ["", f"{dataset}, {split}"] if said else [f"{dataset}, {split}"]
+        folded += ["", f"{dataset}, {split}"] if folded else [f"{dataset}, {split}"]
         for (source, date, protocol), of_source in _grouped(of_set, "source", "date", "protocol"):
-            said += _folded(f"{source}{f' ({date})' if date else ''}, as {protocol}", width, 2)
+            folded += _folded(f"{source}{f' ({date})' if date else ''}, as {protocol}", width, 2)
             for words, alike in _grouped([row for row in of_source if row.stated], "definition"):
-                said += _folded(f"{', '.join(dict.fromkeys(row.title for row in alike))}: {words[0]}", width, 4)
+                folded += _folded(f"{', '.join(dict.fromkeys(row.title for row in alike))}: {words[0]}", width, 4)
             for names, entry in _grouped(of_source, "method", "variant", "backbone"):
                 figures = ", ".join(f"{row.title} {_short(row)}{MARKS[row.same_definition]}" for row in entry)
-                said += _folded(f"{', '.join(filter(None, names))}: {figures}{_after(entry)}", width, 6)
-    return [*said, "", *(line for text in LEGEND for line in _folded(text, width, 0))]
+                folded += _folded(f"{', '.join(filter(None, names))}: {figures}{_after(entry)}", width, 6)
+    return [*folded, "", *(line for text in LEGEND for line in _folded(text, width, 0))]
 
 
 def _short(row: Published) -> str:

@@ -62,11 +62,11 @@ def select(run: Run, choice: Choice) -> Run:
         run.plan,
         keys=tuple(key for key, _ in kept),
         cells=tuple(labels for _, labels in kept if labels is not None),
-        note=" ".join(filter(None, (run.plan.note, _said(choice.only)))),
+        note=" ".join(filter(None, (run.plan.note, _note(choice.only)))),
     )
-    there = {result.key for result in shown}
+    shown_keys = {result.key for result in shown}
     plan = replace(plan, summaries=tuple(rule for rule in plan.summaries if _whole(rule, run.plan, plan)))
-    aside = tuple(result for result in run.results if result.key not in there)
+    aside = tuple(result for result in run.results if result.key not in shown_keys)
     return replace(run, plan=plan, results=tuple(shown), aside=(*run.aside, *aside))
 
 
@@ -78,25 +78,23 @@ def wide(choice: Choice) -> Choice:
 
 
 def figures(run: Run, choice: Choice, entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of the figures over several cells, those that belong to a run as ``select`` gave it."""
+    """Return those of the figures over several cells that belong to a run as ``select`` gave it."""
+    labels = list(_known(run))
+    rows = {cell.row for cell in labels}
     rules = {(rule["name"], rule["protocol"]) for rule in run.plan.summaries}
-    datasets = {labels.dataset for labels in _known(run)}
-    rows = {labels.row for labels in _known(run)}
-    points = tuple(f"{rule['name']}, on " for rule in run.plan.operating_points)
-    found = []
-    for entry in entries:
-        name = str(entry.get("name"))
-        point = next((point for point in points if name.startswith(point)), None)
-        if choice.only:
-            if point is not None and name.removeprefix(point) not in datasets:
-                continue
-            if point is None and (name, entry.get("protocol")) not in rules:
-                continue
-            if (entry.get("model"), entry.get("method")) not in rows:
-                continue
-        if not choice.metrics or entry.get("metric") in choice.metrics:
-            found.append(entry)
-    return found
+    points = {f"{rule['name']}, on {cell.dataset}" for rule in run.plan.operating_points for cell in labels}
+    return [
+        entry
+        for entry in entries
+        if (not choice.metrics or entry.get("metric") in choice.metrics)
+        and (
+            not choice.only
+            or (
+                (entry.get("name") in points or (entry.get("name"), entry.get("protocol")) in rules)
+                and (entry.get("model"), entry.get("method")) in rows
+            )
+        )
+    ]
 
 
 def matches(patterns: Mapping[str, str], labels: CellLabels, key: str, names: Mapping[tuple[str, str], str]) -> bool:
@@ -121,8 +119,8 @@ def _check_only(patterns: Mapping[str, str], kept: Sequence[CellLabels], entries
             raise UnknownName("axis", axis, AXES, "--only")
     idle = [axis for axis in patterns if axis != "cell" and not any(labels.on(axis) for labels in kept)]
     if patterns and (not entries or idle):
-        wanted = ", ".join(f"{axis}={patterns[axis]}" for axis in idle or patterns)
-        raise UsageError(f"no cell of the run matches --only {wanted}; 'bench show RUN' lists what is there")
+        asked = ", ".join(f"{axis}={patterns[axis]}" for axis in idle or patterns)
+        raise UsageError(f"no cell of the run matches --only {asked}; 'bench show RUN' lists what is there")
 
 
 def _metrics(results: Sequence[Result], metrics: Sequence[str]) -> list[Result]:
@@ -131,15 +129,16 @@ def _metrics(results: Sequence[Result], metrics: Sequence[str]) -> list[Result]:
     for name in metrics:
         if name not in known:
             raise UnknownName("metric", name, known, "--metrics")
-    found = []
+    chosen = []
     for result in results:
-        mine = [name for name in metrics if name in result.definitions]
+        names = [name for name in metrics if name in result.definitions]
         if not result.ranked:
-            found.append(result)
-        elif mine:
-            values = {name: result.metrics[name] for name in mine if name in result.metrics}
-            found.append(replace(result, metrics=values, definitions={name: result.definitions[name] for name in mine}))
-    return found
+            chosen.append(result)
+        elif names:
+            values = {name: result.metrics[name] for name in names if name in result.metrics}
+            definitions = {name: result.definitions[name] for name in names}
+            chosen.append(replace(result, metrics=values, definitions=definitions))
+    return chosen
 
 
 def _table(labels: CellLabels) -> tuple[str, str]:
@@ -155,7 +154,7 @@ def _whole(rule: Mapping[str, Any], before: Plan, after: Plan) -> bool:
     return planned <= {labels.dataset for labels in after.cells}
 
 
-def _said(only: Mapping[str, str]) -> str:
+def _note(only: Mapping[str, str]) -> str:
     return f"Only {', '.join(f'{axis}={pattern}' for axis, pattern in only.items())} is shown." if only else ""
 
 
