@@ -32,8 +32,8 @@ Pair = tuple[Ref, Ref]  # model and data set
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A gallery that ought to be there."""
+class GalleryPlan:
+    """A gallery that is to be made, or is made already."""
 
     pair: Pair
     cells: tuple[tuple[Cell, Result], ...]  # that apply
@@ -47,7 +47,7 @@ class Wanted:
 
 
 def draw(
-    run: Run, suite: Suite, count: int, how: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter
+    run: Run, suite: Suite, count: int, numerics: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter
 ) -> None:
     """Make the galleries of ``count`` samples that are missing or of other results, and drop those of other grid cells.
 
@@ -55,17 +55,17 @@ def draw(
     it is the machine that fails.
     """
     # Where no protocol ranks anything there is nothing to choose by.
-    wanted = [one for one in _wanted(run, suite, count) if one.picks]
-    todo = [one for one in wanted if not gallery.is_there(run, _folder(run, one.pair), one.request)]
+    plans = [plan for plan in _plans(run, suite, count) if plan.picks]
+    todo = [plan for plan in plans if not gallery.is_there(run, _folder(run, plan.pair), plan.request)]
     if not todo:
         return
-    reporter.begin(sum(len(one.picks) for one in todo))
-    for one in todo:
-        reporter.stage(f"gallery of {one.label}")
+    reporter.begin(sum(len(plan.picks) for plan in todo))
+    for plan in todo:
+        reporter.stage(f"gallery of {plan.label}")
         try:
-            _draw(run, one, how, workers, dispatcher, reporter)
+            _draw(run, plan, numerics, workers, dispatcher, reporter)
         except UserError as error:  # the figures are on disk and stand without pictures
-            reporter.tell(f"no gallery of {one.label}: {error}")
+            reporter.tell(f"no gallery of {plan.label}: {error}")
             if isinstance(error, FATAL):
                 return
 
@@ -74,7 +74,7 @@ def _folder(run: Run, pair: Pair) -> Path:
     return store.gallery_folder(run.path, [(ref.label, str(ref.spelled())) for ref in pair])
 
 
-def _wanted(run: Run, suite: Suite, count: int) -> Iterator[Wanted]:
+def _plans(run: Run, suite: Suite, count: int) -> Iterator[GalleryPlan]:
     results = {result.key: result for result in run.results}
     groups: dict[Pair, list[tuple[Cell, Result]]] = {}
     for cell in suite.cells:
@@ -99,51 +99,53 @@ def _wanted(run: Run, suite: Suite, count: int) -> Iterator[Wanted]:
             yield from _of_grid(run, groups, plain, pairs, count)
 
 
-def _of(run: Run, pair: Pair, cells: Sequence[tuple[Cell, Result]], count: int) -> Wanted:
-    mine = [result for _, result in cells]
-    picks = gallery.choose(run, mine, count)
-    return Wanted(pair, tuple(cells), tuple(picks), gallery.request(mine, count, []), "")
+def _of(run: Run, pair: Pair, cells: Sequence[tuple[Cell, Result]], count: int) -> GalleryPlan:
+    results = [result for _, result in cells]
+    picks = gallery.choose(run, results, count)
+    return GalleryPlan(pair, tuple(cells), tuple(picks), gallery.request(results, count, []), "")
 
 
 def _of_grid(
     run: Run, groups: Mapping[Pair, list[tuple[Cell, Result]]], plain: Pair, pairs: Sequence[Pair], count: int
-) -> Iterator[Wanted]:
+) -> Iterator[GalleryPlan]:
     """The worst data set of a grid, by the method that is best over all of them."""
-    found = _worst(groups, pairs)
+    chosen = _worst(groups, pairs)
     for pair in pairs:
-        if found is None or pair != found[0]:
+        if chosen is None or pair != chosen[0]:
             shutil.rmtree(_folder(run, pair), ignore_errors=True)
-    if found is None:
+    if chosen is None:
         return
-    worst, why = found
+    worst, why = chosen
     note = f"the worst of {len(pairs)} corrupted data sets by {why}" if len(pairs) > 1 else ""
     cells = groups[worst]
-    mine = [result for _, result in cells]
-    there = set(run.sample_ids(mine[0]))
+    results = [result for _, result in cells]
+    ids = set(run.sample_ids(results[0]))
     picks = gallery.choose(run, [result for _, result in groups.get(plain, [])], count)
     picks = [
         Pick(pick.sample, tuple(f"on {plain[1].label}: {reason}" for reason in pick.reasons))
         for pick in picks
-        if pick.sample in there
+        if pick.sample in ids
     ]
-    asked = gallery.request(mine, count, picks)
-    yield Wanted(worst, tuple(cells), tuple(picks or gallery.choose(run, mine, count)), asked, note)
+    request = gallery.request(results, count, picks)
+    yield GalleryPlan(worst, tuple(cells), tuple(picks or gallery.choose(run, results, count)), request, note)
 
 
 def _worst(groups: Mapping[Pair, list[tuple[Cell, Result]]], pairs: Sequence[Pair]) -> tuple[Pair, str] | None:
-    """Which of the pairs, and by what: the leading metric of the first protocol that ranks."""
-    by_place: dict[tuple[str, str], dict[Pair, Result]] = {}
+    """Return which of the pairs it is, and by what: the leading metric of the first protocol that ranks."""
+    by_scorer: dict[tuple[str, str], dict[Pair, Result]] = {}
     for pair in pairs:
-        for cell, result in sorted(groups[pair], key=lambda one: one[0].method is None):
-            place = cell.protocol.label, cell.method.label if cell.method else ""
-            by_place.setdefault(place, {})[pair] = result
-    protocol = next(iter(by_place))[0]
+        for cell, result in sorted(groups[pair], key=lambda pair: pair[0].method is None):
+            scorer = cell.protocol.label, cell.method.label if cell.method else ""
+            by_scorer.setdefault(scorer, {})[pair] = result
+    protocol = next(iter(by_scorer))[0]
     best: tuple[float, str, dict[Pair, float], Result] | None = None
-    for (label, method), results in by_place.items():
+    for (label, method), results in by_scorer.items():
         first = next(iter(results.values()))
         name, metric = next(iter(first.definitions.items()))
         values = {
-            pair: figure.value for pair, one in results.items() if isinstance(figure := one.metrics.get(name), Value)
+            pair: figure.value
+            for pair, result in results.items()
+            if isinstance(figure := result.metrics.get(name), Value)
         }
         if label != protocol or not values or metric.better == "neither":
             continue
@@ -160,48 +162,50 @@ def _worst(groups: Mapping[Pair, list[tuple[Cell, Result]]], pairs: Sequence[Pai
     return worst, f"{metric.title} of {method or 'the class map'}, {gallery.shown(metric, values[worst])}"
 
 
-def _draw(run: Run, wanted: Wanted, how: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter) -> None:
-    folder = _folder(run, wanted.pair)
+def _draw(
+    run: Run, plan: GalleryPlan, numerics: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter
+) -> None:
+    folder = _folder(run, plan.pair)
     (folder / gallery.INDEX).unlink(missing_ok=True)  # nothing is shown while old and new pictures lie side by side
-    maps, left_out, counted = _maps(run, wanted)
-    model, dataset = wanted.pair
+    maps, left_out, counted = _maps(run, plan)
+    model, dataset = plan.pair
     data: Dataset = dataset.build()
     ids = list(data.ids())
     relative = str(folder.relative_to(run.path))
-    stamp = gallery.digest([wanted.request["cells"], [[one.file, one.limits, one.fitted] for one in maps]])
-    indices = {pick.sample: ids.index(pick.sample) for pick in wanted.picks}
+    stamp = gallery.digest([plan.request["cells"], [[drawn.file, drawn.limits, drawn.fitted] for drawn in maps]])
+    indices = {pick.sample: ids.index(pick.sample) for pick in plan.picks}
     todo = [sample for sample in indices if _list_of(folder, sample).get("stamp") != stamp]
     if len(todo) < len(indices):
         reporter.advance(len(indices) - len(todo))
     together = isinstance(model.build(), ShardModel)  # a program that is started for each task
-    seed = wanted.cells[0][0].seed
+    seed = plan.cells[0][0].seed
     tasks = []
     for some in [todo] if together and todo else [[sample] for sample in todo]:
         for sample in some:
             shutil.rmtree(folder / store.file_name(sample), ignore_errors=True)
         chosen = PictureTask(relative, stamp, tuple(indices[sample] for sample in some), tuple(maps))
         start, stop = (0, len(some)) if together else (indices[some[0]], indices[some[0]] + 1)
-        tasks.append(Task(run.path, model, dataset, (), start, stop, how, seed, workers, phase=3, pictures=chosen))
+        tasks.append(Task(run.path, model, dataset, (), start, stop, numerics, seed, workers, phase=3, pictures=chosen))
     if tasks:
         dispatcher.run(tasks)
-    figures = gallery.figures(run, [result for _, result in wanted.cells], list(indices))
-    shots = [_shot(folder, pick, figures[pick.sample], maps, counted) for pick in wanted.picks]
+    figures = gallery.figures(run, [result for _, result in plan.cells], list(indices))
+    shots = [_shot(folder, pick, figures[pick.sample], maps, counted) for pick in plan.picks]
     for other in folder.iterdir():
         if other.is_dir() and other.name not in {shot["folder"] for shot in shots}:
             shutil.rmtree(other)
-    about = {"model": model.label, "dataset": dataset.label, "note": wanted.note, "request": wanted.request}
+    about = {"model": model.label, "dataset": dataset.label, "note": plan.note, "request": plan.request}
     kinds = {kind for shot in shots for kind in shot["truths"]} | {"classes"}
     legends = {kind: names for kind, names in pictures.legends(data.class_names).items() if kind in kinds}
     more = {"scale": gallery.scale(), "legends": legends, "left_out": left_out, "shots": shots}
     gallery.write(folder, about | more)
 
 
-def _maps(run: Run, wanted: Wanted) -> tuple[list[MapTask], dict[str, str], dict[str, str]]:
+def _maps(run: Run, plan: GalleryPlan) -> tuple[list[MapTask], dict[str, str], dict[str, str]]:
     """The maps that can be made once more, why others cannot, and by label the cell whose counts are the scale."""
     maps: list[MapTask] = []
     left_out: dict[str, str] = {}
     counted: dict[str, str] = {}
-    for cell, result in wanted.cells:
+    for cell, result in plan.cells:
         method = cell.method
         if method is None or method.label in counted:
             continue
@@ -222,7 +226,7 @@ def _maps(run: Run, wanted: Wanted) -> tuple[list[MapTask], dict[str, str], dict
 
 
 def _unable(method: Ref, fitted: str | None) -> str:
-    """Why the map of a method cannot be made once more from one image; empty where it can."""
+    """Return why the map of a method cannot be made once more from one image; empty where it can."""
     if fitted and not fitted_store.path_of(fitted).is_file():
         return "what it was fitted to is no longer here"
     if not issubclass(registry.plugin("method", method.name, where=method.label), Refinement):
@@ -235,15 +239,15 @@ def _unable(method: Ref, fitted: str | None) -> str:
 
 
 def _list_of(folder: Path, sample: str) -> dict[str, Any]:
-    """What was drawn of a sample before, if all of it is there as it was written."""
+    """Return what was drawn of a sample before, if all of it is there as it was written."""
     here = folder / store.file_name(sample)
     path = here / pictures.LIST
     try:
-        found = store.read_json(path) if path.is_file() else {}
+        listed = store.read_json(path) if path.is_file() else {}
     except MissingData:  # a damaged file is drawn again
         return {}
-    there = {one.name: files.digest(one) for one in here.iterdir() if one != path} if found else {}
-    return found if isinstance(found, dict) and found.get("files") == there else {}
+    digests = {file.name: files.digest(file) for file in here.iterdir() if file != path} if listed else {}
+    return listed if isinstance(listed, dict) and listed.get("files") == digests else {}
 
 
 def _shot(
@@ -261,5 +265,5 @@ def _shot(
         "figures": figures,
         "folder": store.file_name(pick.sample),
         **{name: drawn[name] for name in ("size", "drawn", "image", "truths", "prediction")},
-        "maps": {one.method.label: {"file": one.file, "cell": counted[one.method.label]} for one in maps},
+        "maps": {drawn.method.label: {"file": drawn.file, "cell": counted[drawn.method.label]} for drawn in maps},
     }

@@ -95,8 +95,8 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
     if not able:
         raise BadSuite(f"{next(iter(checked.refused.values()))}; nothing can be submitted of this pair")
     cell = able[0]
-    how = numerics.resolve(suite.numerics)
-    numerics.apply(how)
+    resolved = numerics.resolve(suite.numerics)
+    numerics.apply(resolved)
     computations = checked.models[cell.model].computations
     if scored and cell.method:
         computations |= checked.built(cell.method).computations
@@ -104,11 +104,11 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
         **numbers_of(computations, str(cell)),
         "model": f"{registry.digest('model', cell.model.name)} {checked.model_digests[cell.model]}",
         "model_entry": json.dumps(cell.model.spelled(), sort_keys=True),
-        "numerics": how.digest(),
+        "numerics": resolved.digest(),
         "seed": str(cell.seed),
     }
     if not scored or cell.method is None:
-        return Choice(cell.model, None, None, how, cell.seed, depends)
+        return Choice(cell.model, None, None, resolved, cell.seed, depends)
     if isinstance(cell.method.build(), Refinement) and cell.method.fit is None:
         raise BadSuite(
             f"{cell.method.label} learns from the truth of the images that it judges, which a submission has not; "
@@ -118,11 +118,11 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
     depends["method_entry"] = json.dumps(cell.method.spelled(), sort_keys=True)
     fitted = None
     if cell.method.fit:
-        fit = fits.task_of(cell, checked, how, 1)
+        fit = fits.task_of(cell, checked, resolved, 1)
         if not fits.is_made(fit.key):
-            fits.make(fit, Worker().network(cell.model, how), advance or (lambda _: None))
+            fits.make(fit, Worker().network(cell.model, resolved), advance or (lambda _: None))
         fitted = depends["fitted"] = fit.key
-    return Choice(cell.model, cell.method, fitted, how, cell.seed, depends)
+    return Choice(cell.model, cell.method, fitted, resolved, cell.seed, depends)
 
 
 def each(
@@ -142,14 +142,14 @@ def each(
         sample.image()
         began = time.perf_counter()
         with torch.no_grad():
-            seen, merged = inference.look(network, sample, choice.numerics, choice.seed, asked)
+            views, merged = inference.look(network, sample, choice.numerics, choice.seed, asked)
             score, labels = None, None
             if merged.has_labels:
                 labels = merged.labels.cpu().numpy()
             if method is not None and choice.method is not None:
                 who = f"method {choice.method.label} on {sample.id}"
                 state = worker.state(choice.fitted)
-                score, own = scoring.score(method, state, seen, merged, network.model.inference, who)
+                score, own = scoring.score(method, state, views, merged, network.model.inference, who)
                 if isinstance(method, Refinement):
                     score = scoring.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
                 labels = labels if own is None else own
@@ -172,8 +172,8 @@ def run(stretch: Stretch, worker: Worker, advance: Advance | None = None) -> Spe
             waiting.append(writers.submit(stretch.sink, sample.id, score, labels))
             if advance:
                 advance(1)
-        for one in waiting:
-            one.result()
+        for writing in waiting:
+            writing.result()
     return Spent(len(stretch.indices), sum(spent))
 
 

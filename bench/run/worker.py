@@ -8,8 +8,7 @@ from bench.api import Method, Network, State
 from bench.contract.network import loaded
 from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
-from bench.models import numerics
-from bench.models.numerics import Numerics
+from bench.models.numerics import Numerics, apply
 from bench.suite.cells import Ref
 from bench.suite.loader import Loader
 
@@ -24,12 +23,12 @@ class Worker:
         self._states: dict[str, State] = {}
         self._met: set[tuple[Ref, Ref, Numerics]] = set()
 
-    def network(self, ref: Ref, how: Numerics) -> Network:
+    def network(self, ref: Ref, numerics: Numerics) -> Network:
         """The network, loaded; the one before it is let go first."""
-        if self._network is None or self._network[:2] != (ref, how):
+        if self._network is None or self._network[:2] != (ref, numerics):
             self._network = None
-            numerics.apply(how)
-            self._network = (ref, how, loaded(ref.build(), how.device))
+            apply(numerics)
+            self._network = (ref, numerics, loaded(ref.build(), numerics.device))
         return self._network[2]
 
     def loader(self, ref: Ref, workers: int, *, images: bool) -> Loader:
@@ -45,12 +44,12 @@ class Worker:
             self._methods[ref] = ref.build()
         return self._methods[ref]
 
-    def meet(self, ref: Ref, model: Ref, how: Numerics) -> None:
+    def meet(self, ref: Ref, model: Ref, numerics: Numerics) -> None:
         """Show the network to a method that is about to score its predictions for the first time."""
-        if (ref, model, how) not in self._met:
-            network = self.network(model, how)
+        if (ref, model, numerics) not in self._met:
+            network = self.network(model, numerics)
             self.method(ref).check(network.model, network)
-            self._met.add((ref, model, how))
+            self._met.add((ref, model, numerics))
 
     def state(self, fitted: str | None) -> State:
         """The tensors of a fit by its key; empty without one."""

@@ -68,19 +68,21 @@ class ProcessPool(WorkerPool):
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def gpus(how: Numerics) -> list[str]:
-    """The GPUs of this machine that compute as ``how`` says, as CUDA_VISIBLE_DEVICES names them; none on a CPU."""
+def gpus(numerics: Numerics) -> list[str]:
+    """The GPUs of this machine that compute as ``numerics`` say, as CUDA_VISIBLE_DEVICES names them; none on a CPU."""
     import torch
 
-    if how.device != "cuda":
+    if numerics.device != "cuda":
         return []
-    names = [torch.cuda.get_device_name(place) for place in range(torch.cuda.device_count())]
-    return alike(names, how.device_name, os.environ.get(VISIBLE))
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return alike(names, numerics.device_name, os.environ.get(VISIBLE))
 
 
 def alike(names: Sequence[str], device_name: str, visible: str | None) -> list[str]:
     """Those devices among ``names`` that are ``device_name``; ``visible`` is what the user chose from the machine's."""
-    chosen = [entry.strip() for entry in visible.split(",")] if visible else [str(place) for place in range(len(names))]
+    chosen = (
+        [entry.strip() for entry in visible.split(",")] if visible else [str(number) for number in range(len(names))]
+    )
     return [entry for entry, name in zip(chosen, names, strict=False) if name == device_name]
 
 
