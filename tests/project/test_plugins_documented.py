@@ -51,6 +51,7 @@ def plugins(tmp_path, monkeypatch):
     registry.forget()
 
 
+@pytest.mark.filterwarnings("error:.*goes with the next version:DeprecationWarning")
 @pytest.mark.parametrize("write", [written_by_the_page, written_by_bench_new])
 def test_every_kind_is_added_by_a_file_and_used_by_the_command_line(plugins, capsys, write):
     write(plugins, capsys)
@@ -71,6 +72,7 @@ def test_every_kind_is_added_by_a_file_and_used_by_the_command_line(plugins, cap
     assert said.splitlines()[-1] == "the dry run passed"
 
 
+@pytest.mark.filterwarnings("error:.*goes with the next version:DeprecationWarning")
 def test_a_method_is_fitted_by_the_trainer_that_it_names(plugins, capsys):
     written_by_bench_new(plugins, capsys)
     text = scaffold.text("method", "centred_margin")
