@@ -181,7 +181,7 @@ class Fishyscapes(Board):
             outcome = sandbox.run([str(folder.resolve() / ENTRY)], images, out, seen, trial.timeout)
             lines = [*outcome.lines(), outcome.summary(len(sizes))]
             if outcome.status:
-                complaint = f"ended with status {outcome.status}: {outcome.said or 'it said nothing'}"
+                complaint = f"ended with status {outcome.status}: {outcome.last_lines or 'it said nothing'}"
                 verdict.failures.append(Failure("runs", ENTRY, complaint))
                 return Rerun((), lines)
             check_output(out, sizes, verdict)

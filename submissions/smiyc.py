@@ -142,7 +142,7 @@ class Smiyc(Board):
                 raise UnknownName("set", name, SETS, "bench submit")
 
     def recognises(self, members: Collection[str]) -> bool:
-        return any(name.endswith(ENDING) or f"{one}/" in name for one in SETS for name in members)
+        return any(name.endswith(ENDING) or f"{folder}/" in name for folder in SETS for name in members)
 
     def wanted(self, name: str) -> int:
         """How many maps a set must have."""

@@ -111,14 +111,14 @@ def opened(path: Path) -> Archive:
         raise BadScores(f"{path} is no regular file, wanted a .zip or a folder")
     _check_directory(path)
     try:
-        found = zipfile.ZipFile(path)
+        listing = zipfile.ZipFile(path)
     except (*BROKEN, ValueError, OverflowError, struct.error) as error:
         raise BadScores(f"{path}: cannot be read as a .zip: {error}; is it truncated? [whole]") from None
     members: dict[str, zipfile.ZipInfo | Path] = {}
     failures: list[Failure] = []
     strays: list[str] = []
     seen: set[str] = set()
-    for info in found.infolist():
+    for info in listing.infolist():
         name = info.filename
         known = name in seen
         seen.add(name)
@@ -130,7 +130,7 @@ def opened(path: Path) -> Archive:
             strays.append(name)
         else:
             members[name] = info
-    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), found)
+    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), listing)
 
 
 def _check_directory(path: Path) -> None:
@@ -139,12 +139,12 @@ def _check_directory(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, length - _END.size - 2**16))
         tail = file.read()
-        place = tail.rfind(b"PK\x05\x06")
-        if place < 0 or len(tail) - place < _END.size:
+        end = tail.rfind(b"PK\x05\x06")
+        if end < 0 or len(tail) - end < _END.size:
             raise BadScores(f"{path}: has no end of a .zip: it is truncated, or no .zip at all; pack it again [whole]")
-        _, _, _, _, members, size, _, _ = _END.unpack_from(tail, place)
-        before = tail.rfind(b"PK\x06\x06", 0, place)
-        if before >= 0 and place - before >= _END64.size:
+        _, _, _, _, members, size, _, _ = _END.unpack_from(tail, end)
+        before = tail.rfind(b"PK\x06\x06", 0, end)
+        if before >= 0 and end - before >= _END64.size:
             _, _, _, _, _, _, _, members, size, _ = _END64.unpack_from(tail, before)
         elif 0xFFFF in (members,) or size == 0xFFFFFFFF:
             raise BadScores(f"{path}: its end says zip64 and has none; pack it again [whole]")
@@ -182,18 +182,18 @@ def _folder(path: Path) -> Archive:
     members: dict[str, zipfile.ZipInfo | Path] = {}
     failures: list[Failure] = []
     strays: list[str] = []
-    for found in _walk(path):
-        name = found.relative_to(path).as_posix()
-        if found.is_symlink():
+    for entry in _walk(path):
+        name = entry.relative_to(path).as_posix()
+        if entry.is_symlink():
             failures.append(Failure("symlink", name, "is a symbolic link; wanted the file itself"))
-        elif found.is_dir():
+        elif entry.is_dir():
             continue
-        elif not found.is_file():
+        elif not entry.is_file():
             failures.append(Failure("symlink", name, "is a device or a pipe; wanted a plain file"))
         elif _stray(PurePosixPath(name)):
             strays.append(name)
         else:
-            members[name] = found
+            members[name] = entry
         if len(members) > MEMBERS:
             raise BadScores(f"{path}: holds more than {MEMBERS} files; name the folder of one submission")
     return Archive(path, dict(sorted(members.items())), failures, tuple(strays))
@@ -201,10 +201,10 @@ def _folder(path: Path) -> Archive:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Everything below a folder; links are named and not entered."""
-    for found in sorted(folder.iterdir()):
-        yield found
-        if found.is_dir() and not found.is_symlink():
-            yield from _walk(found)
+    for entry in sorted(folder.iterdir()):
+        yield entry
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _walk(entry)
 
 
 def _stray(name: PurePosixPath) -> bool:

@@ -33,7 +33,7 @@ def _kernel(name: str, returned: int) -> None:
 
 
 def _mount(libc: ctypes.CDLL, source: str, target: Path, kind: str | None, flags: int, data: str | None = None) -> None:
-    arguments = [None if one is None else os.fsencode(one) for one in (source, str(target), kind)]
+    arguments = [None if part is None else os.fsencode(part) for part in (source, str(target), kind)]
     returned = libc.mount(*arguments, ctypes.c_ulong(flags), None if data is None else data.encode())
     _kernel(f"mount {target}", returned)
 
@@ -70,9 +70,9 @@ def _build(libc: ctypes.CDLL, root: Path, images: Path, out: Path, see: Sequence
             _mount(libc, str(path), goal, None, _BIND | _RECURSIVE)
     _mount(libc, str(images), root / "input", None, _BIND)
     attributes = (ctypes.c_uint64 * 4)(_RDONLY, 0, 0, 0)
-    for place in (root, *(root / path.relative_to("/") for path in see if path.is_relative_to("/tmp"))):  # noqa: S108
+    for path in (root, *(root / below.relative_to("/") for below in see if below.is_relative_to("/tmp"))):  # noqa: S108
         returned = libc.syscall(
-            _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(place), _AT_RECURSIVE, attributes, ctypes.c_size_t(32)
+            _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, attributes, ctypes.c_size_t(32)
         )
         _kernel("mount_setattr", returned)
     writable = (ctypes.c_uint64 * 4)(0, _RDONLY, 0, 0)
@@ -93,9 +93,9 @@ def _become_nobody(libc: ctypes.CDLL, proc: int) -> None:
     """Another user namespace, in which this process is nobody. ``proc`` is /proc as it was, where this can be said."""
     _kernel("unshare", libc.unshare(_NEW_USER))
     for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} 0 1"), ("gid_map", f"{NOBODY} 0 1")):
-        place = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
-        os.write(place, text.encode())
-        os.close(place)
+        descriptor = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
     _kernel("prctl", libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
@@ -113,14 +113,14 @@ def _inside(arguments: Sequence[str]) -> int:
         if probing:
             folder = Path(arguments[1])
             root, images, out = (folder / name for name in ("root", "input", "output"))
-            for place in (root, images, out):
-                place.mkdir()
+            for path in (root, images, out):
+                path.mkdir()
             _build(libc, root, images, out, [])
             _leave(libc, root)
             _become_nobody(libc, proc)
             os._exit(0)
-        root, images, out = (Path(one) for one in arguments[:3])
-        see = [Path(one) for one in arguments[3].split(os.pathsep) if one]
+        root, images, out = (Path(argument) for argument in arguments[:3])
+        see = [Path(path) for path in arguments[3].split(os.pathsep) if path]
         _build(libc, root, images, out, see)
         _leave(libc, root)
         _become_nobody(libc, proc)

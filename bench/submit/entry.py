@@ -58,14 +58,14 @@ def run(package: Path, images: Path, out: Path) -> tuple[int, float]:
 
 def choice(package: Path) -> score_maps.Choice:
     """The network and the method of a package."""
-    place = package / "method.json"
-    raw = json.loads(place.read_text(encoding="utf-8"))
+    path = package / "method.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
     refs = [
-        make_ref(kind, raw[kind]["name"], raw[kind]["given"] | {"label": raw[kind]["label"]}, place, raw["seed"])
+        make_ref(kind, raw[kind]["name"], raw[kind]["given"] | {"label": raw[kind]["label"]}, path, raw["seed"])
         for kind in ("model", "method")
     ]
-    how = numerics.resolve(NumericsRule(**raw["numerics"]))
-    return score_maps.Choice(refs[0], refs[1], raw["fitted"], how, raw["seed"], {})
+    resolved = numerics.resolve(NumericsRule(**raw["numerics"]))
+    return score_maps.Choice(refs[0], refs[1], raw["fitted"], resolved, raw["seed"], {})
 
 
 def _samples(paths: list[Path]) -> Iterator[Sample]:

@@ -119,8 +119,8 @@ def unpacked(content: bytes, size: tuple[int, int] | None, largest: int) -> Halv
         with h5py.File(BytesIO(content), "r") as file:
             return _value(file, size, largest)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Refused("hdf5", f"is not a whole HDF5 file: {said}") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Refused("hdf5", f"is not a whole HDF5 file: {reason}") from None
 
 
 def _value(file: Any, size: tuple[int, int] | None, largest: int) -> Halves:
@@ -128,8 +128,8 @@ def _value(file: Any, size: tuple[int, int] | None, largest: int) -> Halves:
 
     link = file.get(NAME, getlink=True)
     if link is None:
-        found = ", ".join(map(repr, itertools.islice(sorted(file), 5))) or "nothing"
-        raise Refused("dataset name", f"has no dataset {NAME!r}; found {found}")
+        names = ", ".join(map(repr, itertools.islice(sorted(file), 5))) or "nothing"
+        raise Refused("dataset name", f"has no dataset {NAME!r}; found {names}")
     if not isinstance(link, h5py.HardLink):
         raise Refused("dataset name", f"{NAME!r} is a link; wanted the map itself in this file")
     value = file[NAME]
@@ -168,11 +168,11 @@ def _inflated(value: Any) -> Halves:
     rows, columns = value.chunks
     if rows * columns > 4 * height * width + 2**16:
         raise Refused("compression", f"is stored in chunks of {rows}x{columns}, far beyond the map")
-    wanted = math.ceil(height / rows) * math.ceil(width / columns)
-    if wanted > CHUNKS:
-        raise Refused("compression", f"is stored in {wanted} chunks, wanted at most {CHUNKS}")
-    if value.id.get_num_chunks() != wanted:
-        raise Refused("hdf5", f"holds {value.id.get_num_chunks()} of its {wanted} chunks: parts were never written")
+    chunks = math.ceil(height / rows) * math.ceil(width / columns)
+    if chunks > CHUNKS:
+        raise Refused("compression", f"is stored in {chunks} chunks, wanted at most {CHUNKS}")
+    if value.id.get_num_chunks() != chunks:
+        raise Refused("hdf5", f"holds {value.id.get_num_chunks()} of its {chunks} chunks: parts were never written")
     out = np.empty((height, width), np.float16)
     for top, left in itertools.product(range(0, height, rows), range(0, width, columns)):
         skipped, raw = value.id.read_direct_chunk((top, left))
@@ -195,8 +195,8 @@ def _decoded(raw: bytes, kinds: list[int], size: int) -> bytes:
                 raise Refused("hdf5", f"a chunk cannot be unpacked: {error}") from None
             if not stream.eof:
                 more = stream.unconsumed_tail
-                said = f"a chunk unpacks to more than its {size} bytes" if more else "a chunk is cut off"
-                raise Refused("zip bomb" if more else "hdf5", said)
+                complaint = f"a chunk unpacks to more than its {size} bytes" if more else "a chunk is cut off"
+                raise Refused("zip bomb" if more else "hdf5", complaint)
         else:
             raw = np.frombuffer(raw, np.uint8).reshape(2, -1).T.tobytes()
     if len(raw) != size:

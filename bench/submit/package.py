@@ -96,13 +96,13 @@ def _packed(ref: Ref, package: Path) -> dict[str, Any]:
     return {"name": ref.name, "label": ref.label, "given": _with_files(ref.arguments, ref.params, package)}
 
 
-def _with_files(given: Any, identity: Any, package: Path) -> Any:
+def _with_files(value: Any, identity: Any, package: Path) -> Any:
     """Copy whatever file a parameter names; in an identity a file stands by its name alone, elsewhere the two agree."""
-    if isinstance(given, dict) and isinstance(identity, dict):
-        return {key: _with_files(value, identity.get(key), package) for key, value in given.items()}
-    if not isinstance(given, str) or given == identity:
-        return given
-    path, colon, function = given.partition(":") if not Path(given).exists() else (given, "", "")
+    if isinstance(value, dict) and isinstance(identity, dict):
+        return {key: _with_files(inner, identity.get(key), package) for key, inner in value.items()}
+    if not isinstance(value, str) or value == identity:
+        return value
+    path, colon, function = value.partition(":") if not Path(value).exists() else (value, "", "")
     if not Path(path).exists():
         raise BadSuite(f"{path} does not exist, and the package would need it")
     folder = package / "files" / hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:8]

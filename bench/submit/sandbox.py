@@ -31,16 +31,16 @@ ISOLATION = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended."""
+    """The end of a program."""
 
     status: int
     seconds: float
-    said: str  # its last lines
+    last_lines: str
     isolation: tuple[str, ...]  # what kept it in; empty where nothing did
     why: str = ""  # nothing did
 
     def lines(self) -> list[str]:
-        """What kept the program in, for people."""
+        """For people: the measures that kept the program in."""
         if self.why:
             return [f"NOT kept in: this system gives no namespaces ({self.why}); it ran as you, with your network"]
         return [f"kept in: {measure}" for measure in self.isolation]
@@ -49,7 +49,7 @@ class Outcome:
         """The time that it took, and what it said last."""
         return (
             f"{images} images in {self.seconds:.1f} seconds, {self.seconds / images:.3f} each, the start included; it"
-            f" said last: {self.said or 'nothing'}"
+            f" said last: {self.last_lines or 'nothing'}"
         )
 
 
@@ -60,7 +60,7 @@ def run(words: Sequence[str], images: Path, out: Path, see: Sequence[Path], time
     """
     why = unavailable()
     with tempfile.TemporaryDirectory(prefix="bench-dry-run-") as folder:
-        log = Path(folder, "said")
+        log = Path(folder, "log")
         if why:
             whole = [*words, str(images), str(out)]
         else:
@@ -74,12 +74,12 @@ def run(words: Sequence[str], images: Path, out: Path, see: Sequence[Path], time
         spent = time.perf_counter() - began
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 8192))
-            said = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    return Outcome(status, spent, " | ".join(said[-LAST:]), () if why else ISOLATION, why)
+            lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return Outcome(status, spent, " | ".join(lines[-LAST:]), () if why else ISOLATION, why)
 
 
 def unavailable() -> str:
-    """Why this system does not let its users have namespaces; empty where it does."""
+    """The reason why this system does not let its users have namespaces; empty where it does."""
     if sys.platform != "linux":
         return f"{sys.platform} has no namespaces"
     with tempfile.TemporaryDirectory(prefix="bench-probe-") as folder:

@@ -290,10 +290,10 @@ def test_a_program_in_the_sandbox_reaches_nothing(tmp_path: Path) -> None:
         (seen / "probe.py").write_text(code)
         see = [seen, Path(sys.prefix), Path(sys.base_prefix)]
         outcome = sandbox.run([sys.executable, str(seen / "probe.py")], images, out, see, 60)
-    assert outcome.status == 0, outcome.said
-    assert outcome.said.split(" ", 3)[:3] == [str(65534), "0" * 16, "content"]
-    assert "reached" not in outcome.said
-    assert "wrote" not in outcome.said.replace("wrote /tmp", "")  # HOME is /tmp, which is its own
+    assert outcome.status == 0, outcome.last_lines
+    assert outcome.last_lines.split(" ", 3)[:3] == [str(65534), "0" * 16, "content"]
+    assert "reached" not in outcome.last_lines
+    assert "wrote" not in outcome.last_lines.replace("wrote /tmp", "")  # HOME is /tmp, which is its own
     assert [path.name for path in out.iterdir()] == ["a"]
     assert not (seen / "bench-was-here").exists()
     assert not Path(tempfile.gettempdir(), mark).exists() and not Path.home().joinpath(mark).exists()
@@ -310,7 +310,7 @@ def test_what_a_program_said_last_is_told(tmp_path: Path) -> None:
     for name in ("in", "out"):
         (tmp_path / name).mkdir()
     outcome = sandbox.run(["/bin/sh", "-c", "echo it went wrong; exit 3"], tmp_path / "in", tmp_path / "out", [], 60)
-    assert (outcome.status, outcome.said) == (3, "it went wrong")
+    assert (outcome.status, outcome.last_lines) == (3, "it went wrong")
 
 
 # ---------------------------------------------------------------------------------------------- Cityscapes
