@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import keyword
+import re
 from importlib import resources
 from pathlib import Path
 
 import bench
+from bench import api
 from bench.core import files
 from bench.core.errors import BadPlugin
 from bench.suite import registry
@@ -23,8 +26,11 @@ def write(kind: Kind, name: str, folder: Path | None) -> Path:
     path = (folder or _home(kind)) / f"{name}.py"
     if path.exists():
         raise BadPlugin(f"{path} exists already; choose another name")
+    content = text(kind, name)
+    if path.parent.resolve() in _below_the_facade():
+        content = without_facade(content)
     with files.writing(path, "w") as file:
-        file.write(text(kind, name))
+        file.write(content)
     return path
 
 
@@ -33,6 +39,26 @@ def text(kind: Kind, name: str) -> str:
     template = resources.files("bench.suite").joinpath(f"templates/{kind}.py.txt").read_text(encoding="utf-8")
     cls = "".join(part.capitalize() for part in name.split("_"))
     return template.replace("@NAME@", name).replace("@CLASS@", cls)
+
+
+def without_facade(content: str) -> str:
+    """The same file with its names taken from where ``bench.api`` has them, for rooms that may not import that."""
+    tree = ast.parse(Path(str(api.__file__)).read_text(encoding="utf-8"))
+    origins = {
+        alias.name: node.module for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    (names,) = re.findall(r"^from bench\.api import (.+)$", content, re.M)
+    modules: dict[str, list[str]] = {}
+    for imported in names.split(", "):
+        modules.setdefault(str(origins[imported]), []).append(imported)
+    lines = [f"from {module} import {', '.join(modules[module])}" for module in sorted(modules)]
+    return content.replace(f"from bench.api import {names}", "\n".join(lines))
+
+
+def _below_the_facade() -> set[Path]:
+    """The folders that ship plug-ins and stand below ``bench.api``."""
+    home = Path(bench.__file__).parent.resolve()
+    return {home / "datasets", home / "metrics" / "protocols"}
 
 
 def _home(kind: Kind) -> Path:

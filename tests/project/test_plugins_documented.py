@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from bench.cli.main import main
 from bench.suite import registry, scaffold
 from bench.suite.kinds import HOMES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"<!-- plugin: (\S+) -->\n\n```python\n(.*?)```", PAGE, re.S))
 (SUITE,) = re.findall(r"<!-- suite: plugins.yaml -->\n\n```yaml\n(.*?)```", PAGE, re.S)
 COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"```sh\n(.*?)```", PAGE, re.S)[-1].splitlines()]
@@ -99,6 +102,33 @@ def test_a_name_that_is_taken_or_no_name_is_refused_in_one_line(plugins, capsys,
     capsys.readouterr()
     assert main(["new", kind, "twice", "--folder", "here"]) == 2
     assert capsys.readouterr().err == "bench: here/twice.py exists already; choose another name\n"
+
+
+def in_style(path):
+    """Whatever ruff has against a file, by the settings of the project."""
+    said = ""
+    for check in (["check", "-q"], ["format", "-q", "--diff"]):
+        argv = [sys.executable, "-m", "ruff", *check, "--config", ROOT / "pyproject.toml", path]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        said += done.stdout + done.stderr
+    return said
+
+
+@pytest.mark.parametrize("kind", ["dataset", "protocol"])
+def test_what_is_written_below_the_facade_takes_the_same_names_from_the_contract(plugins, kind):
+    text = scaffold.without_facade(scaffold.text(kind, "mine"))
+    assert "bench.api" not in text and "from bench.contract.dataset import " in text
+    path = plugins / HOMES[kind].folders[0] / "mine.py"
+    path.parent.mkdir()
+    path.write_text(text)
+    assert registry.plugin(kind, "mine", where="a test").name == "mine"
+    assert in_style(path) == ""
+
+
+@pytest.mark.parametrize("kind", HOMES)
+def test_what_bench_new_writes_is_in_the_style_of_the_project(plugins, capsys, kind):
+    assert main(["new", kind, "mine", "--folder", str(plugins)]) == 0
+    assert in_style(plugins / "mine.py") == ""
 
 
 @pytest.mark.parametrize("kind", HOMES)
