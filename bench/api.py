@@ -90,4 +90,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    return deprecated.renamed(name)
+    return globals()[deprecated.renamed(name)]

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from bench.contract.network import Network
+from collections.abc import Callable
+from typing import Any
 
 FITTING = ("trainer", "must_fit", "fit_needs", "fit_reads", "fits", "classes")  # one declaration now
 
@@ -75,44 +72,36 @@ class OldMethodNames:
         warn("Method.meet(model)", "call check(model, network)")
 
 
-def adopt_method(cls: type[Any]) -> None:
-    """Give a class of the old contract the properties of the new one."""
+def adopt_method(cls: type[Any], base: type[Any], fitting: type[Any], constants: type[Any]) -> None:
+    """Give a class of the old contract the properties of the new one: of ``base``, with its two kinds of state."""
     own = vars(cls)
     for old, new in (("asks", "needs"), ("merges", "merge")):
         if old in own:
             warn(f"{cls.__name__}.{old}()", f"write a property {new}")
             setattr(cls, new, _Computed(own[old], own.get(new)))
     declares = [name for name in FITTING if name in own]
-    if not declares and "fit" in own and inspect.getattr_static(cls, "fitting") is vars(_method())["fitting"]:
+    if not declares and "fit" in own and inspect.getattr_static(cls, "fitting") is vars(base)["fitting"]:
         declares = ["fit"]
     if declares and "fitting" not in own:
         warn(
             f"{cls.__name__}.{declares[0]}",
             "write fitting = Fitting(trainer, must, needs, reads), or Constants(classes)",
         )
-        cls.fitting = _Computed(_old_fitting)
+        cls.fitting = _Computed(lambda self: _old_fitting(self, base, fitting, constants))
     if "meet" in own or ("check" in own and len(inspect.signature(own["check"]).parameters) < 3):
         warn(f"{cls.__name__}.{'meet' if 'meet' in own else 'check'}(model)", "write check(model, network=None)")
         cls.check = _merged_check(cls, own.get("check"), own.get("meet"))
 
 
-def _method() -> Any:
-    from bench.contract.method import Method
-
-    return Method
-
-
-def _old_fitting(method: Any) -> Any:
-    from bench.contract.method import Constants, Fitting
-
-    own = type(method).fit is not _method().fit
+def _old_fitting(method: Any, base: type[Any], fitting: type[Any], constants: type[Any]) -> Any:
+    own = type(method).fit is not base.fit
     trainer = getattr(method, "trainer", None)
-    said = method.fits()
-    if said == "cannot" or not (own or trainer):
+    answer = method.fits()
+    if answer == "cannot" or not (own or trainer):
         classes = method.classes()
-        return Constants(classes) if classes else None
-    needs = getattr(method, "fit_needs", Fitting().needs)
-    return Fitting(None if own else trainer, said == "must", needs, getattr(method, "fit_reads", None))
+        return constants(classes) if classes else None
+    needs = getattr(method, "fit_needs", fitting().needs)
+    return fitting(None if own else trainer, answer == "must", needs, getattr(method, "fit_reads", None))
 
 
 def _merged_check(cls: type[Any], check: Callable[..., None] | None, meet: Callable[..., None] | None) -> Any:
@@ -145,44 +134,10 @@ def adopt_model(cls: type[Any]) -> None:
         warn(f"{cls.__name__}.by_shard", "derive from ShardModel, and its network from ShardNetwork")
 
 
-def adopt_network(model: Any, network: Network | None) -> Network:
-    """Return the network that ``load`` returned; one for a specification that predicts itself, as it used to."""
-    if network is not None:
-        return network
-    from bench.contract.network import Network, ShardModel, ShardNetwork
-
-    warn(f"{type(model).__name__}.load that returns None", "return a Network, which predicts in place of the SegModel")
-
-    class Itself(Network):
-        """The old specification, after ``load``."""
-
-        def predict(self, views: Sequence[Any]) -> Sequence[Any]:
-            several = getattr(model, "predict_views", None)
-            return list(several(views)) if several else [model.predict(view) for view in views]
-
-        def module(self) -> Any:
-            return model.module()
-
-        def forward(self, pixels: Any) -> Any:
-            own = getattr(model, "forward", None)
-            return own(pixels) if own else super().forward(pixels)
-
-        def about(self) -> Mapping[str, Any]:
-            return {"backbone": getattr(model, "backbone", "")}
-
-    class ItselfByShard(Itself, ShardNetwork):
-        """The same where the samples of a shard are seen together."""
-
-        def prepare(self, samples: Sequence[Any]) -> None:
-            model.prepare(samples)
-
-    return ItselfByShard() if isinstance(model, ShardModel) else Itself()
-
-
 class LoadedModel:
     """A network and its specification in one, as the old contract had it."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Any) -> None:
         self._network = network
 
     def __getattr__(self, name: str) -> Any:
@@ -224,27 +179,21 @@ class OldSource:
         return dataset if name == "data" else getattr(dataset, name)
 
 
-def adopt_trainer(cls: type[Any]) -> None:
+def adopt_trainer(cls: type[Any], estimator: type[Any], finetuner: type[Any]) -> None:
     """Give a trainer of the old contract its kind, and its method the new name."""
-    if cls.__module__ == "bench.contract.training":
-        return
-    from bench.contract.training import Estimator, Finetuner
-
-    if "retrain" in vars(cls) and Finetuner in cls.__mro__:
+    if "retrain" in vars(cls) and finetuner in cls.__mro__:
         warn(f"{cls.__name__}.retrain(course)", "write finetune(context)")
         setattr(cls, "finetune", vars(cls)["retrain"])  # noqa: B010 - it is a method of the base
-    if "fit" in vars(cls) and Estimator not in cls.__mro__:
+    if "fit" in vars(cls) and estimator not in cls.__mro__:
         warn(f"{cls.__name__}, a Trainer with fit", "derive from Estimator")
 
 
 RENAMED = {"Course": "TrainingContext", "Retraining": "TrainingContext", "Retrainer": "Finetuner"}
 
 
-def renamed(name: str) -> Any:
+def renamed(name: str) -> str:
     """Return what a name of ``bench.api`` is called now. Raise AttributeError for a name that never was one."""
-    from bench.contract import training
-
     if name not in RENAMED:
         raise AttributeError(f"module 'bench.api' has no attribute {name!r}")
     warn(f"bench.api.{name}", f"import {RENAMED[name]}")
-    return getattr(training, RENAMED[name])
+    return RENAMED[name]

@@ -100,7 +100,7 @@ class Method(deprecated.OldMethodNames, PlugIn, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        deprecated.adopt_method(cls)
+        deprecated.adopt_method(cls, Method, Fitting, Constants)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

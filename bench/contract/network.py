@@ -165,6 +165,39 @@ class ShardNetwork(Network):
 
 def loaded(model: SegModel, device: str) -> Network:
     """Return the network of a specification, which it knows from then on."""
-    network = deprecated.adopt_network(model, model.load(device))
+    network: Network | None = model.load(device)
+    if network is None:  # the contract before this one
+        deprecated.warn(f"{type(model).__name__}.load that returns None", "return a Network, which predicts instead")
+        network = _ItselfByShard(model) if isinstance(model, ShardModel) else _Itself(model)
     network.model = model
     return network
+
+
+class _Itself(Network):
+    """A specification of the old contract after ``load``: it predicts itself."""
+
+    def __init__(self, specification: Any) -> None:
+        self._specification = specification
+
+    def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
+        several = getattr(self._specification, "predict_views", None)
+        return list(several(views)) if several else [self._specification.predict(view) for view in views]
+
+    def module(self) -> nn.Module:
+        network: nn.Module = self._specification.module()
+        return network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        own = getattr(self._specification, "forward", None)
+        logits: Tensor = own(pixels) if own else super().forward(pixels)
+        return logits
+
+    def about(self) -> Mapping[str, Any]:
+        return {"backbone": getattr(self._specification, "backbone", "")}
+
+
+class _ItselfByShard(_Itself, ShardNetwork):
+    """The same where the samples of a shard are seen together."""
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        self._specification.prepare(samples)

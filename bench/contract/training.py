@@ -25,7 +25,8 @@ class Trainer(PlugIn, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        deprecated.adopt_trainer(cls)
+        if cls.__module__ != __name__:
+            deprecated.adopt_trainer(cls, Estimator, Finetuner)
 
 
 @dataclass(frozen=True)

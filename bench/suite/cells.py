@@ -246,12 +246,13 @@ class Suite:
         ranked = [ref.label for ref in planned if registry.plugin("protocol", ref.name, where=self.name).ranked]
         datasets = list(dict.fromkeys(cell.dataset for cell in self.planned))
         for rule in self.summaries:
-            matching = [ref for ref in datasets if rule.matches(ref)]
+            matching = [ref for ref in datasets if rule.matches(ref.label, ref.corruption)]
             groups = {"": matching}
             if rule.each:
                 groups = {}
                 for ref in matching:
-                    groups.setdefault(f": {rule.value_of(ref)}", []).append(ref)
+                    if ref.corruption:
+                        groups.setdefault(f": {rule.value_of(ref.corruption)}", []).append(ref)
             protocols = ranked if rule.protocol == "*" else [rule.protocol]
             for protocol, (suffix, refs) in itertools.product(protocols, groups.items()):
                 yield {"name": rule.name + suffix, "protocol": protocol, "datasets": [ref.label for ref in refs]}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-if TYPE_CHECKING:
-    from bench.suite.cells import Ref
+from bench.datasets.wrappers.corrupted import Corruption
 
 Entry = str | dict[str, Any]
 
@@ -35,21 +34,18 @@ class SummaryRule(Section):
     severity: int | None = None
     each: Literal["corruption", "family", "source_family", "severity"] | None = None
 
-    def matches(self, dataset: Ref) -> bool:
-        """Return True where the mean runs over that data set."""
-        corruption = dataset.corruption
+    def matches(self, dataset: str, corruption: Corruption | None) -> bool:
+        """Return True where the mean runs over the data set of that label and corruption."""
         patterns = [(self.corruption, corruption and corruption.name), (self.family, corruption and corruption.family)]
         return (
-            fnmatchcase(dataset.label, self.dataset)
+            fnmatchcase(dataset, self.dataset)
             and all(pattern is None or (value and fnmatchcase(value, pattern)) for pattern, value in patterns)
             and (self.severity is None or (corruption is not None and corruption.severity == self.severity))
-            and (self.each is None or (corruption is not None and self.value_of(dataset) != ""))
+            and (self.each is None or (corruption is not None and self.value_of(corruption) != ""))
         )
 
-    def value_of(self, dataset: Ref) -> str:
-        """The corruption, family or severity that a corrupted data set belongs to; empty for none."""
-        corruption = dataset.corruption
-        assert corruption is not None  # noqa: S101 - ``matches`` lets no other through where there is an ``each``
+    def value_of(self, corruption: Corruption) -> str:
+        """Return the corruption, family or severity that ``each`` tells apart; empty for none."""
         values = {
             "corruption": corruption.name,
             "family": corruption.family,

@@ -22,7 +22,6 @@ def test_floors_and_arrows_stay_few():
     assert len(STRUCTURE.arrows) <= 110
 
 
-@pytest.mark.xfail(strict=True, reason="the pools of executors")
 def test_no_import_goes_in_a_circle():
     assert STRUCTURE.circles == []
 
