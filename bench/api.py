@@ -25,20 +25,22 @@ from bench.contract.method import Constants, Decision, Fitting, Method, Refineme
 from bench.contract.network import Inference, Network, SegModel, ShardModel, ShardNetwork, View
 from bench.contract.plugin import DatasetEntry, Entry, File, ModelEntry, PlugIn, Positive
 from bench.contract.prediction import Context, Prediction, Scored
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Breakdown, Counts, Presented, Protocol, Quantized, RefinementAware, TwoPhase
 from bench.contract.training import Estimator, Finetuner, LongTrainer, Source, Trainer, TrainingContext
 from bench.core.archives import Archive, Failure, Refused
-from bench.core.values import IGNORE, Labels, Metric, Quantity, Row, Rows, Scores, State, Undefined, Value
+from bench.core.values import IGNORE, Labels, Metric, Quantity, Row, Rows, Scores, SignedRate, State, Undefined, Value
 
 __all__ = [
     "CITYSCAPES",
     "IGNORE",
     "Archive",
     "Board",
+    "Breakdown",
     "Claim",
     "Compared",
     "Constants",
     "Context",
+    "Counts",
     "Dataset",
     "DatasetEntry",
     "Decision",
@@ -63,9 +65,12 @@ __all__ = [
     "PlugIn",
     "Positive",
     "Prediction",
+    "Presented",
     "Protocol",
     "Quantity",
+    "Quantized",
     "Refinement",
+    "RefinementAware",
     "Refused",
     "Rerun",
     "Row",
@@ -76,12 +81,14 @@ __all__ = [
     "SegModel",
     "ShardModel",
     "ShardNetwork",
+    "SignedRate",
     "Source",
     "State",
     "Submission",
     "Trainer",
     "TrainingContext",
     "Trial",
+    "TwoPhase",
     "Undefined",
     "Value",
     "Verdict",

@@ -1,45 +1,53 @@
-"""Protocols: which pixels count as what, and which figures are read off the counts."""
+"""Protocols: which pixels count as what, and which figures are read off the counts.
+
+A protocol has nine names beside ``name`` and ``source``: ``version``, ``metrics``, ``needs``, ``computations``,
+``category_names``, ``categories``, ``row``, ``read`` and ``bootstrap``. What few protocols do is a class of its own to
+derive from: ``TwoPhase``, ``Quantized``, ``Breakdown``, ``RefinementAware``, ``Presented``.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.contract import old_protocols
 from bench.contract.dataset import Sample
 from bench.contract.method import Method
 from bench.contract.plugin import PlugIn
+from bench.core.errors import BadPlugin
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import Counts
+from bench.counts.tally import Counts as Counts  # what ``read`` is given
+
+Figures = Mapping[str, Value | Undefined]
+
+TRUTHS = frozenset({"labels", "anomaly"})  # of a sample
+MAPS = frozenset({"score", "confidence"})  # of a method
 
 
 @dataclass(frozen=True)
 class Protocol(PlugIn, ABC):
     """Which pixels count as what, and which figures are read off the counts.
 
-    Nothing of the network is needed after the tally, the rows and, for a second phase, the spooled maps. ``read`` must
+    Nothing of the network is needed after the counts, the rows and, for a second phase, the spooled maps. ``read`` must
     depend on the multiset of pixels and on the rows alone, never on the order in which they came.
+
+    ``needs`` names what is counted: ``labels`` or ``anomaly`` of a sample; ``prediction``, the class map; ``score``,
+    the map of a method, or ``confidence``, the method's probability of being right, n/a without one. Without ``score``
+    and ``confidence`` the protocol is computed once per network, not once per method.
     """
 
-    title: ClassVar[str] = ""  # for pages; the name where there is none
     computations = frozenset({"metrics"})
     version: ClassVar[int]  # of the definition: raised with every change that moves a number
     metrics: ClassVar[Mapping[str, Metric]]  # in the order of a table's columns; the first one ranks
-    needs: ClassVar[frozenset[str]]  # of a sample: ``labels``, ``anomaly``
-    scored: ClassVar[bool] = True  # False: reads the class map alone, once per model and not per method
-    reads: ClassVar[Literal["score", "confidence"]] = (
-        "score"  # or the method's probability of being right, n/a without one
-    )
-    needs_prediction: ClassVar[bool] = False  # whether it reads the class map
-    second_phase: ClassVar[bool] = False
-    spool: ClassVar[Literal["float16", "float32"]] = "float16"
-    resizes: ClassVar[bool] = False  # whether ``bench score`` upsamples maps smaller than their labels unasked
-    signed: ClassVar[frozenset[str]] = frozenset()  # rates that reach from -1 to 1; all others stay within 0 and 1
-    ranked: ClassVar[bool] = True  # False: no table ranks by its figures; pages show them in a panel of their own
+    needs: ClassVar[frozenset[str]]
+
+    truths: ClassVar[frozenset[str]] = frozenset()  # derived: which of ``needs`` a sample must have
+    reads: ClassVar[Literal["score", "confidence"] | None] = None  # derived: which map of a method is counted
 
     @property
     @abstractmethod
@@ -48,46 +56,127 @@ class Protocol(PlugIn, ABC):
 
     @abstractmethod
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
-        """uint8 [H, W]: an index into ``category_names``, 255 ignored. ``predicted`` is the class map, uint8 [H, W]."""
+        """Return uint8 [H, W]: an index into ``category_names``, 255 ignored.
 
-    def seen(self, score: Scores) -> Scores:
-        """The score as this protocol takes it, float32 [H, W]: rounded to float16 where a board stores that."""
-        return score
+        ``predicted`` is the class map, uint8 [H, W]; None where ``needs`` does not name it and there is none.
+        """
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        """Figures of one image that the tally cannot hold. What the bootstrap needs is added by the engine itself.
+        """Return figures of one image that counts cannot hold; every image must have the same fields.
 
-        Every image must have the same fields; ``score`` is what the tally counts, None where ``scored`` is False.
+        ``score`` is what is counted, float32 [H, W], None where no map is. What the bootstrap of a ranking needs is
+        added to every row: ``bins``, ``bin_counts`` and ``bin_bits``.
         """
         return {}
 
     @abstractmethod
-    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        """The figures, in the order of ``metrics``. ``counts`` has no column where ``scored`` is False."""
-
-    def refuses(self, method: Method) -> str:
-        """Why a pair with that method means nothing, for an n/a cell; empty where it does."""
-        return ""
-
-    def refined(self, sample: Sample, before: Scores, decided: Row) -> Row:
-        """For a refinement, what else to say of one image, from the map as it was before. Joins the image's row."""
-        return {}
-
-    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
-        """Figures of parts of the truth that are counted apart, by axis and part, such as ``class`` and ``road``."""
-        return {}
+    def read(self, counts: Counts, rows: Rows) -> Figures:
+        """Return the figures, in the order of ``metrics``; ``counts`` has no columns where no map is counted."""
 
     @abstractmethod
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        """The figures of R resamples, [R] each, NaN where one is undefined; metrics without an interval are left out.
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        """Return the figures of R resamples, [R] each, NaN where undefined; those without an interval are left out.
 
         ``weights`` is [R, images]: how often each image, in the order of ``rows``, is in the resample.
         """
 
-    def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
-        """What the second phase takes from the first, such as a threshold."""
-        raise NotImplementedError
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        old_protocols.adopt_protocol(cls)
+        needs = vars(cls).get("needs")
+        if needs is None:
+            return
+        if unknown := needs - TRUTHS - MAPS - {"prediction"}:
+            raise BadPlugin(f"protocol {cls.__name__} needs {min(unknown)!r}, which nothing gives")
+        if len(MAPS & needs) > 1:
+            raise BadPlugin(f"protocol {cls.__name__} needs a score and a confidence; one map is counted")
+        cls.truths = needs & TRUTHS
+        cls.reads = "score" if "score" in needs else "confidence" if "confidence" in needs else None
 
-    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
-        """Second phase: figures of one image from its spooled map. They join the row of the first phase."""
-        raise NotImplementedError
+
+@dataclass(frozen=True)
+class TwoPhase(Protocol):
+    """A protocol that looks at every score map again, with parameters that all maps together decide."""
+
+    spool: ClassVar[Literal["float16", "float32"]] = "float16"  # how maps are kept for the second phase
+
+    @abstractmethod
+    def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
+        """Return what the second phase takes from the first, such as a threshold; Undefined if there is none."""
+
+    @abstractmethod
+    def second_row(
+        self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
+    ) -> Row:
+        """Return figures of one image from its spooled map. They join the row of the first phase."""
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        return old_protocols.offers(cls, other, TwoPhase, "second_row")
+
+
+@dataclass(frozen=True)
+class Quantized(Protocol):
+    """A protocol that counts scores as a board stores them, or after another change of every map."""
+
+    resizes: ClassVar[bool] = False  # True: ``bench score`` upsamples maps smaller than their labels unasked
+
+    @abstractmethod
+    def quantize(self, score: Scores) -> Scores:
+        """Return the score as it is counted, float32 of the same shape, such as rounded to float16."""
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        return old_protocols.offers(cls, other, Quantized, "quantize")
+
+
+@dataclass(frozen=True)
+class Breakdown(Protocol):
+    """A protocol that counts parts of the truth apart, such as the labelled classes."""
+
+    @abstractmethod
+    def breakdown(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
+        """Return figures by axis and part, such as ``class`` and ``road``; empty where nothing is counted apart."""
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        return old_protocols.offers(cls, other, Breakdown, "breakdown")
+
+
+@dataclass(frozen=True)
+class RefinementAware(Protocol):
+    """A protocol that says what a refinement changed."""
+
+    def refuses(self, method: Method) -> str:
+        """Return why a pair with that method means nothing, for an n/a cell; empty where it does."""
+        return ""
+
+    @abstractmethod
+    def refined(self, sample: Sample, before: Scores, decided: Row) -> Row:
+        """Return what else to say of one image, from the map as it was before it was refined. Joins its row."""
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        return old_protocols.offers(cls, other, RefinementAware, "refined")
+
+
+@dataclass(frozen=True)
+class Presented(Protocol):
+    """A protocol that says how tables and pages show it."""
+
+    title: ClassVar[str] = ""  # for pages; the label of the protocol in the suite where there is none
+    ranked: ClassVar[bool] = True  # False: no table ranks by its figures; pages show them in a panel of their own
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        return old_protocols.offers(cls, other, Presented, "ranked")
+
+
+def spool_dtype(protocol: Protocol) -> Literal["float16", "float32"]:
+    """Return how the maps that a protocol counts are kept."""
+    return protocol.spool if isinstance(protocol, TwoPhase) else "float16"
+
+
+def quantized(protocol: Protocol, score: Scores) -> Scores:
+    """Return the score as a protocol counts it."""
+    return protocol.quantize(score) if isinstance(protocol, Quantized) else score

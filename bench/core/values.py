@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -48,3 +49,18 @@ class Metric:
     definition: str
     better: Literal["higher", "lower", "neither"] = "higher"
     unit: Literal["rate", "number"] = "rate"  # a rate lies in [0, 1] and is shown in percent
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value that the figure can have."""
+        return (0.0, 1.0) if self.unit == "rate" else (-inf, inf)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRate(Metric):
+    """A rate that lies in [-1, 1]."""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """As above."""
+        return -1.0, 1.0

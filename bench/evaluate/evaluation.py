@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.api import Labels, Protocol, Sample, Scores, Undefined, Value
+from bench.api import Labels, Protocol, Quantized, Sample, Scores, Undefined, Value
 from bench.core.errors import BadScores
 from bench.evaluate import files as score_files
 from bench.evaluate.files import Map, MapFile, Matched
@@ -75,10 +75,10 @@ def score(
     options: Options,
 ) -> Report:
     """Evaluate each protocol on each set of frames; the maps of all sets lie in the same place."""
-    scored = [protocol for protocol in protocols if protocol.scored]
+    scored = [protocol for protocol in protocols if protocol.reads]
     if scored and scores is None:
         raise BadScores(f"protocol {scored[0].name} ranks scores; say where they are with --scores")
-    classed = [protocol for protocol in protocols if protocol.needs_prediction]
+    classed = [protocol for protocol in protocols if "prediction" in protocol.needs]
     if classed and predictions is None:
         raise BadScores(f"protocol {classed[0].name} needs class maps; say where they are with --predictions")
     kinds = {protocol.reads: protocol.name for protocol in scored}
@@ -129,7 +129,7 @@ def protocol_named(name: str, params: Mapping[str, Any]) -> Protocol:
 
 
 def _two_sided(protocol: Protocol) -> bool:
-    return protocol.scored and protocol.reads == "score" and len(protocol.category_names) == 2
+    return protocol.reads == "score" and len(protocol.category_names) == 2
 
 
 Given = tuple[list[MapFile], str] | None  # files, and where they were looked for
@@ -237,10 +237,9 @@ class _Set:
         """Go over the maps again for the protocols that have a second phase, unless its parameters are undefined."""
         second: list[tuple[Accumulator, Mapping[str, float]]] = []
         for accumulator in self.asked:
-            if accumulator.protocol.second_phase:
-                parameters = accumulator.parameters()
-                if not isinstance(parameters, Undefined):
-                    second.append((accumulator, parameters))
+            parameters = accumulator.parameters()
+            if parameters is not None and not isinstance(parameters, Undefined):
+                second.append((accumulator, parameters))
         for image in self._read(files) if second else ():
             truth = image.truth
             for accumulator, parameters in second:
@@ -323,7 +322,7 @@ class _StoredImage(ScoredImage):
         size = self.truth.sample.size
         if not self.smaller:
             return super().taken(protocol, score)
-        if protocol.resizes:  # stored as its board stores it, then upsampled
+        if isinstance(protocol, Quantized) and protocol.resizes:  # stored as its board stores it, then upsampled
             return score_files.upsampled(super().taken(protocol, score), size)
         if not self._resize:
             raise BadScores(

@@ -77,7 +77,7 @@ class Published(Frames):
 
     def check(self, protocols: Sequence[Protocol]) -> None:
         for protocol in protocols:
-            if lacking := sorted(protocol.needs - self.dataset.gives):
+            if lacking := sorted(protocol.truths - self.dataset.gives):
                 has = getattr(self.dataset, "hidden", "") or f"it has {', '.join(sorted(self.dataset.gives))}"
                 raise BadScores(f"{self.label} has no {' and no '.join(lacking)}, which {protocol.name} needs; {has}")
 
@@ -126,7 +126,7 @@ class Folder(Frames):
         return self._paths[sample].name
 
     def check(self, protocols: Sequence[Protocol]) -> None:
-        needs = {need: protocol.name for protocol in protocols for need in protocol.needs}
+        needs = {need: protocol.name for protocol in protocols for need in protocol.truths}
         if len(needs) > 1:
             both = " and ".join(f"{need} ({name})" for need, name in sorted(needs.items()))
             raise BadScores(f"{self.folder} holds one kind of labels, the protocols need {both}; evaluate them apart")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Protocol, TwoPhase, quantized
 from bench.core.values import Labels, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import BUDGET, Counts, Keyed, Tally, binned_counts, key_pixels
 from bench.metrics.intervals import intervals
@@ -80,13 +80,13 @@ class ScoredImage:
 
         This is also what a second phase must be given, so that a spool stores it.
         """
-        if not protocol.scored or protocol.reads not in self._maps:
+        if protocol.reads is None or protocol.reads not in self._maps:
             return None
         return self.shared(self.taken(protocol, self._maps[protocol.reads]))
 
     def taken(self, protocol: Protocol, score: Scores) -> Scores:
         """A map at label size, as a protocol takes it; to be extended where maps have to be brought to that size."""
-        return protocol.seen(score)
+        return quantized(protocol, score)
 
     def shared(self, score: Scores) -> Scores:
         """The first array with these values."""
@@ -132,14 +132,14 @@ class Accumulator:
     def __init__(self, protocol: Protocol, budget: int = BUDGET, *, fold: bool = False) -> None:
         """``budget`` is the bytes of exact keys; with ``fold`` only 24 bits of each score are kept from the start."""
         self.protocol = protocol
-        self.tally = Tally(len(protocol.category_names), budget) if protocol.scored else None
+        self.tally = Tally(len(protocol.category_names), budget) if protocol.reads else None
         if self.tally is not None and fold:
             self.tally.fold()
         self._rows: dict[str, Row] = {}
         self._second: set[str] = set()  # ids with a row of the second phase
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> dict[str, Row]:
         """Sorted by id."""
         return {sample: self._rows[sample] for sample in sorted(self._rows)}
 
@@ -159,16 +159,18 @@ class Accumulator:
         self._rows[sample.id] = row | dict(counted.bins if counted else {}) | dict(also or {})
         return counted
 
-    def parameters(self) -> Mapping[str, float] | Undefined:
-        """What the second phase takes from the first."""
+    def parameters(self) -> Mapping[str, float] | Undefined | None:
+        """What the second phase takes from the first; None if the protocol has one phase."""
         reading = self.reading()
-        return self.protocol.parameters(reading.counts, reading.rows)
+        protocol = self.protocol
+        return protocol.parameters(reading.counts, reading.rows) if isinstance(protocol, TwoPhase) else None
 
     def add_second(
         self, sample: Sample, predicted: Labels | None, score: Scores, parameters: Mapping[str, float]
     ) -> None:
         """Second phase of one image; ``score`` as ``ScoredImage.score`` gave it. Raises ``CountedTwice``."""
-        self.merge_second({sample.id: self.protocol.frame(score, sample, predicted, parameters)})
+        if isinstance(self.protocol, TwoPhase):
+            self.merge_second({sample.id: self.protocol.second_row(score, sample, predicted, parameters)})
 
     def merge(self, tally: Tally | None, rows: Rows) -> None:
         """Add what another process counted, under the same budget; it stays as it is. Raises ``CountedTwice``."""
@@ -237,7 +239,7 @@ class Reading:
     @classmethod
     def of_rows(cls, protocol: Protocol, rows: Rows) -> Reading:
         """From the leading bits that each image left in its row: a ranking is known to within its ``err``."""
-        counts = binned_counts(rows, len(protocol.category_names)) if protocol.scored else NOTHING
+        counts = binned_counts(rows, len(protocol.category_names)) if protocol.reads else NOTHING
         return cls(protocol, counts, rows)
 
     def read(self) -> dict[str, Value | Undefined]:
@@ -261,8 +263,8 @@ class Reading:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Over the images, in the order of ``rows``: each figure, NaN where it has none, and the pixels."""
-        figures = self.protocol.replicate(np.eye(len(self.rows)), self.rows)
+        figures = self.protocol.bootstrap(np.eye(len(self.rows)), self.rows)
         arrays: dict[str, NDArray[Any]] = {f"images.{name}": values for name, values in figures.items()}
-        if self.protocol.scored:
+        if self.protocol.reads:
             arrays["images.pixels"] = np.array([row["bin_counts"].sum(axis=0) for row in self.rows.values()], np.int64)
         return arrays

@@ -48,7 +48,7 @@ def interval(
 ) -> tuple[float | None, float | None, Floats]:
     """The 2.5 and 97.5 percentiles and the replicates [R], shifted by what the binned point misses the exact one.
 
-    ``binned_point`` is ``Protocol.replicate`` with weights of 1. Nothing is shifted beyond ``limits``. A resample
+    ``binned_point`` is ``Protocol.bootstrap`` with weights of 1. Nothing is shifted beyond ``limits``. A resample
     without a figure (no anomaly in it) is NaN and left out; where more than a tenth are, there is no interval.
     """
     shifted = np.clip(replicates + (point.value - binned_point), *limits)

@@ -25,16 +25,15 @@ def intervals(
     if not resamples or len(rows) < 2:
         return dict(figures), {}
     weights = bootstrap.weights(seed, list(rows), resamples, groups)
-    spread = protocol.replicate(weights, rows)
+    spread = protocol.bootstrap(weights, rows)
     # The binned counts of the bootstrap have a point estimate of their own; replicates are shifted by its distance.
-    points = protocol.replicate(np.ones((1, len(rows))), rows)
+    points = protocol.bootstrap(np.ones((1, len(rows))), rows)
     with_interval, kept = dict(figures), {}
     for name, values in spread.items():
         figure = figures[name]
         if isinstance(figure, Value):
-            lowest = -1.0 if name in protocol.signed else 0.0
-            limits = (lowest, 1.0) if protocol.metrics[name].unit == "rate" else (-np.inf, np.inf)
-            lo, hi, shifted = bootstrap.interval(figure, values, float(points[name][0]), limits)
+            point = float(points[name][0])
+            lo, hi, shifted = bootstrap.interval(figure, values, point, protocol.metrics[name].limits)
             with_interval[name] = replace(figure, lo=lo, hi=hi)
             kept[name] = shifted
     return with_interval, kept

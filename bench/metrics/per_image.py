@@ -42,7 +42,7 @@ def read(rows: Rows, names: Iterable[str], reason: str) -> dict[str, Value | Und
     return found
 
 
-def replicate(weights: Floats, rows: Rows, names: Iterable[str]) -> dict[str, Floats]:
+def bootstrap(weights: Floats, rows: Rows, names: Iterable[str]) -> dict[str, Floats]:
     """The means of R resamples, [R] each."""
     found = {}
     for name in names:

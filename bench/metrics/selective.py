@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.values import Metric, Undefined, Value
+from bench.core.values import Metric, SignedRate, Undefined, Value
 from bench.counts.keys import union
 from bench.counts.tally import Column, Counts
 from bench.metrics import ranking
@@ -33,7 +33,7 @@ METRICS: Mapping[str, Metric] = {
     "augrc": Metric(
         "AUGRC", "area under wrong accepted pixels / all pixels, over coverage (arXiv:2407.01032)", "lower"
     ),
-    "prr": Metric("PRR", "prediction rejection ratio: 2 AUROC - 1 for pixels, which are right or wrong"),
+    "prr": SignedRate("PRR", "prediction rejection ratio: 2 AUROC - 1 for pixels, which are right or wrong"),
 }
 
 

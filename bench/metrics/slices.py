@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.contract.protocol import Breakdown, Presented, TwoPhase
 from bench.core.values import Rows, Undefined, Value
 from bench.metrics.accumulate import Reading
 
@@ -19,11 +20,12 @@ Slices = dict[str, dict[str, dict[str, Any]]]  # axis -> value -> {"images": n, 
 
 def by_truth(reading: Reading) -> Slices:
     """Figures of the parts of the truth that the protocol counted apart, as exact as those of the whole."""
-    if not reading.protocol.scored:
+    protocol = reading.protocol
+    if not isinstance(protocol, Breakdown):
         return {}
     return {
         axis: {part: {"images": len(reading.rows), "metrics": figures} for part, figures in parts.items()}
-        for axis, parts in reading.protocol.parts(reading.counts, reading.rows).items()
+        for axis, parts in protocol.breakdown(reading.counts, reading.rows).items()
     }
 
 
@@ -33,7 +35,7 @@ def by_tag(reading: Reading, tags: Mapping[str, Mapping[str, str]]) -> Slices:
     ``tags`` are the values by axis, by sample id.
     """
     rows = reading.rows
-    if not reading.protocol.ranked:
+    if isinstance(reading.protocol, Presented) and not reading.protocol.ranked:
         return {}
     slices: Slices = {}
     for axis in sorted({axis for sample in rows for axis in tags.get(sample, {})}):
@@ -49,6 +51,8 @@ def by_tag(reading: Reading, tags: Mapping[str, Mapping[str, str]]) -> Slices:
 def _read(reading: Reading, rows: Rows) -> Mapping[str, Value | Undefined]:
     protocol = reading.protocol
     figures = Reading.of_rows(protocol, rows).read()
-    if protocol.second_phase:  # its rows were made with the parameters of the whole set, not with those of a part
+    if isinstance(
+        protocol, TwoPhase
+    ):  # its rows were made with the parameters of the whole set, not with those of a part
         figures = {name: figure for name, figure in figures.items() if protocol.metrics[name].better != "neither"}
     return figures

@@ -15,7 +15,7 @@ class Spread(EveryDefinition):
     """The same for the two sides of any protocol."""
 
     name = "spread"
-    needs = frozenset()
+    needs = frozenset({"score"})
 
     inner: Protocol = field(kw_only=True)
 

@@ -167,7 +167,7 @@ def sides_of(protocol: Protocol) -> tuple[Sequence[int], Sequence[int]] | None:
     """The same of a protocol."""
     if isinstance(protocol, PooledRanking):
         return protocol.sides
-    alike = protocol.scored and protocol.reads == "score" and len(protocol.category_names) == 2
+    alike = protocol.reads == "score" and len(protocol.category_names) == 2
     return ([1], [0]) if alike else None
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from bench.api import TwoPhase
 from bench.contract.progress import Reporter
 from bench.core.errors import CellsFailed
 from bench.fit import fitted_store
@@ -146,7 +147,7 @@ def _images(groups: Groups) -> int:
     total = 0
     missing: set[str] = set()
     for cells in groups.values():
-        again = any(job.protocol.second_phase for job in cells), any(job.refinement for job in cells)
+        again = any(isinstance(job.protocol, TwoPhase) for job in cells), any(job.refinement for job in cells)
         total += cells[0].images * (1 + sum(again))
         for job in cells:
             key = job.fit_key

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Protocol, Undefined
+from bench.api import Presented, Protocol, Undefined
 from bench.core.errors import MissingData
 from bench.metrics import slices
 from bench.metrics.accumulate import Accumulator, CountedTwice
@@ -49,7 +49,9 @@ def parameters(task: Finish) -> Mapping[str, float] | Undefined:
     """Return what the second phase of a cell must know of the first."""
     protocol: Protocol = task.protocol.build()
     accumulator, _ = _merged(task, protocol)
-    return accumulator.parameters()
+    parameters = accumulator.parameters()
+    assert parameters is not None  # noqa: S101 - the engine asks for those of protocols with two phases
+    return parameters
 
 
 def finish(task: Finish) -> Figures:
@@ -133,8 +135,10 @@ def _result(job: Job, numerics: Numerics, command: str) -> Result:
         axis: {"source": registry.plugin(ref.kind, ref.name, where=ref.label).source} for axis, ref in refs.items()
     }
     about["model"] |= job.cell.model.build().about()
-    about["protocol"] |= {"version": job.protocol.version, "title": job.protocol.title or job.cell.protocol.label}
-    about["protocol"] |= {} if job.protocol.ranked else {"ranked": False}
+    shown = job.protocol if isinstance(job.protocol, Presented) else None
+    title = (shown and shown.title) or job.cell.protocol.label
+    about["protocol"] |= {"version": job.protocol.version, "title": title}
+    about["protocol"] |= {"ranked": False} if shown and not shown.ranked else {}
     if job.cell.method:
         about["method"]["uses_outliers"] = job.cell.method.build().uses_outliers
     return Result(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.api import Protocol, Refinement
+from bench.api import Protocol, Refinement, TwoPhase
+from bench.contract.protocol import spool_dtype
 from bench.fit.fitted_store import Fitted
 from bench.models.numerics import Numerics
 from bench.results import store
@@ -83,9 +84,9 @@ def job_of(
     protocol: Protocol = checked.built(cell.protocol)
     depends = freshness.of_cell(cell, checked, numerics)
     job = Job(cell, cell.key, protocol, depends, images, images < count)
-    if cell.method and (protocol.second_phase or keep_maps):
+    if cell.method and (isinstance(protocol, TwoPhase) or keep_maps):
         refs = (cell.model, cell.dataset, cell.method)
-        folder = store.spool_folder(run_dir, [(ref.label, str(ref.spelled())) for ref in refs], protocol.spool)
+        folder = store.spool_folder(run_dir, [(ref.label, str(ref.spelled())) for ref in refs], spool_dtype(protocol))
         job.spool = str(folder.relative_to(run_dir))
     if cell.method and issubclass(registry.plugin("method", cell.method.name, where=cell.method.label), Refinement):
         job.refinement = refinement.job_of(run_dir, cell.model, cell.dataset, cell.method, cell.seed, job.map_stamp)
@@ -116,7 +117,7 @@ def has_shard(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: S
 
 def account(run_dir: Path, job: Job, start: int, stop: int, phase: int) -> None:
     """Keep what lies on disk within the budget: once a cell as a whole folds, so do the shards it has."""
-    if phase != 1 or not job.protocol.scored:
+    if phase != 1 or job.protocol.reads is None:
         return
     path = shard_files.path_of(run_dir, job.key, start, stop, phase)
     job.pixels += shard_files.header_of(path)["pixels"]

@@ -22,7 +22,20 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from bench.api import Labels, Network, Prediction, Protocol, Quantity, Refinement, Row, Sample, Scores, View
+from bench.api import (
+    Labels,
+    Network,
+    Prediction,
+    Protocol,
+    Quantity,
+    Refinement,
+    RefinementAware,
+    Row,
+    Sample,
+    Scores,
+    View,
+)
+from bench.contract.protocol import quantized, spool_dtype
 from bench.core import files
 from bench.core.errors import BadPlugin
 from bench.metrics.accumulate import Accumulator, CountedTwice, ScoredImage, Truth
@@ -291,7 +304,7 @@ def _spool_counted(task: Task, lane: CellLane, image: ScoredImage, who: str) -> 
     if lane.task.spool is not None and score is not None:
         with lane.clock("spool"):
             truth = image.truth
-            _spool(task.run / lane.task.spool, truth.sample.id, score, truth.predicted, protocol.spool, who)
+            _spool(task.run / lane.task.spool, truth.sample.id, score, truth.predicted, spool_dtype(protocol), who)
 
 
 def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, who: str) -> None:
@@ -331,7 +344,10 @@ def _refine_and_count(
         scored = ScoredImage(Truth(sample, predicted), {"score": score})
         for lane in lanes:
             with lane.clock("count"):
-                _count(task, lane, scored, lane.accumulator.protocol.refined(sample, before, decision))
+                protocol, also = lane.accumulator.protocol, None
+                if isinstance(protocol, RefinementAware):
+                    also = protocol.refined(sample, before, decision)
+                _count(task, lane, scored, also)
             _spool_counted(task, lane, scored, who)
 
 
@@ -344,7 +360,7 @@ def _drawable(task: Task, worker: Worker, image: _Image, drawn: MapTask) -> Scor
     if isinstance(method, Refinement):
         score = scoring.refined_alone(method, state, image.merged, score, sample.id, task.seed, who)
     protocol: Protocol = drawn.protocol.build()
-    return protocol.seen(score)
+    return quantized(protocol, score)
 
 
 def _spool(folder: Path, sample: str, score: Scores, predicted: Labels | None, dtype: str, who: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import Constants, Dataset, Fitting, Method, Protocol, Refinement, SegModel
+from bench.api import Constants, Dataset, Fitting, Method, Protocol, Refinement, RefinementAware, SegModel
 from bench.core.errors import BadSuite, MissingData, NotFitted
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corrupted, Corruption
@@ -133,7 +133,7 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
     """Return why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
     model, data = checked.models[cell.model], checked.datasets[cell.dataset]
     protocol: Protocol = checked.built(cell.protocol)
-    if lacking := protocol.needs - data.gives:
+    if lacking := protocol.truths - data.gives:
         why = getattr(data, "hidden", "")  # of readers on disk: frames that are there for submissions alone
         needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
         return Refusal(_code("truth", lacking), f"{needs}: {why}" if why else needs)
@@ -144,7 +144,7 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
         names = _other_names(cell.method.fit, checked.datasets[cell.method.fit], model)
         return Refusal("classes-of-fit", f"{cell.method.label} cannot be fitted: {cell.model.label} and {names}")
     offered = inference.offered(model, merged=True) | ({"logits"} & model.outputs)
-    if (protocol.needs_prediction or not protocol.scored) and not {"logits", "labels", "class_scores"} & offered:
+    if "prediction" in protocol.needs and not {"logits", "labels", "class_scores"} & offered:
         return Refusal("class-map", f"{cell.model.label} gives no class map, which {cell.protocol.name} needs")
     if cell.method is None:
         return None
@@ -166,7 +166,7 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
         )
     if isinstance(method, Refinement) and (refusal := _no_truth(cell, method, checked)):
         return refusal
-    if why := protocol.refuses(method):
+    if isinstance(protocol, RefinementAware) and (why := protocol.refuses(method)):
         return Refusal("protocol", why)
     if (cell.method, cell.model) not in checked._met:
         method.check(model)

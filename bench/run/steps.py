@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from bench.api import Dataset, Undefined
+from bench.api import Dataset, TwoPhase, Undefined
 from bench.fit import fitted_store
 from bench.results import store
 from bench.results.store import Result
@@ -166,19 +166,19 @@ class Pass:
         return CountStep(self, 1, counted) if counted else None
 
     def _figures_of_first(self) -> Step | None:
-        finished = self.context.alive(job for job in self.jobs if not job.protocol.second_phase)
+        finished = self.context.alive(job for job in self.jobs if not isinstance(job.protocol, TwoPhase))
         return FigureStep(self, finished) if finished else None
 
     def _parameters(self) -> Step | None:
-        begun = self.context.alive(job for job in self.jobs if job.protocol.second_phase)
+        begun = self.context.alive(job for job in self.jobs if isinstance(job.protocol, TwoPhase))
         return ParameterStep(self, begun) if begun else None
 
     def _second_phase(self) -> Step | None:
-        ready = self.context.alive(job for job in self.jobs if job.protocol.second_phase and job.parameters)
+        ready = self.context.alive(job for job in self.jobs if isinstance(job.protocol, TwoPhase) and job.parameters)
         return CountStep(self, 2, ready) if ready else None
 
     def _figures_of_second(self) -> Step | None:
-        finished = self.context.alive(job for job in self.jobs if job.protocol.second_phase)
+        finished = self.context.alive(job for job in self.jobs if isinstance(job.protocol, TwoPhase))
         return FigureStep(self, finished) if finished else None
 
     def _clean_up(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from bench.api import Presented
 from bench.core.errors import UnknownName, UsageError
 from bench.datasets.wrappers import corrupted
 from bench.datasets.wrappers.corrupted import Corruption, Order
@@ -243,7 +244,8 @@ class Suite:
     def summaries_asked(self) -> Iterator[dict[str, Any]]:
         """Each summary with the labels of its data sets: rules spelled out, in their order."""
         planned = dict.fromkeys(cell.protocol for cell in self.planned)
-        ranked = [ref.label for ref in planned if registry.plugin("protocol", ref.name, where=self.name).ranked]
+        kinds = {ref.label: registry.plugin("protocol", ref.name, where=self.name) for ref in planned}
+        ranked = [label for label, kind in kinds.items() if not issubclass(kind, Presented) or kind.ranked]
         datasets = list(dict.fromkeys(cell.dataset for cell in self.planned))
         for rule in self.summaries:
             matching = [ref for ref in datasets if rule.matches(ref.label, ref.corruption)]

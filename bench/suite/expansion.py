@@ -145,7 +145,7 @@ def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
 
 def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Iterator[Cell]:
     seen: set[tuple[Cell, str]] = set()  # two entries of one data set may differ in a class map that fits no network
-    scored = {ref: registry.plugin("protocol", ref.name, where=str(path)).scored for ref in axes["protocol"]}
+    scored = {ref: registry.plugin("protocol", ref.name, where=str(path)).reads for ref in axes["protocol"]}
     if any(scored.values()) and not axes["method"]:
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
     named = _Named(axes["model"], path)

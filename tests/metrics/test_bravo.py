@@ -397,7 +397,7 @@ def test_every_figure_has_an_interval_around_it(judged):
 def test_what_is_resampled_stands_for_what_is_sure():
     protocol = Bravo()
     reading = counted(protocol, scenes(3, shape=(60, 80))).reading()
-    exact, binned = reading.read(), protocol.replicate(np.ones((1, 3)), reading.rows)
+    exact, binned = reading.read(), protocol.bootstrap(np.ones((1, 3)), reading.rows)
     for name, values in binned.items():
         assert values[0] == pytest.approx(exact[name].value, abs=2e-3), name
 

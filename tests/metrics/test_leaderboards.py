@@ -55,7 +55,7 @@ def figures(protocol, samples, scores, predictions=None, budget=2**30):
     frames = list(zip(samples, predictions or [None] * len(samples), scores, strict=True))
     for sample, predicted, score in frames:
         accumulator.add(ScoredImage(Truth(sample, predicted), {"score": score}))
-    if protocol.second_phase and not isinstance(parameters := accumulator.parameters(), Undefined):
+    if isinstance(parameters := accumulator.parameters(), dict):
         for sample, predicted, score in frames:
             accumulator.add_second(sample, predicted, score, parameters)
     return accumulator.reading().read(), accumulator.rows
@@ -143,7 +143,7 @@ def test_smiyc_components_are_the_official_ones(path):
     case, samples, scores = load(path)
     protocol = SmiycAnomaly() if case["metric"] == "SegEval-AnomalyTrack" else SmiycObstacle()
     assert (protocol.min_predicted, protocol.min_truth) == (case["min_pred_size"], case["min_gt_size"])
-    found, rows = figures(protocol, samples, [protocol.seen(score) for score in scores])
+    found, rows = figures(protocol, samples, [protocol.quantize(score) for score in scores])
     wanted = case["expected"]["component"]
     if "raises" in wanted:  # cc10: no anomaly anywhere
         assert set(found.values()) == {ranking.NO_POSITIVES}

@@ -20,7 +20,7 @@ def read(chosen, images):
     for sample, predicted, score in images:
         accumulator.add(ScoredImage(Truth(sample, predicted), {"score": score}))
     reading = accumulator.reading()
-    return reading.read(), chosen.parts(reading.counts, reading.rows), reading.rows
+    return reading.read(), chosen.breakdown(reading.counts, reading.rows), reading.rows
 
 
 def pixels(seed=0, images=4):
@@ -41,11 +41,11 @@ def test_classes_counted_apart_leave_the_whole_as_it_is():
     whole, none, _ = read(protocol("misclassification"), pixels())
     split, parts, rows = read(protocol("misclassification", by="class"), pixels())
     assert whole == split and none == {}
-    assert protocol("misclassification").replicate(
+    assert protocol("misclassification").bootstrap(
         np.ones((1, 4)), read(protocol("misclassification"), pixels())[2]
     ) == {
         name: pytest.approx(values)
-        for name, values in protocol("misclassification", by="class").replicate(np.ones((1, 4)), rows).items()
+        for name, values in protocol("misclassification", by="class").bootstrap(np.ones((1, 4)), rows).items()
     }
     assert len(parts["class"]) == 19
 

@@ -62,7 +62,7 @@ def scenes(count=6, seed=0, ignored=True):
 
 def scored_image(protocol, sample, predicted, score):
     """The image as the protocol takes it: a confidence or an entropy lies in [0, 1], in opposite directions."""
-    if score is None or not protocol.scored:
+    if score is None or protocol.reads is None:
         return ScoredImage(Truth(sample, predicted), {})
     if protocol.reads == "confidence" or protocol.name == "entropy_max":
         score = (1 / (1 + np.exp(score if protocol.reads == "confidence" else -score))).astype(np.float32)
@@ -75,14 +75,14 @@ def evaluate(protocol, data, *, budget=2**30, replicates=None):
     images = [scored_image(protocol, *each) for each in data]
     for image in images:
         accumulator.add(image)
-    if protocol.second_phase and not isinstance(parameters := accumulator.parameters(), Undefined):
+    if isinstance(parameters := accumulator.parameters(), dict):
         for image in images:
             truth = image.truth
             accumulator.add_second(truth.sample, truth.predicted, image.score(protocol), parameters)
     reading = accumulator.reading()
     if replicates is None:
         return reading.read()
-    return reading.read(), protocol.replicate(replicates(len(reading.rows)), reading.rows)
+    return reading.read(), protocol.bootstrap(replicates(len(reading.rows)), reading.rows)
 
 
 @pytest.fixture(params=PROTOCOLS, ids=lambda plugin: plugin.name)
@@ -95,7 +95,7 @@ def test_every_protocol_says_what_it_is(protocol):
     assert protocol.version >= 1
     assert protocol.metrics
     assert all(metric.title and metric.definition for metric in protocol.metrics.values())
-    assert protocol.needs <= {"labels", "anomaly"}
+    assert protocol.truths and protocol.truths <= {"labels", "anomaly"}
     assert 1 <= len(protocol.category_names) <= 64
     assert type(protocol).__doc__
 
@@ -222,7 +222,7 @@ def test_components_below_their_minimum_are_parameters():
 
 def test_miou_reads_no_score_and_leaves_absent_classes_out():
     protocol = MeanIoU()
-    assert not protocol.scored
+    assert protocol.reads is None
     each = sample(0, labels=np.uint8([[0, 0, 1, 255]]))
     assert evaluate(protocol, [(each, np.uint8([[0, 1, 1, 3]]), None)]) == {
         "miou": Value(0.5), "pixel_accuracy": Value(2 / 3)

@@ -131,7 +131,7 @@ def test_alarms_by_hand():
     protocol = registry.build("protocol", "operating_point", {"threshold": 0.5, "min_alarm": 2}, where="")
     sample = Sample("one", truth.shape, lambda: None, anomaly=truth)
     tally = Tally(2)
-    row = protocol.frame(score, sample, None, protocol.parameters(tally.counts(), {}))
+    row = protocol.second_row(score, sample, None, protocol.parameters(tally.counts(), {}))
     assert row["alarms"].tolist() == [1, 1, 2]
     keyed = key_pixels(score, protocol.categories(sample, None), 2)
     tally.add(keyed)

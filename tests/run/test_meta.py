@@ -316,7 +316,7 @@ def test_a_sweep_counts_the_same_errors_at_other_thresholds():
     one, score = scene()
     protocol = Segments(thresholds=(0.85, 0.7, 0.95, 1.5))
     row = protocol.row(one, None, score)
-    swept = protocol.parts(NOTHING, {"a": row, "b": row})["threshold"]
+    swept = protocol.breakdown(NOTHING, {"a": row, "b": row})["threshold"]
     errors = {part: (figures["false_alarms"].value, figures["missed"].value) for part, figures in swept.items()}
     assert errors == {"0.85": (0, 2), "0.7": (2, 2), "0.95": (0, 4), "1.5": (0, 4)}
     assert swept["1.5"]["precision"] == Undefined("no segment at this threshold")
@@ -342,7 +342,7 @@ def test_what_a_refinement_gained_and_lost(judged, wanted):
     after = method.refine(before, None, decided)
     rows = {"image0": {**protocol.row(one, None, after), **protocol.refined(one, before, decided)}}
     found = protocol.read(NOTHING, rows)
-    assert protocol.parts(NOTHING, rows) == {}, "no sweep of a map that was refined at one threshold"
+    assert protocol.breakdown(NOTHING, rows) == {}, "no sweep of a map that was refined at one threshold"
     wanted |= {"errors_before": 2, "false_alarms_before": 1, "missed_before": 1}
     assert {name: found[name].value for name in wanted} == pytest.approx(wanted)
 

@@ -96,10 +96,8 @@ class Bravo(Protocol):
     name = "bravo"
     source = "Vu et al., arXiv:2409.15107; valeoai/bravo_challenge@d54005d"
     version = 2  # 2: a harmonic mean needs all its figures, and 255 in the anomaly mask is void
-    reads = "confidence"
     metrics = METRICS
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "confidence"})
     category_names = ("right", "wrong", "invalid")
 
     judged: Judged = "both"  # as ``bravo_index.SUBSETS`` has it: SMIYC ood, synobjs both, the other seven semantic
@@ -150,7 +148,7 @@ class Bravo(Protocol):
             found |= _ood(columns, exact)
         return found | {"hmean": bravo_index.hmean({name: found[name] for name in bravo_index.FIGURES[self.judged]})}
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         right, wrong, invalid = _resampled(weights, rows)
         found: dict[str, Floats] = {}
         if self.judged != "ood":

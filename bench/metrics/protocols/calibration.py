@@ -39,10 +39,8 @@ class Calibration(Protocol):
     name = "calibration"
     source = "Guo et al., arXiv:1706.04599, section 2 (ECE, 15 bins); Brier, Monthly Weather Review 1950, by pixel"
     version = 1
-    reads = "confidence"
     metrics = METRICS
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "confidence"})
     category_names = ("correct", "wrong")
 
     bins: int = 15
@@ -74,7 +72,7 @@ class Calibration(Protocol):
             return dict.fromkeys(METRICS, NO_PIXELS)
         return {name: Value(float(value)) for name, value in _figures(whole).items()}
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         names = ("pixels", "right", "confidence", "squares")
         sums = {name: weights @ np.array([row[name] for row in rows.values()], np.float64) for name in names}
         return _figures(sums)

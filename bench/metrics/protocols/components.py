@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import TwoPhase
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Counts
 from bench.metrics import components, ranking
@@ -26,17 +26,16 @@ COMPONENTS: Mapping[str, Metric] = {
 
 
 @dataclass(frozen=True)
-class Components(Protocol):
+class Components(TwoPhase):
     """Anomalous objects should be found as objects, at the threshold of the best F1 over the same pixels, ``>=``."""
 
     name = "components"
     source = "Chan et al., SegmentMeIfYouCan, arXiv:2104.14812, section 4; see bench.metrics.components"
     version = 1
-    computations = Protocol.computations | {"segments"}
+    computations = TwoPhase.computations | {"segments"}
     metrics = COMPONENTS
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
-    second_phase = True
     spool = "float32"
 
     min_predicted: int = 50  # pixels
@@ -49,7 +48,9 @@ class Components(Protocol):
         threshold = ranking.ranking(counts, [1], [0])["best_f1_threshold"]
         return threshold if isinstance(threshold, Undefined) else {"threshold": threshold.value}
 
-    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
+    def second_row(
+        self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
+    ) -> Row:
         return components.find(
             score >= np.float32(parameters["threshold"]),
             anomaly_of(sample),
@@ -63,7 +64,7 @@ class Components(Protocol):
             return dict.fromkeys(self.metrics, threshold)
         return {**components.read([rows[image] for image in sorted(rows)]), "threshold": threshold}
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         """The threshold is held: it is a parameter of the second phase, not one of its figures."""
         if not all("siou" in row for row in rows.values()):
             return {name: np.full(len(weights), np.nan) for name in ("siou", "ppv", "mean_f1")}

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Presented, Quantized
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Counts
 from bench.metrics import per_image, ranking
@@ -197,7 +197,7 @@ def rescaled(score: Scores) -> Scores:
 
 
 @dataclass(frozen=True)
-class EveryDefinition(Protocol):
+class EveryDefinition(Quantized, Presented):
     """Every rule for the two sides of another protocol, in one pass over the maps as they are, or scaled by image.
 
     Clean frames have a category of their own, so that one tally serves with and without them.
@@ -215,7 +215,7 @@ class EveryDefinition(Protocol):
     def truth(self, sample: Sample, predicted: Labels | None) -> Labels:
         """uint8 [H, W]: 1 should score high, 0 low, 255 ignored."""
 
-    def seen(self, score: Scores) -> Scores:
+    def quantize(self, score: Scores) -> Scores:
         return rescaled(score) if self.scaled else score
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -247,7 +247,7 @@ class EveryDefinition(Protocol):
         named = (name.split() for name in METRICS)
         return {f"{rule} {pooling}": by_pooling[pooling][rule] for rule, pooling in named}
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         return {}
 
 
@@ -256,7 +256,7 @@ class Definitions(EveryDefinition):
     """Anomalies under every definition of FPR95, AP and AUROC in use; ``scaled`` moves each map to [0, 1] before."""
 
     name = "definitions"
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     of: ClassVar[str] = Anomaly.name
 
     def truth(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -268,8 +268,7 @@ class MisclassificationDefinitions(EveryDefinition):
     """Misclassifications under every definition of FPR95, AP and AUROC in use; ``scaled`` as in ``definitions``."""
 
     name = "definitions_misclassification"
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "score"})
     of: ClassVar[str] = Misclassification.name
 
     def truth(self, sample: Sample, predicted: Labels | None) -> Labels:

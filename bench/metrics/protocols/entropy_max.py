@@ -78,7 +78,7 @@ class EntropyMax(Protocol):
     source = "Chan et al., arXiv:2012.06575; robin-chan/meta-ood, evaluation/ood_segmentation"
     version = 1
     metrics = METRICS
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -97,7 +97,7 @@ class EntropyMax(Protocol):
             return {**dict.fromkeys(OFFICIAL, Undefined("no score of one side lies in [0, 1]")), **found}
         return {**{name: Value(value) for name, value in figures(normal, anomalous).items()}, **found}
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         """Both kinds share their resamples, each shifted to its own figure."""
         found = bootstrap.replicate_ranking(weights, rows, [1], [0])
         return {**{name: found[name] for name in OFFICIAL}, **{f"{name}_exact": found[name] for name in OFFICIAL}}

@@ -102,7 +102,7 @@ class FedAnomaly(Protocol):
     source = "Gudovskiy et al., arXiv:2305.09610; gudovskiy/flowenedet --eval mFishy, ood-metrics 0.2.9"
     version = 1
     metrics = {"auroc": AUROC, "ap": AP, "fpr95": FPR95}  # noqa: RUF012 - read by all, written by none
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -111,7 +111,7 @@ class FedAnomaly(Protocol):
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         return ood_metrics(counts, [1], [0])
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         found = bootstrap.replicate_ranking(weights, rows, [1], [0])
         return {name: found[name] for name in OURS}
 
@@ -140,8 +140,7 @@ class Idm(Protocol):
     source = "Gudovskiy et al., arXiv:2305.09610; gudovskiy/flowenedet --eval mOurs"
     version = 1
     metrics = IDM
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "score"})
     category_names = ("correct", "wrong")
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -163,9 +162,9 @@ class Idm(Protocol):
         means = per_image.read(rows, BY_IMAGE, "no image with both right and wrong pixels")
         return {**means, **{f"{name}_pooled": pooled[name] for name in OURS}}
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         pooled = bootstrap.replicate_ranking(weights, rows, [1], [0])
-        means = per_image.replicate(weights, rows, OURS)
+        means = per_image.bootstrap(weights, rows, OURS)
         return {**means, **{f"{name}_pooled": pooled[name] for name in OURS}}
 
 
@@ -197,8 +196,7 @@ class IdmOodCdd(Protocol):
     source = "Gudovskiy et al., arXiv:2305.09610, tables 1 and 2; gudovskiy/flowenedet our_metrics"
     version = 1
     metrics = THREE
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "score"})
     category_names = ("hit", "miss", "void")
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -209,7 +207,7 @@ class IdmOodCdd(Protocol):
         found = {truth: ood_metrics(counts, *sides) for truth, sides in TRUTHS.items()}
         return {f"{truth}_{name}": found[truth][name] for name in OURS for truth in TRUTHS}
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         found = {truth: bootstrap.replicate_ranking(weights, rows, *sides) for truth, sides in TRUTHS.items()}
         return {f"{truth}_{name}": found[truth][name] for name in OURS for truth in TRUTHS}
 
@@ -234,8 +232,7 @@ class OpenMeanIoU(Protocol):
     source = "Gudovskiy et al., arXiv:2305.09610, section 4; gudovskiy/flowenedet --eval oIoU"
     version = 1
     metrics = OPEN
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "score"})
     category_names = tuple(f"{kind} {index}" for kind in ("hit", "miss") for index in range(19))
 
     threshold: float | None = None
@@ -260,7 +257,7 @@ class OpenMeanIoU(Protocol):
             return dict.fromkeys(OPEN, ranking.NO_PIXELS)
         return {**_open_bounds(kept, unsure, whole), "threshold": Value(threshold)}
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """From the leading 16 bits of each image; the threshold is held."""
         names = ("open_miou", "open_mean_accuracy", "open_pixel_accuracy")
         threshold = self._threshold(rows)

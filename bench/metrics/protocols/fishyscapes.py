@@ -29,7 +29,7 @@ class Fishyscapes(PooledRanking):
     source = "Blum et al., IJCV 2021; hermannsblum/bdl-benchmark@03773d6, bdlb/fishyscapes/benchmark.py"
     version = 1
     metrics = {name: ranking.METRICS[name] for name in KEPT}  # noqa: RUF012 - read by all, written by none
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -41,6 +41,6 @@ class Fishyscapes(PooledRanking):
             figures = {**figures, "ap": Value(1.0)}
         return {name: figures[name] for name in KEPT}
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        found = super().replicate(weights, rows)
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        found = super().bootstrap(weights, rows)
         return {name: found[name] for name in KEPT}

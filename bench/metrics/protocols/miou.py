@@ -31,9 +31,7 @@ class MeanIoU(Protocol):
     source = "cityscapesScripts, evaluation/evalPixelLevelSemanticLabeling.py; see bench.metrics.segmentation"
     version = 1
     metrics = SEGMENTATION
-    needs = frozenset({"labels"})
-    scored = False
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction"})
     category_names = ("labelled",)
 
     classes: int = 19
@@ -45,13 +43,13 @@ class MeanIoU(Protocol):
         return {"confusion": segmentation.confusion(labels_of(sample), classes_of(sample, predicted), self.classes)}
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        figures = self.replicate(np.ones((1, len(rows))), rows)
+        figures = self.bootstrap(np.ones((1, len(rows))), rows)
         return {
             name: Undefined("no labelled pixels") if np.isnan(value) else Value(float(value))
             for name, (value,) in figures.items()
         }
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         shape = (self.classes, self.classes + 1)
         counts = np.array([row["confusion"].reshape(-1) for row in rows.values()], np.float64)
         total = (weights @ counts.reshape(len(rows), -1)).reshape(len(weights), -1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Protocol, TwoPhase
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.keys import order_key
 from bench.counts.tally import Counts, common_bins
@@ -69,7 +69,7 @@ class _AtThreshold(Protocol):
             "threshold": Value(self.threshold),
         }
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """From the leading 16 bits of each image."""
         edge = int(order_key(np.array([_rounded_up(self.threshold)], np.float32))[0])
         bits, images = common_bins(rows)
@@ -90,7 +90,7 @@ class _AtThreshold(Protocol):
 
 
 @dataclass(frozen=True)
-class OperatingPoint(_AtThreshold):
+class OperatingPoint(_AtThreshold, TwoPhase):
     """Pooled anomalies at a threshold that is a parameter, chosen on another split than the one it is tried on.
 
     An alarm is an 8-connected component of pixels at or above the threshold, of at least ``min_alarm`` pixels; a false
@@ -103,9 +103,8 @@ class OperatingPoint(_AtThreshold):
     )
     version = 2  # 2: alarms
     metrics = {**METRICS, **ALARMS}  # noqa: RUF012 - read by all, written by none
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
-    second_phase = True
     spool = "float32"
 
     min_alarm: int = 1  # pixels
@@ -116,7 +115,9 @@ class OperatingPoint(_AtThreshold):
     def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float]:
         return {"threshold": float(_rounded_up(self.threshold))}
 
-    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
+    def second_row(
+        self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
+    ) -> Row:
         from scipy import ndimage
 
         truth = self.categories(sample, predicted)
@@ -139,8 +140,8 @@ class OperatingPoint(_AtThreshold):
         objects: Value | Undefined = Value(float(hit / known)) if known else Undefined("no objects")
         return found | {"false_alarms": Value(float(false / len(rows))), "objects_found": objects}
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
-        found = dict(super().replicate(weights, rows))
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+        found = dict(super().bootstrap(weights, rows))
         if rows and all("alarms" in row for row in rows.values()):
             false, hit, known = (weights @ np.array([row["alarms"] for row in rows.values()], np.float64)).T
             seen = weights @ np.array([row["bin_counts"].sum() for row in rows.values()], np.float64) > 0
@@ -155,8 +156,7 @@ class MisclassificationPoint(_AtThreshold):
 
     name = "operating_point_misclassification"
     source = "TPR, FPR, precision and F1 at a fixed threshold; defined in bench.metrics.protocols.operating_point"
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "score"})
     category_names = ("correct", "wrong")
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import CITYSCAPES, Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Breakdown, Protocol
 from bench.core.values import IGNORE, Labels, Rows, Undefined, Value
 from bench.counts.tally import Counts
 from bench.metrics import bootstrap, ranking, selective
@@ -34,16 +34,16 @@ class PooledRanking(Protocol):
     def read(self, counts: Counts, rows: Rows) -> Figures:
         return ranking.ranking(counts, *self.sides)
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         return bootstrap.replicate_ranking(weights, rows, *self.sides)
 
 
 @dataclass(frozen=True)
-class Anomaly(PooledRanking):
+class Anomaly(PooledRanking, Breakdown):
     """The pixels of anomalous objects should score above all others.
 
     ``by: size`` counts objects of different sizes apart, 8-connected and in pixels of the label image, so that
-    ``bench show --by size`` can rank the pixels of each against all usual ones. The figures of the whole are the same.
+    ``bench show --by size`` can rank the pixels of each against all normal ones. The figures of the whole are the same.
     """
 
     name = "anomaly"
@@ -51,7 +51,7 @@ class Anomaly(PooledRanking):
         "the pooled figures of Blum et al., The Fishyscapes Benchmark, IJCV 2021, section 4; see bench.metrics.ranking"
     )
     version = 1
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
 
     by: Literal["", "size"] = ""
     sizes: tuple[int, ...] = (100, 1000, 10000)  # where one part ends and the next begins
@@ -78,7 +78,7 @@ class Anomaly(PooledRanking):
         part = 1 + np.searchsorted(self.sizes, np.bincount(objects.reshape(-1)), side="right").astype(np.uint8)
         return np.where(truth == 1, part[objects], truth)
 
-    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
+    def breakdown(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
         if not self.by:
             return {}
         return {"size": {part: ranking.ranking(counts, [1 + n], [0]) for n, part in enumerate(self._spans())}}
@@ -89,7 +89,7 @@ class Anomaly(PooledRanking):
 
 
 @dataclass(frozen=True)
-class Misclassification(PooledRanking):
+class Misclassification(PooledRanking, Breakdown):
     """The pixels that the network gets wrong should score above those it gets right; unlabelled ones count nowhere.
 
     ``by: class`` counts the labelled classes apart, so that ``bench show --by class`` can rank the pixels of each. The
@@ -100,9 +100,7 @@ class Misclassification(PooledRanking):
     source = "Hendrycks and Gimpel, arXiv:1610.02136, section 2, by pixel; see bench.metrics.ranking"
     version = 2  # 2: risk and coverage
     metrics = {**ranking.METRICS, **selective.METRICS}  # noqa: RUF012 - read by all, written by none
-    signed = frozenset({"prr"})
-    needs = frozenset({"labels"})
-    needs_prediction = True
+    needs = frozenset({"labels", "prediction", "score"})
 
     by: Literal["", "class"] = ""
     classes: tuple[str, ...] = CITYSCAPES  # names for the parts, in the order of the label values
@@ -133,11 +131,11 @@ class Misclassification(PooledRanking):
         figures = ranking.ranking(counts, *self.sides)
         return {**figures, **selective.read(counts, *self.sides, figures["auroc"])}
 
-    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
+    def breakdown(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
         if not self.by:
             return {}
         half = len(self.classes)
         return {"class": {name: ranking.ranking(counts, [half + n], [n]) for n, name in enumerate(self.classes)}}
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         return bootstrap.replicate_ranking(weights, rows, *self.sides, also=selective.binned)

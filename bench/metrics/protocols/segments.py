@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
 from bench.contract.method import Method, Refinement
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Breakdown, RefinementAware
 from bench.core.errors import BadPlugin
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Counts
@@ -67,7 +67,7 @@ NOT_REFINED = Undefined("the method is no refinement: it kicks nothing")
 
 
 @dataclass(frozen=True)
-class Segments(Protocol):
+class Segments(Breakdown, RefinementAware):
     """Segments of score >= threshold against objects. For scores in [0, 1], such as the normalised entropy.
 
     ``thresholds`` are further ones at which errors are counted, for a sweep of maps that are not refined.
@@ -81,9 +81,9 @@ class Segments(Protocol):
     name = "segments"
     source = "Chan et al., arXiv:2012.06575, section 5; robin-chan/meta-ood, evaluation/ood_segmentation"
     version = 1
-    computations = Protocol.computations | {"segments"}
+    computations = Breakdown.computations | {"segments"}
     metrics = METRICS
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
 
     threshold: Annotated[float, Gt(0)] = 0.7
@@ -164,7 +164,7 @@ class Segments(Protocol):
             found.setdefault(name, NOT_REFINED)
         return {name: found[name] for name in METRICS}
 
-    def parts(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
+    def breakdown(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
         """The errors at each of ``thresholds``. A map that was refined at one is not a map to try others on."""
         swept: dict[str, Mapping[str, Value | Undefined]] = {}
         if any("kicked" in row for row in rows.values()):
@@ -181,7 +181,7 @@ class Segments(Protocol):
             }
         return {"threshold": swept} if swept else {}
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """Rankings of segments have no interval."""
         found = self._figures(weights, rows)
         if rows:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Quantized, TwoPhase
 from bench.core.errors import BadScores
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Counts
@@ -179,21 +179,20 @@ def read_curve(points: Mapping[str, Floats]) -> dict[str, Value | Undefined]:
 
 
 @dataclass(frozen=True)
-class _Smiyc(Protocol):
+class _Smiyc(TwoPhase, Quantized):
     """Pixels by the official sketch, then components at its threshold, strictly above, both in float16."""
 
     version = 1
-    computations = Protocol.computations | {"segments"}
+    computations = TwoPhase.computations | {"segments"}
     metrics = METRICS
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
-    second_phase = True
     spool = "float16"
     resizes = True
     min_predicted: ClassVar[int]  # pixels
     min_truth: ClassVar[int]
 
-    def seen(self, score: Scores) -> Scores:
+    def quantize(self, score: Scores) -> Scores:
         return halved(score)
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -212,7 +211,9 @@ class _Smiyc(Protocol):
         threshold = read_curve(curve(rows))["best_f1_threshold"]
         return threshold if isinstance(threshold, Undefined) else {"threshold": threshold.value}
 
-    def frame(self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]) -> Row:
+    def second_row(
+        self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
+    ) -> Row:
         # The threshold is rounded as NumPy 1 does, under which the leaderboard's figures were made.
         stored = _stored(score)
         above = stored > stored.dtype.type(parameters["threshold"])
@@ -232,7 +233,7 @@ class _Smiyc(Protocol):
             found.update(_at(components.total(frames)))
         return {name: found[name] for name in METRICS if name in found}
 
-    def replicate(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
+    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """The official and the exact figures share their resamples, each shifted to its own; the threshold is held."""
         pixels = bootstrap.replicate_ranking(weights, rows, [1], [0])
         found = {**pixels, **{f"{name}_exact": values for name, values in pixels.items()}}

@@ -32,7 +32,7 @@ class StreetHazards(Protocol):
     source = "Hendrycks et al., arXiv:1911.11132; hendrycks/anomaly-seg, anom_utils.py, fpr_and_fdr_at_recall"
     version = 1
     metrics = METRICS
-    needs = frozenset({"anomaly"})
+    needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -54,5 +54,5 @@ class StreetHazards(Protocol):
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         return per_image.read(rows, METRICS, "no image with anomalous and normal pixels")
 
-    def replicate(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        return per_image.replicate(weights, rows, METRICS)
+    def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
+        return per_image.bootstrap(weights, rows, METRICS)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.api import Dataset, Method, Protocol
+from bench.api import Dataset, Method, Protocol, TwoPhase
 from bench.core.errors import UsageError
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics
@@ -168,7 +168,7 @@ def _probe(
     second = {record.kind for record in by_size[-1] if "second" in record.seconds}
     for cell in cells:
         protocol: Protocol = cell.protocol.build()
-        if protocol.second_phase and cell.method and workload.kind(cell) not in second:
+        if isinstance(protocol, TwoPhase) and cell.method and workload.kind(cell) not in second:
             measured.left_out.append(f"the second phase of {cell}: it had nothing to do in {images} images")
 
 

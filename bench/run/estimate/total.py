@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.api import Protocol, Refinement
+from bench.api import Protocol, Refinement, TwoPhase
 from bench.models.numerics import Numerics
 from bench.run.estimate.costs import Costs
 from bench.run.estimate.measure import Measured
@@ -142,11 +142,11 @@ def _passing(workload: Workload, costs: Costs) -> dict[str, int]:
         kept = 0.0
         for cell in group:
             protocol: Protocol = workload.checked.built(cell.protocol)
-            if cell.method and protocol.second_phase:
+            if cell.method and isinstance(protocol, TwoPhase):
                 maps.add((workload.text(cell.method), 2 if protocol.spool == "float16" else 4))
             if cell.method and isinstance(workload.checked.built(cell.method), Refinement):
                 maps.add((f"draft {workload.text(cell.method)}", 4))
-            if protocol.scored:
+            if protocol.reads:
                 folded = math.ceil(n / shard) * 2 * KEY_BYTES * costs.keys(workload.kind(cell), shard)
                 exact = pixels * KEY_BYTES
                 kept += exact if exact <= cell.budget else min(exact, max(cell.budget, folded))
