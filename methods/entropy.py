@@ -1,7 +1,6 @@
 """Entropy of the softmax."""
 
 from dataclasses import dataclass
-from math import log
 
 from torch import Tensor
 
@@ -21,7 +20,6 @@ class Entropy(Smoothed):
     normalised: bool = False
 
     def score(self, prediction: Prediction, state: State) -> Tensor:
-        entropy = prediction.entropy(float(state.get("temperature", self.temperature)))
-        if self.normalised:
-            entropy = (entropy / log(prediction.classes)).clamp(max=1)  # rounding may put it above
-        return self.smoothed(prediction, entropy)
+        temperature = float(state.get("temperature", self.temperature))
+        entropy = prediction.normalised_entropy if self.normalised else prediction.entropy
+        return self.smoothed(prediction, entropy(temperature))

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from bench.api import IGNORE, Decision, Fitting, Labels, Prediction, Refinement, Row, Rows, Sample, Scores, State
 from bench.core.errors import BadPlugin, MissingData
-from bench.methods.entropy import Entropy
-from bench.ops import meta, segments
+from bench.ops import segment_classifier, segments
 
 HIT, FALSE, UNKNOWN = 1, 0, 255  # a segment that lies on an object, on none, or is ignored as a whole
 GAP = 2.0**-9  # two units in the last place of float16: below stays below where maps are stored so
@@ -50,15 +49,14 @@ class EntropyMeta(Refinement):
     fidelity: Literal["corrected", "reference"] = "corrected"
 
     def score(self, prediction: Prediction, state: State) -> Tensor:
-        before: Tensor = Entropy(normalised=True).score(prediction, {})
-        return before
+        return prediction.normalised_entropy()
 
     def look(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
         components = self._components(score, truth)
         predicted, at, classes = prediction.argmax.cpu().numpy(), _asker(prediction), prediction.classes
-        found = {"id": np.arange(1, components.max(initial=0) + 1)}
-        found |= segments.features(components, predicted, at, classes)
-        row = {f"segments.{name}": values for name, values in found.items()}
+        columns = {"id": np.arange(1, components.max(initial=0) + 1)}
+        columns |= segments.features(components, predicted, at, classes)
+        row = {f"segments.{name}": values for name, values in columns.items()}
         if truth is not None:
             targets = segments.targets(components, truth)
             row |= {f"segments.{name}": values for name, values in (targets | {"hit": _hit(targets)}).items()}
@@ -71,7 +69,7 @@ class EntropyMeta(Refinement):
         names, table = _table(rows)
         hit = _column(rows, "segments.hit") if all("segments.hit" in row for row in rows.values()) else None
         report: dict[str, Any] = {"threshold": self.threshold, "fidelity": self.fidelity, "segments": len(table)}
-        models: Mapping[str, meta.Linear | None]
+        models: Mapping[str, segment_classifier.Linear | None]
         if state:
             known = state["weights"].size
             if len(names) != known:
@@ -82,13 +80,13 @@ class EntropyMeta(Refinement):
         elif hit is None:
             raise BadPlugin(f"{self.name} was given no truth to learn from")
         elif self.fidelity == "reference":
-            judged, whole = meta.leave_one_out(table, hit == FALSE)
+            judged, whole = segment_classifier.leave_one_out(table, hit == FALSE)
             models = {"all segments": whole}
             report["judged by"] = "classifiers of all other segments, single segments left out"
         else:
             names_of = [groups[sample] or sample for sample in rows]
-            fold = np.repeat(meta.folds(names_of, self.folds, seed), counts)
-            judged, by_fold = meta.across_groups(table, hit == FALSE, hit != UNKNOWN, fold)
+            fold = np.repeat(segment_classifier.folds(names_of, self.folds, seed), counts)
+            judged, by_fold = segment_classifier.across_groups(table, hit == FALSE, hit != UNKNOWN, fold)
             models = {f"without fold {part}": model for part, model in by_fold.items()}
             report["judged by"] = f"classifiers of other groups of images, {self.folds} folds"
         kicked = judged > 0.5  # NaN, where nothing could be learned, keeps
@@ -115,7 +113,7 @@ class EntropyMeta(Refinement):
         return np.where(fallen, lowered, score).astype(np.float32)
 
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
-        """``meta.Linear`` as arrays: ``mean``, ``scale`` and ``weights`` [F], in the order of ``segments.names``."""
+        """Return a classifier as arrays: ``mean``, ``scale``, ``weights`` [F], in the order of ``segments.names``."""
         rows = {}
         for prediction, sample in stream:
             heat = self.score(prediction, {}).cpu().numpy()
@@ -124,7 +122,7 @@ class EntropyMeta(Refinement):
         rows = dict(sorted(rows.items()))
         table = _table(rows)[1]
         hit = _column(rows, "segments.hit")
-        model = meta.learn(table[hit != UNKNOWN], hit[hit != UNKNOWN] == FALSE)
+        model = segment_classifier.learn(table[hit != UNKNOWN], hit[hit != UNKNOWN] == FALSE)
         if model is None:
             hits, alarms = int((hit == HIT).sum()), int((hit == FALSE).sum())
             raise MissingData(
@@ -146,8 +144,8 @@ def _asker(prediction: Prediction) -> Callable[[NDArray[np.int64]], NDArray[np.f
     device = next(iter(prediction.raw.values())).device
 
     def at(index: NDArray[np.int64]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = prediction.softmax_at(torch.from_numpy(index).to(device)).cpu().numpy()
-        return found
+        probabilities: NDArray[np.float32] = prediction.softmax_at(torch.from_numpy(index).to(device)).cpu().numpy()
+        return probabilities
 
     return at
 
@@ -162,7 +160,7 @@ def _column(rows: Rows, name: str) -> NDArray[Any]:
 
 
 def _table(rows: Rows) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """The names of the figures and all segments, [n, F], image by image."""
+    """Return the names of the figures and all segments, [n, F], image by image."""
     first = next(iter(rows.values()), {})
     classes = sum(name.startswith("segments.cprob") for name in first)
     names = segments.names(classes)
@@ -170,17 +168,18 @@ def _table(rows: Rows) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     return names, np.stack(columns, axis=1)
 
 
-def _judged(model: meta.Linear | None, table: NDArray[np.float64]) -> NDArray[np.float64]:
+def _judged(model: segment_classifier.Linear | None, table: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.full(len(table), np.nan) if model is None else model.probabilities(table)
 
 
-def _restored(state: State) -> meta.Linear:
+def _restored(state: State) -> segment_classifier.Linear:
+    mean, scale, weights = (state[name] for name in ("mean", "scale", "weights"))
     counts = (int(state[name]) for name in ("segments", "false"))
-    return meta.Linear(state["mean"], state["scale"], state["weights"], float(state["intercept"]), *counts)
+    return segment_classifier.Linear(mean, scale, weights, float(state["intercept"]), *counts)
 
 
-def _largest(models: Sequence[meta.Linear | None], names: tuple[str, ...]) -> dict[str, float]:
-    """The ten weights of the largest size, averaged over the classifiers that learned something."""
+def _largest(models: Sequence[segment_classifier.Linear | None], names: tuple[str, ...]) -> dict[str, float]:
+    """Return the ten weights of the largest size, averaged over the classifiers that learned something."""
     learned = [model.weights for model in models if model is not None]
     if not learned:
         return {}
@@ -191,16 +190,16 @@ def _largest(models: Sequence[meta.Linear | None], names: tuple[str, ...]) -> di
 def _outcome(
     judged: NDArray[np.float64], kicked: NDArray[np.bool_], hit: NDArray[np.uint8] | None
 ) -> dict[str, int | None]:
-    """What was kicked, and how right that was where there is a truth."""
-    found: dict[str, int | None] = {"not judged": int(np.isnan(judged).sum()), "kicked": int(kicked.sum())}
+    """Return how many segments were kicked, and how right that was where there is a truth."""
+    counts: dict[str, int | None] = {"not judged": int(np.isnan(judged).sum()), "kicked": int(kicked.sum())}
     for name, kind in (("on objects", HIT), ("false alarms", FALSE), ("ignored", UNKNOWN)):
-        found[name] = None if hit is None else int((hit == kind).sum())
-        found[f"{name}, kicked"] = None if hit is None else int((kicked & (hit == kind)).sum())
-    return found
+        counts[name] = None if hit is None else int((hit == kind).sum())
+        counts[f"{name}, kicked"] = None if hit is None else int((kicked & (hit == kind)).sum())
+    return counts
 
 
-def _told(model: meta.Linear | None, names: tuple[str, ...]) -> dict[str, Any]:
-    """A classifier as JSON has it, its figures by the size of their weight."""
+def _told(model: segment_classifier.Linear | None, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return a classifier as JSON has it, its figures by the size of their weight."""
     if model is None:
         return {"nothing learned": "the segments to learn from are all right, all wrong, or none"}
     order = np.argsort(-np.abs(model.weights), kind="stable")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import log
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.core.values import Quantity
@@ -119,6 +120,11 @@ class Prediction:
         others, weighted = self._ask(temperature)
         return self._once(("entropy", temperature), lambda: self._log1p(temperature) - weighted / (1 + others))
 
+    def normalised_entropy(self, temperature: float = 1.0) -> Tensor:
+        """float32 [H, W]: ``entropy`` divided by log C, from 0 to 1."""
+        share: Tensor = self.entropy(temperature) / log(self.classes)
+        return share.clamp(max=1)  # rounding may put it above
+
     def softmax_at(self, index: Tensor) -> Tensor:
         """float32 [n, C]: the class probabilities of n pixels by flat index, without the whole volume."""
         from bench.ops import reduce
@@ -133,9 +139,9 @@ class Prediction:
         if quantity not in self._made:
             from bench.ops import reduce
 
-            wanted = self.context.asked
-            wanted[quantity] = None
-            todo = [one for one in wanted if one not in self._made]
+            asked = self.context.asked
+            asked[quantity] = None
+            todo = [other for other in asked if other not in self._made]
             self._made |= reduce.classes(self.raw, self.size, lambda: self.logits, todo, fused=self.context.fused)
         made: tuple[Tensor, ...] = self._made[quantity]
         return made

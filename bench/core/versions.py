@@ -15,7 +15,7 @@ NUMBERS: Mapping[str, int] = {
     "metrics": 2,  # counts, and what all protocols read off them: bench.counts, bench.metrics
     "scoring": 2,  # reductions over the classes, resizing, smoothing, suppression: bench.ops
     "segments": 1,  # connected components and their features: bench.ops.segments
-    "meta": 1,  # classifiers of segments: bench.ops.meta
+    "meta": 1,  # classifiers of segments: bench.ops.segment_classifier
     "inference": 1,  # how an image becomes views, and views one prediction: bench.models.inference
     "flow": 1,  # scores of flows: bench.fit.flow
     "corruptions": 1,  # pixels of a corrupted image: bench.corruptions

@@ -1,54 +1,115 @@
-"""What every method must do. A new file in methods/ is tested by being there."""
+"""What every method must do. A file in methods/, or in a folder of $BENCH_PLUGINS, is tested by being there."""
 
-from dataclasses import fields
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
 from typing import ClassVar, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 
-from bench.api import Fitting, Method, Prediction, Scored
+from bench.api import Estimator, Fitting, Method, Prediction, Refinement, Sample, Scored
 from bench.counts.tally import Tally, key_pixels
+from bench.fit.flow import checkpoint
+from bench.fit.flow.detector import FlowDetector
 from bench.metrics import ranking
-from bench.suite import registry
+from bench.ops import queries
+from bench.suite import registry, scaffold
 
 METHODS = registry.available("method")
+USABLE = {name: entry() for name, entry in METHODS.items() if not isinstance(entry, registry.Unavailable)}
+CLASSES = 19
+FEATURES = 32  # for each class
+AMPLE = 16.0  # a logit that is sure
 
 
 @pytest.fixture(params=METHODS, ids=str)
 def method(request):
     entry = METHODS[request.param]
-    if isinstance(entry, registry.Unavailable):
-        pytest.skip(entry.reason)
-    if lacking := entry().needs - {"logits", "features", "raw", "classify", "dropout"}:
-        pytest.skip(f"needs {', '.join(sorted(lacking))}, which this test's prediction does not give")
-    if isinstance(entry().fitting, Fitting) and entry().fitting.must:
-        pytest.skip("means nothing unfitted")
+    assert not isinstance(entry, registry.Unavailable), entry.reason
     return entry()
 
 
 def says(logits):
-    """What a network with these logits says, each of which is the mean of 8 features."""
+    """Return the prediction of a network with every output that the contract names, all of which say the same.
+
+    ``logits`` [19, h, w] are the mean of 32 features each; of a mask classifier query k is sure of class k, and its
+    mask is where the softmax of class k is large. Heads for outliers, and the network's own score, rise where the
+    softmax is spread.
+    """
 
     def classify(features):
-        return features.reshape(8, -1, *size).mean(dim=0)
+        return features.reshape(FEATURES, -1, *size).mean(dim=0)
 
     size = (logits.shape[1], logits.shape[2])
-    outputs = {"logits": logits, "features": logits.repeat(8, 1, 1)}
-    return Prediction(outputs, size, classify=classify, dropout=0.2)
+    shares = logits.softmax(dim=0)
+    unsure = 1 - shares.amax(dim=0)
+    query_logits = torch.full((CLASSES, CLASSES + 1), -AMPLE).fill_diagonal_(AMPLE)
+    query_masks = shares.square().clamp(1e-6, 1 - 1e-6).logit()  # where nobody is sure, no mask is
+    outputs = {
+        "logits": logits,
+        "features": logits.repeat(FEATURES, 1, 1),
+        "query_logits": query_logits,
+        "query_masks": query_masks,
+        "class_scores": queries.class_scores(query_logits, query_masks, size),
+        "void_logit": logits.logsumexp(dim=0) + unsure.clamp(1e-6, 1 - 1e-6).logit(),
+        "ood_logit": unsure.clamp(1e-6, 1 - 1e-6).logit(),
+        "score": unsure,
+    }
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    return Prediction(outputs, size, image=image, again=lambda other: says(logits), classify=classify, dropout=0.2)
 
 
 def prediction(scale=1.0):
-    return says(torch.randn(19, 5, 7, generator=torch.Generator().manual_seed(0)) * scale)
+    return says(torch.randn(CLASSES, 5, 7, generator=torch.Generator().manual_seed(0)) * scale)
+
+
+def sample(name, seen):
+    """Return an image with labels and anomalies: in two of three pixels the label is the network's class."""
+    draws = np.random.default_rng(len(name))
+    labels, size = seen.argmax.numpy().copy(), seen.size
+    labels[draws.random(size) < 1 / 3] = 0
+    anomaly = (draws.random(size) < 0.3).astype(np.uint8)
+    return Sample(name, size, lambda: np.zeros((*size, 3), np.uint8), labels, anomaly)
+
+
+def stream():
+    """Yield images to fit on, with logits that are spread as those of a network are."""
+    generator = torch.Generator().manual_seed(2)
+    for name in ("a", "bb", "ccc"):
+        logits = 2 * torch.randn(CLASSES, 24, 32, generator=generator)
+        logits[:, 8:20, 4:20] *= 0.2  # unsure in one place: a segment for those that describe segments
+        seen = says(logits)
+        yield seen, sample(name, seen)
+
+
+def fitted(method, also=False):
+    """Return a method as its fit leaves it, and the state: where it means nothing otherwise, ``also`` elsewhere."""
+    fitting = method.fitting
+    if not isinstance(fitting, Fitting) or not (fitting.must or also):
+        return method, {}
+    if fitting.trainer is None:
+        return method, method.fit(stream(), 0)
+    trainer = registry.build("trainer", fitting.trainer, {}, where="test")
+    if isinstance(trainer, Estimator):
+        return method, trainer.fit(stream(), 0)
+    if isinstance(method, FlowDetector):  # trained for hours: the flow that ships for ToyNet
+        shipped = checkpoint.read(checkpoint.find(f"toynet_{method.name}"))
+        return replace(method, evidence=shipped.evidence, upsample=shipped.upsample), shipped.state
+    pytest.skip(f"{fitting.trainer} trains for long: nothing fitted is at hand")
 
 
 def score(method, prediction):
-    returned = method.score(prediction, {})
+    method, state = fitted(method)
+    returned = method.score(prediction, state)
     return returned.score if isinstance(returned, Scored) else returned
 
 
 def test_it_says_where_it_comes_from(method):
-    assert type(method).__module__ == f"bench.methods.{method.name}"
+    assert type(method).__module__ in {f"bench.methods.{method.name}", f"{registry.FOREIGN}.methods.{method.name}"}
     assert len(method.source) > 20 and type(method).__doc__
 
 
@@ -84,6 +145,8 @@ def test_the_leading_24_bits_hold_its_ranking(method):
     truth = (torch.rand(40, 100, generator=g) < 0.1).to(torch.uint8)
     logits = torch.randn(19, 40, 100, generator=g)
     logits[4] += 14 - 6 * truth + 2 * torch.randn(40, 100, generator=g)
+    if hasattr(method, "post"):
+        method = replace(method, post="none")  # neighbours are drawn by themselves: smoothing would mix them
     given = score(method, says(logits)).numpy()
     exact, folded = Tally(2), Tally(2)
     exact.add(key_pixels(given, truth.numpy(), 2))
@@ -98,10 +161,85 @@ def test_the_leading_24_bits_hold_its_ranking(method):
 def test_its_confidence_is_a_probability_that_falls_as_the_score_rises(method):
     given = np.sort(score(method, prediction(3.0)).numpy().reshape(-1))
     confidence = method.confidence(given)
-    if confidence is None:
-        pytest.skip("it has no such reading")
-    assert confidence.min() >= 0 and confidence.max() <= 1
+    if confidence is None:  # it has no such reading, of any score
+        assert method.confidence(given[:1]) is None
+        return
+    assert confidence.shape == given.shape and confidence.min() >= 0 and confidence.max() <= 1
     assert (np.diff(confidence) <= 0).all()
+
+
+FITTED = [name for name, method in USABLE.items() if isinstance(method.fitting, Fitting)]
+REFINED = [name for name, method in USABLE.items() if isinstance(method, Refinement)]
+
+
+def test_no_method_that_ships_is_left_out():
+    assert set(METHODS) == set(USABLE) and len(METHODS) >= 16
+    assert {"eam", "entropy_meta", "fed_c", "mc_dropout", "ood_head", "sml", "void_channel"} <= set(USABLE)
+    assert set(FITTED) >= {"energy", "entropy", "entropy_meta", "fed_c", "fed_u", "msp", "sml", "softmax_std"}
+
+
+def test_a_method_in_a_folder_of_ones_own_is_tested_by_the_same_tests(tmp_path):
+    scaffold.write("method", "plugged", tmp_path / "methods")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "plugged", __file__]
+    environment = os.environ | {"BENCH_PLUGINS": str(tmp_path)}
+
+    def outcome():
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True).stdout
+
+    assert re.search(r"\n10 passed, \d+ deselected in", outcome())
+    path = tmp_path / "methods" / "plugged.py"
+    path.write_text(path.read_text().replace("(-prediction", "(prediction"))
+    assert "FAILED" in (said := outcome()) and "test_it_rates_a_sure_pixel_below_an_unsure_one[plugged]" in said
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_needs_nothing_that_a_network_cannot_offer(name):
+    """And it scores a prediction that has no more than that."""
+    method, seen = USABLE[name], prediction()
+    beside = {"raw", "image", "again", "classify", "dropout", "labels"}
+    seen.raw = {output: tensor for output, tensor in seen.raw.items() if output in method.needs}
+    assert method.needs - beside == set(seen.raw) and method.merge in {"merged", "views"}
+    for part in {"image", "again", "classify", "dropout"} - method.needs:
+        setattr(seen, part, None)
+    assert torch.isfinite(score(method, seen)).all()
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_what_its_fit_leaves_behind_is_finite_arrays_that_it_can_be_scored_with(name):
+    method = USABLE[name]
+    fitting = method.fitting
+    own = fitting.trainer is None
+    assert own == (type(method).fit is not Method.fit), "it names a trainer, or has a fit, and not both"
+    assert fitting.reads is None or fitting.reads <= {field.name for field in fields(method)}
+    method, state = fitted(method, also=True)
+    assert state and all(isinstance(array, np.ndarray) and np.isfinite(array).all() for array in state.values())
+    returned = method.score(prediction(2.0), state)
+    scores = returned.score if isinstance(returned, Scored) else returned
+    assert scores.dtype == torch.float32 and torch.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("fit", [False, True], ids=["unfitted", "fitted"])
+@pytest.mark.parametrize("name", REFINED)
+def test_a_refinement_decides_about_every_segment_and_changes_the_map_within_its_shape(name, fit):
+    method = USABLE[name]
+    state = fitted(method, also=True)[1] if fit else {}
+    maps, truths, rows = {}, {}, {}
+    for seen, image in stream():
+        maps[image.id] = score(method, seen).numpy()
+        truths[image.id] = image.anomaly
+        rows[image.id] = method.look(seen, maps[image.id], image.anomaly)
+        assert all(len(column) == len(next(iter(rows[image.id].values()))) for column in columns_of(rows[image.id]))
+    decision = method.decide(rows, dict.fromkeys(rows, ""), state, 0)
+    assert decision.rows.keys() == rows.keys()
+    for name_, before in maps.items():
+        after = method.refine(before.copy(), truths[name_], decision.rows[name_])
+        assert after.shape == before.shape and after.dtype == np.float32 and np.isfinite(after).all()
+
+
+def columns_of(row):
+    """Return the columns of the table that decisions are about."""
+    table = next(iter(row)).partition(".")[0]
+    return [column for name, column in row.items() if name.startswith(f"{table}.")]
 
 
 def logits_of(*values):

@@ -18,7 +18,7 @@ from bench.metrics.accumulate import NOTHING
 from bench.metrics.protocols.segments import METRICS, Segments
 from bench.metrics.protocols.segments import _ap as ranking_ap
 from bench.metrics.protocols.segments import _auroc as ranking_auroc
-from bench.ops import meta, segments
+from bench.ops import segment_classifier, segments
 from bench.results import store
 from bench.run import engine, finalise, preflight, score_maps, shard_files
 from bench.run.engine import Options
@@ -56,7 +56,7 @@ def drawn(segments=60, seed=0):
 
 
 def test_leaving_out_single_segments_gives_the_sources_probabilities():
-    judged, whole = meta.leave_one_out(np.array(GOLDEN["X"]), np.array(GOLDEN["iou0"], bool))
+    judged, whole = segment_classifier.leave_one_out(np.array(GOLDEN["X"]), np.array(GOLDEN["iou0"], bool))
     np.testing.assert_allclose(judged, GOLDEN["p_fp"], atol=1e-6, rtol=0)
     assert whole.segments == len(judged) and whole.false == sum(GOLDEN["iou0"])
 
@@ -68,7 +68,7 @@ def test_the_probabilities_are_those_of_the_pipeline():
 
     features, false = drawn()
     wanted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000, tol=1e-8)).fit(features, false)
-    found = meta.learn(features, false).probabilities(features)
+    found = segment_classifier.learn(features, false).probabilities(features)
     np.testing.assert_allclose(found, wanted.predict_proba(features)[:, 1], rtol=1e-9)
 
 
@@ -77,8 +77,8 @@ def test_what_is_judged_was_never_learned_from():
     features, false = drawn()
     fold = np.arange(60) % 3
     known = np.ones(60, bool)
-    before, _ = meta.across_groups(features, false, known, fold)
-    after, models = meta.across_groups(features, np.where(fold == 1, ~false, false), known, fold)
+    before, _ = segment_classifier.across_groups(features, false, known, fold)
+    after, models = segment_classifier.across_groups(features, np.where(fold == 1, ~false, false), known, fold)
     assert np.array_equal(before[fold == 1], after[fold == 1])
     assert (before[fold != 1] != after[fold != 1]).all()
     assert list(models) == [0, 1, 2] and models[1].segments == 40
@@ -87,37 +87,37 @@ def test_what_is_judged_was_never_learned_from():
 def test_segments_without_a_truth_are_judged_and_teach_nothing():
     features, false = drawn()
     fold, known = np.arange(60) % 3, np.arange(60) >= 20
-    one, _ = meta.across_groups(features, false, known, fold)
-    other, _ = meta.across_groups(features, np.where(known, false, ~false), known, fold)
+    one, _ = segment_classifier.across_groups(features, false, known, fold)
+    other, _ = segment_classifier.across_groups(features, np.where(known, false, ~false), known, fold)
     assert np.isfinite(one).all() and np.array_equal(one, other)
 
 
 def test_folds_keep_groups_together_and_depend_on_names_and_seed_alone():
     groups = [f"drive{index // 4}" for index in range(40)]
-    fold = meta.folds(groups, 5, 0)
+    fold = segment_classifier.folds(groups, 5, 0)
     assert sorted(np.bincount(fold).tolist()) == [8] * 5
     assert all(len(set(fold[place : place + 4])) == 1 for place in range(0, 40, 4))
     order = np.random.RandomState(0).permutation(40)
-    assert np.array_equal(meta.folds([groups[place] for place in order], 5, 0), fold[order])
-    assert not np.array_equal(meta.folds(groups, 5, 1), fold)
-    assert set(meta.folds(["a", "b", "a"], 5, 0)) == {0, 1}
+    assert np.array_equal(segment_classifier.folds([groups[place] for place in order], 5, 0), fold[order])
+    assert not np.array_equal(segment_classifier.folds(groups, 5, 1), fold)
+    assert set(segment_classifier.folds(["a", "b", "a"], 5, 0)) == {0, 1}
 
 
 @pytest.mark.parametrize("false", [True, False], ids=["all false alarms", "all right"])
 def test_of_one_kind_nothing_is_learned_and_nothing_kicked(false):
     features, _ = drawn(12)
     kinds = np.full(12, false)
-    assert meta.learn(features, kinds) is None
-    judged, models = meta.across_groups(features, kinds, np.ones(12, bool), np.arange(12) % 2)
+    assert segment_classifier.learn(features, kinds) is None
+    judged, models = segment_classifier.across_groups(features, kinds, np.ones(12, bool), np.arange(12) % 2)
     assert np.isnan(judged).all() and models == {0: None, 1: None}
-    judged, whole = meta.leave_one_out(features, kinds)
+    judged, whole = segment_classifier.leave_one_out(features, kinds)
     assert np.isnan(judged).all() and whole is None
 
 
 def test_the_only_segment_of_its_kind_cannot_be_judged_without_itself():
     features, _ = drawn(12)
     false = np.arange(12) > 0
-    judged, _ = meta.leave_one_out(features, false)
+    judged, _ = segment_classifier.leave_one_out(features, false)
     assert np.isnan(judged).tolist() == [True] + [False] * 11
 
 

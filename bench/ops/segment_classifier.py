@@ -36,7 +36,7 @@ class Linear:
     false: int  # of them, false alarms
 
     def probabilities(self, features: Floats) -> Floats:
-        """[n] of figures [n, F]."""
+        """Return float64 [n], the probability that each segment is a false alarm, of figures [n, F]."""
         from scipy.special import expit
 
         # Row by row: a matrix product may round otherwise when more rows stand beside.
@@ -45,7 +45,7 @@ class Linear:
 
 
 def learn(features: Floats, false: Bools) -> Linear | None:
-    """From figures [n, F] and whether each is a false alarm, [n]; None unless there are both kinds."""
+    """Return the classifier of figures [n, F] and of which are false alarms, [n]; None unless there are both kinds."""
     if not false.any() or false.all():
         return None
     from sklearn.linear_model import LogisticRegression
@@ -62,32 +62,32 @@ def learn(features: Floats, false: Bools) -> Linear | None:
 
 
 def folds(groups: Sequence[str], number: int, seed: int) -> Ints:
-    """Which of ``number`` parts each entry is in, [n]. Entries of one group stay together.
+    """Return which of ``number`` parts each entry is in, int64 [n]. Entries of one group stay together.
 
     It depends on the set of group names and the seed alone. Where there are fewer groups than parts, each is one.
     """
     keys = {name: hashlib.sha256(f"{seed} {name}".encode()).digest() for name in set(groups)}
-    place = {name: index % number for index, name in enumerate(sorted(keys, key=keys.__getitem__))}
-    return np.array([place[name] for name in groups], np.int64)
+    part_of = {name: index % number for index, name in enumerate(sorted(keys, key=keys.__getitem__))}
+    return np.array([part_of[name] for name in groups], np.int64)
 
 
 def across_groups(features: Floats, false: Bools, known: Bools, fold: Ints) -> tuple[Floats, dict[int, Linear | None]]:
-    """Probabilities [n], each by a classifier that saw no segment of its fold, and the classifiers by fold.
+    """Return probabilities [n], each by a classifier that saw no segment of its fold, and the classifiers by fold.
 
     Only ``known`` segments are learned from; the others are judged all the same.
     """
     judged = np.full(len(features), np.nan)
     models: dict[int, Linear | None] = {}
     for part in np.unique(fold).tolist():
-        taught, mine = known & (fold != part), fold == part
+        taught, left_out = known & (fold != part), fold == part
         models[part] = learn(features[taught], false[taught])
         if (model := models[part]) is not None:
-            judged[mine] = model.probabilities(features[mine])
+            judged[left_out] = model.probabilities(features[left_out])
     return judged, models
 
 
 def leave_one_out(features: Floats, false: Bools) -> tuple[Floats, Linear | None]:
-    """The source's probabilities [n], and its classifier of all segments.
+    """Return the source's probabilities [n], and its classifier of all segments.
 
     All segments are standardised together, by the population's deviation + 1e-10; liblinear penalises the intercept,
     too. As many fits as segments: a minute for two thousand, an hour for ten thousand.
@@ -100,12 +100,12 @@ def leave_one_out(features: Floats, false: Bools) -> tuple[Floats, Linear | None
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-10
     standard = (features - mean) / scale
     kept = np.ones(len(features), bool)
-    for place in range(len(features)):
-        kept[place] = False
+    for index in range(len(features)):
+        kept[index] = False
         if false[kept].any() and not false[kept].all():
             model = LogisticRegression(solver="liblinear").fit(standard[kept], false[kept])
-            judged[place] = model.predict_proba(standard[place : place + 1])[0, 1]
-        kept[place] = True
+            judged[index] = model.predict_proba(standard[index : index + 1])[0, 1]
+        kept[index] = True
     model = LogisticRegression(solver="liblinear").fit(standard, false)
     whole = Linear(mean, scale, model.coef_[0], float(model.intercept_[0]), len(false), int(false.sum()))
     return judged, whole
