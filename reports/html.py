@@ -32,7 +32,7 @@ from bench.report.page.panels import tables_of
 from bench.report.page.provenance import cost_of, facts_of, fields_of, fitted_by, missing_from, shared_by, sources_of
 from bench.report.page.sections import GridSheet, Sheet, SummarySheet, defining
 from bench.report.selection import Choice
-from bench.results import curves
+from bench.results.corrupted_points import Corrupted, corrupted_points
 
 MIOU = Metric("mIoU", "mean over the classes of intersection over union")
 SCRIPTS = ("page.js", "data.js", "charts.js", "heat.js", "gallery.js")
@@ -73,7 +73,7 @@ def _page(document: Document) -> str:
     grid_sheets = [GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(grids, 1)]
     shared = shared_by(run.results)
     grid_names = {result.key: grid.name for grid in grids for result in grid.results}
-    carried = curves.corrupted_points(run)
+    carried = corrupted_points(run)
     panels = tables_of(run)
     cost = cost_of([result for result in run.results if result.key not in grid_names])
     contents = [(sheet.id, f"{sheet.table.title} · {sheet.table.dataset}") for sheet in sheets]
@@ -128,7 +128,7 @@ def _data(
     sheets: Sequence[Sheet],
     grid_sheets: Sequence[GridSheet],
     shared: Mapping[str, str],
-    carried: Sequence[curves.Corrupted],
+    carried: Sequence[Corrupted],
 ) -> str:
     """What the page carries for its script."""
     run, digits = document.run, document.choice.digits

@@ -44,22 +44,25 @@ class Carried:
 
 
 def compute(run: Run) -> list[dict[str, Any]]:
-    """One entry per point asked for, model, method, data set and figure, shaped as those of ``summary.compute``."""
-    return [entry for one in carried(run) for entry in _entries(one)]
+    """Return one entry per point, model, method, data set and figure, shaped as those of ``summary.compute``."""
+    return [entry for point in carried(run) for entry in _entries(point)]
 
 
 def carried(run: Run) -> Iterator[Carried]:
-    """Every point asked for in every cell that it is carried to."""
+    """Yield every point asked for in every cell that it is carried to."""
     for rule in run.plan.operating_points:
         yield from _rule(run, rule)
 
 
 def _rule(run: Run, rule: Mapping[str, str]) -> Iterator[Carried]:
-    mine = [r for r in run.results if _is(r.cell.protocol, rule["protocol"]) and not r.not_applicable]
-    chosen = {r.labels.row: r for r in mine if _is(r.cell.dataset, rule["calibrate"])}
-    for result in mine:
-        if result.labels.dataset not in {other.labels.dataset for other in chosen.values()}:
-            source = chosen.get(result.labels.row)
+    results = [
+        result for result in run.results if _is(result.cell.protocol, rule["protocol"]) and not result.not_applicable
+    ]
+    sources = {result.labels.row: result for result in results if _is(result.cell.dataset, rule["calibrate"])}
+    calibrated_on = {source.labels.dataset for source in sources.values()}
+    for result in results:
+        if result.labels.dataset not in calibrated_on:
+            source = sources.get(result.labels.row)
             yield Carried(rule, source, result, *_figures(run, rule, source, result))
 
 
@@ -67,8 +70,8 @@ def _is(ref: Ref, pattern: str) -> bool:
     return ref.name == pattern or fnmatchcase(ref.label, pattern)
 
 
-def _entries(one: Carried) -> Iterator[dict[str, Any]]:
-    rule, target, figures = one.rule, one.target, one.figures
+def _entries(point: Carried) -> Iterator[dict[str, Any]]:
+    rule, target, figures = point.rule, point.target, point.figures
     base: dict[str, Any] = {
         "name": f"{rule['name']}, on {target.labels.dataset}",
         "protocol": target.labels.protocol,
@@ -94,30 +97,24 @@ def _figures(
         return Undefined(f"{rule['calibrate']} has no result of this model and method yet"), {}
     if source.partial or target.partial:
         return Undefined("the calibration or this cell is partial"), {}
-    chosen = "threshold", run.home(source), rule["rule"]  # a page asks for all of it twice, and of one source often
-    if chosen not in run.kept:
-        run.kept[chosen] = threshold(_sides(run, source)[0], rule["rule"])
-    found: float | Undefined = run.kept[chosen]
-    if isinstance(found, Undefined):
-        return found, {}
-    carried_to = *chosen, run.home(target)
-    if carried_to not in run.kept:
-        run.kept[carried_to] = _at(run, target, found)
-    figures, draws = run.kept[carried_to]
-    return figures, draws
+    key = "threshold", run.home(source), rule["rule"]  # a page asks for all of it twice, and of one source often
+    score = run.memo.once(key, lambda: threshold(_sides(run, source)[0], rule["rule"]))
+    if isinstance(score, Undefined):
+        return score, {}
+    return run.memo.once((*key, run.home(target)), lambda: _at(run, target, score))
 
 
 def _at(
-    run: Run, target: Result, found: float
+    run: Run, target: Result, score: float
 ) -> tuple[Mapping[str, Value | Undefined], Mapping[str, NDArray[np.float64]]]:
     """The figures of a cell at a threshold, and their draws."""
     counts, rows = _sides(run, target)
-    point = operating_point.MisclassificationPoint(threshold=found)  # of any two sides: it reads counts alone
+    point = operating_point.MisclassificationPoint(threshold=score)  # of any two sides: it reads counts alone
     return Reading(point, counts, rows).figures(target.cell.seed, target.cell.bootstrap)
 
 
 def threshold(counts: Counts, rule: str) -> float | Undefined:
-    """The score under a rule of ``RULES``; category 1 should score high, 0 low. The low end of a folded key."""
+    """Return the score under a rule of ``RULES``; category 1 should score high, 0 low. The low end of a folded key."""
     positive, negative = counts.column([1]), counts.column([0])
     if reason := ranking.undefined(positive.total, negative.total):
         return reason
@@ -131,7 +128,7 @@ def threshold(counts: Counts, rule: str) -> float | Undefined:
 
 
 def place(hits: NDArray[np.int64], alarms: NDArray[np.int64], rule: str) -> int | None:
-    """Which of the thresholds a rule chooses; None if no FPR is small enough.
+    """Return which of the thresholds a rule chooses; None if no FPR is small enough.
 
     ``hits`` and ``alarms`` [n] are the pixels at or above each threshold, ascending; the first holds all of them.
     """
@@ -146,13 +143,13 @@ def place(hits: NDArray[np.int64], alarms: NDArray[np.int64], rule: str) -> int 
 
 
 def protocol_of(result: Result) -> Protocol:
-    """The definition that a result was read by; raises UserError where this installation has no such one."""
+    """Return the definition that a result was read by; raises UserError where this installation has no such one."""
     protocol: Protocol = result.cell.protocol.build()
     return protocol
 
 
 def two_sides(result: Result) -> tuple[Sequence[int], Sequence[int]] | None:
-    """The categories that should score high and those that should score low.
+    """Return the categories that should score high and those that should score low.
 
     None where the protocol ranks nothing, something else than scores, or more than two sides, and where this
     installation does not know it.
@@ -164,7 +161,7 @@ def two_sides(result: Result) -> tuple[Sequence[int], Sequence[int]] | None:
 
 
 def sides_of(protocol: Protocol) -> tuple[Sequence[int], Sequence[int]] | None:
-    """The same of a protocol."""
+    """Return the same of a protocol."""
     if isinstance(protocol, PooledRanking):
         return protocol.sides
     alike = protocol.reads == "score" and len(protocol.category_names) == 2
@@ -172,7 +169,7 @@ def sides_of(protocol: Protocol) -> tuple[Sequence[int], Sequence[int]] | None:
 
 
 def counted(run: Run, result: Result) -> Counts | None:
-    """The counts of a cell by category, 24 bits, as its file keeps them; None where it has none."""
+    """Return the counts of a cell by category, 24 bits, as its file keeps them; None where it has none."""
     arrays = {name.removeprefix("counts."): values for name, values in run.arrays(result, "counts.").items()}
     return Counts.from_arrays(arrays) if "tally" in arrays else None
 

@@ -23,10 +23,10 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ REPLICATES = "replicates."  # how the names of those arrays begin
 LONGEST = 100  # characters of a label in a path; file systems take 255 bytes of a name
 
 Arrays = Mapping[str, NDArray[Any]]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,20 @@ class Plan:
     operating_points: tuple[Mapping[str, str], ...] = ()
 
 
+class Memo:
+    """What was computed of a run once: a page asks for most of it several times. Copies of a run share it."""
+
+    def __init__(self) -> None:
+        self._values: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make`` gave for an equal key before, or gives now."""
+        if key not in self._values:
+            self._values[key] = make()
+        value: T = self._values[key]
+        return value
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory as it stands."""
@@ -101,8 +116,7 @@ class Run:
     path: Path
     plan: Plan
     results: tuple[Result, ...]  # in the order of the plan; those that are there
-    _drawn: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict, repr=False, compare=False)
-    kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # by ``summary`` and ``operating``
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
     aside: tuple[Result, ...] = field(default=(), repr=False)  # not to be shown; what they say of networks holds
 
     @property
@@ -120,9 +134,8 @@ class Run:
 
     def replicates(self, result: Result) -> dict[str, NDArray[np.float64]]:
         """The bootstrap's values by metric; read once, and without the counts beside them."""
-        if result.key not in self._drawn:
-            self._drawn[result.key] = _replicates(self.home(result).with_suffix(".npz"))
-        return self._drawn[result.key]
+        path = self.home(result).with_suffix(".npz")
+        return self.memo.once(("replicates", path), lambda: _replicates(path))
 
     def arrays(self, result: Result, *prefixes: str) -> dict[str, NDArray[Any]]:
         """Everything in the counts file of a cell, or only what begins with one of ``prefixes``."""

@@ -91,13 +91,10 @@ def _covered(run: Run, rule: Mapping[str, Any]) -> frozenset[str]:
 def mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> Mean:
     """The mean over the cells of ``group``; without a value unless all that were asked for are full and defined.
 
-    The run keeps it: a page asks for many of them a second time. What is kept holds the cells, so none is mistaken.
+    The run remembers it, with the cells, so that none of them is mistaken for a later one at the same address.
     """
-    which = (metric, asked, *map(id, group))
-    if which not in run.kept:
-        run.kept[which] = _mean(run, group, metric, asked), tuple(group)
-    found: Mean = run.kept[which][0]
-    return found
+    key = ("mean", metric, asked, *map(id, group))
+    return run.memo.once(key, lambda: (_mean(run, group, metric, asked), tuple(group)))[0]
 
 
 def _mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> Mean:

@@ -53,16 +53,6 @@ class CellLabels(NamedTuple):
         """Network and method: what a line of a table stands for."""
         return self.model, self.method
 
-    @property
-    def uncorrupted(self) -> str:
-        """The data set without its corruption."""
-        return uncorrupted(self.dataset)[0]
-
-    @property
-    def corruption(self) -> Corruption | None:
-        """How the images of the data set are corrupted: for cells without a result, of which a plan has the labels."""
-        return uncorrupted(self.dataset)[1]
-
     def on(self, axis: str) -> str:
         """The label on one axis; empty where there is none."""
         return self.by_axis.get(axis, "")

@@ -17,7 +17,17 @@ from bench.api import Value
 from bench.counts.tally import Tally, key_pixels
 from bench.metrics.accumulate import Reading
 from bench.metrics.intervals import intervals
-from bench.results import curves, operating, store
+from bench.results import (
+    by_image,
+    corrupted_points,
+    costs,
+    curves,
+    operating,
+    polyline,
+    ranked,
+    reliability,
+    store,
+)
 from bench.results.store import Cell, CellLabels, Plan, Result, Run
 from bench.suite import registry
 
@@ -57,6 +67,8 @@ def cell(
     labels = {"protocol": protocol, "model": "net", "dataset": "streets", "method": "msp"} | others.pop("labels", {})
     spelled: dict[str, Any] = {axis: {"name": label, "params": {}} for axis, label in labels.items()}
     spelled["protocol"] = {"name": protocol, "params": dict(params or {})}
+    if (how := store.uncorrupted(labels["dataset"])[1]) is not None:
+        spelled["dataset"]["params"] = {"corruption": {"name": how.name, "severity": how.severity, "order": how.order}}
     key = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
     pixels = {name: tally.counts().column([index]).total for index, name in enumerate(made.category_names)}
     about = {axis: {"source": "a test"} for axis in labels}
@@ -118,7 +130,7 @@ def test_the_drawn_curves_are_the_full_ones_to_a_thousandth(tmp_path: Path, how:
     images = scenes(size=(256, 512), **how)
     result = cell(tmp_path, images)
     found = curves.roc_pr(run_of(tmp_path, result), result)
-    assert found is not None and max(len(found.fpr), len(found.recall)) <= curves.POINTS
+    assert found is not None and max(len(found.fpr), len(found.recall)) <= polyline.POINTS
     _, hits, alarms = pooled(images)
     tpr, fpr = np.append(0, hits / hits[-1]), np.append(0, alarms / alarms[-1])
     assert distance(fpr, tpr, found.fpr, found.tpr).max() <= 1e-3 + ROUNDED
@@ -135,7 +147,7 @@ def test_a_curve_too_ragged_for_its_points_says_how_far_it_is(tmp_path: Path) ->
     result = cell(tmp_path, images)
     found = curves.roc_pr(run_of(tmp_path, result), result)
     _, hits, alarms = pooled(images)
-    assert found is not None and len(found.fpr) == curves.POINTS and found.within > 1e-3
+    assert found is not None and len(found.fpr) == polyline.POINTS and found.within > 1e-3
     away = distance(alarms / alarms[-1], hits / hits[-1], found.fpr, found.tpr).max()
     assert 1e-3 < away <= found.within + ROUNDED
 
@@ -201,7 +213,7 @@ def test_a_constant_score_is_a_diagonal_and_a_level_line(tmp_path: Path) -> None
     assert found is not None and risks is not None
     assert (found.fpr, found.tpr, found.recall) == ((0, 1), (0, 1), (0, 1))
     assert found.precision == pytest.approx((share, share), rel=1e-4)
-    assert found.within <= curves.SPACED and {point.name for point in found.points} == {"tpr95", "best_f1"}
+    assert found.within <= ranked.SPACED and {point.name for point in found.points} == {"tpr95", "best_f1"}
     assert set(risks.risk) == {risks.error_rate} and risks.error_rate == pytest.approx(share, rel=1e-4)
 
 
@@ -232,7 +244,7 @@ def test_whatever_parts_are_counted_apart_the_sides_are_the_same(
 def test_the_area_under_risk_and_coverage_is_aurc(tmp_path: Path, how: dict[str, Any]) -> None:
     result = cell(tmp_path, scenes(**how))
     found = curves.risk_coverage(run_of(tmp_path, result), result)
-    assert found is not None and len(found.coverage) <= curves.POINTS
+    assert found is not None and len(found.coverage) <= polyline.POINTS
     area = np.trapezoid(found.risk, found.coverage) + found.coverage[0] * found.risk[0]
     assert area == pytest.approx(result.metrics["aurc"].value, abs=1e-4)
     best = np.trapezoid(*np.array(found.perfect).T[::-1])
@@ -250,7 +262,7 @@ def test_where_there_is_nothing_to_rank_there_is_no_curve(tmp_path: Path) -> Non
     run = run_of(tmp_path, unranked, result)
     for one in (unranked, absent, foreign):
         assert curves.roc_pr(run, one) is None and curves.risk_coverage(run, one) is None
-    assert curves.by_image(run, absent) is None and curves.reliability(run, result) is None
+    assert by_image.by_image(run, absent) is None and reliability.reliability(run, result) is None
     assert curves.roc_pr(run, result) is not None
 
 
@@ -275,7 +287,7 @@ def calibrated(path: Path) -> Result:
 
 def test_reliability_holds_the_bins_of_the_calibration_error(tmp_path: Path) -> None:
     result = calibrated(tmp_path)
-    found = curves.reliability(run_of(tmp_path, result), result)
+    found = reliability.reliability(run_of(tmp_path, result), result)
     assert found is not None and found.edges == tuple(round(place / 10, 1) for place in range(11))
     weights = np.array(found.pixels) / sum(found.pixels)
     assert sum(found.pixels) == sum(result.pixels.values())
@@ -290,7 +302,7 @@ def test_images_come_worst_first_and_those_without_a_figure_apart(tmp_path: Path
     images["clean"] = (images["image0"][0], 0 * images["image0"][1])
     result = cell(tmp_path, images)
     run = run_of(tmp_path, result)
-    found = curves.by_image(run, result)
+    found = by_image.by_image(run, result)
     assert found is not None and found.metric == "auroc" and found.undefined == ("clean",)
     assert list(found.values) == sorted(found.values) and sorted(found.ids) == sorted(set(images) - {"clean"})
     alone = dict(zip(run.sample_ids(result), run.arrays(result)["images.auroc"], strict=True))
@@ -303,7 +315,7 @@ def test_where_less_is_better_the_worst_image_has_the_most(tmp_path: Path) -> No
     result = cell(tmp_path, scenes())
     first = {"fpr95": result.definitions["fpr95"], **result.definitions}
     lower = replace(result, definitions=first)
-    found = curves.by_image(run_of(tmp_path, lower), lower)
+    found = by_image.by_image(run_of(tmp_path, lower), lower)
     assert found is not None and found.metric == "fpr95" and list(found.values) == sorted(found.values, reverse=True)
 
 
@@ -312,7 +324,7 @@ def test_scoring_is_charged_to_every_cell_that_shares_the_map(tmp_path: Path) ->
     one = cell(tmp_path, scenes(), seconds=shared | {"score": 0.06}, memory_mb=300.0)
     other = cell(tmp_path, scenes(), "idm", None, idm_row, seconds=shared | {"spool": 0.3}, memory_mb=200.0)
     alone = cell(tmp_path, scenes(), seconds=shared, labels={"method": "unknown"})
-    found = {(each.protocol, each.method): each for each in curves.cost(run_of(tmp_path, one, other, alone))}
+    found = {(each.protocol, each.method): each for each in costs.cost(run_of(tmp_path, one, other, alone))}
     for protocol in ("misclassification", "idm"):
         mine = found[protocol, "msp"]
         assert (mine.forward, mine.own, mine.total, mine.memory_mb) == (100.0, 10.0, 110.0, 200.0)
@@ -347,7 +359,7 @@ def under_corruption(path: Path, *, clean: bool = True, without: tuple[str, ...]
 
 def test_a_fixed_threshold_is_followed_through_severities(tmp_path: Path) -> None:
     run = under_corruption(tmp_path)
-    (found,) = curves.corrupted_points(run)
+    (found,) = corrupted_points.corrupted_points(run)
     assert (found.rule, found.dataset, found.calibrate, found.severities) == ("fixed", "streets", "val", (0, 1, 3))
     figures = {(entry["name"].partition(", on ")[2], entry["metric"]): entry for entry in operating.compute(run)}
     assert found.threshold == pytest.approx(figures["streets", "threshold"]["value"], rel=1e-8)
@@ -366,7 +378,7 @@ def test_a_fixed_threshold_is_followed_through_severities(tmp_path: Path) -> Non
 
 def test_a_mean_over_corruptions_waits_for_all_of_them(tmp_path: Path) -> None:
     run = under_corruption(tmp_path, without=("streets+snow-3",))
-    (found,) = curves.corrupted_points(run)
+    (found,) = corrupted_points.corrupted_points(run)
     last = found.means["fpr"][2]
     assert (last.value, last.lo, last.reason) == (None, None, "1 of 2 cells are finished and complete")
     assert found.means["fpr"][1].value is not None and found.corruptions["fpr"]["fog"][2].value is not None
@@ -375,14 +387,14 @@ def test_a_mean_over_corruptions_waits_for_all_of_them(tmp_path: Path) -> None:
 
 def test_without_a_calibration_there_is_a_reason_and_no_threshold(tmp_path: Path) -> None:
     run = under_corruption(tmp_path, clean=False, without=("val",))
-    (found,) = curves.corrupted_points(run)
+    (found,) = corrupted_points.corrupted_points(run)
     assert found.threshold is None and found.severities == (1, 3)
     assert {each.reason for each in found.means["tpr"]} == {"val has no result of this model and method yet"}
 
 
 def test_a_run_without_corruption_has_no_such_points(tmp_path: Path) -> None:
     results = [cell(tmp_path, scenes(3), labels={"dataset": name}) for name in ("val", "streets")]
-    assert curves.corrupted_points(run_of(tmp_path, *results, points=(POINT,))) == []
+    assert corrupted_points.corrupted_points(run_of(tmp_path, *results, points=(POINT,))) == []
 
 
 @settings(deadline=None, max_examples=60)
@@ -391,14 +403,14 @@ def test_thinning_keeps_the_ends_and_says_how_far_the_rest_is(size: int, seed: i
     rng = np.random.default_rng(seed)
     x = np.sort(np.append(rng.random(size - 1) ** 3, 1.0))
     y = np.clip(np.sqrt(x) + noise * rng.normal(size=size), 0, 1)
-    kept, off = curves.thin(x, y)
-    assert kept[0] == 0 and kept[-1] == size - 1 and kept.size <= curves.POINTS and (np.diff(kept) > 0).all()
+    kept, off = polyline.thin(x, y)
+    assert kept[0] == 0 and kept[-1] == size - 1 and kept.size <= polyline.POINTS and (np.diff(kept) > 0).all()
     assert distance(x, y, x[kept], y[kept]).max() <= off + 1e-12
-    assert off <= curves.NEAR + curves.COLUMN or kept.size == curves.POINTS
+    assert off <= polyline.NEAR + polyline.COLUMN or kept.size == polyline.POINTS
 
 
 def test_numbers_are_short() -> None:
-    assert curves.short(np.array([0.1234567, 12345.678, 1e-9 / 3])) == (0.12346, 12346.0, 3.3333e-10)
+    assert polyline.short(np.array([0.1234567, 12345.678, 1e-9 / 3])) == (0.12346, 12346.0, 3.3333e-10)
 
 
 def redrawn(path: Path, result: Result, change: Callable[[dict[str, Any]], None] = lambda arrays: None) -> Result:

@@ -18,7 +18,7 @@ from bench.report import leaderboard
 from bench.report.figures import LACKING, uses_outliers
 from bench.report.grids import CLEAN, GRID, Grid, Line, Place, Row, Spot
 from bench.report.text import number, percent
-from bench.results import curves
+from bench.results import by_image, corrupted_points, costs, curves, reliability
 from bench.results.store import Result, Run
 
 DIGITS = 5
@@ -134,12 +134,12 @@ def _risk(run: Run, result: Result) -> dict[str, Any] | None:
 
 
 def _reliability(run: Run, result: Result) -> dict[str, Any] | None:
-    curve = curves.reliability(run, result)
+    curve = reliability.reliability(run, result)
     return None if curve is None else {"line": [curve.confidence, curve.accuracy], "pixels": curve.pixels}
 
 
 def _images(run: Run, result: Result) -> dict[str, Any] | None:
-    figures = curves.by_image(run, result)
+    figures = by_image.by_image(run, result)
     if figures is None or not figures.ids:
         return None
     metric = metric_of(figures.metric, result.definitions[figures.metric])  # not every metric has figures of images
@@ -216,12 +216,12 @@ def cost(run: Run, metrics: Mapping[str, Mapping[str, Metric]], but: Container[s
             "figure": short(row.figure), "lo": short(row.lo), "hi": short(row.hi), "device": row.device,
             "partial": row.partial, "metric": metric_of(row.metric, metrics[row.protocol][row.metric]),
         }
-        for row in curves.cost(replace(run, results=results))
+        for row in costs.cost(replace(run, results=results))
         if row.total is not None and row.figure is not None
     ]  # fmt: skip
 
 
-def carried(rows: Sequence[curves.Corrupted]) -> list[dict[str, Any]]:
+def carried(rows: Sequence[corrupted_points.Corrupted]) -> list[dict[str, Any]]:
     """Return what thresholds chosen on clean data do as corruption grows."""
     return [
         {
