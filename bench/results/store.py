@@ -90,7 +90,7 @@ class Plan:
     title: str
     note: str
     keys: tuple[str, ...]
-    summaries: tuple[Mapping[str, str], ...] = ()
+    summaries: tuple[Mapping[str, Any], ...] = ()
     cells: tuple[CellLabels, ...] = ()  # in the same order; empty in plans of before they were kept
     operating_points: tuple[Mapping[str, str], ...] = ()
 
