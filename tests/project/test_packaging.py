@@ -82,6 +82,7 @@ def test_the_wheel_holds_every_file_that_is_not_code(wheel):
             for path in (ROOT / "submissions/templates").rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         ),
+        *(f"bench/results/schema/{path.name}" for path in (ROOT / "bench/results/schema").iterdir()),
         *(f"bench/suite/templates/{path.name}" for path in (ROOT / "bench/suite/templates").iterdir()),
         *(f"bench/submit/templates/{path.name}" for path in (ROOT / "bench/submit/templates").iterdir()),
     ]
