@@ -217,19 +217,19 @@ class Page(HTMLParser):
         self._inside = ""  # script or style
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         if tag == "section":
-            self._section = given.get("aria-labelledby") or ""
+            self._section = attributes.get("aria-labelledby") or ""
         if tag in {"script", "style"}:
-            self._inside = f"{tag} {given.get('type') or ''}".strip()
-        if (given.get("src") or "").startswith("data:"):
-            self.pictures.append(digest(str(given["src"]).encode()))
-            given["src"] = "PICTURE"
-        if tag == "meta" and given.get("http-equiv"):
-            given["content"] = re.sub(r"'sha256-[^']+'", "DIGEST", given["content"] or "")
+            self._inside = f"{tag} {attributes.get('type') or ''}".strip()
+        if (attributes.get("src") or "").startswith("data:"):
+            self.pictures.append(digest(str(attributes["src"]).encode()))
+            attributes["src"] = "PICTURE"
+        if tag == "meta" and attributes.get("http-equiv"):
+            attributes["content"] = re.sub(r"'sha256-[^']+'", "DIGEST", attributes["content"] or "")
         if self._section in self.MOVES:
             return
-        self.markup.append(f"<{tag} {sorted(given.items(), key=str)}>")
+        self.markup.append(f"<{tag} {sorted(attributes.items(), key=str)}>")
         if self._section in self._untold:
             return
         if tag in self.BREAKS:
@@ -454,7 +454,7 @@ def meta() -> Iterator[tuple[str, str]]:
     for path in sorted(Path("meta", "decisions").glob("*.json")):
         decision = json.loads(path.read_text(encoding="utf-8"))
         name = re.sub(r"\W+", "-", decision["method"])
-        decision["classifiers"] = {key: digest_of_json(one) for key, one in decision["classifiers"].items()}
+        decision["classifiers"] = {key: digest_of_json(weights) for key, weights in decision["classifiers"].items()}
         yield f"decision-{name}.json", as_json(still(decision))
         tables = sorted(Path("meta").glob(f"*/{path.stem}.parquet"))
         yield f"tables-{name}.json", as_json({table.parent.name: columns_of(table) for table in tables}, 1)
@@ -463,8 +463,8 @@ def meta() -> Iterator[tuple[str, str]]:
 def boards() -> Iterator[tuple[str, str]]:
     """A whole run on the layouts of three boards, with its maps; what is submitted of it; every form of a report."""
     for layout, (folder, images) in LAYOUTS.items():
-        place = ["--out", f"data/{folder}", "--images", str(images), "--size", "64x128"]
-        bench("data", "toytown", "--layout", layout, *place)
+        options = ["--out", f"data/{folder}", "--images", str(images), "--size", "64x128"]
+        bench("data", "toytown", "--layout", layout, *options)
     Path("boards.yaml").write_text(BOARDS, encoding="utf-8")
     bench("run", "boards.yaml", "--out", "boards", "--keep-maps", "--gallery", "1", *SHORT)
     yield "cells.json", as_json(cells_of(Path("boards")))

@@ -68,8 +68,8 @@ def bitwise(made: Path) -> bool:
 
 
 def test_the_same_outputs_are_made(made: Path) -> None:
-    there = sorted(path.relative_to(made).as_posix() for path in made.rglob("*.*") if path.name != FINGERPRINT)
-    assert there == NAMES
+    names = sorted(path.relative_to(made).as_posix() for path in made.rglob("*.*") if path.name != FINGERPRINT)
+    assert names == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,9 +96,9 @@ def leaves(content: object, path: str = "") -> Iterator[tuple[str, object]]:
             yield from leaves(part, f"{path}/{name}")
     elif isinstance(content, list):
         yield f"{path}/length", str(len(content))
-        for place, part in enumerate(content):
+        for index, part in enumerate(content):
             name = part.get("metric", "") if isinstance(part, dict) else ""
-            yield from leaves(part, f"{path}/{place}{name}")
+            yield from leaves(part, f"{path}/{index}{name}")
     else:
         yield path, content
 
@@ -141,14 +141,14 @@ def compare_text(name: str, frozen: str, here: str) -> None:
     tell(name, jumped, PRINTED * len(pairs))
 
 
-def close(one: float, other: float, tolerance: float, slack: float = NEAR_ZERO) -> bool:
-    return abs(one - other) <= tolerance * max(abs(one), abs(other)) + slack
+def close(first: float, second: float, tolerance: float, slack: float = NEAR_ZERO) -> bool:
+    return abs(first - second) <= tolerance * max(abs(first), abs(second)) + slack
 
 
 def close_in_print(part: str, other: str) -> bool:
     digits = len(part.partition("e")[0].partition(".")[2])
-    one, two = (float(text.replace("−", "-")) for text in (part, other))
-    return close(one, two, TOLERANCE, 1.01 * 10.0**-digits if digits else 0.0)
+    first, second = (float(text.replace("−", "-")) for text in (part, other))
+    return close(first, second, TOLERANCE, 1.01 * 10.0**-digits if digits else 0.0)
 
 
 def tell(name: str, jumped: list[str], most: float) -> None:
