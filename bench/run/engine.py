@@ -113,6 +113,7 @@ def _planned(suite: Suite, context: RunContext) -> Generator[Result, None, Group
         refused = checked.refused.get(job.key)
         kept = not options.keep_maps or refused or jobs.has_maps(run_dir, job, checked)
         if jobs.is_fresh(run_dir, job, refused) and kept:
+            store.drop_work(run_dir, job.key)  # a run that was killed while it forgot them left some
             continue
         if refused:
             result = finalise.not_applicable(job, refused, context.numerics, options.command)

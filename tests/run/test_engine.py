@@ -215,6 +215,16 @@ def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tm
     assert metrics(tmp_path / "run") == metrics(whole)
 
 
+def test_shards_of_a_finished_cell_that_a_kill_left_behind_are_forgotten(tiny, tmp_path):
+    only = {"method": "msp", "protocol": "anomaly"}
+    (result,) = run(tiny, tmp_path / "run", only=only)
+    left = shard_files.path_of(tmp_path / "run", result.key, 0, 10, 1)
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half of it")
+    assert run(tiny, tmp_path / "run", only=only) == []
+    assert not (tmp_path / "run" / "work").exists()
+
+
 def test_a_shard_file_of_other_numerics_is_not_merged(tiny, whole, tmp_path):
     """Its counts are others, too: were it merged, figures would differ from those of a run that never saw it."""
     suite = suites.load(tiny).only({"method": "msp", "protocol": "anomaly"})
