@@ -178,8 +178,8 @@ def _summaries(run: Run, entries: Iterable[Mapping[str, Any]]) -> Iterator[Recor
     for entry in entries:
         metric = defined.get((str(entry.get("protocol")), str(entry.get("metric"))))
         known = {"title": metric.title, "better": metric.better} if metric else {}
-        given = {name: value for name, value in entry.items() if value is not None}
-        yield typed(SUMMARIES, {"suite": run.plan.name} | known | given)
+        fields = {name: value for name, value in entry.items() if value is not None}
+        yield typed(SUMMARIES, {"suite": run.plan.name} | known | fields)
 
 
 def _pivoted(table: paper.Paper) -> tuple[Types, Iterable[Record]]:

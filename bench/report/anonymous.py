@@ -35,7 +35,7 @@ def anonymous(run: AnyRun) -> AnyRun:
 
 def without_paths(text: str) -> str:
     """``weights /home/me/net.pth`` becomes ``weights net.pth``."""
-    return PATH.sub(lambda found: found["last"] or "folder", text)
+    return PATH.sub(lambda match: match["last"] or "folder", text)
 
 
 def _plan(plan: Plan) -> Plan:

@@ -116,7 +116,7 @@ def ranks(values: Mapping[str, float], metric: Metric) -> dict[str, int]:
     if metric.better == "neither":
         return {}
     gains = {key: gain(value, metric) for key, value in values.items()}
-    return {key: 1 + sum(other > mine for other in gains.values()) for key, mine in gains.items()}
+    return {key: 1 + sum(other > own for other in gains.values()) for key, own in gains.items()}
 
 
 def leader(
@@ -146,25 +146,25 @@ def _paired(first: Sequence[Result], other: Sequence[Result], name: str) -> bool
     """Whether two figures, or means over the same data sets, are paired in each result."""
     labels, others = ([result.labels.dataset for result in results] for results in (first, other))
     alike = labels == others or len(labels) == len(others) == 1
-    return alike and all(paired(one, two, name) for one, two in zip(first, other, strict=True))
+    return alike and all(paired(*pair, name) for pair in zip(first, other, strict=True))
 
 
-def paired(one: Result, other: Result, metric: str) -> bool:
+def paired(first: Result, other: Result, metric: str) -> bool:
     """Whether the n-th replicate of both is the same draw of the same images."""
-    for result in (one, other):
+    for result in (first, other):
         figure = result.metrics[metric]
         if not isinstance(figure, Value) or figure.lo is None:
             return False
     # The digest of a data set stands for the ids of its images, also where the two are of different runs.
-    same = one.images == other.images and one.depends.get("dataset") == other.depends.get("dataset")
-    return same and one.cell.seed == other.cell.seed and one.cell.resample == other.cell.resample
+    same = first.images == other.images and first.depends.get("dataset") == other.depends.get("dataset")
+    return same and first.cell.seed == other.cell.seed and first.cell.resample == other.cell.resample
 
 
-def leads(one: Draws | None, other: Draws | None, metric: Metric, err: float) -> bool | None:
-    """Whether ``one`` is better than ``other`` by more than ``err``; None if no resample has both."""
-    if one is None or other is None or one.shape != other.shape:
+def leads(draws: Draws | None, others: Draws | None, metric: Metric, err: float) -> bool | None:
+    """Whether the first are better than the others by more than ``err``; None if no resample has both."""
+    if draws is None or others is None or draws.shape != others.shape:
         return None
-    return beyond(one - other if metric.better == "higher" else other - one, err)
+    return beyond(draws - others if metric.better == "higher" else others - draws, err)
 
 
 def change(run: Run, result: Result, before: Result, metric: str) -> Change | None:

@@ -206,11 +206,11 @@ def every_metric(grid: Grid) -> Tabular | None:
 
 def mean(line: grids.Line, place: Place, view: View, *, interval: bool = False, best: bool = True) -> Figure | Lacking:
     """Return a mean of a grid, without its interval unless it is to be shown."""
-    found = line.means[place]
-    if found.value is None:
-        return Lacking(found.cells, found.of)
-    ends = (found.lo, found.hi) if interval else (None, None)
-    return Figure(view.metric, Value(found.value, found.err, *ends), best and place in line.best)
+    value = line.means[place]
+    if value.value is None:
+        return Lacking(value.cells, value.of)
+    ends = (value.lo, value.hi) if interval else (None, None)
+    return Figure(view.metric, Value(value.value, value.err, *ends), best and place in line.best)
 
 
 def marked(line: grids.Line, spot: grids.Spot, view: View) -> Marked:
@@ -233,15 +233,15 @@ def _names(scored: bool, *, model: bool) -> list[Column]:
 
 def _figure_columns(metrics: Any, moved: Sequence[bool] = (), block: int = 0) -> Iterator[Column]:
     """A column for each metric, followed by one of changes where ``moved`` says so."""
-    for place, metric in enumerate(metrics):
+    for index, metric in enumerate(metrics):
         yield Column("figure", metric.title, metric, block=block)
-        if moved and moved[place]:
+        if moved and moved[index]:
             yield Column("change", CHANGE, block=block)
 
 
 def _moved(rows: Sequence[Sequence[Figure]], metrics: int) -> list[bool]:
     """By metric, whether any row has a change."""
-    return [any(figures[place].change for figures in rows) for place in range(metrics)]
+    return [any(figures[index].change for figures in rows) for index in range(metrics)]
 
 
 def _figures(figures: Sequence[Figure], moved: Sequence[bool]) -> Iterator[Figure]:

@@ -340,56 +340,56 @@ def _names(party: Sequence[_Shelf], scope: Scope) -> str:
     return ", ".join([shelf.name for shelf in party if shelf.results(scope)] or [shelf.name for shelf in party])
 
 
-def _agree(one: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
-    settings = [{_settings(r) for r in results.values() if not r.not_applicable} for results in (one, other)]
+def _agree(results: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
+    settings = [{_settings(r) for r in members.values() if not r.not_applicable} for members in (results, other)]
     if all(settings) and settings[0] != settings[1]:
         return False
-    return all(_equal(one[dataset], other[dataset]) for dataset in one.keys() & other.keys())
+    return all(_equal(results[dataset], other[dataset]) for dataset in results.keys() & other.keys())
 
 
 def _settings(result: Result) -> tuple[Any, ...]:
     return result.depends.get("numerics"), *(getattr(result.cell, name) for name in SETTINGS)
 
 
-def _equal(one: Result, other: Result) -> bool:
+def _equal(result: Result, other: Result) -> bool:
     """Whether two results of a cell are the same, or the one a part of the other."""
-    if one.key != other.key or one.depends != other.depends or one.not_applicable != other.not_applicable:
+    if result.key != other.key or result.depends != other.depends or result.not_applicable != other.not_applicable:
         return False
-    return one.partial != other.partial or (one.images == other.images and one.metrics == other.metrics)
+    return result.partial != other.partial or (result.images == other.images and result.metrics == other.metrics)
 
 
 def _apart(first: Sequence[_Shelf], other: Sequence[_Shelf], scope: Scope) -> Iterator[str]:
     """In words, what two groups of runs differ in."""
-    ours, theirs = (
+    ours, others = (
         {dataset: result for shelf in reversed(party) for dataset, result in shelf.results(scope).items()}
         for party in (first, other)
     )
     names = " and ".join(_names(party, scope) for party in (first, other))
-    shared = [(ours[dataset], theirs[dataset]) for dataset in ours if dataset in theirs]
-    pairs = shared or [(a, b) for a in list(ours.values())[:1] for b in list(theirs.values())[:1]]
+    shared = [(ours[dataset], others[dataset]) for dataset in ours if dataset in others]
+    pairs = shared or [(a, b) for a in list(ours.values())[:1] for b in list(others.values())[:1]]
     reasons = dict.fromkeys(reason for pair in pairs for reason in _differences(*pair, same=bool(shared)))
     yield f"{names} differ in {'; '.join(reasons) or 'their figures alone'}"
 
 
-def _differences(one: Result, other: Result, *, same: bool) -> Iterator[str]:
+def _differences(result: Result, other: Result, *, same: bool) -> Iterator[str]:
     for name in SETTINGS:
-        if getattr(one.cell, name) != getattr(other.cell, name):
-            yield f"{name} ({getattr(one.cell, name)} and {getattr(other.cell, name)}): {UNPAIRED}"
+        if getattr(result.cell, name) != getattr(other.cell, name):
+            yield f"{name} ({getattr(result.cell, name)} and {getattr(other.cell, name)}): {UNPAIRED}"
     for name in AXES:
-        if same and getattr(one.cell, name) != getattr(other.cell, name):
+        if same and getattr(result.cell, name) != getattr(other.cell, name):
             yield f"parameters of the {name}"
-    for name in sorted(one.depends.keys() | other.depends.keys()):
-        if one.depends.get(name) == other.depends.get(name) or (name == "dataset" and not same):
+    for name in sorted(result.depends.keys() | other.depends.keys()):
+        if result.depends.get(name) == other.depends.get(name) or (name == "dataset" and not same):
             continue
         if name == "numerics":
-            ours, theirs = (result.provenance.get("numerics") or {} for result in (one, other))
+            ours, others = (of.provenance.get("numerics") or {} for of in (result, other))
             changed = [
-                f"{key} {ours.get(key)} and {theirs.get(key)}"
-                for key in ours | theirs
-                if ours.get(key) != theirs.get(key)
+                f"{key} {ours.get(key)} and {others.get(key)}"
+                for key in ours | others
+                if ours.get(key) != others.get(key)
             ]
             yield NUMERICS.format(f" ({', '.join(changed)})" if changed else "")
         else:
             yield PARTS.get(name, f"the {name}'s code")
-    if same and one.images != other.images:
-        yield f"images ({one.images} and {other.images})"
+    if same and result.images != other.images:
+        yield f"images ({result.images} and {other.images})"

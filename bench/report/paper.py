@@ -148,10 +148,10 @@ def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[CellLabe
     return _Part(table.dataset, table.title, table.source, about, metrics, entries, absent, table.remarks)
 
 
-def _of_grids(found: Sequence[Grid], choice: Choice, missing: Sequence[CellLabels]) -> Iterator[_Part]:
+def _of_grids(scored: Sequence[Grid], choice: Choice, missing: Sequence[CellLabels]) -> Iterator[_Part]:
     """One for all models of a grid: means over it."""
     alike: dict[tuple[str, str, str], list[Grid]] = {}
-    for grid in found:
+    for grid in scored:
         alike.setdefault((grid.protocol, grid.name, grid.version), []).append(grid)
     for members in alike.values():
         first = members[0]
@@ -206,15 +206,15 @@ def _mean(line: grids.Line, before: grids.Line | None, metric: Metric) -> Figure
 
 def _moved(line: grids.Line, before: grids.Line) -> Change | None:
     """The difference of two means over a grid, paired where every cell is."""
-    one, other = line.means[GRID], before.means[GRID]
-    if one.value is None or other.value is None:
+    mean, other = line.means[GRID], before.means[GRID]
+    if mean.value is None or other.value is None:
         return None
-    cells, theirs = line.row.cells, before.row.cells
-    alike = cells.keys() == theirs.keys() and all(
-        (result := cells[spot]) and (their := theirs[spot]) and paired(result, their, line.metric) for spot in cells
+    cells, others = line.row.cells, before.row.cells
+    alike = cells.keys() == others.keys() and all(
+        (result := cells[spot]) and (second := others[spot]) and paired(result, second, line.metric) for spot in cells
     )
-    ends = between(one.draws, other.draws) if alike else (None, None)
-    return Change.of(Value(one.value, one.err), Value(other.value, other.err), ends)
+    ends = between(mean.draws, other.draws) if alike else (None, None)
+    return Change.of(Value(mean.value, mean.err), Value(other.value, other.err), ends)
 
 
 def _kept(metrics: Mapping[str, Metric], choice: Choice) -> dict[str, Metric]:

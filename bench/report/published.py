@@ -164,7 +164,7 @@ class Place:
 def load() -> tuple[Published, ...]:
     """Every row there is, file by file; BadPublished for the first that is not as ``COLUMNS`` wants it."""
     paths = [Path(str(resources.files("bench.reports")))]
-    paths += [Path(place) for place in filter(None, os.environ.get("BENCH_PLUGINS", "").split(os.pathsep))]
+    paths += [Path(folder) for folder in filter(None, os.environ.get("BENCH_PLUGINS", "").split(os.pathsep))]
     return _load(tuple(path / "published" for path in paths))
 
 
@@ -202,41 +202,41 @@ def read(path: Path) -> list[Published]:
 
 
 def _odd(header: Sequence[str]) -> str:
-    said = [f"unknown: {name[:40]!r}" for name in header if name not in COLUMNS][:1]
-    said += [f"missing: {name!r}" for name in COLUMNS if name not in header][:1]
-    return f"; {', '.join(said)}" if said else "; their order is another, or one stands there twice"
+    odd = [f"unknown: {name[:40]!r}" for name in header if name not in COLUMNS][:1]
+    odd += [f"missing: {name!r}" for name in COLUMNS if name not in header][:1]
+    return f"; {', '.join(odd)}" if odd else "; their order is another, or one stands there twice"
 
 
-def _row(cells: Sequence[str], place: str) -> Published:
+def _row(cells: Sequence[str], where: str) -> Published:
     if len(cells) != len(COLUMNS):
-        raise BadPublished(f"{place}: {len(cells)} cells, wanted {len(COLUMNS)}; quote a cell that holds a comma")
+        raise BadPublished(f"{where}: {len(cells)} cells, wanted {len(COLUMNS)}; quote a cell that holds a comma")
     text = dict(zip(COLUMNS, cells, strict=True))
     for name, cell in text.items():
         if not cell.isprintable() or cell != cell.strip() or len(cell) > LONGEST:
             raise BadPublished(
-                f"{place}: {name} is {cell[:40]!r}, wanted at most {LONGEST} printable characters on one line, without"
+                f"{where}: {name} is {cell[:40]!r}, wanted at most {LONGEST} printable characters on one line, without"
                 f" spaces around them"
             )
         if cell[:1] in tuple("=+-@"):
-            raise BadPublished(f"{place}: {name} is {cell[:40]!r}, which a spreadsheet takes for a formula; reword it")
+            raise BadPublished(f"{where}: {name} is {cell[:40]!r}, which a spreadsheet takes for a formula; reword it")
         if name in FILLED and not cell:
-            raise BadPublished(f"{place}: {name} is empty; a figure without it says nothing")
+            raise BadPublished(f"{where}: {name} is empty; a figure without it says nothing")
         if name in ENUMS and cell not in ENUMS[name]:
-            raise BadPublished(f"{place}: {name} is {cell[:40]!r}, wanted {' or '.join(ENUMS[name])}")
-    _check_names(text, place)
-    value, digits = _number(text["value"], text["unit"], "value", place)
+            raise BadPublished(f"{where}: {name} is {cell[:40]!r}, wanted {' or '.join(ENUMS[name])}")
+    _check_names(text, where)
+    value, digits = _number(text["value"], text["unit"], "value", where)
     rest = {name: cast(Any, text[name]) for name in COLUMNS if name not in NUMBERS}
     return Published(
         **rest,
         value=value,
         unit="number" if text["unit"] == "count" else "rate",
         digits=digits,
-        spread=_number(text["spread"], text["unit"], "spread", place)[0] if text["spread"] else None,
-        place=place,
+        spread=_number(text["spread"], text["unit"], "spread", where)[0] if text["spread"] else None,
+        place=where,
     )
 
 
-def _check_names(text: Mapping[str, str], place: str) -> None:
+def _check_names(text: Mapping[str, str], where: str) -> None:
     known: tuple[tuple[str, Sequence[str]], ...] = (
         ("dataset", tuple(SPLITS)),
         ("split", SPLITS.get(text["dataset"], ())),
@@ -245,18 +245,18 @@ def _check_names(text: Mapping[str, str], place: str) -> None:
     )
     for name, those in known:
         if text[name] not in those:
-            raise BadPublished(f"{place}: {name} is {text[name][:40]!r}, wanted {' or '.join(those)}")
+            raise BadPublished(f"{where}: {name} is {text[name][:40]!r}, wanted {' or '.join(those)}")
     if (text["metric"] in COUNTS) != (text["unit"] == "count"):
-        raise BadPublished(f"{place}: {text['metric']} is {'a count' if text['metric'] in COUNTS else 'no count'}")
+        raise BadPublished(f"{where}: {text['metric']} is {'a count' if text['metric'] in COUNTS else 'no count'}")
     rule, _, pooling = text["rule"].partition(" ")
     if text["rule"] and (rule not in RULES or pooling not in POOLINGS):
-        raise BadPublished(f"{place}: rule is {text['rule'][:40]!r}, wanted nothing or such as 'ap_step pooled'")
+        raise BadPublished(f"{where}: rule is {text['rule'][:40]!r}, wanted nothing or such as 'ap_step pooled'")
     if not re.fullmatch(r"""(https://[^\s"'<>\\]+)?""", text["paper"], re.ASCII):
-        raise BadPublished(f"{place}: paper is {text['paper'][:40]!r}, wanted an address that begins with https://")
+        raise BadPublished(f"{where}: paper is {text['paper'][:40]!r}, wanted an address that begins with https://")
     if not _is_date(text["date"]):
-        raise BadPublished(f"{place}: date is {text['date'][:40]!r}, wanted 2021, 2021-10 or 2021-10-31, or nothing")
+        raise BadPublished(f"{where}: date is {text['date'][:40]!r}, wanted 2021, 2021-10 or 2021-10-31, or nothing")
     if text["same_definition"] != "yes" and not text["note"]:
-        raise BadPublished(f"{place}: same_definition is {text['same_definition']}, but note does not say why")
+        raise BadPublished(f"{where}: same_definition is {text['same_definition']}, but note does not say why")
 
 
 def _is_date(text: str) -> bool:
@@ -271,15 +271,15 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _number(text: str, unit: str, name: str, place: str) -> tuple[float, int]:
+def _number(text: str, unit: str, name: str, where: str) -> tuple[float, int]:
     """The figure as ``Value`` has it, and how many decimals it has on a page."""
     whole = unit == "count"
     if not re.fullmatch(r"[0-9]{1,9}" if whole else r"[0-9]{1,3}(\.[0-9]{1,17})?", text, re.ASCII):
-        wanted = "a whole number" if whole else "plain digits such as 27.97"
-        raise BadPublished(f"{place}: {name} is {text[:40]!r}, wanted {wanted}; what is missing has no row")
+        form = "a whole number" if whole else "plain digits such as 27.97"
+        raise BadPublished(f"{where}: {name} is {text[:40]!r}, wanted {form}; what is missing has no row")
     number = Decimal(text) / (100 if unit == "percent" else 1)
     if not whole and number > 1:
-        raise BadPublished(f"{place}: {name} is {text}, wanted at most {100 if unit == 'percent' else 1} as {unit}")
+        raise BadPublished(f"{where}: {name} is {text}, wanted at most {100 if unit == 'percent' else 1} as {unit}")
     decimals = len(text.partition(".")[2])
     return float(number), max(decimals - 2, 0) if unit == "rate" else decimals
 
@@ -349,8 +349,8 @@ def _by_rule(row: Published) -> Published | None:
 
 def entries(rows: Sequence[Published]) -> list[list[Published]]:
     """The rows of one line of a table together: a method of one source on one network and split, metric by metric."""
-    found: dict[tuple[str, ...], list[Published]] = {}
+    by_line: dict[tuple[str, ...], list[Published]] = {}
     for row in rows:
         line = (row.dataset, row.split, row.source, row.date, row.method, row.variant, row.backbone)
-        found.setdefault(line, []).append(row)
-    return list(found.values())
+        by_line.setdefault(line, []).append(row)
+    return list(by_line.values())

@@ -90,8 +90,8 @@ class Beside:
 def beside(cell: Cell, metrics: Mapping[str, Metric]) -> Beside:
     """Return what others have published on the data set of a cell, in the columns of its protocol."""
     dataset = cell.dataset.spelled()
-    place = published.place_of(dataset)
-    return Beside(place.split if place else "", metrics, tuple(published.beside(cell.protocol.name, dataset)))
+    measured = published.place_of(dataset)
+    return Beside(measured.split if measured else "", metrics, tuple(published.beside(cell.protocol.name, dataset)))
 
 
 def _figure(rows: Sequence[Published], name: str) -> PublishedFigure | None:
