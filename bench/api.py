@@ -1,8 +1,8 @@
 """The contract: the only module that methods, datasets, models, trainers and protocols must import.
 
-Every array is one image, never a batch. H and W are the pixels of the label image: a model that works at another size
-has its outputs resized, labels never are. Readers and protocols see NumPy only; torch is imported when a network or a
-method runs, not before, so that data workers and ``bench score`` start without it.
+Every array is one image, never a batch. H and W are the pixels of the label image, to which outputs are resized, never
+the labels. Readers and protocols see NumPy only; torch is imported when a network or a method runs, not before, so that
+data workers and ``bench score`` start without it.
 """
 
 from bench.contract import deprecated

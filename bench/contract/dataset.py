@@ -27,7 +27,7 @@ class Sample:
     size: tuple[int, int]  # (H, W) of the labels
     image: Callable[[], NDArray[np.uint8]]  # decodes on demand: uint8 [h, w, 3], RGB
     labels: Labels | None = None  # train ids, 255 ignored
-    anomaly: Labels | None = None  # 0 usual, 1 anomaly, 255 ignored
+    anomaly: Labels | None = None  # 0 normal, 1 anomaly, 255 ignored
     group: str = ""  # images of one group (a drive, a sequence) are not independent
     tags: Mapping[str, str] = field(default_factory=dict)  # such as weather: fog
 

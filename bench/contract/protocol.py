@@ -52,7 +52,7 @@ class Protocol(PlugIn, ABC):
     @property
     @abstractmethod
     def category_names(self) -> tuple[str, ...]:
-        """What each category is, at most 64; a class attribute where no parameter changes it."""
+        """The name of each category, at most 64; a class attribute where no parameter changes it."""
 
     @abstractmethod
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:

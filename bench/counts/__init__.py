@@ -1,1 +1,1 @@
-"""How many pixels have which score: exact tallies, their keys and their compiled loops. No torch here."""
+"""Pixels counted by score: exact tallies, their keys and their compiled loops. No torch here."""

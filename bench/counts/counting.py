@@ -43,8 +43,8 @@ def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_catego
         kernels.count_bins(bits, categories, table)
         return table
     valid = categories != IGNORE
-    places = categories[valid].astype(np.int64) << 16 | _keys(bits[valid]) >> np.uint32(16)
-    return np.bincount(places, minlength=n_categories << 16).astype(np.uint32).reshape(n_categories, -1)
+    cells = categories[valid].astype(np.int64) << 16 | _keys(bits[valid]) >> np.uint32(16)
+    return np.bincount(cells, minlength=n_categories << 16).astype(np.uint32).reshape(n_categories, -1)
 
 
 def split_keys(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> list[NDArray[np.uint32]]:
@@ -95,13 +95,13 @@ def add_keys(
     """``count_pages`` for keys of 24 bits that are there already, [n], each ``counts`` [n] times (None: once)."""
     pages = categories.astype(np.int64) << 12 | keys >> np.uint32(12)
     flat = directory.reshape(-1)
-    wanted = np.unique(pages)
-    wanted = wanted[flat[wanted] < 0]
-    flat[wanted] = np.arange(used, used + wanted.size)
-    used += wanted.size
+    absent = np.unique(pages)
+    absent = absent[flat[absent] < 0]
+    flat[absent] = np.arange(used, used + absent.size)
+    used += absent.size
     pool = grown(pool, used)
-    places = flat[pages].astype(np.int64) << 12 | keys & np.uint32(0xFFF)
-    np.add.at(pool.reshape(-1), places, pool.dtype.type(1) if counts is None else counts.astype(pool.dtype))
+    cells = flat[pages].astype(np.int64) << 12 | keys & np.uint32(0xFFF)
+    np.add.at(pool.reshape(-1), cells, pool.dtype.type(1) if counts is None else counts.astype(pool.dtype))
     return pool, used
 
 
@@ -137,14 +137,14 @@ def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64]) ->
     p, n = positives[:, ::-1], negatives[:, ::-1]
     true, false = np.cumsum(p, axis=1), np.cumsum(n, axis=1)
     total_p, total_n = true[:, -1:], false[:, -1:]
-    seen = true + false
+    above = true + false
     with np.errstate(invalid="ignore", divide="ignore"):
-        left = total_p + total_n - (true - p) - (false - n)
+        remaining = total_p + total_n - (true - p) - (false - n)
         # cumsum adds in order, as a loop does; sum does not
         area = np.cumsum(p * (total_n - false + n / 2), axis=1)[:, -1:] / (total_p * total_n)
-        precise = np.cumsum(p * (true / np.where(seen > 0, seen, 1)), axis=1)[:, -1:] / total_p
-        risk = (total_p - (true - p)) / np.where(left > 0, left, 1) * (p + n)
-        best = (2 * true / (seen + total_p)).max(axis=1, keepdims=True)
+        precise = np.cumsum(p * (true / np.where(above > 0, above, 1)), axis=1)[:, -1:] / total_p
+        risk = (total_p - (true - p)) / np.where(remaining > 0, remaining, 1) * (p + n)
+        best = (2 * true / (above + total_p)).max(axis=1, keepdims=True)
         first = np.argmax((20 * true >= 19 * total_p) & (p > 0), axis=1)[:, None]
         q, m, hits, alarms = (np.take_along_axis(values, first, 1) for values in (p, n, true, false))
         alarms = (alarms - m * (1 - np.minimum((0.95 * total_p - hits + q) / q, 1))) / total_n

@@ -36,19 +36,19 @@ def count_pages(
     bits [n], categories [n]; directory [K, 4096]: the page of pool [pages, 4096] for the leading 12 bits, -1 for none.
     Returns the pixel to go on with and the pages used.
     """
-    places, counts = directory.reshape(-1), pool.reshape(-1)
+    page_of, counts = directory.reshape(-1), pool.reshape(-1)
     for index in range(start, bits.size):
         category = categories[index]
         if category == 255:
             continue
         key = _key(bits[index])
-        place = (np.uint32(category) << np.uint32(12)) | (key >> np.uint32(20))
-        page = places[place]
+        leading = (np.uint32(category) << np.uint32(12)) | (key >> np.uint32(20))
+        page = page_of[leading]
         if page < 0:
             if used == pool.shape[0]:
                 return index, used
             page = np.int32(used)
-            places[place] = page
+            page_of[leading] = page
             used += 1
         counts[(np.int64(page) << 12) | np.int64((key >> np.uint32(8)) & np.uint32(0xFFF))] += 1
     return bits.size, used
@@ -82,12 +82,12 @@ def split_keys(
     Few categories take a pass each without a branch: what a pass writes beyond its end, the next one overwrites.
     """
     if ends.size <= 4:
-        for wanted in range(ends.size):
-            end = ends[wanted]
+        for own in range(ends.size):
+            end = ends[own]
             for index in range(bits.size):
                 out[end] = _key(bits[index])
-                end += categories[index] == wanted
-            ends[wanted] = end
+                end += categories[index] == own
+            ends[own] = end
         return
     for index in range(bits.size):
         category = categories[index]
@@ -142,8 +142,8 @@ def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64], ou
         total_p, total_n = positives[index].sum(), negatives[index].sum()
         area, precise, best, alarms, risk = 0.0, 0.0, 0.0, -1.0, 0.0
         true, false = 0.0, 0.0
-        for place in range(positives.shape[1] - 1, -1, -1):
-            q, m = positives[index, place], negatives[index, place]
+        for column in range(positives.shape[1] - 1, -1, -1):
+            q, m = positives[index, column], negatives[index, column]
             if q + m == 0:
                 continue
             risk += (total_p - true) / (total_p + total_n - true - false) * (q + m)

@@ -1,4 +1,4 @@
-"""How many pixels of each category have which score: all that rankings need, and the same whatever the order.
+"""Pixels counted by category and score: all that rankings need, and the same whatever the order.
 
 A score becomes an order-preserving key. The leading 32 bits of it are the score itself (exact), 24 bits bound every
 figure to within 5e-5 (certified), and 16 bits per image resample (bootstrap). Each is a fold of the one before.
@@ -48,7 +48,7 @@ class Column(NamedTuple):
 
         if self.counts is None:
             first, last = np.searchsorted(self.keys, keys[:1], "left"), np.searchsorted(self.keys, keys[-1:], "right")
-            start, end = (int(place[0]) if place.size else 0 for place in (first, last))
+            start, end = (int(position[0]) if position.size else 0 for position in (first, last))
             below, at = counting.ranks_among(keys, self.keys[start:end])
             return below + start, at
         up_to = np.concatenate([[0], np.cumsum(self.counts)])
@@ -70,7 +70,7 @@ class Counts:
 
     @property
     def pixels(self) -> int:
-        """How many pixels are counted."""
+        """The number of counted pixels."""
         return sum(column.total for column in self.columns)
 
     def counts(self) -> Counts:
@@ -90,7 +90,7 @@ class Counts:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Counts:
-        """What ``Tally.arrays`` holds, without a tally to add to: the arrays are used as they are."""
+        """Return what ``Tally.arrays`` holds, without a tally to add to: the arrays are used as they are."""
         bits, ends = int(arrays["tally"][2]), [int(end) for end in arrays["ends"]]
         columns = []
         for start, end in pairwise([0, *ends]):
@@ -107,9 +107,9 @@ class Counts:
         if self.bits == 32:
             keys.sort()
             return Column(keys, None)
-        unique, place = np.unique(keys, return_inverse=True)
+        unique, index = np.unique(keys, return_inverse=True)
         counts = np.zeros(unique.size, np.int64)
-        np.add.at(counts, place, np.concatenate([column.distinct()[1] for column in chosen] or [counts]))
+        np.add.at(counts, index, np.concatenate([column.distinct()[1] for column in chosen] or [counts]))
         return Column(unique, counts)
 
     def lowest(self, keys: Keys) -> NDArray[np.float32]:
@@ -140,7 +140,7 @@ class Keyed:
         return counting.split_keys(self.bits, self.categories, self.n_categories)
 
     def bins(self) -> dict[str, NDArray[Any]]:
-        """What the bootstrap resamples: fields of a row.
+        """Return fields of a row: what the bootstrap resamples.
 
         ``bins`` uint32 [n], ascending: the keys that occur, all but the leading bits 0; ``bin_counts`` uint32 [n, K];
         ``bin_bits`` uint8 []: 16, unless the scores of the image crowd into fewer than ``CROWDED`` of such keys, as
@@ -149,17 +149,17 @@ class Keyed:
         from bench.counts import counting
 
         table = counting.count_bins(self.bits, self.categories, self.n_categories)
-        found = np.flatnonzero(table.any(axis=0))
-        if found.size >= CROWDED or not found.size:
-            return _bins(found.astype(np.uint32) << np.uint32(16), table[:, found].T, 16)
+        used = np.flatnonzero(table.any(axis=0))
+        if used.size >= CROWDED or not used.size:
+            return _bins(used.astype(np.uint32) << np.uint32(16), table[:, used].T, 16)
         columns = self.split()
         for bits in (20, 24):
             shift = np.uint32(32 - bits)
-            keys, places = np.unique(np.concatenate(columns) >> shift, return_inverse=True)
+            keys, index = np.unique(np.concatenate(columns) >> shift, return_inverse=True)
             if keys.size >= CROWDED:
                 break
         owners = np.repeat(np.arange(len(columns)), [column.size for column in columns])
-        joint = np.bincount(places * len(columns) + owners, minlength=keys.size * len(columns))
+        joint = np.bincount(index * len(columns) + owners, minlength=keys.size * len(columns))
         return _bins(keys << shift, joint.reshape(keys.size, -1), bits)
 
 
@@ -284,15 +284,15 @@ class Tally:
         # Few categories have all their pages, of which what is never counted is never touched; many share a pool.
         every = self.categories << 12
         self._used = every if self.categories <= DENSE else 0
-        places = np.arange(every, dtype=np.int32) if self._used else np.full(every, -1, np.int32)
-        self._directory = places.reshape(self.categories, 1 << 12)
+        pages = np.arange(every, dtype=np.int32) if self._used else np.full(every, -1, np.int32)
+        self._directory = pages.reshape(self.categories, 1 << 12)
         self._pool = np.zeros((self._used or 64, 1 << 12), np.uint32 if self.pixels < WIDEST else np.uint64)
         for category in range(self.categories):
             for piece in runs.pieces(category):
                 self._add_column(category, _folded(piece))
 
     def counts(self) -> Counts:
-        """What has been counted. The arrays are the tally's own: read only, and until the next ``add``."""
+        """Return what has been counted. The arrays are the tally's own: read only, and until the next ``add``."""
         return Counts(self.bits, self._columns())
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -29,7 +29,7 @@ NAMED = 3  # files that a message names
 
 @dataclass(frozen=True)
 class Options:
-    """What does not depend on the data."""
+    """Settings that do not depend on the data."""
 
     seed: int = 0
     resamples: int = 1000
@@ -53,7 +53,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Report:
-    """What ``bench score`` prints."""
+    """Everything that ``bench score`` prints."""
 
     evaluations: tuple[Evaluation, ...]
     lint: tuple[Finding, ...] = ()  # what looks wrong with the maps
@@ -132,7 +132,7 @@ def _two_sided(protocol: Protocol) -> bool:
     return protocol.reads == "score" and len(protocol.category_names) == 2
 
 
-Given = tuple[list[MapFile], str] | None  # files, and where they were looked for
+Located = tuple[list[MapFile], str] | None  # files, and where they were looked for
 
 
 class _Set:
@@ -149,7 +149,7 @@ class _Set:
         self.channel: list[str] = []
         self.smaller: list[str] = []
 
-    def evaluate(self, scores: Given, predictions: Given) -> Report:
+    def evaluate(self, scores: Located, predictions: Located) -> Report:
         files, lacking, extra = self._matched(scores, predictions)
         for image in self._read(files):
             add_together(self.accumulators, image)
@@ -157,18 +157,18 @@ class _Set:
                 self._look_at(image)
         self._second_phase(files)
         evaluations = self._evaluations()
-        found = [*self.look.findings(), *lacking, *self._inverted(evaluations)]
+        findings = [*self.look.findings(), *lacking, *self._inverted(evaluations)]
         return Report(
             tuple(evaluations),
-            tuple(replace(finding, dataset=self.frames.label) for finding in found),
+            tuple(replace(finding, dataset=self.frames.label) for finding in findings),
             tuple(self._notes(extra)),
         )
 
-    def _matched(self, scores: Given, predictions: Given) -> tuple[dict[str, Files], list[Finding], list[MapFile]]:
+    def _matched(self, scores: Located, predictions: Located) -> tuple[dict[str, Files], list[Finding], list[MapFile]]:
         ids = self.frames.ids
-        matches: list[tuple[score_files.Role, Given, Matched]] = []
-        given: tuple[tuple[score_files.Role, Given], ...] = (("score map", scores), ("prediction", predictions))
-        for role, asked in given:
+        matches: list[tuple[score_files.Role, Located, Matched]] = []
+        roles: tuple[tuple[score_files.Role, Located], ...] = (("score map", scores), ("prediction", predictions))
+        for role, asked in roles:
             matched = Matched({}, ()) if asked is None else score_files.match(asked[0], ids, role)
             matches.append((role, asked, matched))
             if asked is not None and not matched.files and not self.frames.exact:
@@ -178,7 +178,7 @@ class _Set:
                 )
         asked_for = [(role, asked[1], matched) for role, asked, matched in matches if asked is not None]
         absent = [sample for sample in ids if any(sample not in matched.files for _, _, matched in asked_for)]
-        self._refuse_strangers(asked_for, absent)
+        self._refuse_unlabelled(asked_for, absent)
         findings = []
         if absent:
             clean = bool(asked_for) and self._are_all_clean(absent)
@@ -193,25 +193,25 @@ class _Set:
         }
         return files, findings, [file for _, _, matched in asked_for for file in matched.extra]
 
-    def _refuse_strangers(self, asked: Sequence[tuple[str, str, Matched]], absent: Sequence[str]) -> None:
+    def _refuse_unlabelled(self, asked: Sequence[tuple[str, str, Matched]], absent: Sequence[str]) -> None:
         """Where every map must have its labels: name those without, and what has no map beside them."""
-        for role, place, matched in asked:
+        for role, folder, matched in asked:
             if self.frames.exact and matched.extra:
                 lone = [f"{file.name} has no labels in {getattr(self.frames, 'folder', '')}" for file in matched.extra]
-                lone += [f"{self.frames.file_of(sample)} has no {role} in {place}" for sample in absent]
+                lone += [f"{self.frames.file_of(sample)} has no {role} in {folder}" for sample in absent]
                 raise BadScores(_some(lone))
 
     def _absent(self, asked: Sequence[tuple[str, str, Matched]], absent: Sequence[str], finding: Finding) -> str:
         lone = [
-            f"{self.frames.file_of(sample)} has no {role} in {place}"
-            for role, place, matched in asked
+            f"{self.frames.file_of(sample)} has no {role} in {folder}"
+            for role, folder, matched in asked
             for sample in absent
             if sample not in matched.files
         ]
         return f"{_some(lone)}: {finding.text}, or say --allow-missing"
 
     def _are_all_clean(self, absent: Sequence[str]) -> bool:
-        """Whether the absent frames are exactly those without a pixel of an anomaly."""
+        """Return whether the absent frames are exactly those without a pixel of an anomaly."""
         if not any("anomaly" in accumulator.protocol.needs for accumulator in self.asked):
             return False
         without = set(absent)

@@ -94,24 +94,24 @@ class Matched(NamedTuple):
     extra: tuple[MapFile, ...]  # that belong to no frame
 
 
-def find(place: Path, role: Role) -> list[MapFile]:
+def find(path: Path, role: Role) -> list[MapFile]:
     """Every map of a folder or a .zip, in the order of their names.
 
     Understood are a folder of maps, a spool of ``bench run``, the tree of SegmentMeIfYouCan from any level on, and the
     output of a Fishyscapes container. ``archive.zip/inner/folder`` names a folder inside an archive.
     """
-    files = _listed(place, role)
+    files = _listed(path, role)
     segmentations = [file for file in files if file.stem.endswith(SEGMENTATION)]
     if role == "score map":
         files = [file for file in files if not file.stem.endswith(SEGMENTATION)]
     elif segmentations:
         files = segmentations
     if not files:
-        raise MissingData(f"{place} holds no {role}; wanted files ending in {', '.join(READERS)}")
+        raise MissingData(f"{path} holds no {role}; wanted files ending in {', '.join(READERS)}")
     methods = {_method(file) for file in files if TREE in file.parts}
     if len(methods) > 1:
         named = ", ".join(sorted(methods))
-        raise BadScores(f"{place} holds {role}s of {len(methods)} methods: {named}; name the folder of one of them")
+        raise BadScores(f"{path} holds {role}s of {len(methods)} methods: {named}; name the folder of one of them")
     return [file for file in files if TREE in file.parts] or files
 
 
@@ -120,20 +120,20 @@ def _method(file: MapFile) -> str:
     return file.parts[after] if after < len(file.parts) - 1 else ""
 
 
-def _listed(place: Path, role: Role) -> list[MapFile]:
-    if place.is_dir():
-        inner = place / SPOOLED[role]
-        folder = inner if inner.is_dir() else place
+def _listed(root: Path, role: Role) -> list[MapFile]:
+    if root.is_dir():
+        inner = root / SPOOLED[role]
+        folder = inner if inner.is_dir() else root
         flat = [MapFile(path) for path in sorted(folder.iterdir()) if _is_map(path.name) and path.is_file()]
         return flat or [
             MapFile(path)
             for path in sorted(folder.rglob("*"))
             if _is_map(path.name) and not _hidden(path.relative_to(folder).parts) and path.is_file()
         ]
-    for archive in (place, *place.parents):
+    for archive in (root, *root.parents):
         if archive.is_file():
-            return _archived(archive, PurePosixPath(place.relative_to(archive).as_posix()))
-    raise MissingData(f"{place} is neither a folder nor a .zip; wanted one {role} per image in it")
+            return _archived(archive, PurePosixPath(root.relative_to(archive).as_posix()))
+    raise MissingData(f"{root} is neither a folder nor a .zip; wanted one {role} per image in it")
 
 
 def _archived(path: Path, inner: PurePosixPath) -> list[MapFile]:
@@ -161,13 +161,13 @@ def _hidden(parts: Sequence[str]) -> bool:
 
 
 def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
-    """Match by name: as it is, else without the usual endings, else also without a leading number of four digits."""
+    """Match by name: as it is, else without the common endings, else also without a leading number of four digits."""
     pool = list(files)
     by_name: list[dict[str, list[MapFile]]] = [{}, {}, {}]
     for file in pool:
         for known, name in zip(by_name, _names(file.stem), strict=True):
             known.setdefault(name, []).append(file)
-    found: dict[str, MapFile] = {}
+    matched: dict[str, MapFile] = {}
     owner: dict[MapFile, str] = {}
     for sample in ids:
         candidates = next(
@@ -179,8 +179,8 @@ def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
         for file in candidates:
             if file in owner:
                 raise BadScores(f"{file} could be the {role} of {owner[file]} and of {sample}; name it after the frame")
-            found[sample], owner[file] = file, sample
-    return Matched(found, tuple(file for file in pool if file not in owner))
+            matched[sample], owner[file] = file, sample
+    return Matched(matched, tuple(file for file in pool if file not in owner))
 
 
 def _names(stem: str) -> tuple[str, str, str]:
@@ -293,15 +293,15 @@ def _hdf5(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
             raise BadScores(f"{file} has no dataset 'value'; found {', '.join(sorted(opened)) or 'nothing'}")
         if not isinstance(link, h5py.HardLink):
             raise BadScores(f"{file}: 'value' is a link; wanted the map itself in this file")
-        found = opened["value"]
-        if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+        stored = opened["value"]
+        if not isinstance(stored, h5py.Dataset) or stored.is_virtual or stored.external:
             raise BadScores(f"{file}: 'value' is no dataset of its own; wanted the map itself in this file")
-        if found.dtype.kind not in "fui":
-            raise BadScores(f"{file} holds {found.dtype}, wanted numbers")
-        _check_size(found.shape, file, size)
-        if math.prod(found.chunks or ()) > 4 * math.prod(size) + PLAIN:
-            raise BadScores(f"{file} is stored in chunks of {list(found.chunks)}, beyond its labels {list(size)}")
-        array: NDArray[Any] = found[()]
+        if stored.dtype.kind not in "fui":
+            raise BadScores(f"{file} holds {stored.dtype}, wanted numbers")
+        _check_size(stored.shape, file, size)
+        if math.prod(stored.chunks or ()) > 4 * math.prod(size) + PLAIN:
+            raise BadScores(f"{file} is stored in chunks of {list(stored.chunks)}, beyond its labels {list(size)}")
+        array: NDArray[Any] = stored[()]
         return array
 
 

@@ -36,7 +36,7 @@ class Frames(ABC):
 
     @abstractmethod
     def file_of(self, sample: str) -> str:
-        """What to call its labels."""
+        """Return the name of its labels, for messages."""
 
     @abstractmethod
     def check(self, protocols: Sequence[Protocol]) -> None:
@@ -49,9 +49,9 @@ class Published(Frames):
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.parameters = parameters.values(dataset)
-        usual = parameters.defaults(type(dataset))
-        given = [f"{name}={value}" for name, value in self.parameters.items() if usual.get(name) != value]
-        self.label = f"{dataset.name}[{','.join(given)}]" if given else dataset.name
+        defaults = parameters.defaults(type(dataset))
+        changed = [f"{name}={value}" for name, value in self.parameters.items() if defaults.get(name) != value]
+        self.label = f"{dataset.name}[{','.join(changed)}]" if changed else dataset.name
 
     @classmethod
     def named(cls, name: str, params: Mapping[str, Any]) -> Published:
@@ -60,10 +60,10 @@ class Published(Frames):
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        found = list(self.dataset.ids())
-        if len(found) != self.dataset.count:
-            raise MissingData(f"{self.label} has {len(found)} frames here, wanted {self.dataset.count}")
-        return found
+        ids = list(self.dataset.ids())
+        if len(ids) != self.dataset.count:
+            raise MissingData(f"{self.label} has {len(ids)} frames here, wanted {self.dataset.count}")
+        return ids
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
@@ -100,12 +100,12 @@ class Folder(Frames):
         before, after = map(re.escape, self.pattern.split("{id}"))
         named = re.compile(f"{before}(.+){after}", re.IGNORECASE if self.pattern == "{id}.png" else 0)
         matches = [(named.fullmatch(path.name), path) for path in sorted(self.folder.iterdir())]
-        found = {match[1]: path for match, path in matches if match and not path.name.startswith(".")}
-        if not found:
+        paths = {match[1]: path for match, path in matches if match and not path.name.startswith(".")}
+        if not paths:
             raise MissingData(
                 f"{self.folder} holds no labels; wanted files named {self.pattern}; --pair says otherwise"
             )
-        return dict(sorted(found.items()))
+        return dict(sorted(paths.items()))
 
     @property
     def ids(self) -> Sequence[str]:
@@ -119,7 +119,7 @@ class Folder(Frames):
             return Sample(sample, size, _no_image, labels=stored)
         illegal = np.setdiff1d(stored, np.array([0, 1, IGNORE], np.uint8))
         if illegal.size:
-            raise MissingData(f"{path} holds the value {illegal[0]}, wanted 0 usual, 1 anomaly, 255 ignored")
+            raise MissingData(f"{path} holds the value {illegal[0]}, wanted 0 normal, 1 anomaly, 255 ignored")
         return Sample(sample, size, _no_image, anomaly=stored)
 
     def file_of(self, sample: str) -> str:

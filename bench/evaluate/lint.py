@@ -1,4 +1,4 @@
-"""What score maps look like when something went wrong before they were written. Nothing here changes a number."""
+"""Signs that something went wrong before score maps were written. Nothing here changes a number."""
 
 from __future__ import annotations
 
@@ -68,33 +68,33 @@ class Look:
         self._halves += np.bincount(half.view(np.uint16).reshape(-1), minlength=1 << 16)
 
     def findings(self) -> list[Finding]:
-        """What the maps seen so far have in common."""
-        found = []
+        """Return what the maps looked at so far have in common."""
+        findings = []
         if len(self.files) > 1 and len(self.scaled) == len(self.files):
             text = (
                 "every map spans its full range exactly: they look scaled by image, which makes scores of different"
                 " images incomparable; write the scores before any scaling"
             )
-            found.append(Finding("scaled_per_image", text, tuple(self.scaled)))
+            findings.append(Finding("scaled_per_image", text, tuple(self.scaled)))
         if self.constant:
             text = f"{len(self.constant)} of {len(self.files)} maps hold one value each and rank nothing"
-            found.append(Finding("constant", text, tuple(self.constant)))
+            findings.append(Finding("constant", text, tuple(self.constant)))
         if self._levels is not None and len(self.constant) < len(self.files):
             text = (
                 f"all maps together hold {self._levels.size} values: they look stored in 8 bits or as masks; pixels on"
                 " one level are ties; write float32"
             )
-            found.append(Finding("few_levels", text))
+            findings.append(Finding("few_levels", text))
         elif (crowd := self._crowd()) is not None:
             text = (
                 f"half of the pixels lie on {crowd} values of float16: what tells them apart was lost when they were"
                 " stored; map the scores so that the suspicious end is near 0, or write float32"
             )
-            found.append(Finding("float16_collapsed", text))
-        return found
+            findings.append(Finding("float16_collapsed", text))
+        return findings
 
     def _crowd(self) -> int | None:
-        """How few values hold half of the pixels, zeros aside; None if they are many."""
+        """Return how few values hold half of the pixels, zeros aside; None if they are many."""
         if self._halves is None:
             return None
         counts = self._halves.copy()

@@ -1,4 +1,4 @@
-"""What ``bench score`` found, as JSON and as lines for people; docs/score.md describes both."""
+"""The report of ``bench score`` as JSON and as lines for people; docs/score.md describes both."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def _evaluation(each: Evaluation) -> dict[str, Any]:
     if each.definitions:
         entry["definitions"] = [
             {
-                "metric": RULES[one.rule].metric,
-                "rule": one.rule,
-                "words": RULES[one.rule].words,
-                "pooling": one.pooling,
-                "used_by": one.used_by,
-                **asdict(one.figure),
+                "metric": RULES[figure_entry.rule].metric,
+                "rule": figure_entry.rule,
+                "words": RULES[figure_entry.rule].words,
+                "pooling": figure_entry.pooling,
+                "used_by": figure_entry.used_by,
+                **asdict(figure_entry.figure),
             }
-            for one in each.definitions
+            for figure_entry in each.definitions
         ]
     return entry
 
@@ -53,9 +53,9 @@ def _evaluation(each: Evaluation) -> dict[str, Any]:
 def lines(report: Report) -> Iterator[str]:
     """For people."""
     for each in report.evaluations:
-        place = f" on {each.frames.label}" if each.frames.label else ""
+        frames = f" on {each.frames.label}" if each.frames.label else ""
         pixels = [f"{count} {name} pixels" for name, count in each.pixels.items()]
-        yield ", ".join([f"{each.protocol.name}{place}", f"{each.images} images", *pixels])
+        yield ", ".join([f"{each.protocol.name}{frames}", f"{each.images} images", *pixels])
         width = max((len(name) for name in each.figures), default=0)
         for name, figure in each.figures.items():
             yield f"  {name:<{width}}  {_figure(figure)}"
@@ -80,7 +80,7 @@ def _definitions(entries: tuple[Entry, ...]) -> Iterator[str]:
     """Rules by row and poolings by column, in percent; then the spread, and who publishes which."""
     if not entries:
         return
-    table = {(one.rule, one.pooling): one for one in entries}
+    table = {(entry.rule, entry.pooling): entry for entry in entries}
     words = {rule: f"{RULES[rule].metric}, {RULES[rule].words}" for rule in RULES}
     width = max(map(len, words.values()))
     yield "  definitions, in percent"
@@ -90,9 +90,9 @@ def _definitions(entries: tuple[Entry, ...]) -> Iterator[str]:
         yield f"    {text:<{width}}  " + "  ".join(cells)
     for metric, (low, high) in ranges(entries).items():
         yield f"    {metric} of these maps: {100 * low:.2f} to {100 * high:.2f}"
-    for one in entries:
-        if one.used_by:
-            yield f"    {words[one.rule]}, {POOLINGS[one.pooling]}: {one.used_by}"
+    for entry in entries:
+        if entry.used_by:
+            yield f"    {words[entry.rule]}, {POOLINGS[entry.pooling]}: {entry.used_by}"
 
 
 def _percent(entry: Entry | None) -> str:

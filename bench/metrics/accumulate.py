@@ -40,7 +40,7 @@ class Truth:
         self._made: list[tuple[Protocol, Labels]] = []
 
     def categories(self, protocol: Protocol) -> Labels:
-        """uint8 [H, W]; one array for equal protocols."""
+        """Return uint8 [H, W]; one array for equal protocols."""
         for known, categories in self._made:
             if known is protocol or known == protocol:
                 return categories
@@ -76,7 +76,7 @@ class ScoredImage:
         self._counted: list[_Counted] = []
 
     def score(self, protocol: Protocol) -> Scores | None:
-        """The map as a protocol takes it, float32 [H, W]: one array for all that take the same; None if it reads none.
+        """Return the map as a protocol takes it, float32 [H, W]: one array for all that take the same; None if none.
 
         This is also what a second phase must be given, so that a spool stores it.
         """
@@ -85,11 +85,11 @@ class ScoredImage:
         return self.shared(self.taken(protocol, self._maps[protocol.reads]))
 
     def taken(self, protocol: Protocol, score: Scores) -> Scores:
-        """A map at label size, as a protocol takes it; to be extended where maps have to be brought to that size."""
+        """Return a map as a protocol takes it; a subclass may bring it to the size of the labels."""
         return quantized(protocol, score)
 
     def shared(self, score: Scores) -> Scores:
-        """The first array with these values."""
+        """Return the first array that had these values."""
         for known in self._taken:
             if known is score or np.array_equal(known, score):
                 return known
@@ -97,7 +97,7 @@ class ScoredImage:
         return score
 
     def counted(self, protocol: Protocol) -> _Counted | None:
-        """The pixels as a protocol counts them: one object for all that count the same; None if it reads no map."""
+        """Return the pixels as a protocol counts them: one object for all that count the same; None without a map."""
         score = self.score(protocol)
         if score is None:
             return None
@@ -111,7 +111,7 @@ class ScoredImage:
 
 
 class Accumulator:
-    """What one protocol keeps of all images: a tally of scores by category, and one row per image.
+    """State that one protocol keeps of all images: a tally of scores by category, and one row per image.
 
     In one process::
 
@@ -143,24 +143,24 @@ class Accumulator:
         """Sorted by id."""
         return {sample: self._rows[sample] for sample in sorted(self._rows)}
 
-    def add(self, image: ScoredImage, also: Row | None = None) -> None:
-        """Count one image; ``also`` joins its row. Raises ``CountedTwice``."""
-        counted = self._observe(image, also)
+    def add(self, image: ScoredImage, more: Row | None = None) -> None:
+        """Count one image; ``more`` joins its row. Raises ``CountedTwice``."""
+        counted = self._observe(image, more)
         if counted is not None and self.tally is not None:
             self.tally.add(counted.keyed)
 
-    def _observe(self, image: ScoredImage, also: Row | None = None) -> _Counted | None:
-        """Keep the row of an image; the pixels that are still to be counted."""
+    def _observe(self, image: ScoredImage, more: Row | None = None) -> _Counted | None:
+        """Keep the row of an image, and return its pixels, which are still to be counted."""
         sample = image.truth.sample
         row = dict(self.protocol.row(sample, image.truth.predicted, image.score(self.protocol)))
         counted = image.counted(self.protocol)
         if sample.id in self._rows:
             raise CountedTwice(sample.id)
-        self._rows[sample.id] = row | dict(counted.bins if counted else {}) | dict(also or {})
+        self._rows[sample.id] = row | dict(counted.bins if counted else {}) | dict(more or {})
         return counted
 
     def parameters(self) -> Mapping[str, float] | Undefined | None:
-        """What the second phase takes from the first; None if the protocol has one phase."""
+        """Return what the second phase takes from the first; None if the protocol has one phase."""
         reading = self.reading()
         protocol = self.protocol
         return protocol.parameters(reading.counts, reading.rows) if isinstance(protocol, TwoPhase) else None
@@ -188,12 +188,12 @@ class Accumulator:
         self._rows |= {sample: {**self._rows.get(sample, {}), **row} for sample, row in rows.items()}
 
     def reading(self) -> Reading:
-        """What figures are read off; valid until the next image is added."""
+        """Return counts and rows, to read figures off; valid until the next image is added."""
         return Reading(self.protocol, NOTHING if self.tally is None else self.tally.counts(), self.rows)
 
 
 def sharing(protocols: Sequence[Protocol], budget: int) -> list[Accumulator]:
-    """One accumulator per protocol, those of as many categories with one tally: to be fed by ``add_together``."""
+    """Return one accumulator per protocol, those of as many categories with one tally, for ``add_together``."""
     accumulators = [Accumulator(protocol, budget) for protocol in protocols]
     tallies: dict[int, Tally] = {}
     for accumulator in accumulators:
@@ -221,7 +221,7 @@ def add_together(accumulators: Sequence[Accumulator], image: ScoredImage) -> Non
 
 
 def by_tally(accumulators: Iterable[Accumulator]) -> list[list[Accumulator]]:
-    """Those that share a tally, together; those without one are alone."""
+    """Return groups that share a tally; those without one are alone."""
     groups: dict[int, list[Accumulator]] = {}
     for accumulator in accumulators:
         groups.setdefault(id(accumulator if accumulator.tally is None else accumulator.tally), []).append(accumulator)
@@ -230,7 +230,7 @@ def by_tally(accumulators: Iterable[Accumulator]) -> list[list[Accumulator]]:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a protocol reads its figures off, wherever the counts come from: a tally, a file, or the rows alone."""
+    """Counts and rows that a protocol reads figures off, wherever they come from: a tally, a file, or rows alone."""
 
     protocol: Protocol
     counts: Counts  # without a column where the protocol counts no scores
@@ -243,13 +243,13 @@ class Reading:
         return cls(protocol, counts, rows)
 
     def read(self) -> dict[str, Value | Undefined]:
-        """The figures, without intervals."""
+        """Return the figures, without intervals."""
         return dict(self.protocol.read(self.counts, self.rows))
 
     def figures(
         self, seed: int, resamples: int, groups: Sequence[str] | None = None
     ) -> tuple[dict[str, Value | Undefined], dict[str, NDArray[np.float64]]]:
-        """The figures with the bootstrap's intervals, and its replicates [R] by figure.
+        """Return the figures with the bootstrap's intervals, and its replicates [R] by figure.
 
         ``groups`` names, for each image in the order of ``rows``, what it is drawn together with.
         """
@@ -257,12 +257,12 @@ class Reading:
 
     @property
     def pixels(self) -> dict[str, int]:
-        """How many pixels each category has; empty where no scores were counted."""
+        """Number of pixels by category; empty where no scores were counted."""
         names = self.protocol.category_names
         return {name: column.total for name, column in zip(names, self.counts.columns, strict=False)}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Over the images, in the order of ``rows``: each figure, NaN where it has none, and the pixels."""
+        """Return, over the images in the order of ``rows``, each figure, NaN where it has none, and the pixels."""
         figures = self.protocol.bootstrap(np.eye(len(self.rows)), self.rows)
         arrays: dict[str, NDArray[Any]] = {f"images.{name}": values for name, values in figures.items()}
         if self.protocol.reads:

@@ -38,8 +38,8 @@ def weights(seed: int, ids: Sequence[str], replicates: int, groups: Sequence[str
     # Raw integers of a bit generator are frozen, the distributions of numpy.random.Generator are not.
     raw = np.random.PCG64(int.from_bytes(hashlib.sha256(text).digest(), "big")).random_raw(replicates * len(units))
     drawn = ((raw >> np.uint64(32)) * np.uint64(len(units)) >> np.uint64(32)).astype(np.int64)
-    places = drawn.reshape(replicates, -1) + np.arange(replicates)[:, None] * len(units)
-    times = np.bincount(places.reshape(-1), minlength=replicates * len(units)).reshape(replicates, len(units))
+    flat = drawn.reshape(replicates, -1) + np.arange(replicates)[:, None] * len(units)
+    times = np.bincount(flat.reshape(-1), minlength=replicates * len(units)).reshape(replicates, len(units))
     return times[:, [units[unit] for unit in named]].astype(np.float64)
 
 
@@ -52,10 +52,10 @@ def interval(
     without a figure (no anomaly in it) is NaN and left out; where more than a tenth are, there is no interval.
     """
     shifted = np.clip(replicates + (point.value - binned_point), *limits)
-    there = shifted[np.isfinite(shifted)]
-    if not np.isfinite(binned_point) or there.size == 0 or there.size < FEWEST * shifted.size:
+    defined = shifted[np.isfinite(shifted)]
+    if not np.isfinite(binned_point) or defined.size == 0 or defined.size < FEWEST * shifted.size:
         return None, None, shifted
-    low, high = np.percentile(there, [2.5, 97.5])
+    low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high), shifted
 
 
@@ -64,11 +64,11 @@ def replicate_ranking(
     rows: Rows,
     positives: Sequence[int],
     negatives: Sequence[int],
-    also: Callable[[Floats, Floats, Mapping[str, Floats]], dict[str, Floats]] | None = None,
+    more: Callable[[Floats, Floats, Mapping[str, Floats]], dict[str, Floats]] | None = None,
 ) -> dict[str, Floats]:
     """``binned_ranking`` of every resample, [R] each, from the rows' ``bins`` and ``bin_counts``.
 
-    ``also`` adds figures, from the counts [r, bins] of both sides and the figures [r] there are.
+    ``more`` adds figures, from the counts [r, bins] of both sides and the figures [r] there are.
 
     Memory is bounded by ``CELLS``, whatever the number of images and resamples.
     """
@@ -79,9 +79,9 @@ def replicate_ranking(
     parts: list[dict[str, Floats]] = []
     for start in range(0, len(weights), chunk):
         above, below = (side.resampled(weights[start : start + chunk]) for side in sides)
-        found = binned_ranking(above, below)
-        figures = {name: found[name] for name in RESAMPLED}
-        parts.append({**figures, **(also(above, below, found) if also else {})})
+        ranked = binned_ranking(above, below)
+        figures = {name: ranked[name] for name in RESAMPLED}
+        parts.append({**figures, **(more(above, below, ranked) if more else {})})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

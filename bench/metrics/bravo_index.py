@@ -52,12 +52,12 @@ def means(subsets: Mapping[str, Mapping[str, Floats | float]]) -> dict[str, Floa
 
     A figure that is not there is left out, as in the source: who ranks must see to it that all ``SUBSETS`` are there.
     """
-    found = {f"{subset}_hmean": mean_of(figures) for subset, figures in subsets.items()}
+    harmonic = {f"{subset}_hmean": mean_of(figures) for subset, figures in subsets.items()}
     for group, names in (("semantic", SEMANTIC), ("ood", OOD)):
         pooled = [_upright(name, each[name]) for each in subsets.values() for name in names if name in each]
-        found[f"{group}_hmean"] = harmonic_mean(pooled)
-    found["bravo_index"] = harmonic_mean([found["semantic_hmean"], found["ood_hmean"]])
-    return found
+        harmonic[f"{group}_hmean"] = harmonic_mean(pooled)
+    harmonic["bravo_index"] = harmonic_mean([harmonic["semantic_hmean"], harmonic["ood_hmean"]])
+    return harmonic
 
 
 def bravo_index(subsets: Mapping[str, Mapping[str, Value | Undefined]]) -> dict[str, Value | Undefined]:
@@ -70,15 +70,15 @@ def bravo_index(subsets: Mapping[str, Mapping[str, Value | Undefined]]) -> dict[
         subset: {name: each for name, each in figures.items() if name in FIGURES["both"] and each != NOT_JUDGED}
         for subset, figures in subsets.items()
     }
-    found = {f"{subset}_hmean": hmean(figures) for subset, figures in judged.items()}
+    harmonic = {f"{subset}_hmean": hmean(figures) for subset, figures in judged.items()}
     points, worst, best = (
         means({subset: _numbers(each, side) for subset, each in judged.items()}) for side in (0, -1, 1)
     )
     why = {"semantic_hmean": _reason(judged, "semantic"), "ood_hmean": _reason(judged, "ood")}
     for name in ("semantic_hmean", "ood_hmean", "bravo_index"):
         reason = why[name] if name in why else why["semantic_hmean"] or why["ood_hmean"]
-        found[name] = reason or _held(points[name], worst[name], best[name])
-    return found
+        harmonic[name] = reason or _held(points[name], worst[name], best[name])
+    return harmonic
 
 
 def hmean(figures: Mapping[str, Value | Undefined]) -> Value | Undefined:
@@ -108,11 +108,11 @@ def _numbers(figures: Mapping[str, Value | Undefined], side: int) -> dict[str, F
 def _reason(
     judged: Mapping[str, Mapping[str, Value | Undefined]], group: Literal["semantic", "ood"]
 ) -> Undefined | None:
-    there = [(subset, name, each[name]) for subset, each in judged.items() for name in FIGURES[group] if name in each]
-    if not there:
+    listed = [(subset, name, each[name]) for subset, each in judged.items() for name in FIGURES[group] if name in each]
+    if not listed:
         return Undefined(f"no {group} figures")
     return next(
-        (Undefined(f"{subset}: {name}: {each.reason}") for subset, name, each in there if isinstance(each, Undefined)),
+        (Undefined(f"{subset}: {name}: {each.reason}") for subset, name, each in listed if isinstance(each, Undefined)),
         None,
     )
 

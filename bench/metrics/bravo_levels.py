@@ -48,13 +48,13 @@ BINS = _bins()  # uint16 [65536]: level to bin; what the bootstrap resamples
 def at_levels(counts: Counts) -> list[Column]:
     """One column per category, keyed by level. ``counts`` of 24 or 32 bits, of confidences in [0, 1]."""
     starts = order_key(np.arange(LEVELS, dtype=np.float32) / np.float32(LEVELS)) >> np.uint32(32 - counts.bits)
-    found = []
+    columns = []
     for column in counts.columns:
         first = np.append(np.searchsorted(column.keys, starts), column.keys.size)
         pixels = np.diff(first if column.counts is None else np.append(0, np.cumsum(column.counts))[first])
-        there = np.flatnonzero(pixels)
-        found.append(Column(there.astype(np.uint32), pixels[there]))
-    return found
+        levels = np.flatnonzero(pixels)
+        columns.append(Column(levels.astype(np.uint32), pixels[levels]))
+    return columns
 
 
 def doubt(columns: list[Column]) -> list[Column]:
@@ -74,12 +74,12 @@ def ranked(positives: Column, negatives: Column, *, exact: bool) -> dict[str, Va
         bounded = ranking.ranking(counts, [0], [1])
         names = {"auroc": "auroc", "auprc": "ap", "fpr95": "fpr95"}
         return {name: figure for name, key in names.items() if isinstance(figure := bounded[key], Value)}
-    found = ranking.steps(counts, [0], [1])
-    first = int(np.argmax(20 * np.cumsum(found.positives) >= 19 * found.total_positives))
+    steps = ranking.steps(counts, [0], [1])
+    first = int(np.argmax(20 * np.cumsum(steps.positives) >= 19 * steps.total_positives))
     return {
-        "auroc": Value(ranking.area(found)),
-        "auprc": Value(ranking.average_precision(found)),
-        "fpr95": Value(float((found.above + found.negatives)[first] / found.total_negatives)),
+        "auroc": Value(ranking.area(steps)),
+        "auprc": Value(ranking.average_precision(steps)),
+        "fpr95": Value(float((steps.above + steps.negatives)[first] / steps.total_negatives)),
     }
 
 
@@ -94,15 +94,15 @@ def fpr95(positives: Floats, negatives: Floats) -> Floats:
     below = np.where(np.arange(negatives.shape[1]) < (negatives.shape[1] - 1 - first)[:, None], negatives, 0).sum(
         axis=1
     )
-    there = (total > 0) & (true[:, -1] > 0)
-    found = np.divide(total - below, total, out=np.full(total.shape, np.nan), where=there)
-    return np.asarray(found, np.float64)
+    defined = (total > 0) & (true[:, -1] > 0)
+    rate = np.divide(total - below, total, out=np.full(total.shape, np.nan), where=defined)
+    return np.asarray(rate, np.float64)
 
 
-def reliability(place: Ints, wrong: NDArray[np.bool_]) -> Ints:
+def reliability(level: Ints, wrong: NDArray[np.bool_]) -> Ints:
     """int64 [15, 3] from levels [n] and errors [n]: pixels, right ones and the sum of the levels, by bin."""
-    bins = np.searchsorted(LIMITS, place, "right") - 1
-    sums = np.bincount(bins, place, ECE_BINS).astype(np.int64)  # whole numbers below 2^53
+    bins = np.searchsorted(LIMITS, level, "right") - 1
+    sums = np.bincount(bins, level, ECE_BINS).astype(np.int64)  # whole numbers below 2^53
     pixels, right = (np.bincount(chosen, minlength=ECE_BINS) for chosen in (bins, bins[~wrong]))
     return np.stack([pixels, right, sums], axis=1)
 
@@ -114,8 +114,8 @@ def ece(sums: Ints | Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         gap = abs((level + pixels / 2) / LEVELS / pixels - right / pixels)
         share = (pixels.astype(np.float32) / total.astype(np.float32)).astype(np.float64)
-        found = (share * np.where(pixels > 0, gap, 0)).sum(axis=-1) / share.sum(axis=-1)
-    return np.asarray(found, np.float64)
+        error = (share * np.where(pixels > 0, gap, 0)).sum(axis=-1) / share.sum(axis=-1)
+    return np.asarray(error, np.float64)
 
 
 def undefined(positives: Column, negatives: Column, *, lacking: tuple[str, str]) -> Undefined | None:

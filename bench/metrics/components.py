@@ -69,11 +69,11 @@ def overlap(objects: NDArray[np.int32], predictions: NDArray[np.int32]) -> Row:
         here = np.flatnonzero(sizes[1:]) + 1
         return np.asarray(shared[here] / (sizes + touching - shared - on_others)[here], np.float64)
 
-    there = np.flatnonzero(prediction_sizes[1:]) + 1
+    labels = np.flatnonzero(prediction_sizes[1:]) + 1
     return {
         "siou": union(row, object_sizes, column, prediction_sizes, on_object),
         "siou_predicted": union(column, prediction_sizes, row, object_sizes, in_prediction),
-        "ppv": on_object[there] / prediction_sizes[there],
+        "ppv": on_object[labels] / prediction_sizes[labels],
     }
 
 
@@ -114,5 +114,5 @@ def total(rows: Sequence[Row]) -> Floats:
 
 def read(rows: Sequence[Row]) -> dict[str, Value | Undefined]:
     """siou, ppv, mean_f1 over all images."""
-    found = {name: float(value) for name, value in figures(total(rows)).items()}
-    return {name: NOTHING[name] if np.isnan(value) else Value(value) for name, value in found.items()}
+    values = {name: float(value) for name, value in figures(total(rows)).items()}
+    return {name: NOTHING[name] if np.isnan(value) else Value(value) for name, value in values.items()}

@@ -34,21 +34,21 @@ def nothing(names: Iterable[str]) -> Row:
 
 def read(rows: Rows, names: Iterable[str], reason: str) -> dict[str, Value | Undefined]:
     """The means; ``reason`` is why there is none."""
-    found: dict[str, Value | Undefined] = {}
+    means: dict[str, Value | Undefined] = {}
     for name in names:
         values = [float(rows[image][name]) for image in sorted(rows)]
-        there = [value for value in values if not np.isnan(value)]
-        found[name] = Value(fsum(there) / len(there)) if there else Undefined(reason)
-    return found
+        defined = [value for value in values if not np.isnan(value)]
+        means[name] = Value(fsum(defined) / len(defined)) if defined else Undefined(reason)
+    return means
 
 
 def bootstrap(weights: Floats, rows: Rows, names: Iterable[str]) -> dict[str, Floats]:
     """The means of R resamples, [R] each."""
-    found = {}
+    means = {}
     for name in names:
         values = np.array([float(row[name]) for row in rows.values()])
-        there = np.isfinite(values)
-        times = weights[:, there].sum(axis=1)
-        total = weights[:, there] @ values[there]
-        found[name] = np.divide(total, times, out=np.full(len(weights), np.nan), where=times > 0)
-    return found
+        defined = np.isfinite(values)
+        times = weights[:, defined].sum(axis=1)
+        total = weights[:, defined] @ values[defined]
+        means[name] = np.divide(total, times, out=np.full(len(weights), np.nan), where=times > 0)
+    return means

@@ -82,18 +82,18 @@ def ranking(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) 
     return _exact(above, below, counts) if counts.bits == 32 else _certified(_steps(above, below), counts)
 
 
-def area(found: Steps) -> float:
+def area(ranked: Steps) -> float:
     """AUROC; ties count one half."""
-    below = found.total_negatives - found.above - found.negatives
-    won = (found.positives * (below + found.negatives / 2)).sum()
-    return float(won / found.total_positives / found.total_negatives)
+    below = ranked.total_negatives - ranked.above - ranked.negatives
+    won = (ranked.positives * (below + ranked.negatives / 2)).sum()
+    return float(won / ranked.total_positives / ranked.total_negatives)
 
 
-def average_precision(found: Steps) -> float:
+def average_precision(ranked: Steps) -> float:
     """The step sum."""
-    true = np.cumsum(found.positives)
-    precision = true / (true + found.above + found.negatives)
-    return float((found.positives * precision).sum() / found.total_positives)
+    true = np.cumsum(ranked.positives)
+    precision = true / (true + ranked.above + ranked.negatives)
+    return float((ranked.positives * precision).sum() / ranked.total_positives)
 
 
 def _exact(positives: Column, negatives: Column, counts: Counts) -> dict[str, Value | Undefined]:
@@ -102,16 +102,16 @@ def _exact(positives: Column, negatives: Column, counts: Counts) -> dict[str, Va
     before, won, precision, fpr95 = 0, 0.0, 0.0, -1.0
     best, key = -1.0, positives.keys[:1]
     for piece in _from_the_top(positives):
-        found = _steps(piece, negatives)
-        true, false = before + np.cumsum(found.positives), found.above + found.negatives
-        won += float((found.positives * (total_n - false + found.negatives / 2)).sum())
-        precision += float((found.positives * (true / (true + false))).sum())
+        ranked = _steps(piece, negatives)
+        true, false = before + np.cumsum(ranked.positives), ranked.above + ranked.negatives
+        won += float((ranked.positives * (total_n - false + ranked.negatives / 2)).sum())
+        precision += float((ranked.positives * (true / (true + false))).sum())
         if fpr95 < 0 and 20 * true[-1] >= 19 * total_p:
             fpr95 = float(false[_first_95(true, total_p)] / total_n)
         f1 = 2 * true / (true + false + total_p)
         top = int(np.argmax(f1))
         if f1[top] > best:
-            best, key = float(f1[top]), found.keys[top : top + 1]
+            best, key = float(f1[top]), ranked.keys[top : top + 1]
         before = int(true[-1])
     return {
         "auroc": Value(won / total_p / total_n),
@@ -129,9 +129,9 @@ def _from_the_top(column: Column) -> Iterator[Column]:
         yield Column(column.keys[start:end], None)
 
 
-def _certified(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
-    total_p, total_n = found.total_positives, found.total_negatives
-    q, n, above = found.positives, found.negatives, found.above
+def _certified(ranked: Steps, counts: Counts) -> dict[str, Value | Undefined]:
+    total_p, total_n = ranked.total_positives, ranked.total_negatives
+    q, n, above = ranked.positives, ranked.negatives, ranked.above
     true = np.cumsum(q)
     earlier, false = true - q, above + n
     area = float((q * (total_n - false)).sum()) / total_p / total_n
@@ -144,14 +144,14 @@ def _certified(found: Steps, counts: Counts) -> dict[str, Value | Undefined]:
     f1 = 2 * true / (true + false + total_p)
     most = 2 * true / (true + above + total_p)
     best = int(np.argmax(f1))
-    rivals = found.keys[most >= f1[best]]  # one of them holds the best threshold
+    rivals = ranked.keys[most >= f1[best]]  # one of them holds the best threshold
     return {
         "auroc": between(area, area + tied),
         "ap": between(float(last.sum()) / total_p, float(tops.sum()) / total_p),
         "fpr95": between(above[first] / total_n, false[first] / total_n),
         "best_f1": between(float(f1[best]), float(most.max())),
         "best_f1_threshold": _threshold(
-            counts.lowest(found.keys[best]), counts.lowest(rivals[-1]), counts.highest(rivals[0])
+            counts.lowest(ranked.keys[best]), counts.lowest(rivals[-1]), counts.highest(rivals[0])
         ),
     }
 
@@ -180,8 +180,8 @@ def binned_ranking(positives: Floats, negatives: Floats) -> dict[str, Floats]:
     from bench.counts import counting
 
     shape = positives.shape
-    found = counting.rank_bins(positives.reshape(-1, shape[-1]), negatives.reshape(-1, shape[-1]))
-    return {name: found[:, place].reshape(shape[:-1]) for place, name in enumerate((*RESAMPLED, "aurc"))}
+    figures = counting.rank_bins(positives.reshape(-1, shape[-1]), negatives.reshape(-1, shape[-1]))
+    return {name: figures[:, column].reshape(shape[:-1]) for column, name in enumerate((*RESAMPLED, "aurc"))}
 
 
 def _first_95(true: NDArray[np.int64], total: int) -> int:

@@ -40,10 +40,10 @@ def class_iou(counts: NDArray[np.int64] | Floats) -> Floats:
 def miou(counts: NDArray[np.int64] | Floats) -> Floats:
     """[...] from confusion [..., C, C + 1]; NaN without a labelled pixel."""
     each = class_iou(counts)
-    there = np.isfinite(each).sum(axis=-1)
+    present = np.isfinite(each).sum(axis=-1)
     labelled = counts.sum(axis=(-2, -1)) > 0
     total = np.nansum(each, axis=-1)
-    return _share(total, there, labelled & (there > 0))
+    return _share(total, present, labelled & (present > 0))
 
 
 def pixel_accuracy(counts: NDArray[np.int64] | Floats) -> Floats:

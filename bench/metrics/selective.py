@@ -1,4 +1,4 @@
-"""What rejecting the most suspicious pixels would bring: risk and coverage.
+"""Selective prediction: what rejecting the most suspicious pixels would bring, as risk and coverage.
 
 With N pixels, E of them wrong, accepted from the least suspicious on; tied pixels come in random order, in expectation.
 
@@ -41,9 +41,9 @@ def read(
     counts: Counts, positives: Sequence[int], negatives: Sequence[int], auroc: Value | Undefined | None = None
 ) -> dict[str, Value | Undefined]:
     """The figures of ``METRICS``; positives are wrong pixels, ``auroc`` theirs if known. Certified for 24 bits."""
-    found = auroc or ranking.ranking(counts, positives, negatives)["auroc"]
-    if isinstance(found, Undefined):
-        return dict.fromkeys(METRICS, found)
+    ranked = auroc or ranking.ranking(counts, positives, negatives)["auroc"]
+    if isinstance(ranked, Undefined):
+        return dict.fromkeys(METRICS, ranked)
     wrong, right = counts.column(positives), counts.column(negatives)
     errors, total = wrong.total, wrong.total + right.total
     risks = [value / total for value in _risks(wrong, right)]
@@ -54,8 +54,8 @@ def read(
     return {
         "aurc": aurc,
         "e_aurc": Value(aurc.value - best, aurc.err),
-        "augrc": Value((1 - found.value) * spread + share**2 / 2, found.err * spread),
-        "prr": Value(2 * found.value - 1, 2 * found.err),
+        "augrc": Value((1 - ranked.value) * spread + share**2 / 2, ranked.err * spread),
+        "prr": Value(2 * ranked.value - 1, 2 * ranked.err),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a protocol is told about the truth of a sample, or the words that say it was not told."""
+"""The truth of a sample as a protocol is told it; raises BadPlugin where there is none."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_a_pickle_is_not_opened(maps, capsys):
 
 def test_illegal_labels_are_named(maps, capsys):
     Image.fromarray(np.full((12, 20), 7, np.uint8)).save(maps / "anomaly" / "f0.png")
-    assert "f0.png holds the value 7, wanted 0 usual, 1 anomaly, 255 ignored" in score(capsys, maps)
+    assert "f0.png holds the value 7, wanted 0 normal, 1 anomaly, 255 ignored" in score(capsys, maps)
 
 
 def test_colour_labels_are_refused(maps, capsys):

@@ -58,8 +58,8 @@ def _drawn(pixels: int, samples: int, seed: int) -> Ints:
 
 def sampled(labels: Labels, samples: int = 100_000, seed: int = 1) -> Ints:
     """int64 [n]: flat row-major indices, ascending, of the pixels that are ranked; labels uint8 [H, W], 255 is void."""
-    places = np.flatnonzero(labels.reshape(-1) != IGNORE)
-    return places if places.size <= samples else places[_drawn(places.size, samples, seed)]
+    labelled = np.flatnonzero(labels.reshape(-1) != IGNORE)
+    return labelled if labelled.size <= samples else labelled[_drawn(labelled.size, samples, seed)]
 
 
 def confusion(labels: Labels, predicted: Labels, who: str) -> Ints:
@@ -73,12 +73,12 @@ def confusion(labels: Labels, predicted: Labels, who: str) -> Ints:
     pairs = counting.count_pairs(np.ascontiguousarray(labels).reshape(-1), np.ascontiguousarray(predicted).reshape(-1))
     pairs = pairs[:IGNORE]
     if pairs[CLASSES:].any():
-        found = CLASSES + int(np.argmax(pairs[CLASSES:].any(axis=1)))
-        raise MissingData(f"{who}: a label of {found}, wanted 0 to 18, or 255")
+        wrong = CLASSES + int(np.argmax(pairs[CLASSES:].any(axis=1)))
+        raise MissingData(f"{who}: a label of {wrong}, wanted 0 to 18, or 255")
     pairs = pairs[:CLASSES]
     if pairs[:, CLASSES + 1 :].any() or pairs[CLASSES - 1, CLASSES]:
-        found = int(np.flatnonzero(pairs.any(axis=0))[-1])
-        raise BadScores(f"{who}: its class map holds {found} where a class is judged, wanted 0 to 18")
+        wrong = int(np.flatnonzero(pairs.any(axis=0))[-1])
+        raise BadScores(f"{who}: its class map holds {wrong} where a class is judged, wanted 0 to 18")
     counts = np.zeros((CLASSES, CLASSES + 1), np.int64)
     counts[:, :CLASSES] = pairs[:, :CLASSES]
     counts[1:, 0] += pairs[:-1, CLASSES]
@@ -111,60 +111,62 @@ class Bravo(Protocol):
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         """Of the sampled pixels; all others are ignored."""
         every = _truth(sample, predicted).reshape(-1)
-        found = np.full(every.size, IGNORE, np.uint8)
-        places = sampled(every, self.samples, self.seed)
-        found[places] = every[places]
-        return found.reshape(sample.size)
+        categories = np.full(every.size, IGNORE, np.uint8)
+        indices = sampled(every, self.samples, self.seed)
+        categories[indices] = every[indices]
+        return categories.reshape(sample.size)
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         categories = self.categories(sample, predicted).reshape(-1)
-        places = np.flatnonzero(categories != IGNORE)
-        confidence, kind = score_of(sample, score).reshape(-1)[places], categories[places].astype(np.int64)
+        indices = np.flatnonzero(categories != IGNORE)
+        confidence, kind = score_of(sample, score).reshape(-1)[indices], categories[indices].astype(np.int64)
         if not ((confidence >= 0) & (confidence <= 1)).all():
             raise BadPlugin(f"{sample.id}: a confidence outside [0, 1]")
         level = bravo_levels.levels(confidence)
         table = np.bincount(bravo_levels.BINS[level].astype(np.int64) * 3 + kind, minlength=3 << 16).reshape(-1, 3)
         used = np.flatnonzero(table.any(axis=1))
-        found: dict[str, NDArray[np.generic]] = {
+        fields: dict[str, NDArray[np.generic]] = {
             "level_bins": used.astype(np.uint16),
             "level_counts": table[used].astype(np.uint32),
         }
         if self.judged != "ood":
             valid = kind != INVALID
-            found["reliability"] = bravo_levels.reliability(level[valid], kind[valid] == WRONG)
-            found["confusion"] = _confusion(sample, predicted)
-        return found
+            fields["reliability"] = bravo_levels.reliability(level[valid], kind[valid] == WRONG)
+            fields["confusion"] = _confusion(sample, predicted)
+        return fields
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         """Rankings come from the tally if its keys decide the level, and are bounded from the rows' bins if not."""
         exact = counts.bits >= 24
         columns = bravo_levels.at_levels(counts) if exact else _binned(rows)
         ones = np.ones((1, len(rows)))
-        found: dict[str, Value | Undefined] = dict.fromkeys(METRICS, NOT_JUDGED)
+        figures: dict[str, Value | Undefined] = dict.fromkeys(METRICS, NOT_JUDGED)
         if self.judged != "ood":
-            found |= _semantic(columns, exact)
-            found |= {name: _defined(value) for name, value in self._sums(ones, rows).items()}
+            figures |= _semantic(columns, exact)
+            figures |= {name: _defined(value) for name, value in self._sums(ones, rows).items()}
         if self.judged != "semantic":
-            found |= _ood(columns, exact)
-        return found | {"hmean": bravo_index.hmean({name: found[name] for name in bravo_index.FIGURES[self.judged]})}
+            figures |= _ood(columns, exact)
+        return figures | {
+            "hmean": bravo_index.hmean({name: figures[name] for name in bravo_index.FIGURES[self.judged]})
+        }
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         right, wrong, invalid = _resampled(weights, rows)
-        found: dict[str, Floats] = {}
+        figures: dict[str, Floats] = {}
         if self.judged != "ood":
-            found |= self._sums(weights, rows)
+            figures |= self._sums(weights, rows)
             success = ranking.binned_ranking(right, wrong)
             error = ranking.binned_ranking(wrong[:, ::-1], right[:, ::-1])
-            found |= {"auroc": success["auroc"], "auprc_success": success["ap"], "auprc_error": error["ap"]}
-            found["fpr95"] = bravo_levels.fpr95(right, wrong)
+            figures |= {"auroc": success["auroc"], "auprc_success": success["ap"], "auprc_error": error["ap"]}
+            figures["fpr95"] = bravo_levels.fpr95(right, wrong)
         if self.judged != "semantic":
             unsure = invalid[:, ::-1], (right + wrong)[:, ::-1]
             ranks = ranking.binned_ranking(*unsure)
-            found |= {"auroc_ood": ranks["auroc"], "auprc_ood": ranks["ap"], "fpr95_ood": bravo_levels.fpr95(*unsure)}
-        return {"hmean": bravo_index.mean_of(found), **found}
+            figures |= {"auroc_ood": ranks["auroc"], "auprc_ood": ranks["ap"], "fpr95_ood": bravo_levels.fpr95(*unsure)}
+        return {"hmean": bravo_index.mean_of(figures), **figures}
 
     def _sums(self, weights: Floats, rows: Rows) -> dict[str, Floats]:
-        """What is a function of sums over images: mIoU and ECE [R]."""
+        """Return the figures that are functions of sums over images: mIoU and ECE [R]."""
         shapes = {"confusion": (CLASSES, CLASSES + 1), "reliability": (bravo_levels.ECE_BINS, 3)}
         sums = {}
         for name, shape in shapes.items():
@@ -175,11 +177,11 @@ class Bravo(Protocol):
 
 def _truth(sample: Sample, predicted: Labels | None) -> Labels:
     """uint8 [H, W]: right, wrong or invalid; 255 is void."""
-    found = wrong_pixels(labels_of(sample), classes_of(sample, predicted))
+    kinds = wrong_pixels(labels_of(sample), classes_of(sample, predicted))
     if sample.anomaly is not None:
-        found[(sample.anomaly == 1) & (found != IGNORE)] = INVALID
-        found[sample.anomaly > 1] = IGNORE
-    return found
+        kinds[(sample.anomaly == 1) & (kinds != IGNORE)] = INVALID
+        kinds[sample.anomaly > 1] = IGNORE
+    return kinds
 
 
 def _confusion(sample: Sample, predicted: Labels | None) -> Ints:
@@ -202,13 +204,13 @@ def _semantic(columns: list[Column], exact: bool) -> dict[str, Value | Undefined
 
 def _ood(columns: list[Column], exact: bool) -> dict[str, Value | Undefined]:
     right, wrong, invalid = columns
-    keys, place = np.unique(np.concatenate([right.keys, wrong.keys]), return_inverse=True)
+    keys, index = np.unique(np.concatenate([right.keys, wrong.keys]), return_inverse=True)
     counts = np.concatenate([right.distinct()[1], wrong.distinct()[1]])
-    valid = Column(keys, np.bincount(place, counts, keys.size).astype(np.int64))
+    valid = Column(keys, np.bincount(index, counts, keys.size).astype(np.int64))
     if reason := bravo_levels.undefined(invalid, valid, lacking=("invalid", "valid")):
         return dict.fromkeys(bravo_index.OOD, reason)
-    found = bravo_levels.ranked(*bravo_levels.doubt([invalid, valid]), exact=exact)
-    return {f"{name}_ood": figure for name, figure in found.items()}
+    figures = bravo_levels.ranked(*bravo_levels.doubt([invalid, valid]), exact=exact)
+    return {f"{name}_ood": figure for name, figure in figures.items()}
 
 
 def _defined(value: Floats) -> Value | Undefined:
@@ -232,7 +234,7 @@ def _resampled(weights: Floats, rows: Rows) -> Floats:
     for start in range(0, len(images), IMAGES):
         some = images[start : start + IMAGES]
         dense = np.zeros((3, len(some), used.size))
-        for place, row in enumerate(some):
-            dense[:, place, np.searchsorted(used, row["level_bins"])] = row["level_counts"].T
+        for position, row in enumerate(some):
+            dense[:, position, np.searchsorted(used, row["level_bins"])] = row["level_counts"].T
         total += weights[:, start : start + IMAGES] @ dense  # whole numbers below 2^53: exact in any order
     return total

@@ -1,4 +1,4 @@
-"""Whether pixels are as often right as the method's confidence says."""
+"""Calibration: are pixels as often right as the method's confidence says."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Calibration(Protocol):
         confidence, right = score_of(sample, score)[valid].astype(np.float64), 1.0 - wrong[valid]
         if not ((confidence >= 0) & (confidence <= 1)).all():
             raise BadPlugin(f"{sample.id}: a confidence outside [0, 1]")
-        place = _places(confidence, self.bins)
+        bins = _places(confidence, self.bins)
         return {
-            "pixels": np.bincount(place, minlength=self.bins),
-            "right": np.bincount(place, right, self.bins),
-            "confidence": np.bincount(place, confidence, self.bins),
+            "pixels": np.bincount(bins, minlength=self.bins),
+            "right": np.bincount(bins, right, self.bins),
+            "confidence": np.bincount(bins, confidence, self.bins),
             "squares": np.array([((confidence - right) ** 2).sum()]),
         }
 
@@ -133,15 +133,15 @@ def of_counts(
         return Undefined("the confidence does not fall as the score rises")
     bad, good = (column.ranks(keys)[1] for column in columns)
     middle = (most + least) / 2
-    place, up, down = (_places(values, bins) for values in (middle, most, least))
+    bin_of, up, down = (_places(values, bins) for values in (middle, most, least))
     pixels = bad + good
     shared = [pixels[(down <= edge) & (up > edge)].sum() for edge in range(bins - 1)]
     return _diagram(
-        np.bincount(place, pixels, bins).round().astype(np.int64),
-        np.bincount(place, good, bins).round().astype(np.int64),
-        np.bincount(place, pixels * middle, bins),
+        np.bincount(bin_of, pixels, bins).round().astype(np.int64),
+        np.bincount(bin_of, good, bins).round().astype(np.int64),
+        np.bincount(bin_of, pixels * middle, bins),
         np.array(shared, np.int64),
-        np.bincount(place, pixels * (most - least) / 2, bins),
+        np.bincount(bin_of, pixels * (most - least) / 2, bins),
     )
 
 

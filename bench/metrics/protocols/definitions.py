@@ -41,7 +41,7 @@ POOLINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """How a figure is read off a ranking."""
+    """A way to read a figure off a ranking."""
 
     metric: str
     words: str
@@ -105,70 +105,70 @@ class Entry:
         return RULES[self.rule].used_by.get(self.pooling, "")
 
 
-def first(found: Steps, *, exact: bool = True) -> Value:
+def first(ranked: Steps, *, exact: bool = True) -> Value:
     """FPR at the first point with TPR >= 0.95."""
-    return _at(found, int(np.argmax(20 * np.cumsum(found.positives) >= 19 * found.total_positives)), exact)
+    return _at(ranked, int(np.argmax(20 * np.cumsum(ranked.positives) >= 19 * ranked.total_positives)), exact)
 
 
-def strict(found: Steps, *, exact: bool = True) -> Value:
+def strict(ranked: Steps, *, exact: bool = True) -> Value:
     """FPR at the first point with TPR > 0.95."""
-    return _at(found, int(np.argmax(20 * np.cumsum(found.positives) > 19 * found.total_positives)), exact)
+    return _at(ranked, int(np.argmax(20 * np.cumsum(ranked.positives) > 19 * ranked.total_positives)), exact)
 
 
-def _at(found: Steps, place: int, exact: bool) -> Value:
-    low, high = (int(value) / found.total_negatives for value in (found.above[place], _alarms(found)[place]))
+def _at(ranked: Steps, point: int, exact: bool) -> Value:
+    low, high = (int(value) / ranked.total_negatives for value in (ranked.above[point], _alarms(ranked)[point]))
     return Value(high) if exact else held((low + high) / 2, low, high)
 
 
-def closest(found: Steps, *, exact: bool = True) -> Value:
+def closest(ranked: Steps, *, exact: bool = True) -> Value:
     """FPR where the TPR is nearest to 0.95 on either side: the larger of two as near, and the last point that has it.
 
     hendrycks/anomaly-seg, anom_utils.py, ``fpr_and_fdr_at_recall``; of the points with full recall it takes the first.
     """
-    true, alarms, total = np.cumsum(found.positives), _alarms(found), found.total_negatives
-    distance = abs(true / found.total_positives - 0.95)
+    true, alarms, total = np.cumsum(ranked.positives), _alarms(ranked), ranked.total_negatives
+    distance = abs(true / ranked.total_positives - 0.95)
     nearest = distance.size - 1 - int(np.argmin(distance[::-1]))
     last = nearest + 1 == distance.size
-    value = int(alarms[nearest] if last else found.above[nearest + 1]) / total
+    value = int(alarms[nearest] if last else ranked.above[nearest + 1]) / total
     if exact:
         return Value(value)
     # Inside the key that crosses 0.95 the nearest point may be any, up to the first positive of the next key.
-    place = int(np.argmax(20 * true >= 19 * found.total_positives))
-    beyond = min(place + 1, distance.size - 1)
-    return held(value, int(found.above[place]) / total, max(int(alarms[place]), int(alarms[beyond])) / total)
+    crossing = int(np.argmax(20 * true >= 19 * ranked.total_positives))
+    beyond = min(crossing + 1, distance.size - 1)
+    return held(value, int(ranked.above[crossing]) / total, max(int(alarms[crossing]), int(alarms[beyond])) / total)
 
 
-def _alarms(found: Steps) -> NDArray[np.int64]:
-    counted: NDArray[np.int64] = found.above + found.negatives
+def _alarms(ranked: Steps) -> NDArray[np.int64]:
+    counted: NDArray[np.int64] = ranked.above + ranked.negatives
     return counted
 
 
-def of_image(found: Steps) -> dict[str, float]:
+def of_image(ranked: Steps) -> dict[str, float]:
     """The figures of ``RANKED`` for one exact ranking with both sides."""
     return {
-        "fpr95_first": first(found).value,
-        "fpr95_strict": strict(found).value,
-        "fpr95_interpolated": fed.interpolated(found, exact=True).value,
-        "fpr95_closest": closest(found).value,
-        "ap_step": ranking.average_precision(found),
-        "ap_trapezoid": fed.trapezoid_exact(found).value,
-        "auroc": ranking.area(found),
+        "fpr95_first": first(ranked).value,
+        "fpr95_strict": strict(ranked).value,
+        "fpr95_interpolated": fed.interpolated(ranked, exact=True).value,
+        "fpr95_closest": closest(ranked).value,
+        "ap_step": ranking.average_precision(ranked),
+        "ap_trapezoid": fed.trapezoid_exact(ranked).value,
+        "auroc": ranking.area(ranked),
     }
 
 
 def of_counts(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> dict[str, Value | Undefined]:
     """The figures of ``RANKED`` for pooled pixels; certified for counts of 24 bits."""
-    found = ranking.steps(counts, positives, negatives)
-    if reason := ranking.undefined(found.total_positives, found.total_negatives):
+    ranked = ranking.steps(counts, positives, negatives)
+    if reason := ranking.undefined(ranked.total_positives, ranked.total_negatives):
         return dict.fromkeys(RANKED, reason)
     known = ranking.ranking(counts, positives, negatives)
     theirs = fed.ood_metrics(counts, positives, negatives)
     exact = counts.bits == 32
     return {
         "fpr95_first": known["fpr95"],
-        "fpr95_strict": strict(found, exact=exact),
+        "fpr95_strict": strict(ranked, exact=exact),
         "fpr95_interpolated": theirs["fpr95"],
-        "fpr95_closest": closest(found, exact=exact),
+        "fpr95_closest": closest(ranked, exact=exact),
         "ap_step": known["ap"],
         "ap_trapezoid": theirs["ap"],
         "auroc": known["auroc"],
@@ -223,14 +223,14 @@ class EveryDefinition(Quantized, Presented):
         return sides if (sides == 1).any() else np.where(sides == 0, np.uint8(2), sides)
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        sides, given = self.truth(sample, predicted), score_of(sample, score)
-        histogram = entropy_max.histogram(given, sides)
+        sides, counted = self.truth(sample, predicted), score_of(sample, score)
+        histogram = entropy_max.histogram(counted, sides)
         if self.scaled:
             return histogram
-        found = per_image.steps(given, sides)
-        if ranking.undefined(found.total_positives, found.total_negatives):
+        ranked = per_image.steps(counted, sides)
+        if ranking.undefined(ranked.total_positives, ranked.total_negatives):
             return {**histogram, **per_image.nothing(RANKED)}
-        return {**histogram, **per_image.row(**of_image(found))}
+        return {**histogram, **per_image.row(**of_image(ranked))}
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         """The figures by rule and pooling, as ``rule pooling``. They have no intervals: all are of the same pixels."""
@@ -285,10 +285,10 @@ def entries(
     return [Entry(rule, pooling, known[name]) for rule, pooling in ordered if (name := f"{rule} {pooling}") in known]
 
 
-def ranges(found: Iterable[Entry]) -> dict[str, tuple[float, float]]:
+def ranges(entries: Iterable[Entry]) -> dict[str, tuple[float, float]]:
     """The smallest and the largest figure by metric; one without any figure is left out."""
     values: dict[str, list[float]] = {}
-    for entry in found:
+    for entry in entries:
         if isinstance(entry.figure, Value):
             values.setdefault(RULES[entry.rule].metric, []).append(entry.figure.value)
     return {metric: (min(of), max(of)) for metric, of in values.items()}

@@ -51,8 +51,8 @@ def figures(normal: Ints, anomalous: Ints) -> dict[str, float]:
     in_total, out_total = int(normal.sum()), int(anomalous.sum())
     alike = [np.floor(counts / counts.sum() * 1e5) for counts in (anomalous, normal)]
     hits, alarms = (np.cumsum(counts[::-1]) for counts in alike)
-    seen = np.flatnonzero((alike[0] + alike[1])[::-1] > 0)  # a threshold is a score that occurs
-    hits, alarms = hits[seen], alarms[seen]
+    thresholds = np.flatnonzero((alike[0] + alike[1])[::-1] > 0)  # a threshold is a score that occurs
+    hits, alarms = hits[thresholds], alarms[thresholds]
     # scikit-learn drops points on straight lines, which here may be the nearest to 0.95
     bends = np.concatenate([[True], (np.diff(hits, 2) != 0) | (np.diff(alarms, 2) != 0), [True]])[: hits.size]
     tpr, fpr = (np.append(0.0, values[bends] / values[-1]) for values in (hits, alarms))
@@ -90,14 +90,14 @@ class EntropyMax(Protocol):
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         normal, anomalous = (sum((row[name] for row in rows.values()), np.zeros(BINS, np.int64)) for name in ROW)
         exact = ranking.ranking(counts, [1], [0])
-        found: dict[str, Value | Undefined] = {f"{name}_exact": exact[name] for name in OFFICIAL}
+        named: dict[str, Value | Undefined] = {f"{name}_exact": exact[name] for name in OFFICIAL}
         if isinstance(exact["auroc"], Undefined):
-            return {**dict.fromkeys(OFFICIAL, exact["auroc"]), **found}
+            return {**dict.fromkeys(OFFICIAL, exact["auroc"]), **named}
         if not normal.any() or not anomalous.any():
-            return {**dict.fromkeys(OFFICIAL, Undefined("no score of one side lies in [0, 1]")), **found}
-        return {**{name: Value(value) for name, value in figures(normal, anomalous).items()}, **found}
+            return {**dict.fromkeys(OFFICIAL, Undefined("no score of one side lies in [0, 1]")), **named}
+        return {**{name: Value(value) for name, value in figures(normal, anomalous).items()}, **named}
 
     def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
         """Both kinds share their resamples, each shifted to its own figure."""
-        found = bootstrap.replicate_ranking(weights, rows, [1], [0])
-        return {**{name: found[name] for name in OFFICIAL}, **{f"{name}_exact": found[name] for name in OFFICIAL}}
+        ranked = bootstrap.replicate_ranking(weights, rows, [1], [0])
+        return {**{name: ranked[name] for name in OFFICIAL}, **{f"{name}_exact": ranked[name] for name in OFFICIAL}}

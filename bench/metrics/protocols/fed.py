@@ -30,68 +30,68 @@ FPR95 = Metric("FPR95 (interpolated)", "FPR at a TPR of 0.95, linear between the
 OURS = ("auroc", "ap", "fpr95")
 
 
-def trapezoid(found: Steps) -> Value:
+def trapezoid(ranked: Steps) -> Value:
     """The area under precision over recall, straight between thresholds, from (0, 1); bounded inside a shared key.
 
     Precision is at least h(x) = x / (x + every negative so far and in the key) and at most the same without the key's
     own negatives, both concave in the hits x: the chord over the key is below every path, the integral above.
     """
-    q, above, false = found.positives, found.above, found.above + found.negatives
+    q, above, false = ranked.positives, ranked.above, ranked.above + ranked.negatives
     true = np.cumsum(q)
     before = true - q
     low = q * (_precision(before, false) + _precision(true, false)) / 2
     high = q - above * np.log1p(q / np.maximum(before + above, 1))
     high = np.where(above == 0, q, np.where(before + above == 0, q, high))
-    total = found.total_positives
+    total = ranked.total_positives
     return held(float((low + high).sum()) / 2 / total, float(low.sum()) / total, float(high.sum()) / total)
 
 
-def trapezoid_exact(found: Steps) -> Value:
+def trapezoid_exact(ranked: Steps) -> Value:
     """``trapezoid`` where every key is one threshold."""
-    true = np.cumsum(found.positives)
-    before = true - found.positives
-    start = np.where(before + found.above == 0, 1.0, _precision(before, found.above))
-    end = true / (true + found.above + found.negatives)
-    return Value(float((found.positives * (start + end)).sum() / 2 / found.total_positives))
+    true = np.cumsum(ranked.positives)
+    before = true - ranked.positives
+    start = np.where(before + ranked.above == 0, 1.0, _precision(before, ranked.above))
+    end = true / (true + ranked.above + ranked.negatives)
+    return Value(float((ranked.positives * (start + end)).sum() / 2 / ranked.total_positives))
 
 
-def interpolated(found: Steps, *, exact: bool) -> Value:
+def interpolated(ranked: Steps, *, exact: bool) -> Value:
     """FPR at TPR 0.95 on the straight line between two points; where several points have it, the last."""
-    true = np.cumsum(found.positives)
-    past = int(np.argmax(20 * true > 19 * found.total_positives))
+    true = np.cumsum(ranked.positives)
+    past = int(np.argmax(20 * true > 19 * ranked.total_positives))
     earlier = int(true[past - 1]) if past else 0
-    share = (0.95 * found.total_positives - earlier) / found.positives[past]
-    low, width = float(found.above[past]), float(found.negatives[past])
+    share = (0.95 * ranked.total_positives - earlier) / ranked.positives[past]
+    low, width = float(ranked.above[past]), float(ranked.negatives[past])
     if exact:
-        return Value((low + share * width) / found.total_negatives)
-    total = found.total_negatives
+        return Value((low + share * width) / ranked.total_negatives)
+    total = ranked.total_negatives
     return held((low + width / 2) / total, low / total, (low + width) / total)
 
 
 def ood_metrics(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> dict[str, Value | Undefined]:
     """``OURS``, as ood-metrics 0.2.9 computes them; certified for counts of 24 bits."""
-    found = ranking.steps(counts, positives, negatives)
-    if reason := ranking.undefined(found.total_positives, found.total_negatives):
+    ranked = ranking.steps(counts, positives, negatives)
+    if reason := ranking.undefined(ranked.total_positives, ranked.total_negatives):
         return dict.fromkeys(OURS, reason)
     exact = counts.bits == 32
     return {
         "auroc": ranking.ranking(counts, positives, negatives)["auroc"],
-        "ap": trapezoid_exact(found) if exact else trapezoid(found),
-        "fpr95": interpolated(found, exact=exact),
+        "ap": trapezoid_exact(ranked) if exact else trapezoid(ranked),
+        "fpr95": interpolated(ranked, exact=exact),
     }
 
 
-def tuned_threshold(found: Steps, scores: Floats) -> float:
+def tuned_threshold(ranked: Steps, scores: Floats) -> float:
     """The smallest score with the best F1, as an argmax over scikit-learn's ascending thresholds finds it."""
-    true = np.cumsum(found.positives)
-    precision, recall = true / (true + found.above + found.negatives), true / found.total_positives
+    true = np.cumsum(ranked.positives)
+    precision, recall = true / (true + ranked.above + ranked.negatives), true / ranked.total_positives
     f1 = 2 * precision * recall / (precision + recall)
     return float(scores[::-1][np.argmax(f1[::-1])])
 
 
 def _precision(hits: NDArray[np.int64], alarms: NDArray[np.int64]) -> Floats:
-    seen = hits + alarms
-    return np.asarray(np.divide(hits, seen, out=np.ones(hits.shape), where=seen > 0), np.float64)
+    predicted = hits + alarms
+    return np.asarray(np.divide(hits, predicted, out=np.ones(hits.shape), where=predicted > 0), np.float64)
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class FedAnomaly(Protocol):
         return ood_metrics(counts, [1], [0])
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
-        found = bootstrap.replicate_ranking(weights, rows, [1], [0])
-        return {name: found[name] for name in OURS}
+        ranked = bootstrap.replicate_ranking(weights, rows, [1], [0])
+        return {name: ranked[name] for name in OURS}
 
 
 IDM: Mapping[str, Metric] = {
@@ -147,14 +147,14 @@ class Idm(Protocol):
         return wrong_pixels(labels_of(sample), classes_of(sample, predicted))
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        found = per_image.steps(score_of(sample, score), self.categories(sample, predicted))
-        if ranking.undefined(found.total_positives, found.total_negatives):
+        ranked = per_image.steps(score_of(sample, score), self.categories(sample, predicted))
+        if ranking.undefined(ranked.total_positives, ranked.total_negatives):
             return per_image.nothing(BY_IMAGE)
         return per_image.row(
-            auroc=ranking.area(found),
-            ap=trapezoid_exact(found).value,
-            fpr95=interpolated(found, exact=True).value,
-            best_f1_threshold=tuned_threshold(found, _scores(found)),
+            auroc=ranking.area(ranked),
+            ap=trapezoid_exact(ranked).value,
+            fpr95=interpolated(ranked, exact=True).value,
+            best_f1_threshold=tuned_threshold(ranked, _scores(ranked)),
         )
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
@@ -204,12 +204,12 @@ class IdmOodCdd(Protocol):
         return np.where(wrong == IGNORE, np.uint8(2), wrong)
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        found = {truth: ood_metrics(counts, *sides) for truth, sides in TRUTHS.items()}
-        return {f"{truth}_{name}": found[truth][name] for name in OURS for truth in TRUTHS}
+        figures = {truth: ood_metrics(counts, *sides) for truth, sides in TRUTHS.items()}
+        return {f"{truth}_{name}": figures[truth][name] for name in OURS for truth in TRUTHS}
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
-        found = {truth: bootstrap.replicate_ranking(weights, rows, *sides) for truth, sides in TRUTHS.items()}
-        return {f"{truth}_{name}": found[truth][name] for name in OURS for truth in TRUTHS}
+        figures = {truth: bootstrap.replicate_ranking(weights, rows, *sides) for truth, sides in TRUTHS.items()}
+        return {f"{truth}_{name}": figures[truth][name] for name in OURS for truth in TRUTHS}
 
 
 OPEN: Mapping[str, Metric] = {
@@ -245,8 +245,8 @@ class OpenMeanIoU(Protocol):
         if self.threshold is not None:
             return {}
         wrong = (labels_of(sample) != classes_of(sample, predicted)).astype(np.uint8)
-        found = per_image.steps(score_of(sample, score), wrong)
-        return per_image.row(tuned=tuned_threshold(found, _scores(found)) if found.total_positives else np.nan)
+        ranked = per_image.steps(score_of(sample, score), wrong)
+        return per_image.row(tuned=tuned_threshold(ranked, _scores(ranked)) if ranked.total_positives else np.nan)
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         threshold = self._threshold(rows)
@@ -278,8 +278,8 @@ class OpenMeanIoU(Protocol):
         return float(tuned.mean())  # in float32, in the order of the ids, as the source's list of float32 has it
 
 
-def _scores(found: Steps) -> Floats:
-    return Counts(32, []).lowest(found.keys).astype(np.float64)
+def _scores(ranked: Steps) -> Floats:
+    return Counts(32, []).lowest(ranked.keys).astype(np.float64)
 
 
 def _split(counts: Counts, threshold: float) -> tuple[Floats, Floats, Floats]:
@@ -320,9 +320,9 @@ def _open_figures(kept: Floats, whole: Floats) -> tuple[Floats, Floats, Floats]:
 
 def _mean(part: Floats, whole: Floats) -> Floats:
     each = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
-    there = (whole > 0).sum(axis=-1)
+    present = (whole > 0).sum(axis=-1)
     total = each.sum(axis=-1)
-    return np.asarray(np.divide(total, there, out=np.full(np.shape(there), np.nan), where=there > 0), np.float64)
+    return np.asarray(np.divide(total, present, out=np.full(np.shape(present), np.nan), where=present > 0), np.float64)
 
 
 def _open_bounds(kept: Floats, unsure: Floats, whole: Floats) -> dict[str, Value]:

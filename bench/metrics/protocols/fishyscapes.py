@@ -42,5 +42,5 @@ class Fishyscapes(PooledRanking):
         return {name: figures[name] for name in KEPT}
 
     def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        found = super().bootstrap(weights, rows)
-        return {name: found[name] for name in KEPT}
+        figures = super().bootstrap(weights, rows)
+        return {name: figures[name] for name in KEPT}

@@ -25,7 +25,7 @@ SEGMENTATION: Mapping[str, Metric] = {
 
 @dataclass(frozen=True)
 class MeanIoU(Protocol):
-    """How good the segmentation itself is."""
+    """The quality of the segmentation itself."""
 
     name = "miou"
     source = "cityscapesScripts, evaluation/evalPixelLevelSemanticLabeling.py; see bench.metrics.segmentation"

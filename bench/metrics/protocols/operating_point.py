@@ -1,4 +1,4 @@
-"""What a threshold that was chosen elsewhere does here."""
+"""A threshold that was chosen elsewhere, judged here."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ class _AtThreshold(Protocol):
         alarms, hits = (weights @ above.reshape(-1, 2)).T
         total_n, total_p = (weights @ whole.reshape(-1, 2)).T
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = {
+            figures = {
                 "tpr": hits / total_p,
                 "fpr": alarms / total_n,
                 "precision": hits / (hits + alarms),
                 "f1": 2 * hits / (hits + alarms + total_p),
             }
         undefined = (total_p == 0) | (total_n == 0)
-        return {name: np.where(undefined, np.nan, values) for name, values in found.items()}
+        return {name: np.where(undefined, np.nan, values) for name, values in figures.items()}
 
 
 @dataclass(frozen=True)
@@ -131,23 +131,23 @@ class OperatingPoint(_AtThreshold, TwoPhase):
         return {"alarms": np.array(figures, np.int64)}
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        found = dict(super().read(counts, rows))
-        if found["tpr"] == ranking.NO_PIXELS:
-            return found | dict.fromkeys(ALARMS, ranking.NO_PIXELS)
+        figures = dict(super().read(counts, rows))
+        if figures["tpr"] == ranking.NO_PIXELS:
+            return figures | dict.fromkeys(ALARMS, ranking.NO_PIXELS)
         if not rows or not all("alarms" in row for row in rows.values()):
-            return found | dict.fromkeys(ALARMS, UNSEEN)
+            return figures | dict.fromkeys(ALARMS, UNSEEN)
         false, hit, known = np.sum([row["alarms"] for row in rows.values()], axis=0)
         objects: Value | Undefined = Value(float(hit / known)) if known else Undefined("no objects")
-        return found | {"false_alarms": Value(float(false / len(rows))), "objects_found": objects}
+        return figures | {"false_alarms": Value(float(false / len(rows))), "objects_found": objects}
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
-        found = dict(super().bootstrap(weights, rows))
+        figures = dict(super().bootstrap(weights, rows))
         if rows and all("alarms" in row for row in rows.values()):
             false, hit, known = (weights @ np.array([row["alarms"] for row in rows.values()], np.float64)).T
-            seen = weights @ np.array([row["bin_counts"].sum() for row in rows.values()], np.float64) > 0
-            found["false_alarms"] = np.where(seen, false / weights.sum(axis=1), np.nan)
-            found["objects_found"] = np.divide(hit, known, out=np.full(len(hit), np.nan), where=known > 0)
-        return found
+            counted = weights @ np.array([row["bin_counts"].sum() for row in rows.values()], np.float64) > 0
+            figures["false_alarms"] = np.where(counted, false / weights.sum(axis=1), np.nan)
+            figures["objects_found"] = np.divide(hit, known, out=np.full(len(hit), np.nan), where=known > 0)
+        return figures
 
 
 @dataclass(frozen=True)

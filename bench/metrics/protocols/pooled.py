@@ -138,4 +138,4 @@ class Misclassification(PooledRanking, Breakdown):
         return {"class": {name: ranking.ranking(counts, [half + n], [n]) for n, name in enumerate(self.classes)}}
 
     def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
-        return bootstrap.replicate_ranking(weights, rows, *self.sides, also=selective.binned)
+        return bootstrap.replicate_ranking(weights, rows, *self.sides, more=selective.binned)

@@ -96,9 +96,9 @@ class Segments(Breakdown, RefinementAware):
         if not isinstance(method, Refinement):
             return ""
         for name in ("threshold", "fidelity"):
-            mine, other = getattr(self, name), getattr(method, name, None)
-            if other is not None and other != mine:
-                return f"{method.name} makes its segments with {name} {other}, {self.name} with {mine}; say the same"
+            own, other = getattr(self, name), getattr(method, name, None)
+            if other is not None and other != own:
+                return f"{method.name} makes its segments with {name} {other}, {self.name} with {own}; say the same"
         return ""
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
@@ -106,27 +106,27 @@ class Segments(Breakdown, RefinementAware):
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         heat, truth = score_of(sample, score), self.categories(sample, predicted)
-        found, hit = self._segments(heat, truth, self.threshold)
-        also = [_counts(truth, *self._segments(heat, truth, threshold)) for threshold in self.thresholds]
-        swept = np.array(also, np.int64).reshape(-1, len(COUNTS)).T
+        labelled, hit = self._segments(heat, truth, self.threshold)
+        sweep = [_counts(truth, *self._segments(heat, truth, threshold)) for threshold in self.thresholds]
+        swept = np.array(sweep, np.int64).reshape(-1, len(COUNTS)).T
         return {
             "pixels": np.array((truth != IGNORE).sum(), np.int64),
-            **{name: np.array(count) for name, count in zip(COUNTS, _counts(truth, found, hit), strict=True)},
+            **{name: np.array(count) for name, count in zip(COUNTS, _counts(truth, labelled, hit), strict=True)},
             **{f"sweep.{name}": counts.copy() for name, counts in zip(COUNTS, swept, strict=True)},
-            **_ranked(_means(heat, found), hit),
-            **components.find(found > 0, truth, min_predicted=self.min_predicted, min_truth=self.min_truth),
+            **_ranked(_means(heat, labelled), hit),
+            **components.find(labelled > 0, truth, min_predicted=self.min_predicted, min_truth=self.min_truth),
         }
 
     def refined(self, sample: Sample, before: Scores, decided: Row) -> Row:
         truth = self.categories(sample, None)
-        found, hit = self._segments(before, truth, self.threshold)
+        labelled, hit = self._segments(before, truth, self.threshold)
         kicked, judged = decided["segments.kicked"].astype(bool), decided["segments.p_false"]
         if kicked.shape != hit.shape:
             raise BadPlugin(f"{sample.id}: {hit.size} segments, the refinement decided about {kicked.size}")
         known = np.isfinite(judged) & (hit < 2)
         counts = {
             "alarms_before": (hit == 0).sum(),
-            "missed_before": segments.missed(truth, found > 0)[1],
+            "missed_before": segments.missed(truth, labelled > 0)[1],
             "kicked": kicked.sum(),
             "true_kicked": (kicked & (hit == 1)).sum(),
             "judged": known.sum(),
@@ -141,40 +141,42 @@ class Segments(Breakdown, RefinementAware):
         mask = score >= np.float32(threshold)
         if self.fidelity == "reference":
             mask &= truth != IGNORE
-        found = segments.label(mask)
-        inside, shared = segments.shared(found, truth)
-        return found, np.where(inside > 0, (shared > 0).astype(np.uint8), np.uint8(IGNORE))
+        labelled = segments.label(mask)
+        inside, shared = segments.shared(labelled, truth)
+        return labelled, np.where(inside > 0, (shared > 0).astype(np.uint8), np.uint8(IGNORE))
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         if not any(row["pixels"] for row in rows.values()):
             return dict.fromkeys(METRICS, Undefined("no pixel has a truth"))
-        found: dict[str, Value | Undefined] = {}
+        figures: dict[str, Value | Undefined] = {}
         for name, values in self._figures(np.ones((1, len(rows))), rows).items():
             value = float(values[0])
-            found[name] = Value(value) if np.isfinite(value) else _UNDEFINED[name]
-        found |= components.read([rows[image] for image in sorted(rows)])
+            figures[name] = Value(value) if np.isfinite(value) else _UNDEFINED[name]
+        figures |= components.read([rows[image] for image in sorted(rows)])
         ranks, hits = (
             np.concatenate([np.empty(0), *(row[f"ranked.{name}"] for row in rows.values())]) for name in ("by", "hit")
         )
-        found["segment_ap"] = _ap(ranks, hits == 1, "segment on an object")
+        figures["segment_ap"] = _ap(ranks, hits == 1, "segment on an object")
         refined = bool(rows) and all("kicked" in row for row in rows.values())
-        found["judged_ap"] = _ap(-ranks, hits == 0, "false alarm") if refined else NOT_REFINED
-        found["judged_auroc"] = _auroc(-ranks, hits == 0) if refined else NOT_REFINED
+        figures["judged_ap"] = _ap(-ranks, hits == 0, "false alarm") if refined else NOT_REFINED
+        figures["judged_auroc"] = _auroc(-ranks, hits == 0) if refined else NOT_REFINED
         for name in METRICS:
-            found.setdefault(name, NOT_REFINED)
-        return {name: found[name] for name in METRICS}
+            figures.setdefault(name, NOT_REFINED)
+        return {name: figures[name] for name in METRICS}
 
     def breakdown(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
         """The errors at each of ``thresholds``. A map that was refined at one is not a map to try others on."""
         swept: dict[str, Mapping[str, Value | Undefined]] = {}
         if any("kicked" in row for row in rows.values()):
             return {}
-        for place, threshold in enumerate(self.thresholds):
-            there = {
-                image: {"pixels": row["pixels"], **{name: row[f"sweep.{name}"][place] for name in COUNTS}}
+        for column, threshold in enumerate(self.thresholds):
+            at_threshold = {
+                image: {"pixels": row["pixels"], **{name: row[f"sweep.{name}"][column] for name in COUNTS}}
                 for image, row in rows.items()
             }
-            figures = {name: float(value) for name, (value,) in self._figures(np.ones((1, len(rows))), there).items()}
+            figures = {
+                name: float(value) for name, (value,) in self._figures(np.ones((1, len(rows))), at_threshold).items()
+            }
             swept[f"{threshold:g}"] = {
                 name: Value(value) if np.isfinite(value) else _UNDEFINED.get(name, Undefined("no pixel has a truth"))
                 for name, value in figures.items()
@@ -183,11 +185,11 @@ class Segments(Breakdown, RefinementAware):
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """Rankings of segments have no interval."""
-        found = self._figures(weights, rows)
+        figures = self._figures(weights, rows)
         if rows:
             counts = np.array([components.pooled(row) for row in rows.values()])
-            found |= components.figures(weights @ counts)
-        return found
+            figures |= components.figures(weights @ counts)
+        return figures
 
     def _figures(self, weights: Floats, rows: Rows) -> dict[str, Floats]:
         """Everything that is made of sums over images, [R] each, NaN where undefined."""
@@ -197,7 +199,7 @@ class Segments(Breakdown, RefinementAware):
 
         alarms, hits, objects, missed = (total(name) for name in COUNTS)
         precision, recall = _share(hits, hits + alarms), _share(objects - missed, objects)
-        found = {
+        figures = {
             "errors": alarms + missed,
             "false_alarms": alarms,
             "missed": missed,
@@ -209,7 +211,7 @@ class Segments(Breakdown, RefinementAware):
         if rows and all("kicked" in row for row in rows.values()):
             alarms_before, missed_before, kicked, true_kicked, judged, rightly = (total(name) for name in REFINED)
             before = alarms_before + missed_before
-            found |= {
+            figures |= {
                 "kicked": kicked,
                 "true_kicked": true_kicked,
                 "errors_before": before,
@@ -218,7 +220,7 @@ class Segments(Breakdown, RefinementAware):
                 "errors_change": _share(alarms + missed - before, before),
                 "judged_accuracy": _share(rightly, judged),
             }
-        return {name: np.where(total("pixels") > 0, values, np.nan) for name, values in found.items()}
+        return {name: np.where(total("pixels") > 0, values, np.nan) for name, values in figures.items()}
 
 
 _UNDEFINED: Mapping[str, Undefined] = {
@@ -230,9 +232,9 @@ _UNDEFINED: Mapping[str, Undefined] = {
 }
 
 
-def _counts(truth: Labels, found: segments.Components, hit: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def _counts(truth: Labels, labelled: segments.Components, hit: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """In the order of ``COUNTS``."""
-    objects, missed = segments.missed(truth, found > 0)
+    objects, missed = segments.missed(truth, labelled > 0)
     return int((hit == 0).sum()), int((hit == 1).sum()), objects, missed
 
 
@@ -240,9 +242,9 @@ def _share(part: Floats, whole: Floats) -> Floats:
     return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole != 0))
 
 
-def _means(heat: Scores, found: segments.Components) -> Floats:
-    marked = np.flatnonzero(found)
-    which = found.reshape(-1)[marked]
+def _means(heat: Scores, labelled: segments.Components) -> Floats:
+    marked = np.flatnonzero(labelled)
+    which = labelled.reshape(-1)[marked]
     sums, sizes = np.bincount(which, heat.reshape(-1)[marked]), np.bincount(which)
     return np.asarray(sums[1:] / sizes[1:], np.float64) if marked.size else np.empty(0)
 
@@ -271,6 +273,6 @@ def _auroc(ranks: Floats, positive: NDArray[np.bool_]) -> Value | Undefined:
         return Undefined("all segments are right, or all are false alarms")
     from scipy.stats import rankdata
 
-    places = rankdata(ranks)
+    ranked = rankdata(ranks)
     ones, zeros = int(positive.sum()), int((~positive).sum())
-    return Value(float((places[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros)))
+    return Value(float((ranked[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros)))

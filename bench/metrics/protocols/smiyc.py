@@ -75,9 +75,9 @@ def upsampled(score: Scores, size: tuple[int, int]) -> Scores:
 
 def _between(small: int, large: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Two neighbours on the small side for each pixel of the large one, and how far towards the second it lies."""
-    place = np.clip((np.arange(large) + 0.5) * (small / large) - 0.5, 0, small - 1)
-    first = np.floor(place).astype(np.int64)
-    return first, np.minimum(first + 1, small - 1), (place - first).astype(np.float32)
+    position = np.clip((np.arange(large) + 0.5) * (small / large) - 0.5, 0, small - 1)
+    first = np.floor(position).astype(np.int64)
+    return first, np.minimum(first + 1, small - 1), (position - first).astype(np.float32)
 
 
 def sketch(score: Scores | Halves, truth: Labels) -> Row:
@@ -107,9 +107,9 @@ class _Sorted:
         self.values: NDArray[Any]
         if score.dtype == np.float16:
             counts = np.bincount(score.view(np.uint16), minlength=1 << 16)
-            there = np.flatnonzero(counts).astype(np.uint16)
-            order = np.argsort(there.view(np.float16), kind="stable")
-            self.values, counts = there.view(np.float16)[order], counts[there][order]
+            halves = np.flatnonzero(counts).astype(np.uint16)
+            order = np.argsort(halves.view(np.float16), kind="stable")
+            self.values, counts = halves.view(np.float16)[order], counts[halves][order]
         else:
             self.values, counts = np.unique(score, return_counts=True)
         self.ends = np.cumsum(counts)
@@ -119,15 +119,15 @@ class _Sorted:
         if not self.values.size:
             return np.empty(0)
         total = int(self.ends[-1])
-        place = (total - 1) * np.linspace(0, 1, min(QUANTILES, total))
-        below = np.floor(place).astype(np.int64)
-        share = place - below
-        left, right = (
+        position = (total - 1) * np.linspace(0, 1, min(QUANTILES, total))
+        below = np.floor(position).astype(np.int64)
+        share = position - below
+        lower, upper = (
             self.values[np.searchsorted(self.ends, np.minimum(index, total - 1), "right")]
             for index in (below, below + 1)
         )
-        step = right - left
-        return np.asarray(np.where(share >= 0.5, right - step * (1 - share), left + step * share), np.float64)
+        step = upper - lower
+        return np.asarray(np.where(share >= 0.5, upper - step * (1 - share), lower + step * share), np.float64)
 
     def histogram(self, edges: Floats) -> NDArray[np.int64]:
         """``numpy.histogram``: every bin takes its lower edge, the last one both."""
@@ -223,37 +223,37 @@ class _Smiyc(TwoPhase, Quantized):
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         official = read_curve(curve(rows))
         exact = ranking.ranking(counts, [1], [0])
-        found: dict[str, Value | Undefined] = {f"{name}_exact": exact[name] for name in ranking.RESAMPLED}
-        found.update(official)
+        figures: dict[str, Value | Undefined] = {f"{name}_exact": exact[name] for name in ranking.RESAMPLED}
+        figures.update(official)
         if isinstance(official["best_f1_threshold"], Undefined):
-            found = {**dict.fromkeys(METRICS, official["best_f1_threshold"]), **found}
+            figures = {**dict.fromkeys(METRICS, official["best_f1_threshold"]), **figures}
         elif all("siou" in row for row in rows.values()):
             frames = [rows[image] for image in sorted(rows)]
-            found.update(components.read(frames))
-            found.update(_at(components.total(frames)))
-        return {name: found[name] for name in METRICS if name in found}
+            figures.update(components.read(frames))
+            figures.update(_at(components.total(frames)))
+        return {name: figures[name] for name in METRICS if name in figures}
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """The official and the exact figures share their resamples, each shifted to its own; the threshold is held."""
         pixels = bootstrap.replicate_ranking(weights, rows, [1], [0])
-        found = {**pixels, **{f"{name}_exact": values for name, values in pixels.items()}}
+        figures = {**pixels, **{f"{name}_exact": values for name, values in pixels.items()}}
         if rows and all("siou" in row for row in rows.values()):
             counts = np.array([components.pooled(row) for row in rows.values()])
-            found.update(components.figures(weights @ counts))
+            figures.update(components.figures(weights @ counts))
         else:
-            found.update({name: np.full(len(weights), np.nan) for name in components.NOTHING})
-        return found
+            figures.update({name: np.full(len(weights), np.nan) for name in components.NOTHING})
+        return figures
 
 
 def _at(counts: Floats) -> dict[str, Value | Undefined]:
-    found: dict[str, Value | Undefined] = {}
+    figures: dict[str, Value | Undefined] = {}
     for at, index in zip(AT, (0, 5, 10), strict=True):
         hit, missed, alarms = (float(counts[start + index]) for start in (4, 15, 26))
         whole = 2 * hit + missed + alarms
-        found[f"f1_{at}"] = Value(2 * hit / whole) if whole else components.NOTHING["mean_f1"]
-        found[f"fn_{at}"] = Value(missed)
-        found[f"fp_{at}"] = Value(alarms)
-    return found
+        figures[f"f1_{at}"] = Value(2 * hit / whole) if whole else components.NOTHING["mean_f1"]
+        figures[f"fn_{at}"] = Value(missed)
+        figures[f"fp_{at}"] = Value(alarms)
+    return figures
 
 
 @dataclass(frozen=True)

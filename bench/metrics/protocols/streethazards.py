@@ -39,16 +39,16 @@ class StreetHazards(Protocol):
         return only_known(anomaly_of(sample))
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        found = per_image.steps(score_of(sample, score), self.categories(sample, predicted))
-        if ranking.undefined(found.total_positives, found.total_negatives):
+        ranked = per_image.steps(score_of(sample, score), self.categories(sample, predicted))
+        if ranking.undefined(ranked.total_positives, ranked.total_negatives):
             return per_image.nothing(METRICS)
-        true, false = np.cumsum(found.positives), found.above + found.negatives
-        recall = true / found.total_positives
+        true, false = np.cumsum(ranked.positives), ranked.above + ranked.negatives
+        recall = true / ranked.total_positives
         nearest = len(recall) - 1 - int(np.argmin(abs(recall - 0.95)[::-1]))  # the larger recall of two as near
         # The source takes the last point with that recall, but for full recall, where it takes the first.
-        alarms = false[nearest] if nearest + 1 == len(recall) else found.above[nearest + 1]
+        alarms = false[nearest] if nearest + 1 == len(recall) else ranked.above[nearest + 1]
         return per_image.row(
-            auroc=ranking.area(found), ap=ranking.average_precision(found), fpr95=alarms / found.total_negatives
+            auroc=ranking.area(ranked), ap=ranking.average_precision(ranked), fpr95=alarms / ranked.total_negatives
         )
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
