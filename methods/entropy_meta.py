@@ -51,7 +51,7 @@ class EntropyMeta(Refinement):
     def score(self, prediction: Prediction, state: State) -> Tensor:
         return prediction.normalised_entropy()
 
-    def look(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
+    def describe(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
         components = self._components(score, truth)
         predicted, at, classes = prediction.argmax.cpu().numpy(), _asker(prediction), prediction.classes
         columns = {"id": np.arange(1, components.max(initial=0) + 1)}
@@ -100,7 +100,7 @@ class EntropyMeta(Refinement):
         }
         return Decision(columns, report)
 
-    def refine(self, score: Scores, truth: Labels | None, decided: Row) -> Scores:
+    def apply(self, score: Scores, truth: Labels | None, decided: Row) -> Scores:
         components = self._components(score, truth)
         kicked = decided["segments.kicked"].astype(bool)
         if int(components.max(initial=0)) != kicked.size:
@@ -117,7 +117,7 @@ class EntropyMeta(Refinement):
         rows = {}
         for prediction, sample in stream:
             heat = self.score(prediction, {}).cpu().numpy()
-            row = self.look(prediction, heat, sample.anomaly)
+            row = self.describe(prediction, heat, sample.anomaly)
             rows[sample.id] = {name: values for name, values in row.items() if name.startswith("segments.")}
         rows = dict(sorted(rows.items()))
         table = _table(rows)[1]

@@ -79,6 +79,10 @@ def adopt_method(cls: type[Any], base: type[Any], fitting: type[Any], constants:
         if old in own:
             warn(f"{cls.__name__}.{old}()", f"write a property {new}")
             setattr(cls, new, _Computed(own[old], own.get(new)))
+    for old, new in (("look", "describe"), ("refine", "apply")):
+        if old in own and hasattr(cls, new):  # of a refinement alone
+            warn(f"{cls.__name__}.{old}()", f"call it {new}")
+            setattr(cls, new, own[old])
     declares = [name for name in FITTING if name in own]
     if not declares and "fit" in own and inspect.getattr_static(cls, "fitting") is vars(base)["fitting"]:
         declares = ["fit"]

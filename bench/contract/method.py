@@ -107,7 +107,7 @@ class Method(deprecated.OldMethodNames, PlugIn, ABC):
 class Decision:
     """What a refinement makes of the segments of all images."""
 
-    rows: Rows  # by sample id: what ``refine`` is given for that image, [n] each, in the order of its segments
+    rows: Rows  # by sample id: what ``apply`` is given for that image, [n] each, in the order of its segments
     report: Mapping[str, Any]  # how it came to that, as JSON has it
 
 
@@ -115,17 +115,17 @@ class Decision:
 class Refinement(Method):
     """A method whose map is changed once every image of a set was seen, without asking the network again.
 
-    First pass: ``score`` gives the map of the method in ``refines``, and ``look`` describes the parts of it that may
-    change. Then ``decide`` sees what was found in all images. Last, ``refine`` changes the map of each image, and that
-    map is what every protocol counts. Of all methods it alone is shown labels: in ``look``, to learn from them and so
-    that its tables can say how right it was. What it decides about an image must not depend on the labels of that
-    image, unless ``fidelity: reference`` reproduces a source that does.
+    First pass: ``score`` gives the map of the method in ``refines``, and ``describe`` the parts of it that may change.
+    Then ``decide`` sees what was found in all images. Last, ``apply`` changes the map of each image, and that map is
+    what every protocol counts. Of all methods it alone is shown labels: in ``describe``, to learn from them and so that
+    its tables can say how right it was. What it decides about an image must not depend on the labels of that image,
+    unless ``fidelity: reference`` reproduces a source that does.
     """
 
     refines: ClassVar[str]  # name of the method whose map it begins with
 
     @abstractmethod
-    def look(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
+    def describe(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
         """Return columns [n] of tables, each named ``table.column``; every image must have the same ones.
 
         ``score`` is float32 [H, W] as ``score`` gave it, ``truth`` uint8 [H, W]: 0 normal, 1 anomaly, 255 ignored; None
@@ -140,5 +140,5 @@ class Refinement(Method):
         """
 
     @abstractmethod
-    def refine(self, score: Scores, truth: Labels | None, decided: Row) -> Scores:
+    def apply(self, score: Scores, truth: Labels | None, decided: Row) -> Scores:
         """Return the changed map, float32 [H, W], finite. ``decided`` is this image's row of the decision."""

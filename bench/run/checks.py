@@ -76,7 +76,7 @@ def columns(row: Row, before: Mapping[str, Row], who: str) -> Row:
 
 def refined(method: Refinement, before: Scores, truth: Labels | None, decided: Row, who: str) -> Scores:
     """The score map that a refinement makes of the one ``before`` it, float32 [H, W]."""
-    score = method.refine(before, truth, decided)
+    score = method.apply(before, truth, decided)
     if not isinstance(score, np.ndarray) or score.dtype != np.float32:
         raise BadPlugin(f"{who} refined its map to {getattr(score, 'dtype', type(score).__name__)}, wanted float32")
     scores(score, before.shape, who)

@@ -317,7 +317,7 @@ def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, w
     with lane.clock("segments"):
         if sample.id in lane.rows:
             raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
-        lane.rows[sample.id] = checks.columns(method.look(image.merged, score, sample.anomaly), lane.rows, who)
+        lane.rows[sample.id] = checks.columns(method.describe(image.merged, score, sample.anomaly), lane.rows, who)
     with lane.clock("spool"):
         _spool(task.run / lane.task.spool, sample.id, score, image.predicted, "float32", who)
 

@@ -44,5 +44,5 @@ def refined_alone(
     method: Refinement, state: State, merged: Prediction, before: Scores, sample: str, seed: int, who: str
 ) -> Scores:
     """The map of one image without a truth, float32 [H, W], by a refinement that was fitted."""
-    decision = method.decide({sample: method.look(merged, before, None)}, {sample: ""}, state, seed)
+    decision = method.decide({sample: method.describe(merged, before, None)}, {sample: ""}, state, seed)
     return checks.refined(method, before, None, decision.rows[sample], who)

@@ -17,6 +17,7 @@ from bench.api import (
     Fitting,
     Method,
     Prediction,
+    Refinement,
     Sample,
     SegModel,
     ShardModel,
@@ -120,6 +121,24 @@ def test_a_fit_that_parameters_decide():
                 return prediction.max_logit
 
     assert Sure().fitting == Fitting(must=True) and Sure("published").fitting == Constants(CITYSCAPES)
+
+
+def test_an_old_refinement_describes_and_applies():
+    with told("Mine.look", "describe"), told("Mine.refine", "apply"):
+        cls = type(
+            "Mine",
+            (Refinement,),
+            {
+                "name": "mine",
+                "source": "here",
+                "refines": "msp",
+                "score": lambda self, prediction, state: prediction.max_logit,
+                "look": lambda self, prediction, score, truth: {"segments.id": score},
+                "decide": lambda self, rows, groups, state, seed: None,
+                "refine": lambda self, score, truth, decided: score + 1,
+            },
+        )
+    assert cls().describe(None, 1, None) == {"segments.id": 1} and cls().apply(1, None, {}) == 2
 
 
 def test_check_and_meet_are_one():

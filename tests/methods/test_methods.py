@@ -228,12 +228,12 @@ def test_a_refinement_decides_about_every_segment_and_changes_the_map_within_its
     for seen, image in stream():
         maps[image.id] = score(method, seen).numpy()
         truths[image.id] = image.anomaly
-        rows[image.id] = method.look(seen, maps[image.id], image.anomaly)
+        rows[image.id] = method.describe(seen, maps[image.id], image.anomaly)
         assert all(len(column) == len(next(iter(rows[image.id].values()))) for column in columns_of(rows[image.id]))
     decision = method.decide(rows, dict.fromkeys(rows, ""), state, 0)
     assert decision.rows.keys() == rows.keys()
     for name_, before in maps.items():
-        after = method.refine(before.copy(), truths[name_], decision.rows[name_])
+        after = method.apply(before.copy(), truths[name_], decision.rows[name_])
         assert after.shape == before.shape and after.dtype == np.float32 and np.isfinite(after).all()
 
 

@@ -193,7 +193,7 @@ def test_kicked_segments_fall_below_all_that_is_kept_and_keep_their_order(depth)
     components = method._components(score, None)
     kicked = np.zeros(components.max(), bool)
     kicked[components[6, 6] - 1] = True
-    refined = method.refine(score, None, {"segments.kicked": kicked})
+    refined = method.apply(score, None, {"segments.kicked": kicked})
     fallen = components == components[6, 6]
     assert refined.dtype == np.float32 and np.isfinite(refined).all()
     assert np.array_equal(refined[~fallen], score[~fallen])
@@ -202,12 +202,12 @@ def test_kicked_segments_fall_below_all_that_is_kept_and_keep_their_order(depth)
     assert refined.min() >= 0 and refined[fallen].min() >= 0.5 * (1 - depth)
     assert np.array_equal(np.argsort(score[fallen], kind="stable"), np.argsort(refined[fallen], kind="stable"))
     with pytest.raises(BadPlugin, match=r"entropy_meta: \d+ segments, decided were 1"):
-        method.refine(score, None, {"segments.kicked": np.array([True])})
+        method.apply(score, None, {"segments.kicked": np.array([True])})
 
 
 def test_a_threshold_of_1_can_be_refined_too():
     score = np.array([[1, 0.999, 0, 1]], np.float32)
-    refined = EntropyMeta(threshold=1.0).refine(score, None, {"segments.kicked": np.array([True, False])})
+    refined = EntropyMeta(threshold=1.0).apply(score, None, {"segments.kicked": np.array([True, False])})
     assert refined.tolist() == [[pytest.approx(1 - 2**-9), np.float32(0.999), 0, 1]]
 
 
@@ -232,12 +232,12 @@ def test_ignored_pixels_are_cut_out_first_in_the_source_alone():
     for fidelity in ("corrected", "reference"):
         method = EntropyMeta(fidelity=fidelity)
         score = method.score(prediction, {}).numpy()
-        found[fidelity] = method.look(prediction, score, truth)
+        found[fidelity] = method.describe(prediction, score, truth)
     assert found["corrected"]["segments.S"].tolist() == [48] and found["corrected"]["segments.hit"].tolist() == [HIT]
     assert found["corrected"]["segments.inside"].tolist() == [36]
     assert found["reference"]["segments.S"].tolist() == [16, 20]
     assert found["reference"]["segments.hit"].tolist() == [HIT, FALSE]
-    without = EntropyMeta().look(prediction, score, None)
+    without = EntropyMeta().describe(prediction, score, None)
     assert not any(name.startswith("objects.") or name == "segments.hit" for name in without)
     assert np.array_equal(without["segments.E"], found["corrected"]["segments.E"])
 
@@ -265,7 +265,7 @@ def test_a_fit_on_other_data_is_a_classifier_with_figures_by_name():
     }  # fmt: skip
     assert float(state["segments"]) == 12 and float(state["false"]) == 6
     (prediction, one), *_ = stream()
-    seen = method.look(prediction, method.score(prediction, {}).numpy(), None)  # blind: no truth of this image
+    seen = method.describe(prediction, method.score(prediction, {}).numpy(), None)  # blind: no truth of this image
     decision = method.decide({one.id: seen}, {one.id: ""}, state, 0)
     assert decision.rows[one.id]["segments.kicked"].tolist() == [False, True]
     assert decision.report["on objects"] is None and "fitted" in decision.report["classifiers"]
@@ -339,7 +339,7 @@ def test_what_a_refinement_gained_and_lost(judged, wanted):
     one, before = scene()
     protocol, method = Segments(thresholds=(0.5,)), EntropyMeta()
     decided = {"segments.p_false": np.array(judged), "segments.kicked": np.array(judged) > 0.5}
-    after = method.refine(before, None, decided)
+    after = method.apply(before, None, decided)
     rows = {"image0": {**protocol.row(one, None, after), **protocol.refined(one, before, decided)}}
     found = protocol.read(NOTHING, rows)
     assert protocol.breakdown(NOTHING, rows) == {}, "no sweep of a map that was refined at one threshold"
@@ -555,8 +555,8 @@ def test_what_is_learned_elsewhere_sees_no_truth_here(tmp_path, monkeypatch):
     ids=["no table", "two dimensions", "lengths", "other columns"],
 )
 def test_a_refinement_that_writes_down_something_else_is_named(tmp_path, monkeypatch, change, words):
-    real = EntropyMeta.look
-    monkeypatch.setattr(EntropyMeta, "look", lambda self, *given: change(dict(real(self, *given))))
+    real = EntropyMeta.describe
+    monkeypatch.setattr(EntropyMeta, "describe", lambda self, *given: change(dict(real(self, *given))))
     with pytest.raises(CellsFailed, match=rf"method entropy_meta\[threshold=0.995\] on toytown.* {words}"):
         run(write_suite(tmp_path / "suite"), tmp_path / "run", only={"method": "entropy_meta*"}, workers=0)
 
