@@ -581,14 +581,16 @@ def test_a_fitted_refinement_changes_maps_of_images_without_a_truth(tmp_path):
 
 def test_refusals_before_anything_is_computed(tmp_path):
     def checked(text):
-        return preflight.check(suites.load(write_suite(tmp_path / "suite", text)))
+        """Return the reasons for which cells are not applicable."""
+        refused = preflight.check(suites.load(write_suite(tmp_path / "suite", text))).refused
+        return [refusal.reason for refusal in refused.values()]
 
-    reasons = set(checked(SUITE.replace("{threshold: 0.995}}]", "{threshold: 0.9}}]")).refused.values())
+    reasons = set(checked(SUITE.replace("{threshold: 0.995}}]", "{threshold: 0.9}}]")))
     assert reasons == {"entropy_meta makes its segments with threshold 0.9, segments with 0.995; say the same"}
     text = SUITE.replace("{threshold: 0.995}}]", "{threshold: 0.995, fidelity: reference}}]")
-    assert "fidelity reference, segments with corrected" in next(iter(checked(text).refused.values()))
+    assert "fidelity reference, segments with corrected" in next(iter(checked(text)))
     text = SUITE.replace("split: anomaly", "split: val").replace("[anomaly, ", "[misclassification, ")
-    reasons = {reason for reason in checked(text).refused.values() if "learns from" in reason}
+    reasons = {reason for reason in checked(text) if "learns from" in reason}
     assert (
         len(reasons) == 1 and "has no anomaly, which entropy_meta[threshold=0.995] learns from; fit it" in reasons.pop()
     )
