@@ -76,9 +76,13 @@ PATTERNS = (
     (re.compile(r"(seconds per image \| )[\d.]+"), r"\1SECONDS"),
     (re.compile(r"(ood[-_]seg[-_]bench\D{0,24}?)\d+\.\d+\.\d+\S*"), r"\1VERSION"),
 )
-# In a page, what a fit was made with: digests of code, and versions of the computations that it reads.
-MADE_WITH = re.compile(r"<dt>origin\.(?:code|computations\.\w+)</dt>\s*<dd>.*?</dd>\s*")
-VERSIONS = re.compile(r"^- [a-z]+: `\d+`\n", re.MULTILINE)  # in a card
+# In a page and on a card: which versions of which computations, digests and times a figure hangs on.
+MADE_BY = re.compile(
+    r"<dt>(Computed|Commit|ood-seg-bench|origin\.(code|numerics|\w+_digest|computations[^<]*(<wbr>[^<]*)*))</dt><dd>.*?</dd>"
+    r"|^- [\w ]+: `[^`\n]*`\n",
+    re.MULTILINE,
+)
+WORDS_MADE_BY = re.compile(r"TIME|DIGEST|^bench |^depends on |^[\d.]+$|^(\w+ \d+ ?)+$|^\d+\.\d+\.\d")
 
 
 def bench(*argv: str) -> str:
@@ -262,8 +266,7 @@ class Page(HTMLParser):
 def page_of(path: Path, *, brief: bool) -> dict[str, str]:
     """A page as ``html.txt``, what its tables say, and ``html.json``, digests of the rest."""
     page = Page(brief=brief)
-    html = re.sub(r"<(dt)>Computed</dt><dd>.*?</dd>", r"<\1>Computed</dt><dd>TIME</dd>", path.read_text("utf-8"))
-    page.feed(MADE_WITH.sub("", html))
+    page.feed(MADE_BY.sub("", path.read_text(encoding="utf-8")))
     rows = [" ".join(line.split()) for line in steady("".join(page.text)).splitlines()]
     rest: dict[str, Any] = {
         "markup": digest(steady("".join(page.markup)).encode()),
@@ -283,8 +286,7 @@ def page_of(path: Path, *, brief: bool) -> dict[str, str]:
 def cells_of_page(cells: Mapping[str, Any]) -> dict[str, Any]:
     """The table of all cells, without the places of words: these move where more cells differ in their time."""
     words = {steady(word) for word in cells["words"]}
-    moving = re.compile(r"TIME|DIGEST|^bench |^depends on |^[\d.]+$|^\d+\.\d+\.\d")
-    told = sorted(word for word in words if not moving.search(word))
+    told = sorted(word for word in words if not WORDS_MADE_BY.search(word))
     rows = [
         [*row[:7], [cells["words"][part] if isinstance(part, int) else part for part in row[7]]]
         for row in cells["rows"]
@@ -347,7 +349,7 @@ def package_of(folder: Path) -> dict[str, Any]:
         elif "/" in name:
             files[name] = digest(content)
         else:
-            files[name] = VERSIONS.sub("", steady(content.decode()))
+            files[name] = steady(MADE_BY.sub("", content.decode()))
     files["manifest.json"] = sorted(
         name for name in json.loads((folder / "manifest.json").read_text("utf-8"))["files"] if name[:4] != "lib/"
     )
@@ -531,7 +533,5 @@ def make(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit(f"usage: python {sys.argv[0]} FOLDER")
     sys.stderr.write(f"outputs of the code in {Path(bench_package.__file__).parent}\n")
     make(Path(sys.argv[1]))
