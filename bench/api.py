@@ -6,19 +6,7 @@ data workers and ``bench score`` start without it.
 """
 
 from bench.contract import deprecated
-from bench.contract.board import (
-    Board,
-    Claim,
-    Compared,
-    Made,
-    Masks,
-    Option,
-    Part,
-    Rerun,
-    Submission,
-    Trial,
-    Verdict,
-)  # fmt: skip
+from bench.contract.board import Board, Claim, Compared, Made, Masks, Option, Part, Rerun, Submission, Trial, Verdict
 from bench.contract.dataset import CITYSCAPES, Dataset, Sample
 from bench.contract.format import Format
 from bench.contract.method import Constants, Decision, Fitting, Method, Refinement
