@@ -134,8 +134,8 @@ class Run:
 
     def replicates(self, result: Result) -> dict[str, NDArray[np.float64]]:
         """The bootstrap's values by metric; read once, and without the counts beside them."""
-        path = self.home(result).with_suffix(".npz")
-        return self.memo.once(("replicates", path), lambda: _replicates(path))
+        key = ("replicates", result.key)
+        return self.memo.once(key, lambda: _replicates(self.home(result).with_suffix(".npz")))
 
     def arrays(self, result: Result, *prefixes: str) -> dict[str, NDArray[Any]]:
         """Everything in the counts file of a cell, or only what begins with one of ``prefixes``."""

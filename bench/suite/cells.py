@@ -55,7 +55,7 @@ class CellLabels(NamedTuple):
 
     def on(self, axis: str) -> str:
         """The label on one axis; empty where there is none."""
-        return self.by_axis.get(axis, "")
+        return (self[AXES.index(axis)] or "") if axis in AXES else ""
 
     def __str__(self) -> str:
         return " / ".join(self.by_axis.values())
