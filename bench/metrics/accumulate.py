@@ -73,6 +73,7 @@ class ScoredImage:
         self.truth = truth
         self._maps = maps
         self._taken: list[Scores] = list(maps.values())
+        self._by_protocol: list[tuple[Protocol, Scores]] = []
         self._counted: list[_Counted] = []
 
     def score(self, protocol: Protocol) -> Scores | None:
@@ -82,7 +83,12 @@ class ScoredImage:
         """
         if protocol.reads is None or protocol.reads not in self._maps:
             return None
-        return self.shared(self.taken(protocol, self._maps[protocol.reads]))
+        for known, score in self._by_protocol:
+            if known is protocol:
+                return score
+        score = self.shared(self.taken(protocol, self._maps[protocol.reads]))
+        self._by_protocol.append((protocol, score))
+        return score
 
     def taken(self, protocol: Protocol, score: Scores) -> Scores:
         """Return a map as a protocol takes it; a subclass may bring it to the size of the labels."""
@@ -90,8 +96,10 @@ class ScoredImage:
 
     def shared(self, score: Scores) -> Scores:
         """Return the first array that had these values."""
+        if any(known is score for known in self._taken):
+            return score
         for known in self._taken:
-            if known is score or np.array_equal(known, score):
+            if np.array_equal(known, score):
                 return known
         self._taken.append(score)
         return score
