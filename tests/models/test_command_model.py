@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from running import Silent
 
 from bench.api import Sample, ShardModel, View
 from bench.cli.main import main
@@ -67,12 +68,6 @@ def scratch(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
-
-
-class Silent:
-    def begin(self, images): ...
-    def stage(self, label): ...
-    def advance(self, images): ...
 
 
 def figures(path, run, **options):

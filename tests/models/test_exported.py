@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 import torch
+from running import Silent
 from torch import nn
 
 from bench.api import View
@@ -79,12 +80,6 @@ datasets:
 methods: [msp, maxlogit]
 bootstrap: 0
 """
-
-
-class Silent:
-    def begin(self, images): ...
-    def stage(self, label): ...
-    def advance(self, images): ...
 
 
 def figures(path, tmp_path):

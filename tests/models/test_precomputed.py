@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from running import Silent
 
 from bench.api import Sample, ShardModel, View
 from bench.cli.main import main
@@ -32,21 +33,14 @@ bootstrap: 0
 """
 
 
-class Silent:
-    def begin(self, images): ...
-    def stage(self, label): ...
-    def advance(self, images): ...
-
-
 def figures(path, tmp_path):
     """Metrics by model and by protocol and method; cells that are not applicable are left out."""
     results = run_suite(suites.load(path), tmp_path / "run", Options(workers=0), Silent())
     by_model = {}
     for result in results:
-        labels = result.labels
         if not result.not_applicable:
-            key = labels["protocol"], labels.get("method")
-            by_model.setdefault(labels["model"], {})[key] = dict(result.metrics)
+            key = result.labels.protocol, result.labels.method
+            by_model.setdefault(result.labels.model, {})[key] = dict(result.metrics)
     return by_model
 
 

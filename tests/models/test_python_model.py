@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from running import Silent
 
 from bench.cli.main import main
 from bench.core.errors import BadPlugin, MissingData
@@ -89,12 +90,6 @@ datasets:
   - cityscapes: {{frames: 1, labels: labelTrainIds}}
 methods: [msp, maxlogit, energy, entropy]
 """
-
-
-class Silent:
-    def begin(self, images): ...
-    def stage(self, label): ...
-    def advance(self, images): ...
 
 
 def test_a_real_network_on_a_real_frame(shared, tmp_path, home):
