@@ -90,11 +90,11 @@ def _begin(out: Path, about: Mapping[str, Any]) -> None:
     """Say what the folder will hold; refuse one that holds another choice."""
     path = out / coco_proxy.MANIFEST
     if path.is_file():
-        found = coco_proxy.manifest(out)
-        odd = [name for name, value in about.items() if found.get(name) != value]
+        known = coco_proxy.manifest(out)
+        odd = [name for name, value in about.items() if known.get(name) != value]
         if odd:
             raise CannotWrite(
-                f"{out} holds masks of another choice: {odd[0]} is {found.get(odd[0])!r} there, {about[odd[0]]!r} is"
+                f"{out} holds masks of another choice: {odd[0]} is {known.get(odd[0])!r} there, {about[odd[0]]!r} is"
                 f" asked for; name another --out, or remove {path.name} and what lies beside it"
             )
         return
@@ -122,17 +122,17 @@ def _drawn(root: Path, out: Path, choice: Choice, start: int, stop: int) -> Iter
     annotations = root / "annotations" / f"instances_{choice.split}.json"
     chosen = _index(annotations, choice.exclude, choice.minimum)
     folder, empty = out / coco_proxy.masks(choice.split), np.uint8(coco_proxy.VALUES[choice.background])
-    for place in range(start, stop):
-        name, number = str(chosen.names[place]), f"{int(chosen.ids[place]):012}"
-        said, found = tuple(chosen.sizes[place].tolist()), frames.size(root / choice.split / name)
-        if said != found:
+    for index in range(start, stop):
+        name, number = str(chosen.names[index]), f"{int(chosen.ids[index]):012}"
+        stated, size = tuple(chosen.sizes[index].tolist()), frames.size(root / choice.split / name)
+        if stated != size:
             raise MissingData(
-                f"{root / choice.split / name} is {found[0]}x{found[1]}, {annotations.name} says {said[0]}x{said[1]};"
+                f"{root / choice.split / name} is {size[0]}x{size[1]}, {annotations.name} says {stated[0]}x{stated[1]};"
                 f" unpack {choice.split}.zip again"
             )
-        mask = chosen.mask(place)
+        mask = chosen.mask(index)
         atomic_writer.save_png(folder / f"{number}.png", np.where(mask, np.uint8(coco_proxy.OUTLIER), empty))
-        yield number, name, said[0], said[1], int(mask.sum())
+        yield number, name, stated[0], stated[1], int(mask.sum())
 
 
 @cache

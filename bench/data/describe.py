@@ -1,4 +1,4 @@
-"""What a data set holds: is it there, is it whole, which values mean what, and how to get what is missing."""
+"""Descriptions of data sets: is it there, is it whole, which values mean what, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Value:
 
 @dataclass
 class Truth:
-    """What the truth of one kind comes to, over all frames that could be read."""
+    """The truth of one kind in numbers, over all frames that could be read."""
 
     pixels: Counter[str] = field(default_factory=Counter)  # by meaning
     frames: int = 0  # with at least one anomaly, or one labelled pixel
@@ -105,8 +105,8 @@ def _of_entry(text: str, params: Mapping[str, Any]) -> Dataset:
         raise UsageError(f"describe: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
         raise UsageError(f"describe: {text!r} must be one name with its parameters, as in a suite")
-    ((name, given),) = entry.items()
-    kept = {key: value for key, value in (given or {}).items() if key not in SUITES_OWN}
+    ((name, spelled),) = entry.items()
+    kept = {key: value for key, value in (spelled or {}).items() if key not in SUITES_OWN}
     data: Dataset = registry.build("dataset", str(name), {**kept, **params}, where="describe")
     return data
 
@@ -124,9 +124,9 @@ def plain(dataset: Dataset) -> Dataset:
 
 def label_of(dataset: Dataset) -> str:
     """The name, and the parameters that are not the default."""
-    usual = parameters.defaults(type(dataset))
-    given = [f"{key}={value}" for key, value in parameters.values(dataset).items() if usual.get(key) != value]
-    return f"{dataset.name}[{', '.join(given)}]" if given else dataset.name
+    defaults = parameters.defaults(type(dataset))
+    changed = [f"{key}={value}" for key, value in parameters.values(dataset).items() if defaults.get(key) != value]
+    return f"{dataset.name}[{', '.join(changed)}]" if changed else dataset.name
 
 
 def describe(dataset: Dataset, begin: Advance, advance: Advance) -> Card:
@@ -167,20 +167,20 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
     card.hidden, card.obtain = data.hidden, data.obtain
     card.layout = str(getattr(data, "layout", "official")) if data.name != "folder" else "as the globs say"
     try:
-        found = data.scan()
+        scanned = data.scan()
         card.wanted = data.count
-        if len(found) != card.wanted:
-            card.problems.append(f"{len(found)} frames were found, wanted {card.wanted}")
+        if len(scanned) != card.wanted:
+            card.problems.append(f"{len(scanned)} frames were found, wanted {card.wanted}")
     except UserError as error:
         card.problems.append(str(error).removesuffix(f"; {card.obtain}"))
         card.wanted = _count(data)
         return
-    card.place = _place([frame.image for frame in found])
-    card.masks = " and ".join(sorted({frame.encoding.name for frame in found if frame.mask}))
-    card.found = len(found)
-    begin(len(found))
+    card.place = _place([frame.image for frame in scanned])
+    card.masks = " and ".join(sorted({frame.encoding.name for frame in scanned if frame.mask}))
+    card.found = len(scanned)
+    begin(len(scanned))
     own_check = type(data).check_frame is not OnDisk.check_frame
-    for index, frame in enumerate(found):
+    for index, frame in enumerate(scanned):
         try:
             sample = data.load(index)
             if own_check:
@@ -193,7 +193,7 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
             _add(card, sample, data.class_names, frame)
         advance(1)
     try:
-        data.check_set(found)
+        data.check_set(scanned)
         if type(data).check is not OnDisk.check and card.complete:
             data.check()
     except MissingData as error:
@@ -201,7 +201,7 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
 
 
 def _count(data: OnDisk) -> int | None:
-    """How many frames there must be, unless that is written in a file that cannot be read."""
+    """Return the number of frames that there must be, unless that is written in a file that cannot be read."""
     try:
         return data.count
     except UserError:
@@ -233,8 +233,8 @@ def _add(card: Card, sample: Sample, class_names: Sequence[str], frame: Frame | 
         counts = np.bincount(stored.ravel(), minlength=256)
         for value in np.flatnonzero(counts).tolist():
             if value not in card.stored:
-                place = np.unravel_index(int(np.argmax(stored == value)), stored.shape)
-                means = {kind: _meaning(kind, int(truth[place]), class_names) for kind, truth in truths.items()}
+                position = np.unravel_index(int(np.argmax(stored == value)), stored.shape)
+                means = {kind: _meaning(kind, int(truth[position]), class_names) for kind, truth in truths.items()}
                 card.stored[value] = Value(value, means)
             card.stored[value].pixels += int(counts[value])
 
@@ -341,8 +341,8 @@ def _entries(card: Card) -> Iterator[tuple[str, str]]:
 def _stored(card: Card, width: int) -> Iterator[str]:
     """A table of the values in the masks."""
     rows = [
-        (str(one.value), " / ".join(dict.fromkeys(one.meaning.values())), _percent(one.pixels, card.pixels))
-        for one in sorted(card.stored.values(), key=lambda one: one.value)
+        (str(stored.value), " / ".join(dict.fromkeys(stored.meaning.values())), _percent(stored.pixels, card.pixels))
+        for stored in sorted(card.stored.values(), key=lambda stored: stored.value)
     ]
     yield f"{'value':>7}  {'share':>8}  counts as"
     for value, meaning, share in rows:
@@ -386,8 +386,8 @@ def record(card: Card) -> dict[str, Any]:
         "sizes": dict(card.sizes),
         "pixels": card.pixels,
         "values": [
-            {"value": one.value, "counts_as": one.meaning, "pixels": one.pixels}
-            for one in sorted(card.stored.values(), key=lambda one: one.value)
+            {"value": value.value, "counts_as": value.meaning, "pixels": value.pixels}
+            for value in sorted(card.stored.values(), key=lambda value: value.value)
         ],
         "truth": {
             kind: {"pixels": dict(truth.pixels), "frames": truth.frames}

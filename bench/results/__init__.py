@@ -1,1 +1,1 @@
-"""What is known of a finished run: the store, records, means, operating points, curves and comparisons."""
+"""Finished runs: the store, records, means, operating points, curves and comparisons."""

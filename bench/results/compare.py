@@ -70,13 +70,13 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Whether the paired interval lies on one side of 0, certified errors taken off."""
+        """True where the paired interval lies on one side of 0, certified errors taken off."""
         return self.lo is not None and self.hi is not None and (self.lo > self.err or self.hi < -self.err)
 
 
 def side(text: str) -> Side:
     """``runs/demo`` or ``runs/demo@method=msp,dataset=toytown*``."""
-    place, _, chosen = text.partition("@")
+    folder, _, chosen = text.partition("@")
     patterns: dict[Kind, str] = {}
     for part in filter(None, chosen.split(",")):
         axis, equals, pattern = part.partition("=")
@@ -86,10 +86,10 @@ def side(text: str) -> Side:
         if known is None:
             raise UnknownName("axis", axis, AXES, text)
         patterns[known] = pattern
-    found = Side(store.read_run(Path(place)), patterns)
-    if not found.cells():
-        raise MissingData(f"{text}: no finished cell matches; 'bench show {place}' lists what is there")
-    return found
+    selected = Side(store.read_run(Path(folder)), patterns)
+    if not selected.cells():
+        raise MissingData(f"{text}: no finished cell matches; 'bench show {folder}' lists what is there")
+    return selected
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ def by_image(first: Side, second: Side, metrics: Sequence[str] = ()) -> list[Ima
     """
     pairs = _pairs(first, second)
     _check(metrics, pairs)
-    found = [one for pair in pairs for one in _images(first.run, second.run, pair, metrics)]
-    if not found:
+    differences = [difference for pair in pairs for difference in _images(first.run, second.run, pair, metrics)]
+    if not differences:
         raise MissingData("no pair of cells has figures by image; protocols that read class maps alone keep none")
-    return found
+    return differences
 
 
 def _pairs(first: Side, second: Side) -> list[_Pair]:
@@ -144,18 +144,18 @@ def _pairs(first: Side, second: Side) -> list[_Pair]:
     others: dict[tuple[str, ...], list[Result]] = {}
     for result in second.cells():
         others.setdefault(_common(result, free), []).append(result)
-    found = []
+    pairs = []
     for one in first.cells():
         for other in others.get(_common(one, free), []):
             if one.cell.protocol == other.cell.protocol:
                 cell = " / ".join(filter(None, _common(one, free)))
                 names = [" / ".join(r.labels.on(axis) for axis in AXES if axis not in free) for r in (one, other)]
-                found.append(_Pair(one, other, cell, names[0] or str(first.run.path), names[1] or str(second.run.path)))
-    if not found:
+                pairs.append(_Pair(one, other, cell, names[0] or str(first.run.path), names[1] or str(second.run.path)))
+    if not pairs:
         raise MissingData(
             "the two have no cell in common; say which to pair, such as runs/a@method=msp runs/a@method=energy"
         )
-    return found
+    return pairs
 
 
 def _check(metrics: Sequence[str], pairs: Sequence[_Pair]) -> None:
@@ -172,35 +172,35 @@ def _common(result: Result, free: Sequence[str]) -> tuple[str, ...]:
 def _images(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) -> Iterator[ImageDifference]:
     if pair.one.not_applicable or pair.other.not_applicable:
         return
-    mine, theirs = run.arrays(pair.one, "images.", "ids"), other_run.arrays(pair.other, "images.", "ids")
-    kept = [name for name in pair.one.definitions if f"images.{name}" in mine and f"images.{name}" in theirs]
+    before, after = run.arrays(pair.one, "images.", "ids"), other_run.arrays(pair.other, "images.", "ids")
+    kept = [name for name in pair.one.definitions if f"images.{name}" in before and f"images.{name}" in after]
     for metric in [name for name in kept if name in metrics] if metrics else kept[:1]:
         a, b = (
             dict(zip(map(str, arrays["ids"]), map(float, arrays[f"images.{metric}"]), strict=True))
-            for arrays in (mine, theirs)
+            for arrays in (before, after)
         )
         rows = []
         for image in sorted(a.keys() & b.keys()):
-            one, other = (value if math.isfinite(value) else None for value in (a[image], b[image]))
-            change = None if one is None or other is None else other - one
+            first, second = (value if math.isfinite(value) else None for value in (a[image], b[image]))
+            change = None if first is None or second is None else second - first
             better = pair.one.definitions[metric].better
             tags = pair.one.tags.get(image) or pair.other.tags.get(image) or {}
             names = (pair.cell, pair.first, pair.second, metric, better)
-            rows.append(ImageDifference(*names, image, one, other, change, tags))
+            rows.append(ImageDifference(*names, image, first, second, change, tags))
         yield from sorted(rows, key=lambda row: -1.0 if row.difference is None else abs(row.difference), reverse=True)
 
 
 def _differences(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) -> Iterator[Difference]:
     one, other, cell, first, second = pair.one, pair.other, pair.cell, pair.first, pair.second
     apart = _apart(run, other_run, one, other)
-    mine, theirs = ({}, {}) if apart else (run.replicates(one), other_run.replicates(other))
+    draws, other_draws = ({}, {}) if apart else (run.replicates(one), other_run.replicates(other))
     for metric, definition in one.definitions.items():
         if metrics and metric not in metrics:
             continue
         a, b = one.metrics[metric], other.metrics.get(metric, Undefined("the other has no such figure"))
         between = partial(Difference, cell, first, second, metric, definition.better)
         if isinstance(a, Value) and isinstance(b, Value):
-            lo, hi, why = (None, None, apart) if apart else _interval(mine.get(metric), theirs.get(metric))
+            lo, hi, why = (None, None, apart) if apart else _interval(draws.get(metric), other_draws.get(metric))
             yield between(a.value, b.value, b.value - a.value, a.err + b.err, lo, hi, why)
         else:
             known = [figure.value if isinstance(figure, Value) else None for figure in (a, b)]
@@ -225,12 +225,12 @@ def _interval(a: Replicates | None, b: Replicates | None) -> tuple[float | None,
     return lo, hi, "no resample has the figure on both sides" if lo is None else None
 
 
-def failing(expression: str, found: Sequence[Difference]) -> list[Difference]:
+def failing(expression: str, differences: Sequence[Difference]) -> list[Difference]:
     """Differences that meet ``ap < -0.01``, ``ap.hi < 0`` ..., several joined by ``or``.
 
     The bare name is the difference, second minus first; ``.lo`` and ``.hi`` are the ends of its paired interval.
     """
-    known = sorted({difference.metric for difference in found})
+    known = sorted({difference.metric for difference in differences})
     hits: dict[int, Difference] = {}
     for text in re.split(r"\bor\b", expression):
         parsed = CONDITION.fullmatch(text)
@@ -239,8 +239,8 @@ def failing(expression: str, found: Sequence[Difference]) -> list[Difference]:
         metric, end, sign, number = parsed.groups()
         if metric not in known:
             raise UnknownName("metric", metric, known, "--fail-if")
-        for place, difference in enumerate(found):
+        for index, difference in enumerate(differences):
             value = getattr(difference, end or "difference")
             if difference.metric == metric and value is not None and OPERATORS[sign](value, float(number)):
-                hits[place] = difference
-    return [hits[place] for place in sorted(hits)]
+                hits[index] = difference
+    return [hits[index] for index in sorted(hits)]

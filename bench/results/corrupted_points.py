@@ -1,4 +1,4 @@
-"""What thresholds that were chosen on clean data do as corruption grows."""
+"""Thresholds that were chosen on clean data, followed as corruption grows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Corrupted:
-    """What a threshold that was chosen on clean data does as corruption grows."""
+    """The rates of a threshold that was chosen on clean data, as corruption grows."""
 
     rule: str  # name of the operating point
     words: str  # how the threshold was chosen

@@ -1,4 +1,4 @@
-"""What cells cost beside the figures that they give: CPU time and memory, for the charts of a page."""
+"""The cost of cells beside the figures that they give: CPU time and memory, for the charts of a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HARNESS = ("load", "count", "spool", "second")  # reading, corrupting and evalua
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one cell costs per image, beside the figure that ranks it.
+    """The cost of one cell per image, beside the figure that ranks it.
 
     ``forward`` is the network's pass with all that methods share of it, ``own`` what this method adds: scoring, and
     for refinements the segments. A method alone costs their sum. ``harness`` is what evaluating costs: reading,

@@ -137,10 +137,10 @@ def _usable(arrays: Mapping[str, NDArray[Any]], *names: str) -> bool:
         return False
     shapes = {"roc": (3, -1), "pr": (3, -1), "points": (-1, 5), "risk": (2, -1), "pixels": (2,), "within": (-1,)}
     for name in (*names, "pixels", "within"):
-        array, wanted = arrays.get(f"{PREFIX}{name}"), shapes[name]
-        if array is None or array.dtype.kind not in "fiu" or array.ndim != len(wanted) or not array.size:
+        array, shape = arrays.get(f"{PREFIX}{name}"), shapes[name]
+        if array is None or array.dtype.kind not in "fiu" or array.ndim != len(shape) or not array.size:
             return False
-        if any(side not in (-1, size) for side, size in zip(wanted, array.shape, strict=True)):
+        if any(side not in (-1, size) for side, size in zip(shape, array.shape, strict=True)):
             return False
         if not np.isfinite(array[:2] if name in ("roc", "pr") else array).all():
             return False

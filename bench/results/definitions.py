@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Literal
 
 from bench.api import Undefined, Value
-from bench.counts.tally import Counts
 from bench.metrics.protocols.definitions import (
     POOLINGS,
     READ,
@@ -25,6 +24,7 @@ from bench.metrics.protocols.definitions import (
     of_counts,
     ranges,
 )
+from bench.results import operating
 from bench.results.store import Result, Run
 
 __all__ = ["POOLINGS", "RULES", "Entry", "Panel", "Rule", "panel", "ranges"]
@@ -32,8 +32,16 @@ __all__ = ["POOLINGS", "RULES", "Entry", "Panel", "Rule", "panel", "ranges"]
 Kind = Literal["anomaly", "misclassification"]
 
 WHOLE: Mapping[str, Kind] = {Definitions.name: "anomaly", MisclassificationDefinitions.name: "misclassification"}
-# Protocols whose counts are those of the maps, or of what a board stores of them; the first one found is read.
-COUNTED = ("anomaly", "misclassification", "fishyscapes", "fed_anomaly", "idm", "smiyc_anomaly", "smiyc_obstacle")
+# Protocols whose counts are those of the maps, or of what a board stores of them; the first one that is there is read.
+COUNTED: Mapping[str, Kind] = {
+    "anomaly": "anomaly",
+    "misclassification": "misclassification",
+    "fishyscapes": "anomaly",
+    "fed_anomaly": "anomaly",
+    "idm": "misclassification",
+    "smiyc_anomaly": "anomaly",
+    "smiyc_obstacle": "anomaly",
+}
 ALIKE = ("anomaly", "misclassification", "fishyscapes")  # those of them that read three of the rules
 SAME: Mapping[str, str] = {"fpr95_first": "fpr95", "ap_step": "ap", "auroc": "auroc"}
 
@@ -52,7 +60,7 @@ class Panel:
 
     @property
     def whole(self) -> bool:
-        """Whether there is every pooling."""
+        """True where there is every pooling."""
         return not self.lacks
 
     @property
@@ -84,25 +92,24 @@ def panel(run: Run) -> list[Panel]:
     One that has no ``definitions`` is read off the counts of another protocol, ``COUNTED``, unless its data set is
     corrupted: a grid would have as many panels as cells.
     """
-    found: dict[tuple[Kind, str, str, str], list[Result]] = {}
+    groups: dict[tuple[Kind, str, str, str], list[Result]] = {}
     for result in run.results:
         kind = _kind(result)
         if kind and not result.not_applicable:
             labels = result.labels
-            found.setdefault((kind, labels.dataset, labels.model, labels.on("method")), []).append(result)
+            groups.setdefault((kind, labels.dataset, labels.model, labels.on("method")), []).append(result)
     return [
         Panel(dataset, model, method, kind, used, tuple(_lacking(used)), run)
-        for (kind, dataset, model, method), used in ((where, _used(results)) for where, results in found.items())
+        for (kind, dataset, model, method), used in ((where, _used(results)) for where, results in groups.items())
     ]
 
 
 def _kind(result: Result) -> Kind | None:
     if _is_whole(result):
         return WHOLE[result.cell.protocol.name]
-    if result.cell.protocol.name not in COUNTED or result.cell.dataset.corruption:
+    if result.cell.dataset.corruption or not result.pixels:
         return None
-    first = next(iter(result.pixels), None)
-    return None if first is None else "misclassification" if first.endswith("correct") else "anomaly"
+    return COUNTED.get(result.cell.protocol.name)
 
 
 def _is_whole(result: Result) -> bool:
@@ -121,22 +128,16 @@ def _used(results: Sequence[Result]) -> tuple[Result, ...]:
 
 def _lacking(used: Sequence[Result]) -> Iterator[str]:
     """The poolings that are not there."""
-    there = {"scaled"} if any(map(_scaled, used)) else set()
+    known = {"scaled"} if any(map(_scaled, used)) else set()
     for result in used:
-        there |= set() if _scaled(result) else set(READ) if _is_whole(result) else {"pooled"}
-    yield from (pooling for pooling in POOLINGS if pooling not in there)
+        known |= set() if _scaled(result) else set(READ) if _is_whole(result) else {"pooled"}
+    yield from (pooling for pooling in POOLINGS if pooling not in known)
 
 
 def _counted(run: Run, result: Result) -> Mapping[str, Value | Undefined]:
     """The rules that need a ranking, over all pixels; a figure of the result itself is more exact than its counts."""
-    kept = {name.removeprefix("counts."): values for name, values in run.arrays(result, "counts.").items()}
-    found = of_counts(Counts.from_arrays(kept), *_sides(list(result.pixels)))
+    sides, counts = operating.two_sides(result), operating.counted(run, result)
+    figures = of_counts(counts, *sides) if sides and counts else {}
     if result.cell.protocol.name in ALIKE:
-        found |= {rule: result.metrics[name] for rule, name in SAME.items() if name in result.metrics}
-    return {f"{rule} pooled": figure for rule, figure in found.items()}
-
-
-def _sides(categories: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Parts of the truth that are counted apart included: ``anomaly of 10 to 99 px``, ``road, wrong``."""
-    high = [index for index, name in enumerate(categories) if name.startswith("anomaly") or name.endswith("wrong")]
-    return high, [index for index in range(len(categories)) if index not in high]
+        figures |= {rule: result.metrics[name] for rule, name in SAME.items() if name in result.metrics}
+    return {f"{rule} pooled": figure for rule, figure in figures.items()}

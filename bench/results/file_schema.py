@@ -41,7 +41,7 @@ class Coordinate(_Part):
 
 
 class Cell(_Part):
-    """What the key of a cell is made of."""
+    """The coordinates that the key of a cell is made of."""
 
     protocol: Coordinate
     model: Coordinate

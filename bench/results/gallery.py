@@ -84,7 +84,7 @@ class _Shot(_Part):
 
 
 class _Request(_Part):
-    """What a gallery depends on, beside the drawing: equal requests give equal galleries."""
+    """The content that a gallery depends on, beside the drawing: equal requests give equal galleries."""
 
     drawing: int
     count: int
@@ -115,7 +115,7 @@ class _Index(_Part):
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours of all score maps say; see ``bench.results.pictures``."""
+    """The meaning of the colours of all score maps; see ``bench.results.pictures``."""
 
     meaning: str
     ticks: tuple[tuple[int, str], ...]  # level and share of the pixels of the data set, as text
@@ -161,25 +161,25 @@ class Gallery:
 
 
 def read(run: Run) -> list[Gallery]:
-    """Every gallery of a run that its results still vouch for, in the order of the results.
+    """Return every gallery of a run that its results still vouch for, in the order of the results.
 
     Raise MissingData for a file that is not what this program writes. Paths lead to PNG and WebP files inside the run,
     at most 1024 x 1024 pixels each. A merged run has the galleries of all.
     """
-    found: dict[tuple[int, str], Gallery] = {}
+    galleries: dict[tuple[int, str], Gallery] = {}
     shelf = _Shelf(run)
     roots = dict.fromkeys(run.home(result).parent.parent for result in run.results)
     for path in (path for root in roots for path in sorted((root / "gallery").glob(f"*/*/{INDEX}"))):
         index = _parsed(path)
         if results := shelf.vouching(path.parent, index):
             # Runs that were merged may hold the very same gallery.
-            place = min(shelf.places[result.key] for result in results.values())
-            found.setdefault((place, index.request.model_dump_json()), _gallery(path.parent, index, results))
-    return [found[key] for key in sorted(found, key=lambda key: key[0])]
+            position = min(shelf.places[result.key] for result in results.values())
+            galleries.setdefault((position, index.request.model_dump_json()), _gallery(path.parent, index, results))
+    return [galleries[key] for key in sorted(galleries, key=lambda key: key[0])]
 
 
 def stands(run: Run, folder: Path) -> bool:
-    """Whether a gallery is in that folder that ``read`` would show; one that cannot be read is none."""
+    """Return True if a gallery is in that folder that ``read`` would show; one that cannot be read is none."""
     try:
         index = _parsed(folder / INDEX)
         results = _Shelf(run).vouching(folder, index)
@@ -192,7 +192,7 @@ class _Shelf:
     """The results of a run by the file that they are in, and by key: those of a merged run lie in several folders."""
 
     def __init__(self, run: Run) -> None:
-        self.places = {result.key: place for place, result in enumerate(run.results)}
+        self.places = {result.key: position for position, result in enumerate(run.results)}
         self._by_file = {run.home(result): result for result in run.results}
         self._by_key = {result.key: result for result in run.results}
 
@@ -201,14 +201,14 @@ class _Shelf:
 
         A cell that is no longer asked for does no harm; one that was computed anew may have changed the choice.
         """
-        found = {}
+        results = {}
         for key, stood in index.request.cells.items():
             result = self._by_file.get(store.result_path(_root(folder), key)) or self._by_key.get(key)
             if result and stands_on(result) != stood:
                 return {}
             if result:
-                found[key] = result
-        return found if index.request.drawing == versions.NUMBERS["gallery"] else {}
+                results[key] = result
+        return results if index.request.drawing == versions.NUMBERS["gallery"] else {}
 
 
 def _root(folder: Path) -> Path:
@@ -232,23 +232,23 @@ def _parsed(path: Path) -> _Index:
         index = _Index.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
-        said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
-        raise MissingData(f"{path} is not a gallery of this program: {said}; delete {path.parent}") from None
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
+        raise MissingData(f"{path} is not a gallery of this program: {problem}; delete {path.parent}") from None
     if index.schema_ != SCHEMA:
         raise MissingData(f"{path} has schema {index.schema_}, this version reads {SCHEMA}; update ood-seg-bench")
     return index
 
 
 def _gallery(folder: Path, index: _Index, results: Mapping[str, Result]) -> Gallery:
-    """What the index says, under the labels of the results."""
+    """Return the content of the index, under the labels of the results."""
     root = _root(folder).resolve()
     shots = []
     for shot in index.shots:
-        here = folder / shot.folder
+        home = folder / shot.folder
         maps = {
-            results[one.cell].labels.method or method: one.file
-            for method, one in shot.maps.items()
-            if one.cell in results
+            results[drawn.cell].labels.method or method: drawn.file
+            for method, drawn in shot.maps.items()
+            if drawn.cell in results
         }
         shots.append(
             Shot(
@@ -257,10 +257,10 @@ def _gallery(folder: Path, index: _Index, results: Mapping[str, Result]) -> Gall
                 _by_method(results, shot.figures),
                 shot.size,
                 shot.drawn,
-                _picture(root, here / shot.image, shot),
-                {kind: _picture(root, here / name, shot) for kind, name in shot.truths.items()},
-                _picture(root, here / shot.prediction, shot) if shot.prediction else None,
-                {method: _picture(root, here / name, shot) for method, name in maps.items()},
+                _picture(root, home / shot.image, shot),
+                {kind: _picture(root, home / name, shot) for kind, name in shot.truths.items()},
+                _picture(root, home / shot.prediction, shot) if shot.prediction else None,
+                {method: _picture(root, home / name, shot) for method, name in maps.items()},
             )
         )
     legends = {kind: tuple((entry.name, entry.colour) for entry in entries) for kind, entries in index.legends.items()}
@@ -272,12 +272,12 @@ def _gallery(folder: Path, index: _Index, results: Mapping[str, Result]) -> Gall
 
 def _by_method(results: Mapping[str, Result], by_cell: Mapping[str, Mapping[str, float]]) -> Figures:
     """Figures by method, protocol and metric."""
-    found: dict[str, dict[str, Mapping[str, float]]] = {}
-    for key, mine in by_cell.items():
+    by_method: dict[str, dict[str, Mapping[str, float]]] = {}
+    for key, of_cell in by_cell.items():
         if key in results:
             labels = results[key].labels
-            found.setdefault(labels.method or "", {})[labels.protocol] = mine
-    return found
+            by_method.setdefault(labels.method or "", {})[labels.protocol] = of_cell
+    return by_method
 
 
 def _picture(root: Path, path: Path, shot: _Shot) -> Path:
@@ -288,7 +288,7 @@ def _picture(root: Path, path: Path, shot: _Shot) -> Path:
 
 
 def scale() -> dict[str, Any]:
-    """What index.json says of the colours."""
+    """Return the meaning of the colours, for index.json."""
     shares = ("100 %", "10 %", "1 %", "0.1 % or less")
     return {
         "decades": float(pictures.DECADES),
@@ -300,15 +300,15 @@ def scale() -> dict[str, Any]:
 
 def figures(run: Run, results: Sequence[Result], samples: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
     """Figures of single images by sample, cell and metric; a metric without a value is absent."""
-    found: dict[str, dict[str, dict[str, float]]] = {sample: {} for sample in samples}
+    by_sample: dict[str, dict[str, dict[str, float]]] = {sample: {} for sample in samples}
     for result in results:
         ids, by_metric = _by_image(run, result)
-        places = {sample: place for place, sample in enumerate(ids)}
+        places = {sample: position for position, sample in enumerate(ids)}
         for sample in samples:
             if sample in places:
-                mine = {name: float(values[places[sample]]) for name, values in by_metric.items()}
-                found[sample][result.key] = {name: value for name, value in mine.items() if np.isfinite(value)}
-    return found
+                of_image = {name: float(values[places[sample]]) for name, values in by_metric.items()}
+                by_sample[sample][result.key] = {name: value for name, value in of_image.items() if np.isfinite(value)}
+    return by_sample
 
 
 def _by_image(run: Run, result: Result) -> tuple[list[str], dict[str, Any]]:
@@ -319,7 +319,7 @@ def _by_image(run: Run, result: Result) -> tuple[list[str], dict[str, Any]]:
 
 
 def leading(run: Run, results: Sequence[Result]) -> tuple[Result, str] | None:
-    """The result that ranks first among those of one protocol and data set, and the metric that ranks.
+    """Return the result that ranks first among those of one protocol and data set, and the metric that ranks.
 
     Full results go before partial ones, and the first in the order of the run before its equals. None where no result
     has a value, or none of its metrics has figures of single images.
@@ -332,7 +332,7 @@ def leading(run: Run, results: Sequence[Result]) -> tuple[Result, str] | None:
         valued = [(result, figure) for result in full if isinstance(figure := result.metrics.get(name), Value)]
         if valued:
             sign = 1 if metric.better == "higher" else -1
-            best = max(valued, key=lambda one: sign * one[1].value)[0]
+            best = max(valued, key=lambda entry: sign * entry[1].value)[0]
             values = _by_image(run, best)[1].get(name)
             if values is not None and np.isfinite(values).any():
                 return best, name
@@ -340,19 +340,19 @@ def leading(run: Run, results: Sequence[Result]) -> tuple[Result, str] | None:
 
 
 def choose(run: Run, results: Sequence[Result], count: int) -> list[Pick]:
-    """Samples of one network and data set: by the figure of single images of the best ranked method.
+    """Return samples of one network and data set: by the figure of single images of the best ranked method.
 
     Of the first protocol that scores pixels the worst, the best, the median and then the next worst, ``count`` in all;
     of each further protocol the worst, ``FURTHER`` more at most. Worst first. Where no image has a figure of its own,
     the first images.
     """
     protocols: dict[str, list[Result]] = {}
-    for result in sorted(results, key=lambda one: not one.labels.method):
+    for result in sorted(results, key=lambda result: not result.labels.method):
         if not result.not_applicable and result.about["protocol"].get("ranked", True):
             protocols.setdefault(result.labels.protocol, []).append(result)
     picked: dict[str, list[str]] = {}
-    for mine in protocols.values():
-        lead = leading(run, mine)
+    for members in protocols.values():
+        lead = leading(run, members)
         if lead is None:
             continue
         places = _places(run, *lead, 1 if picked else count, named=len(protocols) > 1)
@@ -370,11 +370,11 @@ def _places(run: Run, result: Result, name: str, count: int, *, named: bool) -> 
     ids, by_metric = _by_image(run, result)
     metric, values = result.definitions[name], by_metric[name]
     sign = 1 if metric.better == "higher" else -1
-    order = [int(place) for place in np.lexsort((np.arange(len(ids)), sign * values)) if np.isfinite(values[place])]
-    wanted = {"worst": 0, "best": len(order) - 1, "median": (len(order) - 1) // 2}
+    order = [int(index) for index in np.lexsort((np.arange(len(ids)), sign * values)) if np.isfinite(values[index])]
+    ranks = {"worst": 0, "best": len(order) - 1, "median": (len(order) - 1) // 2}
     chosen: dict[int, str] = {}
     for word in BEFORE_THE_MIDDLE[:count]:
-        chosen.setdefault(wanted[word], word)
+        chosen.setdefault(ranks[word], word)
     for rank in range(1, len(order)):
         if len(chosen) < count:
             chosen.setdefault(rank, f"{NUMBERS[rank + 1]}worst" if rank + 1 < len(NUMBERS) else f"worst but {rank}")
@@ -391,18 +391,18 @@ def shown(metric: Metric, value: float) -> str:
 
 
 def request(results: Sequence[Result], count: int, samples: Sequence[Pick]) -> dict[str, Any]:
-    """What a gallery of these results depends on, as index.json has it."""
+    """Return all that a gallery of these results depends on, for index.json."""
     cells = {result.key: stands_on(result) for result in results}
     chosen = [[pick.sample, list(pick.reasons)] for pick in samples]
     return {"drawing": versions.NUMBERS["gallery"], "count": count, "cells": cells, "samples": chosen}
 
 
-def is_there(run: Run, folder: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether a whole gallery of that request is there."""
+def is_there(run: Run, folder: Path, asked_for: Mapping[str, Any]) -> bool:
+    """Return True if a whole gallery of that request is there."""
     if not stands(run, folder):
         return False
     asked: Any = json.loads(_parsed(folder / INDEX).request.model_dump_json())
-    return bool(asked == wanted)
+    return bool(asked == asked_for)
 
 
 def write(folder: Path, index: Mapping[str, Any]) -> None:

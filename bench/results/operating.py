@@ -34,7 +34,7 @@ RULES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Carried:
-    """What a threshold does in one cell that it was not chosen in."""
+    """A threshold in one cell that it was not chosen in, and its figures there."""
 
     rule: Mapping[str, str]  # as the suite has it: name, protocol, calibrate, rule
     source: Result | None  # where it was chosen; None while there is no result

@@ -1,4 +1,4 @@
-"""What one image looks like beside its truth, its class map and its score maps: arrays to small picture files.
+"""Pictures of one image, its truth, its class map and its score maps: arrays to small picture files.
 
 The pixels of a truth, a class map and a score map are taken, not mixed: where a picture is smaller than its array, each
 of its pixels is the one at its centre. A share of the pixels of a map is then the same share of its picture; a mean
@@ -109,16 +109,16 @@ def thresholds(counts: Counts) -> NDArray[np.float32]:
     counts hold, and the pixels of a score that many share stand where all of them are let in.
     """
     keys, times = counts.column(range(len(counts.columns))).distinct()
-    found = np.full(LEVELS, np.inf, np.float32)
+    limits = np.full(LEVELS, np.inf, np.float32)
     if not keys.size:
-        return found
+        return limits
     at_least = np.cumsum(times[::-1])[::-1]  # descending along the keys
     total = int(at_least[0])
     allowed = [floor(total * 10 ** (-level * DECADES / LEVELS) + 1e-9) for level in range(1, LEVELS + 1)]
     first = keys.size - np.searchsorted(at_least[::-1], allowed, side="right")
-    there = first < keys.size
-    found[there] = counts.lowest(keys[first[there]])
-    return found
+    reached = first < keys.size
+    limits[reached] = counts.lowest(keys[first[reached]])
+    return limits
 
 
 def levels(score: Scores, limits: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -260,10 +260,10 @@ def checked(path: Path, size: tuple[int, int] | None = None) -> Path:
         if heavy > HEAVIEST:
             raise MissingData(f"{path} has {heavy} bytes, wanted a picture of at most {HEAVIEST}; run the suite again")
         with Image.open(path, formats=("PNG", "WEBP")) as picture:
-            found = picture.size[::-1]
-            if max(found) > LARGEST or (size is not None and found != size):
-                wanted = f"{size[0]} x {size[1]}" if size else f"at most {LARGEST}"
-                raise MissingData(f"{path} is {found[0]} x {found[1]} pixels, wanted {wanted}; run the suite again")
+            drawn = picture.size[::-1]
+            if max(drawn) > LARGEST or (size is not None and drawn != size):
+                limit = f"{size[0]} x {size[1]}" if size else f"at most {LARGEST}"
+                raise MissingData(f"{path} is {drawn[0]} x {drawn[1]} pixels, wanted {limit}; run the suite again")
             picture.verify()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise MissingData(f"{path} is no picture of a gallery: {error}; delete its folder and run again") from None
@@ -274,8 +274,8 @@ def thumbnail(path: Path, width: int = 160) -> bytes:
     """A picture made smaller, as WebP; what is indexed is taken and not mixed, as above."""
     with Image.open(checked(path), formats=("PNG", "WEBP")) as picture:
         size = min(width, picture.width), max(1, round(picture.height * min(width, picture.width) / picture.width))
-        how = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS
-        small = picture.resize(size, how).convert("RGB")
+        resampling = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS
+        small = picture.resize(size, resampling).convert("RGB")
     held = io.BytesIO()
     small.save(held, "WEBP", quality=80, method=4)
     return held.getvalue()

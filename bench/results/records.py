@@ -21,14 +21,14 @@ def records(results: Iterable[Result]) -> list[dict[str, Any]]:
 
 def slices(results: Iterable[Result], axes: Iterable[str]) -> list[dict[str, Any]]:
     """The same for parts of each cell: ``slice`` is the axis, ``part`` its value, ``images`` those of the part."""
-    found = []
+    entries = []
     for result in results:
         for axis in axes:
             for part, content in result.slices.get(axis, {}).items():
                 for name, figure in content["metrics"].items():
                     entry = _record(result, name, figure) | {"images": content["images"], "slice": axis, "part": part}
-                    found.append(entry)
-    return found
+                    entries.append(entry)
+    return entries
 
 
 def per_image(run: Run) -> pd.DataFrame:
@@ -42,12 +42,12 @@ def per_image(run: Run) -> pd.DataFrame:
         arrays = run.arrays(result)
         figures = {name.removeprefix("images."): values for name, values in arrays.items() if name[:7] == "images."}
         pixels = figures.pop("pixels", None)
-        for place, image in enumerate(map(str, arrays["ids"])):
+        for index, image in enumerate(map(str, arrays["ids"])):
             row: dict[str, Any] = {"key": result.key, **result.labels.by_axis, "image": image}
             row |= {f"tag.{axis}": value for axis, value in result.tags.get(image, {}).items()}
             if pixels is not None:
-                row |= {f"pixels.{name}": int(n) for name, n in zip(result.pixels, pixels[place], strict=True)}
-            rows.append(row | {name: float(values[place]) for name, values in figures.items()})
+                row |= {f"pixels.{name}": int(n) for name, n in zip(result.pixels, pixels[index], strict=True)}
+            rows.append(row | {name: float(values[index]) for name, values in figures.items()})
     return pd.DataFrame(rows)
 
 

@@ -29,7 +29,7 @@ PREFIX = "reliability."
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How often pixels are right, by what the method's confidence says; bins without pixels are left out."""
+    """The share of pixels that are right, by the method's confidence; bins without pixels are left out."""
 
     confidence: tuple[float, ...]  # mean of each bin
     accuracy: tuple[float, ...]

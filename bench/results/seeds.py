@@ -1,4 +1,4 @@
-"""How much figures differ between networks that differ in the seed of their training alone."""
+"""The spread of figures between networks that differ in the seed of their training alone."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def _rows(seeds: dict[int, Result]) -> list[dict[str, Any]]:
     first = seeds[min(seeds)]
     rows = []
     for name in first.metrics:
-        found = {seed: figure for seed in sorted(seeds) if isinstance(figure := seeds[seed].metrics[name], Value)}
-        if len(found) == len(seeds):
-            values = {seed: figure.value for seed, figure in found.items()}
+        figures = {seed: figure for seed in sorted(seeds) if isinstance(figure := seeds[seed].metrics[name], Value)}
+        if len(figures) == len(seeds):
+            values = {seed: figure.value for seed, figure in figures.items()}
             rows.append(
                 {
                     "protocol": first.labels.protocol,
@@ -62,7 +62,7 @@ def _rows(seeds: dict[int, Result]) -> list[dict[str, Any]]:
 
 
 def _recipe(result: Result) -> str:
-    """What all of the networks are."""
+    """Return the words for what all of the networks are."""
     parents = result.about["model"]["parents"]
     return f"{parents['model']['name']}, {parents['by']['trainer']}"
 

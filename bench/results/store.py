@@ -84,7 +84,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run was asked for."""
+    """The cells and figures that a run was asked for."""
 
     name: str
     title: str
@@ -96,7 +96,7 @@ class Plan:
 
 
 class Memo:
-    """What was computed of a run once: a page asks for most of it several times. Copies of a run share it."""
+    """Values that were computed of a run once: a page asks for most several times. Copies of a run share them."""
 
     def __init__(self) -> None:
         self._values: dict[Hashable, Any] = {}
@@ -121,7 +121,7 @@ class Run:
 
     @property
     def missing(self) -> int:
-        """How many cells have no result yet."""
+        """The number of cells that have no result yet."""
         return len(self.plan.keys) - len(self.results)
 
     def home(self, result: Result) -> Path:
@@ -145,14 +145,14 @@ class Run:
 
 def _replicates(path: Path) -> dict[str, NDArray[np.float64]]:
     try:
-        found = npz.leading(path, REPLICATES)
+        replicates = npz.leading(path, REPLICATES)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    if found is not None:
-        return found
+    if replicates is not None:
+        return replicates
     with load_arrays(path) as arrays:  # of before they stood at the beginning, or of another program
-        mine = [name for name in arrays.files if name.startswith(REPLICATES)]
-        return {name.removeprefix(REPLICATES): arrays[name] for name in mine}
+        names = [name for name in arrays.files if name.startswith(REPLICATES)]
+        return {name.removeprefix(REPLICATES): arrays[name] for name in names}
 
 
 def result_path(run: Path, key: str) -> Path:
@@ -176,7 +176,7 @@ def write_result(run: Path, result: Result, arrays: Arrays | None = None) -> Non
 
 
 def write_counts(run: Path, key: str, arrays: Arrays) -> None:
-    """What the figures of a cell were read off."""
+    """Write the arrays that the figures of a cell were read off."""
     with files.writing(counts_path(run, key)) as file:
         npz.write(file, arrays, REPLICATES)
 
@@ -191,8 +191,8 @@ def read_result(path: Path, known: dict[tuple[str, str], Ref] | None = None) -> 
         raw["metrics"] = {name: _figure(value) for name, value in raw["metrics"].items()}
         raw["definitions"] = {name: Metric(**entry) for name, entry in raw["definitions"].items()}
         for values in raw.get("slices", {}).values():
-            for one in values.values():
-                one["metrics"] = {name: _figure(value) for name, value in one["metrics"].items()}
+            for part in values.values():
+                part["metrics"] = {name: _figure(value) for name, value in part["metrics"].items()}
         raw["cell"] = Cell.read(raw["cell"], CellLabels(**raw.pop("labels")), {} if known is None else known)
         result = Result(**raw)
         if result.key != path.stem:  # the key leads to further files: it must not lead out of the run
@@ -336,7 +336,7 @@ def file_name(label: str, identity: str = "") -> str:
 
 
 def spool_stamp(folder: Path) -> str:
-    """What the maps in a spool were made with; empty where there are none."""
+    """Return the stamp of what the maps in a spool were made with; empty where there are none."""
     path = folder / "stamp"
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 

@@ -40,25 +40,25 @@ class Mean:
 
 def compute(run: Run) -> list[dict[str, Any]]:
     """One entry per summary asked for, model, method and metric; docs/results.md describes the fields."""
-    there: dict[str, list[Result]] = {}  # by label and by name of the protocol
+    by_protocol: dict[str, list[Result]] = {}  # by label and by name of the protocol
     for result in run.results:
         for name in {result.labels.protocol, result.cell.protocol.name}:
-            there.setdefault(name, []).append(result)
+            by_protocol.setdefault(name, []).append(result)
     planned: dict[tuple[str, str, str | None], list[str]] = {}  # the data sets of each mean
     for labels in run.plan.cells:
         planned.setdefault((labels.protocol, *labels.row), []).append(labels.dataset)
-    return [entry for rule in run.plan.summaries for entry in _rule(run, rule, there, planned)]
+    return [entry for rule in run.plan.summaries for entry in _rule(run, rule, by_protocol, planned)]
 
 
 def _rule(
     run: Run,
     rule: Mapping[str, Any],
-    there: Mapping[str, Sequence[Result]],
+    by_protocol: Mapping[str, Sequence[Result]],
     planned: Mapping[tuple[str, str, str | None], Sequence[str]],
 ) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str | None], list[Result]] = {}
     covered = _covered(run, rule)
-    for result in there.get(rule["protocol"], ()):
+    for result in by_protocol.get(rule["protocol"], ()):
         if result.labels.dataset in covered:
             groups.setdefault(result.labels.row, []).append(result)
     entries = []
@@ -75,8 +75,8 @@ def _rule(
                 "method": method,
                 "metric": metric,
             }
-            found = mean(run, group, metric, asked)
-            entries.append(base | {name: getattr(found, name) for name in FIELDS})
+            figure = mean(run, group, metric, asked)
+            entries.append(base | {name: getattr(figure, name) for name in FIELDS})
     return entries
 
 
@@ -121,22 +121,22 @@ def _mean_of(spread: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64
 
     Weights are a function of the seed and the ids: the same images are resampled together, different ones apart.
     """
-    there = [one for one in spread if one is not None]
-    if len(there) < len(spread) or len({one.shape for one in there}) != 1:
+    known = [draws for draws in spread if draws is not None]
+    if len(known) < len(spread) or len({draws.shape for draws in known}) != 1:
         return None
-    total = there[0].astype(np.float64)  # a copy
-    for one in there[1:]:
-        total += one
-    total /= len(there)
+    total = known[0].astype(np.float64)  # a copy
+    for draws in known[1:]:
+        total += draws
+    total /= len(known)
     return total
 
 
 def limits(draws: NDArray[np.float64]) -> tuple[float | None, float | None]:
     """The 2.5 and 97.5 percentiles of resamples [R], those without a figure (NaN) left out; None where none has one."""
-    there = draws if np.isfinite(draws).all() else draws[~np.isnan(draws)]
-    if not np.isfinite(there).any():
+    known = draws if np.isfinite(draws).all() else draws[~np.isnan(draws)]
+    if not np.isfinite(known).any():
         return None, None
-    low, high = percentiles(there, ENDS)
+    low, high = percentiles(known, ENDS)
     return low, high
 
 
@@ -149,28 +149,28 @@ def between(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> tup
 
 
 def beyond(draws: NDArray[np.float64], least: float) -> bool | None:
-    """Whether the 2.5 percentile of the finite draws [R] is above ``least``; None where none is finite."""
+    """Return True if the 2.5 percentile of the finite draws [R] is above ``least``; None where none is finite."""
     finite = np.isfinite(draws)
-    there = draws if finite.all() else draws[finite]
-    if not there.size:
+    known = draws if finite.all() else draws[finite]
+    if not known.size:
         return None
-    below = int((there.size - 1) * (ENDS[0] / 100))  # the percentile lies between this one and the next, ascending
-    few = int(np.count_nonzero(there <= least))
+    below = int((known.size - 1) * (ENDS[0] / 100))  # the percentile lies between this one and the next, ascending
+    few = int(np.count_nonzero(known <= least))
     if few <= below or few > below + 1:
         return few <= below
-    return percentiles(there, ENDS[:1])[0] > least
+    return percentiles(known, ENDS[:1])[0] > least
 
 
 def percentiles(values: NDArray[np.float64], levels: Sequence[float]) -> list[float]:
     """``numpy.percentile`` of values [n] without NaN, n > 0, to the last bit; pages ask for a hundred thousand."""
     last = values.size - 1
     places = [last * (level / 100) for level in levels]
-    below = [min(int(place), last) for place in places]
-    ordered = np.partition(values, sorted({*below, *(min(place + 1, last) for place in below)}))
-    found = []
-    for place, first in zip(places, below, strict=True):
+    below = [min(int(position), last) for position in places]
+    ordered = np.partition(values, sorted({*below, *(min(position + 1, last) for position in below)}))
+    at_levels = []
+    for position, first in zip(places, below, strict=True):
         low, high = float(ordered[first]), float(ordered[min(first + 1, last)])
-        share = place - first
+        share = position - first
         between = high - low
-        found.append(high - between * (1 - share) if share >= 0.5 else low + between * share)
-    return found
+        at_levels.append(high - between * (1 - share) if share >= 0.5 else low + between * share)
+    return at_levels

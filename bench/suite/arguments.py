@@ -1,4 +1,4 @@
-"""How words on the command line spell names, parameters and choices of cells."""
+"""Words of the command line read as names, parameters and choices of cells."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.core.errors import UsageError
 
 def patterns(only: str) -> Mapping[str, str]:
     """``dataset=toytown*,method=msp``; a comma inside brackets belongs to its pattern."""
-    found: dict[str, str] = {}
+    by_axis: dict[str, str] = {}
     for part in split(only):
         axis, equals, pattern = part.partition("=")
         if not equals:
             raise UsageError(f"--only: {part!r} must be AXIS=GLOB, such as method=msp")
-        found[axis.strip()] = pattern.strip()
-    return found
+        by_axis[axis.strip()] = pattern.strip()
+    return by_axis
 
 
 def named(text: str, where: str) -> tuple[str, dict[str, Any]]:

@@ -106,7 +106,7 @@ class Ref:
 
     @cached_property
     def corruption(self) -> Corruption | None:
-        """How the images of a data set are corrupted; None where they are not, or not in a way that is known here."""
+        """The corruption of the images of a data set; None where they are not, or not in a way that is known here."""
         try:
             return Corruption(**self.params["corruption"])
         except (KeyError, TypeError, ValidationError):
@@ -118,8 +118,8 @@ class Ref:
         if "corruption" not in self.params:
             return self
         params, arguments = (
-            {name: value for name, value in given.items() if name != "corruption"}
-            for given in (self.params, self.arguments)
+            {name: value for name, value in known.items() if name != "corruption"}
+            for known in (self.params, self.arguments)
         )
         label = self.label.removesuffix(f"+{self.corruption.label}") if self.corruption else self.label
         return replace(self, params=params, arguments=arguments, label=label)

@@ -164,8 +164,8 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
             yield cell
 
 
-def _for(one: Ref, other: Ref) -> bool:
-    chosen = one.only_for.get(other.kind)
+def _for(ref: Ref, other: Ref) -> bool:
+    chosen = ref.only_for.get(other.kind)
     return chosen is None or other.name in chosen
 
 
@@ -293,7 +293,7 @@ def _corruption(spelled: dict[str, Any], name: str, path: Path, seed: int) -> Co
 
 
 def _only_for(kind: Kind, spelled: dict[str, Any], name: str, path: Path) -> dict[Kind, tuple[str, ...]]:
-    """What an entry says of the others that it is for, such as ``protocols``: a choice of cells, no parameter."""
+    """Return the others that an entry says it is for, such as ``protocols``: a choice of cells, no parameter."""
     names: dict[Kind, tuple[str, ...]] = {}
     for other in CHOOSES.get(kind, ()):
         chosen = spelled.pop(f"{other}s", [])
@@ -325,12 +325,12 @@ def _fit_data(instance: PlugIn, name: str, fit: Any, path: Path, seed: int) -> t
 
 def _label(instance: PlugIn, params: Mapping[str, Any], data: Ref | None, training: Mapping[str, Any]) -> str:
     """The name with the parameters that are not the default, those of a fit included."""
-    usual = parameters.defaults(type(instance))
-    shown = {key: value for key, value in sorted(params.items()) if value != usual.get(key)}
+    defaults = parameters.defaults(type(instance))
+    shown = {key: value for key, value in sorted(params.items()) if value != defaults.get(key)}
     inside = [f"{key}={_short(value)}" for key, value in shown.items()] + ([f"fit={data.label}"] if data else [])
     if training and isinstance(instance, Method) and isinstance(instance.fitting, Fitting):
-        usual = parameters.defaults(registry.plugin("trainer", str(instance.fitting.trainer), where="label"))
-        inside += [f"{key}={_short(value)}" for key, value in sorted(training.items()) if value != usual.get(key)]
+        defaults = parameters.defaults(registry.plugin("trainer", str(instance.fitting.trainer), where="label"))
+        inside += [f"{key}={_short(value)}" for key, value in sorted(training.items()) if value != defaults.get(key)]
     return f"{instance.name}[{','.join(inside)}]" if inside else instance.name
 
 

@@ -65,7 +65,7 @@ class PointRule(Section):
 
 
 class NumericsRule(Section):
-    """How the arithmetic is done. ``auto`` takes the GPU where there is one."""
+    """The arithmetic of a run. ``auto`` takes the GPU where there is one."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1)  # of torch in each process, on a CPU
