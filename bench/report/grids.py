@@ -18,7 +18,7 @@ from bench.corruptions import FAMILIES
 from bench.report.figures import LACKING, Absence, absences, gain, leader, ranks, uses_outliers, version
 from bench.results import summary
 from bench.results.store import CellLabels, Ref, Result, Run, uncorrupted
-from bench.results.summary import UNFINISHED, Mean
+from bench.results.summary import Mean
 
 Spot = tuple[str, int]  # corruption and severity
 Entry = Mapping[str, Any]  # a figure over several cells, as summaries.json holds it
@@ -118,7 +118,7 @@ class View:
     def incomplete(self) -> tuple[str, ...]:
         """Why means have no value."""
         means = [line.means[GRID] for line in self.lines]
-        return tuple(dict.fromkeys(mean.reason for mean in means if mean.reason and not _counted(mean)))
+        return tuple(dict.fromkeys(mean.reason for mean in means if mean.reason and not mean.unfinished))
 
     def standing(self, value: float) -> float:
         """Where a figure stands between the best of all cells, 0, and the worst, 1; 0 where all are equal."""
@@ -280,16 +280,11 @@ class Grid:
 
 def _leader(rows: Sequence[Row], means: Mapping[str, Mean], place: Place, name: str, metric: Metric) -> str | None:
     """The row that leads in a mean; none while one is unfinished."""
-    if any(map(_counted, means.values())):
+    if any(mean.unfinished for mean in means.values()):
         return None
     values = {row: Value(mean.value, mean.err) for row, mean in means.items() if mean.value is not None}
     results = {row.name: row.at(place) for row in rows}
     return leader(values, results, lambda row: means[row].draws, name, metric)[0]
-
-
-def _counted(mean: Mean) -> bool:
-    """Whether the reason says no more than the counts do."""
-    return mean.reason == UNFINISHED.format(mean.cells, mean.of)
 
 
 def means_of(spot: Spot) -> tuple[Place, ...]:

@@ -353,7 +353,7 @@ def _settings(result: Result) -> tuple[Any, ...]:
 
 def _equal(result: Result, other: Result) -> bool:
     """Whether two results of a cell are the same, or the one a part of the other."""
-    if result.key != other.key or result.depends != other.depends or result.not_applicable != other.not_applicable:
+    if result.key != other.key or result.depends != other.depends or not result.refused_as(other):
         return False
     return result.partial != other.partial or (result.images == other.images and result.metrics == other.metrics)
 

@@ -76,6 +76,12 @@ class Result:
         """The coordinates for people."""
         return self.cell.labels
 
+    def refused_as(self, other: Result) -> bool:
+        """Return True if both are not applicable for the same reason, or neither is; by words where one has no code."""
+        if self.refusal and other.refusal:
+            return self.refusal == other.refusal
+        return self.not_applicable == other.not_applicable
+
     @property
     def ranked(self) -> bool:
         """True where its figures are columns of a table; those of the ``definitions`` are a panel."""

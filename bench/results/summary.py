@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.api import Undefined, Value
 from bench.results.store import Result, Run
 
-UNFINISHED = "{} of {} cells are finished and complete"  # a reason that says no more than the counts
+UNFINISHED = "{} of {} cells are finished and complete"
 ABSENT = Undefined("a result holds no such figure")
 ENDS = (2.5, 97.5)  # percent of the draws
 FIELDS = ("value", "lo", "hi", "cells", "of", "reason")  # of a mean, in summaries.json
@@ -32,6 +32,7 @@ class Mean:
     reason: str | None  # why there is no value
     # [R]: the mean in each resample; None where a cell has no replicates, or another number of them
     draws: NDArray[np.float64] | None = field(default=None, repr=False)
+    unfinished: bool = False  # True where the reason is that cells are missing or partial: it says what the counts say
 
     @property
     def complete(self) -> bool:
@@ -108,7 +109,7 @@ def _mean(run: Run, group: Sequence[Result], metric: str, asked: int) -> Mean:
     if len(usable) < max(asked, 1):
         undefined = next((figure.reason for figure in figures if isinstance(figure, Undefined)), None)
         reason = undefined or UNFINISHED.format(len(usable), asked)
-        return Mean(None, 0.0, None, None, len(usable), asked, reason)
+        return Mean(None, 0.0, None, None, len(usable), asked, reason, unfinished=undefined is None)
     value = float(np.mean([figure.value for figure in known]))
     err = float(np.mean([figure.err for figure in known]))
     draws = _mean_of([run.replicates(result).get(metric) for result in usable])

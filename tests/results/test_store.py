@@ -41,6 +41,14 @@ def test_what_is_written_is_what_is_read(frozen, tmp_path):
         assert arrays["replicates.ap"].tolist() == [0, 1, 2]
 
 
+def test_reasons_are_the_same_by_their_code_and_by_their_words_where_one_has_none(frozen):
+    result = store.read_result(frozen)
+    coded = replace(result, not_applicable="no labels", refusal="truth labels")
+    assert coded.refused_as(replace(coded, not_applicable="it lacks labels"))
+    assert not coded.refused_as(replace(coded, refusal="confidence"))
+    assert coded.refused_as(replace(coded, refusal="")) and not coded.refused_as(result) and result.refused_as(result)
+
+
 def test_a_nan_is_never_written(frozen, tmp_path):
     result = replace(store.read_result(frozen), metrics={"ap": Value(float("nan"))})
     with pytest.raises(ValueError, match="Out of range float"):
