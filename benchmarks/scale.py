@@ -79,7 +79,7 @@ class Blank(Dataset):
 
     name = "blank"
     source = "this benchmark"
-    gives = frozenset({"labels"})
+    annotations = frozenset({"labels"})
 
     images: int = 1
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.contract import deprecated
 from bench.contract.plugin import PlugIn
 from bench.core.values import Labels
 
@@ -33,7 +35,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Dataset(PlugIn, ABC):
+class Dataset(deprecated.OldDatasetNames, PlugIn, ABC):
     """An ordered set of samples that knows how many it must hold.
 
     A constructor opens no file. ``ids`` may list folders, ``load`` reads one sample; both are called in other processes
@@ -47,8 +49,8 @@ class Dataset(PlugIn, ABC):
 
     @property
     @abstractmethod
-    def gives(self) -> frozenset[str]:
-        """Which truths its samples carry: ``labels``, ``anomaly`` or both."""
+    def annotations(self) -> frozenset[str]:
+        """The truths that its samples carry: ``labels``, ``anomaly`` or both."""
 
     @property
     @abstractmethod
@@ -70,3 +72,7 @@ class Dataset(PlugIn, ABC):
     def check(self) -> None:
         """Raise MissingData for the first thing that is absent, short or altered. Decodes labels, not images."""
         self.ids()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        deprecated.adopt_dataset(cls)

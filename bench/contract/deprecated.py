@@ -129,6 +129,23 @@ class OldModelNames:
         return _declared(self, "outputs")  # type: ignore[no-any-return]  # whatever the class declares
 
 
+class OldDatasetNames:
+    """What data sets were asked for under another name."""
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Return ``annotations``."""
+        warn("Dataset.gives", "read annotations")
+        return self.annotations  # type: ignore[attr-defined, no-any-return]  # of the data set that this is mixed into
+
+
+def adopt_dataset(cls: type[Any]) -> None:
+    """Give a data set of the old contract the property of the new one."""
+    if (gives := vars(cls).get("gives")) is not None:
+        warn(f"{cls.__name__}.gives", "write annotations")
+        cls.annotations = gives
+
+
 def adopt_model(cls: type[Any]) -> None:
     """Give a network of the old contract the properties of the new one."""
     if isinstance(vars(cls).get("gives"), property):

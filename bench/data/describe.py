@@ -138,7 +138,7 @@ def describe(dataset: Dataset, begin: Advance, advance: Advance) -> Card:
     card = Card(label_of(data), _first_sentence(data), data.source)
     if isinstance(dataset, Renamed):
         card.classes = ", ".join(f"{name} as {target}" for name, target in dataset.classes.items())
-    card.truths = {kind: Truth() for kind in sorted(data.gives)}
+    card.truths = {kind: Truth() for kind in sorted(data.annotations)}
     if isinstance(data, OnDisk):
         _on_disk(card, data, begin, advance)
     else:

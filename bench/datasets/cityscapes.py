@@ -57,7 +57,7 @@ class Cityscapes(frames.OnDisk):
     labels: Kind | None = None
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset() if self.split == "test" else frozenset({"labels"})
 
     @property

@@ -51,7 +51,7 @@ class Coco(frames.OnDisk):
     background: Literal["ignored", "road"] = "ignored"
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"anomaly"} if self.background == "ignored" else {"anomaly", "labels"})
 
     @property

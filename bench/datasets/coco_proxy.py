@@ -53,7 +53,7 @@ class CocoProxy(frames.OnDisk):
     largest: Annotated[float, Ge(0), Le(1)] = 1.0
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"anomaly"} if self._about["background"] == "ignored" else {"anomaly", "labels"})
 
     @property
@@ -84,7 +84,7 @@ class CocoProxy(frames.OnDisk):
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
         assert frame.mask is not None  # noqa: S101 - every frame of ``scan`` has one
         anomaly = frames.read_mask(frame.mask, self._encoding, like=frame.image)
-        if "labels" not in self.gives:
+        if "labels" not in self.annotations:
             return {"anomaly": anomaly}
         return {"anomaly": anomaly, "labels": np.where(anomaly == 1, np.uint8(IGNORE), np.uint8(ROAD))}
 

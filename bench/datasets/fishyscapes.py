@@ -84,7 +84,7 @@ class Fishyscapes(frames.OnDisk):
             raise ValueError(f"{whose}; leave version out")
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"anomaly"})
 
     @property

@@ -92,7 +92,7 @@ class Folder(frames.OnDisk):
         return tuple(dict.fromkeys(named[value] for value in sorted(named)))
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset(kind for kind, given in (("labels", self.class_ids), ("anomaly", self.anomaly)) if given)
 
     @property
@@ -130,7 +130,7 @@ class Folder(frames.OnDisk):
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
         assert frame.mask is not None  # noqa: S101 - scan paired it
         stored = frames.read_mask(frame.mask, self._encoding, like=frame.image)
-        return {kind: self._tables[kind][stored] for kind in sorted(self.gives)}
+        return {kind: self._tables[kind][stored] for kind in sorted(self.annotations)}
 
     def digest(self) -> str:
         """Take in the bytes of every mask and of the tags, and the name and size in bytes of every image."""

@@ -125,7 +125,7 @@ class OnDisk(Dataset):
         """``labels``, ``anomaly`` or both, uint8 [H, W] each, checked against the image's size; empty where hidden."""
         if frame.mask is None:
             return {}
-        (kind,) = self.gives
+        (kind,) = self.annotations
         return {kind: read_mask(frame.mask, frame.encoding, like=frame.image)}
 
     def decode(self, frame: Frame) -> NDArray[np.uint8]:

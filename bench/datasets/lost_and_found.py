@@ -73,7 +73,7 @@ class LostAndFound(frames.OnDisk):
     labels: Kind = "labelIds"
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"anomaly"})
 
     @property

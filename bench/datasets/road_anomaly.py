@@ -45,7 +45,7 @@ class RoadAnomaly(frames.OnDisk):
     layout: Literal["official", "original_labels"] = "official"
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"anomaly"})
 
     @property

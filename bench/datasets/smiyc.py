@@ -83,7 +83,7 @@ class SegmentMeIfYouCan(frames.OnDisk):
             raise ValueError("layout renamed holds validation frames alone")
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"anomaly"}) if self.split == "validation" else frozenset()
 
     @property

@@ -51,7 +51,7 @@ class ValidationDataset(frames.OnDisk):
     set: Set
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"anomaly"})
 
     @property

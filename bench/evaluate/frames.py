@@ -77,8 +77,8 @@ class Published(Frames):
 
     def check(self, protocols: Sequence[Protocol]) -> None:
         for protocol in protocols:
-            if lacking := sorted(protocol.truths - self.dataset.gives):
-                has = getattr(self.dataset, "hidden", "") or f"it has {', '.join(sorted(self.dataset.gives))}"
+            if lacking := sorted(protocol.truths - self.dataset.annotations):
+                has = getattr(self.dataset, "hidden", "") or f"it has {', '.join(sorted(self.dataset.annotations))}"
                 raise BadScores(f"{self.label} has no {' and no '.join(lacking)}, which {protocol.name} needs; {has}")
 
 

@@ -218,6 +218,6 @@ def _stream(
 def data_of(method: Ref) -> Dataset:
     assert method.fit is not None  # noqa: S101 - as in ``origin``
     data: Dataset = method.fit.build()
-    if lacking := fitting_of(method).needs - data.gives:
+    if lacking := fitting_of(method).needs - data.annotations:
         raise MissingData(f"{method.label}: {method.fit.label} has no {' and no '.join(sorted(lacking))} to fit on")
     return data

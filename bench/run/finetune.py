@@ -65,10 +65,10 @@ def run(
         ((inner, params),) = trainer_ref.arguments[name].items()
         sets[name] = make_ref("dataset", inner, params, Path(f"{name} of {trainer_ref.name}"), seeds[0])
     built: dict[str, Dataset] = {name: ref.build() for name, ref in sets.items()}
-    if "labels" not in built[""].gives:
+    if "labels" not in built[""].annotations:
         raise MissingData(f"{trainer_ref.name}: {sets[''].label} has no labels to train on")
     for name, dataset in built.items():
-        if name and "anomaly" not in dataset.gives:
+        if name and "anomaly" not in dataset.annotations:
             raise BadSuite(f"{trainer_ref.name}: {name} is {sets[name].label}, which shows no anomalies")
         dataset.check()
     base = model_ref.build()

@@ -133,7 +133,7 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
     """Return why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
     model, data = checked.models[cell.model], checked.datasets[cell.dataset]
     protocol: Protocol = checked.built(cell.protocol)
-    if lacking := protocol.truths - data.gives:
+    if lacking := protocol.truths - data.annotations:
         why = getattr(data, "hidden", "")  # of readers on disk: frames that are there for submissions alone
         needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
         return Refusal(_code("truth", lacking), f"{needs}: {why}" if why else needs)
@@ -179,7 +179,7 @@ def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> Refusal | Non
     """Return why a refinement has nothing to learn from."""
     assert cell.method is not None  # noqa: S101 - the caller built it
     fitting = method.fitting if isinstance(method.fitting, Fitting) else Fitting()
-    lacking = fitting.needs - checked.datasets[cell.dataset].gives
+    lacking = fitting.needs - checked.datasets[cell.dataset].annotations
     if cell.method.fit is not None or not lacking:
         return None
     needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.method.label} learns from"

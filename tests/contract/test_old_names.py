@@ -12,6 +12,7 @@ import bench.api
 from bench.api import (
     CITYSCAPES,
     Constants,
+    Dataset,
     Estimator,
     Finetuner,
     Fitting,
@@ -234,6 +235,16 @@ def test_a_network_that_says_what_it_gives_and_sees_a_shard_together():
     assert list(inference.prepared(net, iter([SAMPLE]))) == [SAMPLE] and seen == ["one"]
     with told("SegModel.gives", "outputs"):
         assert network()().gives == {"logits", "raw", "image"}
+
+
+@pytest.mark.parametrize("gives", [frozenset({"anomaly"}), property(lambda self: frozenset({"anomaly"}))])
+def test_a_data_set_that_says_what_it_gives(gives):
+    body = dict.fromkeys(("ids", "load", "digest"), lambda self: None) | {"count": 0, "gives": gives}
+    with told("Old.gives", "annotations"):
+        cls = type("Old", (Dataset,), body)
+    assert cls().annotations == {"anomaly"} == cls().gives
+    with told("Dataset.gives", "annotations"):
+        assert Toytown(images=2).gives == {"labels"}
 
 
 def test_an_old_method_meets_a_new_network():

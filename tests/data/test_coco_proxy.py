@@ -126,7 +126,7 @@ def test_the_background_of_the_source_is_road_with_a_warning(root, out, capsys):
     assert "trains whatever COCO does not annotate as road" in said.err
     assert {value for mask in masks(out).values() for value in np.unique(mask)} == {0, 254}
     data = reader()
-    assert data.gives == {"anomaly", "labels"}
+    assert data.annotations == {"anomaly", "labels"}
     sample = data.load(0)
     assert set(np.unique(sample.labels[sample.anomaly == 0])) == {0}
     assert set(np.unique(sample.labels[sample.anomaly == 1])) == {255}
@@ -208,7 +208,7 @@ def test_read_back_they_are_what_the_annotations_say(root, out, background):
     drawn = registry.build("dataset", "coco", {"frames": 4, "background": background}, where="x.yaml")
     stored.check()
     assert list(stored.ids()) == list(drawn.ids())
-    assert stored.gives == drawn.gives
+    assert stored.annotations == drawn.annotations
     for index in range(4):
         one, other = stored.load(index), drawn.load(index)
         assert one.id == other.id

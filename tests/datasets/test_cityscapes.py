@@ -106,7 +106,7 @@ def test_the_constructor_opens_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     data = Cityscapes()
-    assert (data.count, Cityscapes(split="train").count, data.gives) == (500, 2975, frozenset({"labels"}))
+    assert (data.count, Cityscapes(split="train").count, data.annotations) == (500, 2975, frozenset({"labels"}))
     assert f"{tmp_path / 'nowhere' / 'cityscapes'} does not exist" in complaint(data)
     with pytest.raises(MissingData, match="BENCH_DATA"):
         data.ids()

@@ -109,7 +109,7 @@ def test_grey_photographs_become_rgb(root):
 
 def test_background_as_road_is_what_the_source_trains_with(root):
     ignored, road = outliers(), outliers(background="road")
-    assert (ignored.gives, road.gives) == ({"anomaly"}, {"anomaly", "labels"})
+    assert (ignored.annotations, road.annotations) == ({"anomaly"}, {"anomaly", "labels"})
     for place in range(9):
         ours, theirs = ignored.load(place), road.load(place)
         np.testing.assert_array_equal(theirs.anomaly, ours.anomaly == 1)

@@ -226,4 +226,4 @@ def test_hidden_frames_stay_hidden():
     data = registry.build(
         "dataset", "smiyc", {"track": "RoadAnomaly21", "split": "test", "corruption": FOG}, where="test"
     )
-    assert not data.gives and "kept by the organisers" in data.hidden
+    assert not data.annotations and "kept by the organisers" in data.hidden

@@ -59,7 +59,7 @@ def test_values_become_classes_anomalies_and_what_is_ignored(mine):
     data = folder()
     data.check()
     assert data.class_names == ("street", "lorry")
-    assert (list(data.ids()), data.count, data.gives) == (["a", "b", "c"], 3, {"labels", "anomaly"})
+    assert (list(data.ids()), data.count, data.annotations) == (["a", "b", "c"], 3, {"labels", "anomaly"})
     for index, name in enumerate("abc"):
         sample, values = data.load(index), stored(mine, name)
         assert sample.size == SIZES[name] and sample.image().shape == (*SIZES[name], 3)
@@ -81,10 +81,10 @@ def test_the_order_of_classes_is_that_of_their_values_or_as_given(mine):
 
 def test_masks_of_anomalies_alone_need_no_class(mine):
     data = folder(ids=None, usual=[7, 8], ignore=[26, 255])
-    assert (data.gives, data.class_names) == ({"anomaly"}, ())
+    assert (data.annotations, data.class_names) == ({"anomaly"}, ())
     np.testing.assert_array_equal(data.load(1).anomaly == 0, np.isin(stored(mine, "b"), [7, 8]))
     assert data.load(1).labels is None
-    assert folder(anomaly=[], ignore=[254, 255]).gives == {"labels"}
+    assert folder(anomaly=[], ignore=[254, 255]).annotations == {"labels"}
 
 
 def test_palette_indices_are_values(mine):

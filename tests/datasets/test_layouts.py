@@ -148,7 +148,7 @@ def test_what_is_written_is_read_back(
     use(case, written, tmp_path, monkeypatch)
     data = fresh(name)
     data.check()
-    assert data.gives == {"anomaly"}
+    assert data.annotations == {"anomaly"}
     assert len(data.ids()) == data.count == len(case.places)
     assert list(data.ids()) == sorted(data.ids())
     values = set()

@@ -46,7 +46,7 @@ def complaint(data):
 def test_what_is_written_is_read_back(root):
     data = LostAndFound(frames=12)
     data.check()
-    assert list(data.ids()) == sorted(data.ids()) and data.gives == {"anomaly"}
+    assert list(data.ids()) == sorted(data.ids()) and data.annotations == {"anomaly"}
     by_frame = {int(name[-6:]) // 10: index for index, name in enumerate(data.ids())}
     assert sorted(by_frame) == TEST
     seen = 0

@@ -150,7 +150,7 @@ def test_hidden_frames_are_loaded_but_carry_no_truth(root: Path, track: Track, s
     hidden = count or (4 if track == "RoadAnomaly21" else 2)
     data = reader(track, split, hidden)
     data.check()
-    assert data.gives == frozenset()
+    assert data.annotations == frozenset()
     assert "make a submission from" in data.hidden
     for index in range(hidden):
         sample = data.load(index)

@@ -93,7 +93,7 @@ def test_what_a_split_gives_is_what_its_samples_carry() -> None:
     for split in ("train", "val", "anomaly"):
         data = Toytown(split=split)
         sample = data.load(1)
-        assert {name for name in ("labels", "anomaly") if getattr(sample, name) is not None} == data.gives
+        assert {name for name in ("labels", "anomaly") if getattr(sample, name) is not None} == data.annotations
         assert sample.id == data.ids()[1]
         image = sample.image()
         assert image.shape == (*sample.size, 3)

@@ -21,7 +21,7 @@ def test_every_twin_is_whole_and_read_by_its_own_reader(twin):
     values = set()
     for place in range(data.count):
         sample = data.load(place)
-        truth = sample.labels if "labels" in data.gives else sample.anomaly
+        truth = sample.labels if "labels" in data.annotations else sample.anomaly
         assert sample.image().shape == (*sample.size, 3) and truth.shape == sample.size
         values |= set(np.unique(truth).tolist())
     assert len(values - {255}) > 1

@@ -396,7 +396,7 @@ def test_the_frames_of_test_are_listed_and_have_no_truth(board: Path) -> None:
         shutil.copytree(source, target)
     data = Cityscapes("test", frames=4)
     data.check()
-    assert (Cityscapes("test").count, data.gives, len(data.ids())) == (1525, frozenset(), 4)
+    assert (Cityscapes("test").count, data.annotations, len(data.ids())) == (1525, frozenset(), 4)
     assert data.load(0).labels is None
     assert "kept by the organisers" in data.hidden
 

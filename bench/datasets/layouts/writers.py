@@ -42,7 +42,7 @@ def write(layout: str, dataset: Dataset, out: Path, *, progress: Progress | None
     Every layout but that of Cityscapes may be written beside others of its family, but never over what is there.
     """
     chosen = find(layout)
-    if chosen.split == "anomaly" and "anomaly" not in dataset.gives:
+    if chosen.split == "anomaly" and "anomaly" not in dataset.annotations:
         raise UserError(f"{dataset.name}: the layout {layout} holds anomalies; choose split anomaly")
     chosen.write(dataset, out, progress=progress)
 
@@ -53,7 +53,7 @@ def write_cityscapes(dataset: Dataset, out: Path, *, progress: Progress | None =
     The city is the data set's name, the sequence numbers its groups, and the frame is the place among its ids. Layout:
     mcordts/cityscapesScripts, README.md.
     """
-    if "labels" not in dataset.gives or "anomaly" in dataset.gives:
+    if "labels" not in dataset.annotations or "anomaly" in dataset.annotations:
         raise UserError(
             f"{dataset.name}: the layout of Cityscapes holds labels and no anomalies; choose split train or val"
         )

@@ -102,8 +102,8 @@ class ToytownLayout(Dataset):
         self._drawing  # noqa: B018 - it refuses sizes that cannot be drawn
 
     @property
-    def gives(self) -> frozenset[str]:
-        return self._kind.reader(self.scenes).gives
+    def annotations(self) -> frozenset[str]:
+        return self._kind.reader(self.scenes).annotations
 
     @property
     def class_names(self) -> tuple[str, ...]:

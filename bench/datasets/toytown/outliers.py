@@ -38,7 +38,7 @@ class ToytownOutliers(Dataset):
         self._streets()  # refuses sizes that cannot be drawn
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"labels", "anomaly"})
 
     @property

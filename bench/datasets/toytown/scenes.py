@@ -54,7 +54,7 @@ class Toytown(Dataset):
             raise ValueError(f"images is {self.images}, wanted at least 1")
 
     @property
-    def gives(self) -> frozenset[str]:
+    def annotations(self) -> frozenset[str]:
         return frozenset({"labels", "anomaly"} if self.split == "anomaly" else {"labels"})
 
     @property

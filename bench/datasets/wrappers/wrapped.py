@@ -20,8 +20,8 @@ class Wrapped(Dataset):
         return self.inner.class_names
 
     @property
-    def gives(self) -> frozenset[str]:
-        return self.inner.gives
+    def annotations(self) -> frozenset[str]:
+        return self.inner.annotations
 
     @property
     def hidden(self) -> str:

@@ -34,7 +34,7 @@ def finetune(recipe: Recipe, context: TrainingContext) -> tuple[State, Mapping[s
     if not context.data.dataset.count:
         raise MissingData("entropy_max: there is no image in the data")
     outliers = context.others["outliers"].dataset
-    if recipe.fidelity == "reference" and "labels" not in outliers.gives:
+    if recipe.fidelity == "reference" and "labels" not in outliers.annotations:
         raise BadSuite(
             f"entropy_max: fidelity is reference, but {outliers.name} ignores what is not annotated; the source trains"
             " it as road, say outliers={coco: {background: road}}"
