@@ -284,7 +284,7 @@ def test_the_table_fits_sixty_columns(finished, capsys, monkeypatch):
     assert main(["check", str(out / "suite.yaml"), "--estimate", "--from", str(out), "--probe", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60
-    text = "\n".join(lines)
+    text = " ".join(" ".join(lines).split())  # where a line breaks depends on the length of the folder's name
     for words in ("the network ", "together", "processes", "disk, results", "memory of a process", "13 finished"):
         assert words in text
     assert not any(line.endswith("…") for line in lines), "something was cut off"
