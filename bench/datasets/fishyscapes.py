@@ -15,14 +15,15 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from bench.core import untrusted_arrays
 from bench.core.errors import MissingData
 from bench.core.files import data, read_rgb
+from bench.core.untrusted_arrays import Unreadable
 from bench.datasets import cityscapes, frames
 from bench.datasets.frames import Frame, Ready
 
@@ -277,21 +278,20 @@ def _cityscapes(home: Path, mask: Path) -> Path:
 def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
     """int64 [H, W, 3]: what is added to an image of that size. Its shape is read before memory is taken for it."""
     wanted = (*size, 3)
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("rgb.npy") as file:
-            major, _ = npy.read_magic(file)
-            header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
-            shape, _, dtype = header(file)
+
+    def fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if shape != wanted or dtype.kind not in "iuf":
             raise MissingData(f"{path} holds {dtype} {list(shape)}, wanted numbers {list(wanted)} as its image has")
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["rgb"].astype(np.int64)  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        raise MissingData(f"{path} does not exist") from None
-    except KeyError:
-        raise MissingData(f"{path} holds no array named rgb; is it an overlay of Fishyscapes Static?") from None
-    # RuntimeError is what zipfile raises for encryption and for compressions that it does not know.
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+
+    if not path.exists():
+        raise MissingData(f"{path} does not exist")
+    try:
+        return untrusted_arrays.read(path, ".npz", fits, name="rgb").astype(np.int64)
+    except Unreadable as error:
+        if error.reason == "name":
+            raise MissingData(f"{path} {error}; is it an overlay of Fishyscapes Static?") from None
+        if error.reason == "type":
+            raise MissingData(f"{path} {error}, wanted numbers {list(wanted)} as its image has") from None
         raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bench.api import IGNORE, Labels, Scores
+from bench.core import untrusted_arrays
 from bench.core.errors import BadScores, MissingData
+from bench.core.untrusted_arrays import Unreadable
 
 Size = tuple[int, int]  # (H, W)
 Role = Literal["score map", "prediction"]
@@ -76,6 +79,7 @@ class MapFile:
                 f"{self} unpacks to {info.file_size} bytes, its labels {list(size)} allow {limit}; write maps at label"
                 " size"
             )
+        untrusted_arrays.check_member(info)
         return BytesIO(self.archive.read(info))
 
 
@@ -227,24 +231,50 @@ def upsampled(score: Scores, size: Size) -> Scores:
 
 
 def _array(file: MapFile, size: Size) -> NDArray[Any]:
-    reader = READERS[file.suffix]
     try:
         with file.opened(size) as stream:
-            return reader(stream, file, size)
+            if file.suffix in IMAGES:
+                return IMAGES[file.suffix](stream, file, size)
+            return untrusted_arrays.read(
+                stream,
+                file.suffix,
+                lambda shape, dtype: _check_header(shape, dtype, file, size),
+                limit=16 * math.prod(size),
+            )
+    except Unreadable as error:
+        raise BadScores(f"{file}{_refusal(file, error)}") from None
     except Image.DecompressionBombError:
         raise BadScores(f"{file} declares far more pixels than its labels {list(size)}") from None
     except UnidentifiedImageError:
         raise BadScores(f"{file} is no image that can be read; wanted one channel of 8, 16 or 32 bits") from None
-    except (OSError, ValueError, EOFError, SyntaxError, KeyError) as error:  # Pillow: SyntaxError for a broken chunk
-        raise BadScores(f"{file} {_wanted(file)}: {error}") from None
+    except IMAGE_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadScores(f"{file} cannot be read; is it truncated?: {reason}") from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise BadScores(f"{file} cannot be unpacked: {error}; pack the archive again") from None
 
 
-def _wanted(file: MapFile) -> str:
-    if file.suffix in (".npy", ".npz"):
-        return "is not a NumPy file of plain numbers"
-    return "cannot be read; is it truncated?" if file.suffix not in (".hdf5", ".h5") else "is not a whole HDF5 file"
+def _refusal(file: MapFile, error: Unreadable) -> str:
+    hdf5 = file.suffix in (".hdf5", ".h5")
+    match error.reason:
+        case "archive":
+            return f" cannot be unpacked: {error}; pack the archive again"
+        case "name":
+            return f" {error}; found {', '.join(error.names) or 'nothing'}"
+        case "link" | "foreign":
+            return f": {error}; wanted the map itself in this file"
+        case "count" | "filters" | "chunks":
+            return f" {error}"
+        case "type":
+            return f" {error}, wanted numbers" if hdf5 else f" is not a NumPy file of plain numbers: it {error}"
+        case _:
+            return f" is not a {'whole HDF5 file' if hdf5 else 'NumPy file of plain numbers'}: {error}"
+
+
+def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], file: MapFile, size: Size) -> None:
+    if dtype.kind not in "fui":
+        raise BadScores(f"{file} holds {dtype}, wanted numbers")
+    _check_size(shape, file, size)
 
 
 def _check_size(shape: tuple[int, ...], file: MapFile, size: Size) -> None:
@@ -254,55 +284,6 @@ def _check_size(shape: tuple[int, ...], file: MapFile, size: Size) -> None:
         raise BadScores(f"{file} is {list(shape)}, wanted one number for each pixel, {list(size)}")
     if plane[0] > size[0] or plane[1] > size[1] or 0 in plane:
         raise BadScores(f"{file} is {list(plane)}, its labels are {list(size)}; write maps at label size")
-
-
-def _npy(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"version {version} of the format holds no plain numbers")
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(stream)
-    if dtype.hasobject or dtype.names:
-        raise ValueError(f"it holds {dtype}")
-    _check_size(shape, file, size)
-    array: NDArray[Any] = np.empty(math.prod(shape), dtype)
-    rest = memoryview(array.view(np.uint8).data)
-    while rest:
-        count = stream.readinto(rest)  # type: ignore[attr-defined]
-        if not count:
-            raise ValueError(f"{len(rest)} bytes are missing at its end")
-        rest = rest[count:]
-    return array.reshape(shape, order="F" if fortran else "C")
-
-
-def _npz(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
-    with zipfile.ZipFile(stream) as archive:
-        names = archive.namelist()
-        if len(names) != 1:
-            raise BadScores(f"{file} holds {len(names)} arrays, wanted one")
-        with archive.open(names[0]) as member:
-            return _npy(member, file, size)
-
-
-def _hdf5(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
-    import h5py
-
-    with h5py.File(stream, "r") as opened:
-        link = opened.get("value", getlink=True)
-        if link is None:
-            raise BadScores(f"{file} has no dataset 'value'; found {', '.join(sorted(opened)) or 'nothing'}")
-        if not isinstance(link, h5py.HardLink):
-            raise BadScores(f"{file}: 'value' is a link; wanted the map itself in this file")
-        stored = opened["value"]
-        if not isinstance(stored, h5py.Dataset) or stored.is_virtual or stored.external:
-            raise BadScores(f"{file}: 'value' is no dataset of its own; wanted the map itself in this file")
-        if stored.dtype.kind not in "fui":
-            raise BadScores(f"{file} holds {stored.dtype}, wanted numbers")
-        _check_size(stored.shape, file, size)
-        if math.prod(stored.chunks or ()) > 4 * math.prod(size) + PLAIN:
-            raise BadScores(f"{file} is stored in chunks of {list(stored.chunks)}, beyond its labels {list(size)}")
-        array: NDArray[Any] = stored[()]
-        return array
 
 
 def _image(kind: str, modes: tuple[str, ...]) -> Callable[[IO[bytes], MapFile, Size], NDArray[Any]]:
@@ -321,12 +302,14 @@ def _image(kind: str, modes: tuple[str, ...]) -> Callable[[IO[bytes], MapFile, S
 _png = _image("PNG", ("L", "P", "I;16", "I"))
 _tiff = _image("TIFF", ("F", "L", "I;16", "I;16B", "I"))
 
-READERS: Mapping[str, Callable[[IO[bytes], MapFile, Size], NDArray[Any]]] = {
-    ".npy": _npy,
-    ".npz": _npz,
-    ".hdf5": _hdf5,
-    ".h5": _hdf5,
+IMAGES: Mapping[str, Callable[[IO[bytes], MapFile, Size], NDArray[Any]]] = {
     ".png": _png,
     ".tif": _tiff,
     ".tiff": _tiff,
 }
+READERS = (".npy", ".npz", ".hdf5", ".h5", *IMAGES)
+# Pillow raises SyntaxError for a broken chunk, and for a broken directory of a TIFF whatever reading it came to.
+IMAGE_ERRORS = (
+    OSError, ValueError, EOFError, SyntaxError, LookupError, TypeError, AttributeError, OverflowError, struct.error,
+    ZeroDivisionError,
+)  # fmt: skip

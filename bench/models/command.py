@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import AliasChoices, Field
 
 from bench.api import CITYSCAPES, File, Positive, Prediction, Sample, ShardModel, ShardNetwork, View
-from bench.core import files
+from bench.core import files, untrusted_arrays
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import stored
 
@@ -99,6 +99,7 @@ class Command(ShardModel):
             *self.output_names,
             files.digest(Path(__file__)),
             files.digest(Path(stored.__file__)),
+            files.digest(Path(untrusted_arrays.__file__)),
         ]
         if self.program:
             parts += [f"{name} {files.digest(path)}" for name, path in _contents(Path(self.program))]

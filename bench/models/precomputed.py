@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api import CITYSCAPES, File, Prediction, Sample, ShardModel, ShardNetwork, View
-from bench.core import files
+from bench.core import files, untrusted_arrays
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import stored
 
@@ -69,7 +69,11 @@ class Precomputed(ShardModel):
 
         A file is read once: its digest is kept in $BENCH_HOME with its size and time stamp and holds while both do.
         """
-        parts = [files.digest(Path(__file__)), files.digest(Path(stored.__file__))]
+        parts = [
+            files.digest(Path(__file__)),
+            files.digest(Path(stored.__file__)),
+            files.digest(Path(untrusted_arrays.__file__)),
+        ]
         for kind, place in self.places.items():
             entries = stored.listed(place, inner=INNER[kind])
             parts += [kind, _digest(place, sorted({entry.path for entry in entries.values()}))]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Inference
+from bench.core import untrusted_arrays
 from bench.core.errors import BadScores, MissingData
+from bench.core.untrusted_arrays import Fits, Unreadable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ENTRIES = (".npy", ".npz", ".hdf5", ".h5")  # of one sample each, in a folder
-ARCHIVES = (".npz", ".hdf5", ".h5")  # with an array for each sample under its id
+HDF5 = (".hdf5", ".h5")
+ARCHIVES = (".npz", *HDF5)  # with an array for each sample under its id
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ def numbers(entry: Entry) -> Tensor:
 def _finite(entry: Entry, array: NDArray[Any]) -> Tensor:
     import torch
 
-    found = torch.from_numpy(np.array(array, np.float32, order="C"))
-    if not torch.isfinite(found).all():
-        raise BadScores(f"{entry} holds {int((~torch.isfinite(found)).sum())} numbers that are not finite")
-    return found
+    outputs = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    if not torch.isfinite(outputs).all():
+        raise BadScores(f"{entry} holds {int((~torch.isfinite(outputs)).sum())} numbers that are not finite")
+    return outputs
 
 
 def class_map(entry: Entry, classes: int, size: tuple[int, int]) -> Tensor:
@@ -92,49 +93,20 @@ def class_map(entry: Entry, classes: int, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(found[None, None], size=size, mode="nearest-exact")[0, 0]
 
 
-def read(entry: Entry, fits: Callable[[Sequence[int], np.dtype[Any]], None]) -> NDArray[Any]:
-    """An array of plain numbers. ``fits`` is asked about its shape and type before memory is taken for it."""
+def read(entry: Entry, fits: Fits) -> NDArray[Any]:
+    """Return an array of plain numbers. ``fits`` is asked about its shape and type before memory is taken for it."""
+    name = entry.name or ("value" if entry.path.suffix in HDF5 else "")
     try:
-        if entry.path.suffix == ".npy":
-            mapped = np.lib.format.open_memmap(entry.path, mode="r")  # of this format alone, whatever the file is
-            fits(mapped.shape, mapped.dtype)
-            return np.asarray(mapped)
-        if entry.path.suffix == ".npz":
-            return _npz(entry, fits)
-        return _hdf5(entry, fits)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadScores(f"{entry} cannot be read as plain numbers: {' '.join(str(error).split())}") from None
-
-
-def _npz(entry: Entry, fits: Callable[[Sequence[int], np.dtype[Any]], None]) -> NDArray[Any]:
-    with zipfile.ZipFile(entry.path) as archive:
-        names = archive.namelist()
-        if not entry.name and len(names) != 1:
-            raise BadScores(f"{entry} holds {len(names)} arrays, wanted one")
-        with archive.open(f"{entry.name}.npy" if entry.name else names[0]) as member:
-            version = np.lib.format.read_magic(member)
-            if version not in ((1, 0), (2, 0)):
-                raise ValueError(f"version {version} of the format holds no plain numbers")
-            head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = head(member)
-            fits(shape, dtype)
-            content = member.read(math.prod(shape) * dtype.itemsize)
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _hdf5(entry: Entry, fits: Callable[[Sequence[int], np.dtype[Any]], None]) -> NDArray[Any]:
-    import h5py
-
-    name = entry.name or "value"  # as SegmentMeIfYouCan calls the map in a file of its own
-    with h5py.File(entry.path, "r") as opened:
-        if not isinstance(opened.get(name, getlink=True), h5py.HardLink):
-            raise BadScores(f"{entry.path} has no dataset {name!r} of its own; found {', '.join(sorted(opened)[:5])}")
-        found = opened[name]
-        if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
-            raise BadScores(f"{entry.path}: {name!r} is no dataset of its own; wanted the numbers in this file")
-        fits(found.shape, found.dtype)
-        array: NDArray[Any] = found[()]
-        return array
+        return untrusted_arrays.read(entry.path, entry.path.suffix, fits, name=entry.name)
+    except Unreadable as error:
+        if error.reason in ("name", "link") and entry.path.suffix in HDF5:
+            known = ", ".join(error.names)
+            raise BadScores(f"{entry.path} has no dataset {name!r} of its own; found {known}") from None
+        if error.reason == "foreign":
+            raise BadScores(f"{entry.path}: {error}; wanted the numbers in this file") from None
+        if error.reason == "count":
+            raise BadScores(f"{entry} {error}") from None
+        raise BadScores(f"{entry} cannot be read as plain numbers: {error}") from None
 
 
 def listed(place: Path, *, inner: str) -> dict[str, Entry]:
@@ -161,12 +133,6 @@ def listed(place: Path, *, inner: str) -> dict[str, Entry]:
 
 def _names(archive: Path) -> list[str]:
     try:
-        if archive.suffix == ".npz":
-            with zipfile.ZipFile(archive) as opened:
-                return sorted(name.removesuffix(".npy") for name in opened.namelist())
-        import h5py
-
-        with h5py.File(archive, "r") as opened:
-            return sorted(opened)
-    except (OSError, zipfile.BadZipFile) as error:
+        return untrusted_arrays.names(archive, archive.suffix)
+    except Unreadable as error:
         raise BadScores(f"{archive} cannot be read: {error}") from None

@@ -18,11 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Refused, Scores
+from bench.core import untrusted_arrays
 from bench.core.errors import BadPlugin, UnknownName
+from bench.core.untrusted_arrays import Unreadable
 
 LEVEL = 9  # of gzip
 NAME = "value"
-CHUNKS = 2**17  # of one map
+RULES: Mapping[untrusted_arrays.Reason, str] = {  # the rule of a board that a refused map breaks; else ``hdf5``
+    "name": "dataset name", "link": "dataset name", "foreign": "dataset name", "type": "dtype", "limit": "map size",
+    "filters": "compression", "chunks": "compression", "bomb": "zip bomb",
+}  # fmt: skip
 
 Halves = NDArray[np.float16]  # [H, W]
 
@@ -113,37 +118,33 @@ def unpacked(content: bytes, size: tuple[int, int] | None, largest: int) -> Halv
 
     ``size`` is that of the image; where it is not known, a map may have ``largest`` pixels.
     """
-    import h5py
+
+    def fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        if dtype != np.float16:
+            raise Refused("dtype", f"holds {dtype}, wanted float16")
+        _check_shape(shape, size, largest)
 
     try:
-        with h5py.File(BytesIO(content), "r") as file:
-            return _value(file, size, largest)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Refused("hdf5", f"is not a whole HDF5 file: {reason}") from None
+        stored = untrusted_arrays.read(BytesIO(content), ".hdf5", fits, name=NAME)
+    except Unreadable as error:
+        raise Refused(RULES.get(error.reason, "hdf5"), _refusal(error)) from None
+    return stored.astype(np.float16, copy=False)  # little-endian, whatever it was
 
 
-def _value(file: Any, size: tuple[int, int] | None, largest: int) -> Halves:
-    import h5py
-
-    link = file.get(NAME, getlink=True)
-    if link is None:
-        names = ", ".join(map(repr, itertools.islice(sorted(file), 5))) or "nothing"
-        raise Refused("dataset name", f"has no dataset {NAME!r}; found {names}")
-    if not isinstance(link, h5py.HardLink):
-        raise Refused("dataset name", f"{NAME!r} is a link; wanted the map itself in this file")
-    value = file[NAME]
-    if not isinstance(value, h5py.Dataset) or value.is_virtual or value.external:
-        raise Refused("dataset name", f"{NAME!r} is no dataset of its own in this file")
-    if value.dtype != np.float16:
-        raise Refused("dtype", f"holds {value.dtype}, wanted float16")
-    _check_shape(value.shape, size, largest)
-    if value.chunks is None:
-        if value.id.get_storage_size() != 2 * math.prod(value.shape):
-            raise Refused("hdf5", "stores fewer numbers than it declares")
-        plain: Halves = value[()].astype(np.float16)  # little-endian, whatever it was
-        return plain
-    return _inflated(value)
+def _refusal(error: Unreadable) -> str:
+    match error.reason:
+        case "format":
+            return f"is not a whole HDF5 file: {error}"
+        case "name":
+            return f"{error}; found {', '.join(map(repr, error.names)) or 'nothing'}"
+        case "link":
+            return f"{error}; wanted the map itself in this file"
+        case "foreign":
+            return f"{error} in this file"
+        case "type":
+            return f"{error}, wanted float16"
+        case _:
+            return str(error)
 
 
 def _check_shape(shape: tuple[int, ...], size: tuple[int, int] | None, largest: int) -> None:
@@ -155,50 +156,3 @@ def _check_shape(shape: tuple[int, ...], size: tuple[int, int] | None, largest: 
     elif shape != size:
         turned = "; is it transposed?" if shape == size[::-1] else "; write maps at the size of the image"
         raise Refused("map size", f"is {shape[0]}x{shape[1]}, its image is {size[0]}x{size[1]}{turned}")
-
-
-def _inflated(value: Any) -> Halves:
-    """Decode chunk by chunk, with a bound on each: the library would unpack whatever a chunk holds."""
-    filters = value.id.get_create_plist()
-    kinds = [filters.get_filter(number)[0] for number in range(filters.get_nfilters())]
-    known = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
-    if any(kind not in known for kind in kinds):
-        raise Refused("compression", f"is packed by the filters {kinds} of HDF5, wanted gzip or none")
-    height, width = value.shape
-    rows, columns = value.chunks
-    if rows * columns > 4 * height * width + 2**16:
-        raise Refused("compression", f"is stored in chunks of {rows}x{columns}, far beyond the map")
-    chunks = math.ceil(height / rows) * math.ceil(width / columns)
-    if chunks > CHUNKS:
-        raise Refused("compression", f"is stored in {chunks} chunks, wanted at most {CHUNKS}")
-    if value.id.get_num_chunks() != chunks:
-        raise Refused("hdf5", f"holds {value.id.get_num_chunks()} of its {chunks} chunks: parts were never written")
-    out = np.empty((height, width), np.float16)
-    for top, left in itertools.product(range(0, height, rows), range(0, width, columns)):
-        skipped, raw = value.id.read_direct_chunk((top, left))
-        applied = [kind for number, kind in enumerate(kinds) if not skipped >> number & 1]
-        chunk = np.frombuffer(_decoded(raw, applied, 2 * rows * columns), value.dtype).reshape(rows, columns)
-        part = out[top : top + rows, left : left + columns]
-        part[...] = chunk[: part.shape[0], : part.shape[1]]
-    return out
-
-
-def _decoded(raw: bytes, kinds: list[int], size: int) -> bytes:
-    for kind in reversed(kinds):
-        if kind == 3:
-            raw = raw[:-4]  # a checksum of HDF5's own; gzip's is the one that is compared
-        elif kind == 1:
-            stream = zlib.decompressobj()
-            try:
-                raw = stream.decompress(raw, size + 5)  # a checksum may follow the numbers
-            except zlib.error as error:
-                raise Refused("hdf5", f"a chunk cannot be unpacked: {error}") from None
-            if not stream.eof:
-                more = stream.unconsumed_tail
-                complaint = f"a chunk unpacks to more than its {size} bytes" if more else "a chunk is cut off"
-                raise Refused("zip bomb" if more else "hdf5", complaint)
-        else:
-            raw = np.frombuffer(raw, np.uint8).reshape(2, -1).T.tobytes()
-    if len(raw) != size:
-        raise Refused("hdf5", f"a chunk holds {len(raw)} bytes, wanted {size}")
-    return raw
