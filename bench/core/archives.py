@@ -59,7 +59,7 @@ class Archive:
     _zip: zipfile.ZipFile | None = field(default=None, repr=False)
 
     def size(self, name: str) -> int:
-        """Bytes of a member, as it declares them."""
+        """Size of a member in bytes, as it declares it."""
         member = self.members[name]
         return member.file_size if isinstance(member, zipfile.ZipInfo) else member.stat().st_size
 
@@ -82,7 +82,7 @@ class Archive:
         return content
 
     def sha256(self, name: str) -> str:
-        """The digest of a member, read in pieces. Raise Refused if it is broken or cut off."""
+        """64 hex digits of a member, read in pieces. Raise Refused if it is broken or cut off."""
         member, whole = self.members[name], hashlib.sha256()
         try:
             with member.open("rb") if isinstance(member, Path) else self._opened(member) as stream:
@@ -102,7 +102,7 @@ class Archive:
 
 
 def opened(path: Path) -> Archive:
-    """List an archive. Raise BadScores if it is none; what single members break is among its failures."""
+    """List an archive's members. Raise BadScores if it is none; what single members break is among its failures."""
     if path.is_dir():
         return _folder(path)
     if not path.exists():
@@ -200,7 +200,7 @@ def _folder(path: Path) -> Archive:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Everything below a folder; links are named and not entered."""
+    """Yield everything below a folder; links are named and not entered."""
     for entry in sorted(folder.iterdir()):
         yield entry
         if entry.is_dir() and not entry.is_symlink():

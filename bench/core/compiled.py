@@ -1,4 +1,4 @@
-"""Where numba is imported: its cache must have a place to go first. A module that compiles imports it from here."""
+"""The import of numba, after its cache has a folder. A module that compiles imports it from here."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _cache_folder() -> Path | None:
-    """Where compiled code goes if numba's own places cannot be written; None if one of them can.
+    """The folder of compiled code if numba's own cannot be written; None if one of them can.
 
     ``cache=True`` raises at import in a read-only installation without a writable home, which is what the containers of
     leaderboards are.
     """
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     for folder in (Path(__file__).parent, user):
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if os.access(existing, os.W_OK | os.X_OK):
             return None
     folder = Path(tempfile.gettempdir(), f"ood-seg-bench-numba-{os.getuid() if hasattr(os, 'getuid') else 0}")
@@ -37,5 +37,5 @@ import numba  # noqa: E402 - it reads the variable when it is imported
 
 
 def compiled(function: F) -> F:
-    """The function as machine code, kept on disk. Without fast-math: it is evaluated as written, NaN included."""
+    """Return the function as machine code, kept on disk; without fast-math, so evaluated as written, NaN included."""
     return cast(F, numba.njit(cache=True, nogil=True)(function))

@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class Status(IntEnum):
-    """What the process ends with. 1 is Python's own for a traceback, 130 the shell's for Ctrl-C."""
+    """The exit statuses of the process. 1 is Python's own for a traceback, 130 the shell's for Ctrl-C."""
 
     DONE = 0
     BUG = 1
@@ -39,7 +39,7 @@ class Status(IntEnum):
 
 
 class UserError(Exception):
-    """What was asked, what was found, what to do next."""
+    """An error that names the request, the obstacle and the next step."""
 
     status: ClassVar[Status] = Status.USER
 

@@ -1,4 +1,4 @@
-"""Where things lie on this machine, how images are read untouched, and how files are written whole.
+"""The folders of this machine, images read untouched, and files written whole.
 
 A place on a disk is not a parameter: it would enter the keys of cells, and the same number would have another name on
 every machine.
@@ -28,9 +28,9 @@ REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, 
 
 
 def home() -> Path:
-    """Where fitted things and settings are kept: $BENCH_HOME, or the platform's place for application data."""
-    if given := os.environ.get("BENCH_HOME"):
-        return Path(given)
+    """The folder of fitted things and settings: $BENCH_HOME, or the platform's place for application data."""
+    if folder := os.environ.get("BENCH_HOME"):
+        return Path(folder)
     import platformdirs
 
     return platformdirs.user_data_path("ood-seg-bench")
@@ -41,7 +41,7 @@ _ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
 
 @contextlib.contextmanager
 def rooted(folder: Path) -> Iterator[None]:
-    """Inside, every data set lies below ``folder``, whatever the machine's settings say."""
+    """Inside the context, every data set lies below ``folder``, whatever the machine's settings say."""
     token = _ROOT.set(folder)
     try:
         yield
@@ -58,7 +58,7 @@ def data(folder: str) -> Path:
         import yaml
 
         places = yaml.safe_load(listing.read_text(encoding="utf-8")) or {}
-        if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+        if not isinstance(places, dict) or not all(isinstance(path, str) for path in places.values()):
             raise MissingData(f"{listing}: wanted lines such as 'cityscapes: /where/it/lies'")
         if folder in places:
             return Path(places[folder]).expanduser()

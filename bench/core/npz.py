@@ -48,7 +48,7 @@ def write(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], plain: str) -> No
 
 
 def leading(path: Path, prefix: str) -> dict[str, NDArray[Any]] | None:
-    """What ``write`` put first, by name without ``prefix``, read only; None if another program wrote the file.
+    """The arrays that ``write`` put first, by name without ``prefix``, read only; None for a file of another program.
 
     Raises ValueError if what is there is not what was written, and OSError as ``open`` does.
     """
@@ -63,22 +63,22 @@ def leading(path: Path, prefix: str) -> dict[str, NDArray[Any]] | None:
             if not more:
                 raise ValueError("it is shorter than it says")
             content += more
-    content, place = content[:size], 0
-    found: dict[str, NDArray[Any]] = {}
+    content, offset = content[:size], 0
+    arrays: dict[str, NDArray[Any]] = {}
     for _ in range(count):
-        if place + LOCAL.size > size:
+        if offset + LOCAL.size > size:
             raise ValueError("it holds fewer arrays than it says")
-        signature, _, _, method, _, _, check, packed, length, name_size, extra_size = LOCAL.unpack_from(content, place)
-        place += LOCAL.size
-        name, begin = content[place : place + name_size].decode(), place + name_size + extra_size
-        place = begin + length
-        usual = signature == b"PK\x03\x04" and method == zipfile.ZIP_STORED and packed == length and place <= size
-        if not usual or not name.startswith(prefix):
+        signature, _, _, method, _, _, check, packed, length, name_size, extra_size = LOCAL.unpack_from(content, offset)
+        offset += LOCAL.size
+        name, begin = content[offset : offset + name_size].decode(), offset + name_size + extra_size
+        offset = begin + length
+        as_written = signature == b"PK\x03\x04" and method == zipfile.ZIP_STORED and packed == length and offset <= size
+        if not as_written or not name.startswith(prefix):
             raise ValueError("its members are not laid out as they are written")
-        if zlib.crc32(memoryview(content)[begin:place]) != check:
+        if zlib.crc32(memoryview(content)[begin:offset]) != check:
             raise ValueError(f"bad checksum of {name}")
-        found[name.removeprefix(prefix).removesuffix(".npy")] = _array(content, begin, place)
-    return found
+        arrays[name.removeprefix(prefix).removesuffix(".npy")] = _array(content, begin, offset)
+    return arrays
 
 
 def _content(array: NDArray[Any]) -> bytes:
@@ -88,14 +88,14 @@ def _content(array: NDArray[Any]) -> bytes:
 
 
 def _marked(content: bytes) -> tuple[int, int] | None:
-    """How many arrays come first, and how many bytes of the file they take, headers included."""
+    """Number of the arrays that come first, and of the bytes that they take with headers; None without a mark."""
     if len(content) < LOCAL.size:
         return None
     *_, name_size, extra_size = LOCAL.unpack_from(content)
-    place = LOCAL.size + name_size
-    if extra_size != MARK.size or len(content) < place + MARK.size:
+    offset = LOCAL.size + name_size
+    if extra_size != MARK.size or len(content) < offset + MARK.size:
         return None
-    number, _, count, size = MARK.unpack_from(content, place)
+    number, _, count, size = MARK.unpack_from(content, offset)
     return (count, size) if number == OURS else None
 
 
@@ -112,7 +112,7 @@ def _array(content: bytes, begin: int, end: int) -> NDArray[Any]:
 
 @lru_cache(maxsize=64)
 def _described(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Type and shape by the header of an array; files of one run have few different ones."""
+    """Dtype and shape by the header of an array; files of one run have few different ones."""
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(header))
     if dtype.hasobject or (fortran and len(shape) > 1):
         raise ValueError("an array of objects, or in another order")

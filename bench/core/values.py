@@ -43,7 +43,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a figure means. The identifier it stands under is its definition, not a label."""
+    """The meaning of a figure. The identifier it stands under is its definition, not a label."""
 
     title: str
     definition: str
@@ -62,5 +62,5 @@ class SignedRate(Metric):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """As above."""
+        """The least and the largest value that the figure can have."""
         return -1.0, 1.0

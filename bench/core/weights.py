@@ -52,14 +52,14 @@ def read_checkpoint(
     except (RuntimeError, OSError, EOFError, ValueError, ImportError, AttributeError) as error:
         # The last two: a trusted file names a class of a package that is not here, or no longer has it.
         raise MissingData(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from None
-    found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise MissingData(f"weights {path} hold no state dict, wanted tensors by name")
     prefix = "module."
-    if found and all(name.startswith(prefix) for name in found):
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    meta = loaded.get("meta") if found is not loaded and isinstance(loaded, dict) else None
-    return dict(found), meta if isinstance(meta, Mapping) else {}
+    if state and all(name.startswith(prefix) for name in state):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    meta = loaded.get("meta") if state is not loaded and isinstance(loaded, dict) else None
+    return dict(state), meta if isinstance(meta, Mapping) else {}
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -84,11 +84,11 @@ def fill(
 
     Only names that begin with one of ``unused`` may be left over. Layers that rename their own old keys do so.
     """
-    wanted = module.state_dict()
+    expected = module.state_dict()
     for name, tensor in state.items():
-        if name in wanted and tensor.shape != wanted[name].shape:
+        if name in expected and tensor.shape != expected[name].shape:
             raise MissingData(
-                f"weights {path}: {name} is {list(tensor.shape)}, the network wants {list(wanted[name].shape)}"
+                f"weights {path}: {name} is {list(tensor.shape)}, the network wants {list(expected[name].shape)}"
             )
     result = module.load_state_dict(state, strict=False)  # it reports what the next lines refuse
     surplus = [name for name in result.unexpected_keys if not name.startswith(unused)]

@@ -86,7 +86,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def seed_of(seed: int, sample: str, name: str, severity: int) -> int:
-    """32 bits for ``RandomState``: a function of these four alone, the same on every machine and for ever.
+    """Return 32 bits for ``RandomState``: a function of these four alone, the same on every machine and for ever.
 
     The first four bytes, big-endian, of the SHA-256 of the JSON list ``["corruption", seed, sample, name, severity]``.
     """
@@ -116,14 +116,14 @@ def corrupt(
 
 
 def _plain(image: Image) -> Image:
-    """The image, or a copy where it is read-only or strided: compiled code is made for one kind of array."""
+    """Return the image, or a copy where it is read-only or strided: compiled code is made for one kind of array."""
     return np.require(image, requirements=["C", "W", "E"])
 
 
 def _check(image: Image, name: str, severity: int, random: RandomState, order: str) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise BadPlugin(f"corruption {name}: the image is {found}, wanted uint8 [H, W, 3]")
+        actual = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise BadPlugin(f"corruption {name}: the image is {actual}, wanted uint8 [H, W, 3]")
     height, width = image.shape[:2]
     if min(height, width) < LEAST:
         raise BadPlugin(f"corruption {name}: the image is {height}x{width}, wanted at least {LEAST}x{LEAST} pixels")

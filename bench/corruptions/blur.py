@@ -20,7 +20,7 @@ def gaussian_blur(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def defocus_blur(image: Image, severity: int, random: RandomState) -> Image:
-    """OpenCV convolves with a large kernel by Fourier transforms: its rounding is part of the result."""
+    """Return the image out of focus. OpenCV convolves by Fourier transforms: its rounding is part of the result."""
     cv2 = opencv("defocus_blur")
     kernel = _disk(*((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity - 1])
     out = np.empty_like(image)
@@ -33,7 +33,7 @@ def defocus_blur(image: Image, severity: int, random: RandomState) -> Image:
 
 @lru_cache(maxsize=5)
 def _disk(radius: int, alias: float) -> NDArray[np.float32]:
-    """A disk of weights, float32 and odd-sized, its rim softened by a Gaussian of ``alias`` pixels."""
+    """float32 [k, k], k odd: a disk of weights, its rim softened by a Gaussian of ``alias`` pixels."""
     cv2 = opencv("defocus_blur")
     reach, window = (8, (3, 3)) if radius <= 8 else (radius, (5, 5))
     distance = np.arange(-reach, reach + 1) ** 2
@@ -66,7 +66,7 @@ def glass_blur(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def zoom_blur(image: Image, severity: int, random: RandomState) -> Image:
-    """The mean of the image and of ever larger versions of its middle."""
+    """Return the mean of the image and of ever larger versions of its middle."""
     stop, step = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))[severity - 1]
     factors = [float(factor) for factor in np.arange(1, stop, step)]
     height, width = image.shape[:2]

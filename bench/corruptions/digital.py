@@ -1,4 +1,4 @@
-"""What cameras and files do to a picture: exposure, contrast, colour, distortion, fewer pixels, JPEG."""
+"""Damage by cameras and files: exposure, contrast, colour, distortion, fewer pixels, JPEG."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Floats = NDArray[np.float64]
 
 
 def brightness(image: Image, severity: int, random: RandomState) -> Image:
-    """Raise the value in HSV."""
+    """Return the image with its value in HSV raised."""
     out = np.empty_like(image)
     _recolour(image, UNIT, 1.0, 0.0, (0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1], out)
     return out
 
 
 def saturate(image: Image, severity: int, random: RandomState) -> Image:
-    """Scale and raise the saturation in HSV: away up to severity 2, beyond what is natural from there on."""
+    """Return the image with its saturation in HSV scaled: away up to severity 2, unnaturally high from there on."""
     factor, more = ((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2))[severity - 1]
     out = np.empty_like(image)
     _recolour(image, UNIT, factor, more, 0.0, out)
@@ -33,7 +33,7 @@ def saturate(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def contrast(image: Image, severity: int, random: RandomState) -> Image:
-    """Pull every value towards the mean of its channel."""
+    """Return the image with every value nearer to the mean of its channel."""
     factor = (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1]
     means = np.zeros(3)
     _add_up(image, UNIT, means)
@@ -69,7 +69,7 @@ def _pixels(picture: PIL.Image.Image, rows: int = 64) -> Image:
 
 
 def elastic_transform(image: Image, severity: int, random: RandomState) -> Image:
-    """Move every pixel by a smooth random field."""
+    """Return the image with every pixel moved by a smooth random field."""
     strength = (250 * 0.05, 250 * 0.065, 250 * 0.085, 250 * 0.1, 250 * 0.12)[severity - 1]
     height, width = image.shape[:2]
     most = height * 0.005  # in both directions
@@ -186,7 +186,7 @@ def _displace(
 
 
 @compiled
-def _mirror(place: int, size: int) -> int:
-    while place < 0 or place >= size:
-        place = -1 - place if place < 0 else 2 * size - 1 - place
-    return place
+def _mirror(index: int, size: int) -> int:
+    while index < 0 or index >= size:
+        index = -1 - index if index < 0 else 2 * size - 1 - index
+    return index

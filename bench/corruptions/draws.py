@@ -28,13 +28,13 @@ class Stream(NamedTuple):
     key: NDArray[np.uint32]  # [624]
     carry: NDArray[np.uint32]  # [2]: 1 if uniforms begin at odd words, and the word that waits for its other half
     batch: NDArray[np.float64]  # [312], uniform in [0, 1)
-    place: NDArray[np.int64]  # [1], the next of them; 312 if all are used up
+    cursor: NDArray[np.int64]  # [1], the next of them; 312 if all are used up
     spare: NDArray[np.float64]  # [2]: 1 if the second normal of a pair is kept, and that normal
 
 
 @contextmanager
 def drawing(random: RandomState) -> Iterator[Stream]:
-    """Draw from ``random``, and leave it where NumPy would have left it."""
+    """Yield a stream that draws from ``random``, and leave that where NumPy would have left it."""
     state = random.get_state(legacy=False)
     key, position = np.array(state["state"]["key"], np.uint32), int(state["state"]["pos"])
     odd = position % 2
@@ -47,7 +47,7 @@ def drawing(random: RandomState) -> Iterator[Stream]:
     )
     _halve(key, stream.carry, stream.batch)
     yield stream
-    state["state"] = {"key": key, "pos": 2 * int(stream.place[0]) - odd}
+    state["state"] = {"key": key, "pos": 2 * int(stream.cursor[0]) - odd}
     state["has_gauss"], state["gauss"] = int(stream.spare[0]), float(stream.spare[1])
     random.set_state(state)
 
@@ -80,7 +80,7 @@ def _halve(key: NDArray[np.uint32], carry: NDArray[np.uint32], batch: NDArray[np
 
 @compiled
 def renew(key: NDArray[np.uint32], carry: NDArray[np.uint32], batch: NDArray[np.float64]) -> None:
-    """The next 312 uniforms."""
+    """Put the next 312 uniforms into ``batch``."""
     for index in range(WORDS - SHIFT):
         key[index] = _twist(key[index], key[index + 1], key[index + SHIFT])
     for index in range(WORDS - SHIFT, WORDS - 1):
@@ -94,13 +94,13 @@ def fill_uniform(
     key: NDArray[np.uint32],
     carry: NDArray[np.uint32],
     batch: NDArray[np.float64],
-    place: NDArray[np.int64],
+    cursor: NDArray[np.int64],
     low: float,
     span: float,
     out: NDArray[np.float64],
 ) -> None:
-    """``low + span * u`` for every element of a flat array."""
-    here = place[0]
+    """Put ``low + span * u`` into every element of a flat array."""
+    here = cursor[0]
     done = 0
     while done < out.size:
         if here == BATCH:
@@ -111,7 +111,7 @@ def fill_uniform(
             out[done + index] = low + span * batch[here + index]
         done += take
         here += take
-    place[0] = here
+    cursor[0] = here
 
 
 @compiled
@@ -119,14 +119,14 @@ def fill_normal(
     key: NDArray[np.uint32],
     carry: NDArray[np.uint32],
     batch: NDArray[np.float64],
-    place: NDArray[np.int64],
+    cursor: NDArray[np.int64],
     spare: NDArray[np.float64],
     mean: float,
     scale: float,
     out: NDArray[np.float64],
 ) -> None:
-    """``mean + scale * z`` for every element of a flat array. Normals are made in pairs; ``spare`` keeps the second."""
-    here = place[0]
+    """Put ``mean + scale * z`` into each element of a flat array. Normals come in pairs; ``spare`` keeps the second."""
+    here = cursor[0]
     done = 0
     if spare[0] != 0.0 and out.size:
         out[0] = mean + scale * spare[1]
@@ -154,4 +154,4 @@ def fill_normal(
         else:
             spare[0], spare[1] = 1.0, factor * first
         done += 2
-    place[0] = here
+    cursor[0] = here

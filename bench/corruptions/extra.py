@@ -1,4 +1,4 @@
-"""What comes from the extra ``corruptions``: OpenCV, and the textures of frost."""
+"""Imports from the extra ``corruptions``: OpenCV, and the textures of frost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXTURES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg"
 
 
 def opencv(name: str) -> Any:
-    """The module ``cv2``, for the corruption of this name."""
+    """Return the module ``cv2`` for the corruption of this name. Raise MissingPackage without it."""
     try:
         return importlib.import_module("cv2")
     except ModuleNotFoundError as error:

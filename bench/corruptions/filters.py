@@ -50,14 +50,14 @@ def gaussian_plane(
 
 
 def _gauss(sigma: float, truncate: float) -> Floats:
-    """Weights at distance 0, 1, ... up to ``truncate`` standard deviations."""
+    """float64 weights at distance 0, 1, ... up to ``truncate`` standard deviations."""
     reach = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-reach, reach + 1) ** 2)
     return np.ascontiguousarray((weights / weights.sum())[reach:])
 
 
 def _indices(size: int, reach: int, mode: Literal["nearest", "reflect"]) -> NDArray[np.int64]:
-    """Which of ``size`` values stands at -reach, ..., size - 1 + reach."""
+    """int64: the index of the value, among ``size``, that stands at -reach, ..., size - 1 + reach."""
     places = np.arange(-reach, size + reach)
     if mode == "nearest":
         return np.clip(places, 0, size - 1)
@@ -238,7 +238,7 @@ Taps = tuple[NDArray[np.int64], Floats]  # for every place the lower neighbour, 
 
 
 def enlarge(size: int, factor: float) -> Taps:
-    """Where ``scipy.ndimage.zoom(order=1)`` looks, for the middle ``ceil(size / factor)`` of ``size`` values.
+    """The taps of ``scipy.ndimage.zoom(order=1)`` for the middle ``ceil(size / factor)`` of ``size`` values.
 
     The result has ``size`` places or a few more. scipy takes what rounding puts beyond the last value for outside,
     which is 0: both weights are 0 there.
@@ -254,7 +254,7 @@ def enlarge(size: int, factor: float) -> Taps:
 
 
 def enlarge_plane(plane: Floats, factor: float) -> Floats:
-    """The middle of a plane float64 [H, W], enlarged to [H, W] or a little more, bilinearly."""
+    """float64: the middle of a plane [H, W], enlarged to [H, W] or a little more, bilinearly."""
     (rows, down), (columns, across) = enlarge(plane.shape[0], factor), enlarge(plane.shape[1], factor)
     out = np.empty((len(rows), len(columns)))
     _enlarge_plane(plane, rows, down, columns, across, out)

@@ -26,7 +26,7 @@ def speckle_noise(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def _normal(image: Image, scale: float, random: RandomState, *, proportional: bool) -> Image:
-    """Add normal noise of standard deviation ``scale``, or ``scale`` times the value, on the range [0, 1]."""
+    """Return the image plus normal noise of deviation ``scale``, or ``scale`` times the value, on the range [0, 1]."""
     out = np.empty_like(image)
     factors = UNIT if proportional else np.ones(256)
     with drawing(random) as stream:
@@ -48,7 +48,7 @@ def shot_noise(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def impulse_noise(image: Image, severity: int, random: RandomState) -> Image:
-    """Black or white with equal chance. The library's own generator cannot be seeded: only its rule is reproduced."""
+    """Return values made black or white with equal chance. The library's generator cannot be seeded: only its rule."""
     amount = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
     out = image.copy()  # v / 255 * 255, cut off, is v for all 256 of them
     with drawing(random) as stream:
@@ -71,7 +71,7 @@ def _add_normal(
     key: NDArray[np.uint32],
     carry: NDArray[np.uint32],
     batch: NDArray[np.float64],
-    place: NDArray[np.int64],
+    cursor: NDArray[np.int64],
     spare: NDArray[np.float64],
     image: NDArray[np.uint8],
     unit: NDArray[np.float64],
@@ -82,7 +82,7 @@ def _add_normal(
     noise = np.empty(4096)
     for start in range(0, image.size, noise.size):
         stop = min(start + noise.size, image.size)
-        fill_normal(key, carry, batch, place, spare, 0.0, scale, noise[: stop - start])
+        fill_normal(key, carry, batch, cursor, spare, 0.0, scale, noise[: stop - start])
         for index in range(start, stop):
             level = image[index]
             value = unit[level] + factors[level] * noise[index - start]
@@ -94,7 +94,7 @@ def _count_photons(
     key: NDArray[np.uint32],
     carry: NDArray[np.uint32],
     batch: NDArray[np.float64],
-    place: NDArray[np.int64],
+    cursor: NDArray[np.int64],
     image: NDArray[np.uint8],
     rates: NDArray[np.float64],
     bounds: NDArray[np.float64],
@@ -103,12 +103,12 @@ def _count_photons(
     levels: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> None:
-    """A Poisson count for every value: below rate 10 by products of uniforms, from there on by PTRS, none at rate 0.
+    """Put the grey of a Poisson count into ``out``: below rate 10 by products of uniforms, from there on by PTRS.
 
     ``bounds`` are exp(-rate), ``constants`` those of PTRS, ``factorials[k]`` is log k!, ``levels`` the grey of a count.
     """
     most = levels.size - 1
-    here = place[0]
+    here = cursor[0]
     for index in range(image.size):
         level = image[index]
         rate = rates[level]
@@ -152,7 +152,7 @@ def _count_photons(
                 here += 1
                 count += 1
         out[index] = levels[min(count, most)]
-    place[0] = here
+    cursor[0] = here
 
 
 @compiled
@@ -160,7 +160,7 @@ def _strike(
     key: NDArray[np.uint32],
     carry: NDArray[np.uint32],
     batch: NDArray[np.float64],
-    place: NDArray[np.int64],
+    cursor: NDArray[np.int64],
     amount: float,
     struck: NDArray[np.uint8],
     out: NDArray[np.uint8],
@@ -169,12 +169,12 @@ def _strike(
     chances = np.empty(4096)
     for start in range(0, out.size, chances.size):
         stop = min(start + chances.size, out.size)
-        fill_uniform(key, carry, batch, place, 0.0, 1.0, chances[: stop - start])
+        fill_uniform(key, carry, batch, cursor, 0.0, 1.0, chances[: stop - start])
         for index in range(start, stop):
             struck[index] = np.uint8(255 * (chances[index - start] <= amount))
     for start in range(0, out.size, chances.size):
         stop = min(start + chances.size, out.size)
-        fill_uniform(key, carry, batch, place, 0.0, 1.0, chances[: stop - start])
+        fill_uniform(key, carry, batch, cursor, 0.0, 1.0, chances[: stop - start])
         for index in range(start, stop):
             white = np.uint8(255 * (chances[index - start] <= 0.5))
             # No branch: it would often be guessed wrong.

@@ -25,7 +25,7 @@ def _normals(size: tuple[int, ...], mean: float, scale: float, random: RandomSta
 
 
 def snow(image: Image, severity: int, random: RandomState) -> Image:
-    """Flakes are enlarged noise above a threshold, blurred in the direction of their fall, and added in two layers."""
+    """Add flakes in two layers: enlarged noise above a threshold, blurred in the direction of their fall."""
     mean, scale, factor, threshold, radius, sigma, kept = (
         (0.1, 0.3, 3.0, 0.5, 10, 4, 0.8),
         (0.2, 0.3, 2.0, 0.5, 12, 4, 0.7),
@@ -49,7 +49,7 @@ def snow(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def frost(image: Image, severity: int, random: RandomState) -> Image:
-    """A crop of one of five pictures of ice, added to a darker image."""
+    """Return the image, darker, with a crop of one of five pictures of ice added."""
     kept, added = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))[severity - 1]
     height, width = image.shape[:2]
     ice = _ice(int(random.randint(5)), height, width)
@@ -64,10 +64,10 @@ def frost(image: Image, severity: int, random: RandomState) -> Image:
 
 @lru_cache(maxsize=5)
 def _ice(index: int, height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 [h, w, 3], BGR, read-only: a texture, a tenth or more larger, so that it covers the image. Kept."""
+    """uint8 [h, w, 3], BGR, read-only, kept: a texture, a tenth or more larger than the image that it covers."""
     cv2 = opencv("frost")
     picture = texture(index)
-    missing = [wanted / found for wanted, found in zip((height, width), picture.shape, strict=False) if found < wanted]
+    missing = [side / length for side, length in zip((height, width), picture.shape, strict=False) if length < side]
     factor = max(missing, default=1) * 1.1
     size = tuple(int(np.ceil(side * factor)) for side in (picture.shape[1], picture.shape[0]))
     resized: NDArray[np.uint8] = cv2.resize(picture, dsize=size, interpolation=cv2.INTER_CUBIC)
@@ -76,7 +76,7 @@ def _ice(index: int, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def fog(image: Image, severity: int, random: RandomState) -> Image:
-    """A cloud drawn by the diamond-square algorithm on the next power of two, cropped."""
+    """Return the image under a cloud, drawn by the diamond-square algorithm on the next power of two and cropped."""
     density, decay = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))[severity - 1]
     size = 1 << (max(image.shape[:2]) - 1).bit_length()
     cloud = np.empty((size, size))
@@ -89,7 +89,7 @@ def fog(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def spatter(image: Image, severity: int, random: RandomState) -> Image:
-    """Drops of water up to severity 3, mud from there on.
+    """Return the image under drops of water up to severity 3, under mud from there on.
 
     Where an image is so small that no drop falls on it, the library divides by zero and gives a black image; so do we.
     """
@@ -124,7 +124,7 @@ def spatter(image: Image, severity: int, random: RandomState) -> Image:
 
 
 def _drops(liquid: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 [H, W], from 0: how much water there is, with a relief along the rims."""
+    """float32 [H, W], from 0: the amount of water, with a relief along the rims."""
     cv2 = opencv("spatter")
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)
     _, distance = cv2.threshold(distance, 20, 20, cv2.THRESH_TRUNC)
@@ -173,11 +173,11 @@ def _cloud(
     key: NDArray[np.uint32],
     carry: NDArray[np.uint32],
     batch: Floats,
-    place: NDArray[np.int64],
+    cursor: NDArray[np.int64],
     decay: float,
     cloud: Floats,
 ) -> tuple[float, float]:
-    """Fill a square whose side is a power of two; its least and largest value. Beyond an edge is the opposite one."""
+    """Fill a square whose side is a power of two, edges joined; return its least and largest value."""
     size = len(cloud)
     cloud[0, 0] = 0.0
     least = most = 0.0
@@ -188,7 +188,7 @@ def _cloud(
         count = size // step
         line = chances[:count]
         for y in range(0, size, step):  # the middle of each square
-            fill_uniform(key, carry, batch, place, -wobble, 2.0 * wobble, line)
+            fill_uniform(key, carry, batch, cursor, -wobble, 2.0 * wobble, line)
             below = (y + step) % size
             for index in range(count):
                 x = index * step
@@ -198,7 +198,7 @@ def _cloud(
                 cloud[y + half, x + half] = value
                 least, most = min(least, value), max(most, value)
         for y in range(0, size, step):  # the middle of each upper side
-            fill_uniform(key, carry, batch, place, -wobble, 2.0 * wobble, line)
+            fill_uniform(key, carry, batch, cursor, -wobble, 2.0 * wobble, line)
             for index in range(count):
                 x = index * step
                 vertical = cloud[y + half, x + half] + cloud[(y - half) % size, x + half]
@@ -207,7 +207,7 @@ def _cloud(
                 cloud[y, x + half] = value
                 least, most = min(least, value), max(most, value)
         for y in range(0, size, step):  # the middle of each left side
-            fill_uniform(key, carry, batch, place, -wobble, 2.0 * wobble, line)
+            fill_uniform(key, carry, batch, cursor, -wobble, 2.0 * wobble, line)
             for index in range(count):
                 x = index * step
                 level = cloud[y + half, x + half] + cloud[y + half, (x - half) % size]
@@ -254,8 +254,8 @@ def _soil(
         for x in range(width):
             dry = np.float32(np.float32(1.0) - wet[y, x])
             for channel in range(channels):
-                left = np.float32(unit[image[y, x, channel]] * dry)
-                value = np.float64(left) + brown[channel] * np.float64(wet[y, x])
+                kept = np.float32(unit[image[y, x, channel]] * dry)
+                value = np.float64(kept) + brown[channel] * np.float64(wet[y, x])
                 out[y, x, channel] = np.uint8(min(max(value, 0.0), 1.0) * 255.0)
 
 

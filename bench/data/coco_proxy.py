@@ -33,7 +33,7 @@ PARTS = ".parts"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which photographs, and what their masks say."""
+    """The photographs to take, and the values of their masks."""
 
     split: str = "train2017"
     exclude: tuple[str, ...] = coco.IN_CITYSCAPES
@@ -109,7 +109,7 @@ def _part(out: Path, start: int) -> Path:
 
 
 def _block(root: Path, out: Path, choice: Choice, start: int, stop: int) -> int:
-    """Draw the masks of one block, then write its rows; how many they are."""
+    """Draw the masks of one block, then write its rows; return their number."""
     rows = list(_drawn(root, out, choice, start, stop))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -54,14 +54,14 @@ class Truth:
 
 @dataclass
 class Card:
-    """Everything there is to say of one data set. Pixels are those of the masks."""
+    """The description of one data set. Pixels are those of the masks."""
 
     label: str
     about: str
     source: str
-    wanted: int | None = None  # frames; None where the files that say so are absent
-    found: int = 0
-    place: str = ""
+    expected: int | None = None  # frames; None where the files that say so are absent
+    frames: int = 0
+    folder: str = ""
     layout: str = ""
     masks: str = ""  # how they are encoded
     hidden: str = ""
@@ -82,7 +82,7 @@ class Card:
 
 
 def asked(text: str, name: str, params: Mapping[str, Any]) -> list[Dataset]:
-    """The data sets that a text means: a suite file, an entry in YAML, or else the name with its parameters.
+    """Return the data sets that a text means: a suite file, an entry in YAML, or else the name with its parameters.
 
     Data sets of a suite that read the same files come once.
     """
@@ -116,7 +116,7 @@ def _identity(dataset: Dataset) -> tuple[str, dict[str, Any]]:
 
 
 def plain(dataset: Dataset) -> Dataset:
-    """The data set whose files are read, without what a suite makes of its classes and images."""
+    """Return the data set whose files are read, without what a suite makes of its classes and images."""
     while isinstance(inner := getattr(dataset, "inner", None), Dataset):
         dataset = inner
     return dataset
@@ -130,7 +130,7 @@ def label_of(dataset: Dataset) -> str:
 
 
 def describe(dataset: Dataset, begin: Advance, advance: Advance) -> Card:
-    """Read every mask, and of every image the header and the end; ``begin`` hears how many frames there are.
+    """Return the card after reading every mask, and header and end of every image; ``begin`` hears their number.
 
     Nothing that is wrong with the data is raised: it stands among the problems of the card.
     """
@@ -152,15 +152,15 @@ def _other(card: Card, data: Dataset, begin: Advance, advance: Advance) -> None:
     """A data set that is drawn, or read by a plug-in of which no more is known than the contract."""
     try:
         data.check()
-        card.wanted, card.found = data.count, len(data.ids())
-        begin(card.found)
-        for index in range(card.found):
+        card.expected, card.frames = data.count, len(data.ids())
+        begin(card.frames)
+        for index in range(card.frames):
             _add(card, data.load(index), data.class_names)
             advance(1)
     except MissingData as error:
         card.problems.append(str(error))
-    if card.complete and card.found != card.wanted:
-        card.problems.append(f"{card.found} frames were found, wanted {card.wanted}")
+    if card.complete and card.frames != card.expected:
+        card.problems.append(f"{card.frames} frames were found, wanted {card.expected}")
 
 
 def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None:
@@ -168,16 +168,16 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
     card.layout = str(getattr(data, "layout", "official")) if data.name != "folder" else "as the globs say"
     try:
         scanned = data.scan()
-        card.wanted = data.count
-        if len(scanned) != card.wanted:
-            card.problems.append(f"{len(scanned)} frames were found, wanted {card.wanted}")
+        card.expected = data.count
+        if len(scanned) != card.expected:
+            card.problems.append(f"{len(scanned)} frames were found, wanted {card.expected}")
     except UserError as error:
         card.problems.append(str(error).removesuffix(f"; {card.obtain}"))
-        card.wanted = _count(data)
+        card.expected = _count(data)
         return
-    card.place = _place([frame.image for frame in scanned])
+    card.folder = _folder([frame.image for frame in scanned])
     card.masks = " and ".join(sorted({frame.encoding.name for frame in scanned if frame.mask}))
-    card.found = len(scanned)
+    card.frames = len(scanned)
     begin(len(scanned))
     own_check = type(data).check_frame is not OnDisk.check_frame
     for index, frame in enumerate(scanned):
@@ -251,8 +251,8 @@ def _meaning(kind: str, value: int, class_names: Sequence[str]) -> str:
     return "ignored" if value == IGNORE else class_names[value]
 
 
-def _place(paths: Sequence[Path]) -> str:
-    """The folder that holds all images."""
+def _folder(paths: Sequence[Path]) -> str:
+    """The folder that holds all images, in words."""
     return commonpath([path.absolute().parent for path in paths]) if paths else ""
 
 
@@ -261,7 +261,7 @@ def _first_sentence(data: Dataset) -> str:
 
 
 def lines(card: Card, width: int) -> Iterator[str]:
-    """The card for a terminal of that many columns."""
+    """Yield the card's lines for a terminal of that many columns."""
     width = min(width, WIDEST)
     yield from textwrap.wrap(card.label, width, subsequent_indent="  ", break_on_hyphens=False)
     if card.about:
@@ -294,13 +294,13 @@ def lines(card: Card, width: int) -> Iterator[str]:
 
 
 def _entries(card: Card) -> Iterator[tuple[str, str]]:
-    """Name and text of each line."""
+    """Yield name and text of each line."""
     yield "source", card.source
-    if card.place:
-        yield "place", card.place
+    if card.folder:
+        yield "place", card.folder
     if card.layout:
         yield "layout", card.layout + (f"; masks: {card.masks}" if card.masks else "")
-    yield "frames", f"{card.found}" + ("" if card.wanted in (None, card.found) else f" of {card.wanted}")
+    yield "frames", f"{card.frames}" + ("" if card.expected in (None, card.frames) else f" of {card.expected}")
     yield "complete", "yes" if card.complete else f"no: {_number(len(card.problems), 'problem')}, below"
     if card.hidden:
         yield "truth", f"hidden: {card.hidden}"
@@ -339,7 +339,7 @@ def _entries(card: Card) -> Iterator[tuple[str, str]]:
 
 
 def _stored(card: Card, width: int) -> Iterator[str]:
-    """A table of the values in the masks."""
+    """Yield the lines of a table of the values in the masks."""
     rows = [
         (str(stored.value), " / ".join(dict.fromkeys(stored.meaning.values())), _percent(stored.pixels, card.pixels))
         for stored in sorted(card.stored.values(), key=lambda stored: stored.value)
@@ -371,14 +371,14 @@ def _number(count: int, noun: str) -> str:
 
 
 def record(card: Card) -> dict[str, Any]:
-    """The card as JSON has it."""
+    """Return the card as JSON has it."""
     return {
         "label": card.label,
         "source": card.source,
         "complete": card.complete,
         "problems": card.problems,
-        "frames": {"found": card.found, "wanted": card.wanted},
-        "place": card.place,
+        "frames": {"found": card.frames, "wanted": card.expected},
+        "place": card.folder,
         "layout": card.layout,
         "masks": card.masks,
         "hidden": card.hidden,

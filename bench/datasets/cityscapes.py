@@ -86,13 +86,13 @@ class Cityscapes(frames.OnDisk):
         if self.split == "test":
             frames.counted(images, self.count, pictures, "unpack leftImg8bit_trainvaltest.zip again")
             return [Frame(name, path, group=sequence(name)) for name, path in images.items()]
-        found: Mapping[Kind, Mapping[str, Path]] = {kind: _files(labels, f"gtFine_{kind}") for kind in ENCODINGS}
+        by_kind: Mapping[Kind, Mapping[str, Path]] = {kind: _files(labels, f"gtFine_{kind}") for kind in ENCODINGS}
         kind = self.labels
         if kind is None:
-            trains = found["labelTrainIds"]
-            complete = bool(trains) and (images.keys() <= trains.keys() or not found["labelIds"])
+            trains = by_kind["labelTrainIds"]
+            complete = bool(trains) and (images.keys() <= trains.keys() or not by_kind["labelIds"])
             kind = "labelTrainIds" if complete else "labelIds"
-        chosen = found[kind]
+        chosen = by_kind[kind]
         frames.paired(
             images,
             chosen,
@@ -115,6 +115,6 @@ def _city(name: str) -> str:
 
 
 def _files(folder: Path, kind: str) -> Mapping[str, Path]:
-    """``<city>_<sequence>_<frame>`` to the file of that kind."""
+    """``<city>_<sequence>_<frame>`` to the file of that kind, sorted by id."""
     again = "unpack the Cityscapes archives so that it does"
     return frames.listed(folder, f"*/*_{kind}.png", after=f"_{kind}.png", missing=again)

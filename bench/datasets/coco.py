@@ -56,7 +56,7 @@ class Coco(frames.OnDisk):
 
     @property
     def published(self) -> int:
-        """As many as the annotation file names."""
+        """The number of images chosen from the annotation file."""
         return len(self._index.ids)
 
     @property
@@ -65,7 +65,7 @@ class Coco(frames.OnDisk):
 
     def scan(self) -> Sequence[Frame]:
         folder = self._root / self.split
-        found = frames.listed(folder, "*.jpg", missing=f"unpack {self.split}.zip beside annotations/")
+        paths = frames.listed(folder, "*.jpg", missing=f"unpack {self.split}.zip beside annotations/")
         if not len(self._index.ids):
             raise MissingData(
                 f"{self._annotations}: no image is left that has no excluded category and at least {self.minimum}"
@@ -79,14 +79,14 @@ class Coco(frames.OnDisk):
                 f" all there should be"
             )
         for name in self._index.names.tolist():
-            if name not in found:
+            if name not in paths:
                 raise MissingData(
                     f"{folder / name} does not exist, but {self._annotations.name} lists it; unpack {self.split}.zip"
                     f" again"
                 )
         frames.counted(self._index.ids.tolist(), self.count, folder, f"unpack {self.split}.zip again")
         pairs = zip(self._index.ids.tolist(), self._index.names.tolist(), strict=True)
-        return [Frame(f"{number:012}", found[name]) for number, name in pairs]
+        return [Frame(f"{number:012}", paths[name]) for number, name in pairs]
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
         self._check_size(frame)
@@ -99,27 +99,27 @@ class Coco(frames.OnDisk):
         return as_rgb(frame.image)
 
     def check_frame(self, frame: Frame) -> None:
-        """Of the image the header and the end; its annotations were looked at when the file was read."""
+        """Check header and end of the image; its annotations were checked when their file was read."""
         self._check_size(frame)
         frames.check_whole(frame.image, as_rgb)
 
     def digest(self) -> str:
-        """Take in the bytes of the annotation file, the choice, and the name and size in bytes of every image."""
+        """16 hex digits of the annotation file's bytes, the choice, and the id and size in bytes of every image."""
         whole = hashlib.sha256(f"{digest(self._annotations)} {self.background}\n".encode())
         for frame in self._frames:
             whole.update(f"{frame.id} {frame.image.stat().st_size}\n".encode())
         return whole.hexdigest()[:16]
 
     def _check_size(self, frame: Frame) -> None:
-        found, said = frames.size(frame.image), tuple(self._index.sizes[self._at(frame)].tolist())
-        if found != said:
+        actual, stated = frames.size(frame.image), tuple(self._index.sizes[self._at(frame)].tolist())
+        if actual != stated:
             raise MissingData(
-                f"{frame.image} is {found[0]}x{found[1]}, {self._annotations.name} says {said[0]}x{said[1]};"
+                f"{frame.image} is {actual[0]}x{actual[1]}, {self._annotations.name} says {stated[0]}x{stated[1]};"
                 f" unpack {self.split}.zip again"
             )
 
     def _at(self, frame: Frame) -> int:
-        """The place of a frame in the index."""
+        """The row of a frame in the index."""
         return int(np.searchsorted(self._index.ids, int(frame.id)))
 
     @property
@@ -140,20 +140,20 @@ class Coco(frames.OnDisk):
 
 def unpacked(root: Path, split: str) -> Path:
     """The folder with ``annotations/`` inside: ``root`` itself or, as the source has it, its folder ``2017``."""
-    found = frames.one_of((root / "annotations", root / "2017" / "annotations"))
-    if found is None:
+    annotations = frames.one_of((root / "annotations", root / "2017" / "annotations"))
+    if annotations is None:
         raise MissingData(f"{root / 'annotations'} does not exist, nor below 2017/; {obtain(split)}")
-    return found.parent
+    return annotations.parent
 
 
 def obtain(split: str) -> str:
-    """Where the archives are."""
+    """The archives and their page, in words."""
     pictures = "train2017.zip (19 GB)" if split == "train2017" else "val2017.zip (0.8 GB)"
     return f"{pictures} and annotations_trainval2017.zip (253 MB) are on https://cocodataset.org/#download"
 
 
 def as_rgb(path: Path) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3]. Some of these photographs are grey; the source system converts whatever it finds, too."""
+    """uint8 [H, W, 3], RGB, converted as the source system does: some are grey. Raise MissingData if unreadable."""
     try:
         with Image.open(path) as file:
             return np.array(file.convert("RGB"), dtype=np.uint8)

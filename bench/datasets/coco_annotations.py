@@ -1,4 +1,4 @@
-"""What an ``instances_*.json`` of COCO says, in a form that every process can open at once.
+"""The content of an ``instances_*.json`` of COCO, in a form that every process can open at once.
 
 The file of the training images has 470 MB. It is read through once, one annotation at a time, and what is needed of it
 is kept in $BENCH_HOME/coco, addressed by the content of the file and by the choice that was made.
@@ -44,11 +44,11 @@ class Index:
     number_start: NDArray[np.int64]  # [shapes + 1]: where the numbers of each shape begin
     numbers: NDArray[np.float64]  # corners x, y, x, y ... or lengths of runs
 
-    def mask(self, place: int) -> Bools:
-        """Bool [H, W]: the union of everything that is annotated in one image."""
-        size = (int(self.sizes[place, 0]), int(self.sizes[place, 1]))
+    def mask(self, row: int) -> Bools:
+        """Bool [H, W]: the union of everything that is annotated in the image of that row."""
+        size = (int(self.sizes[row, 0]), int(self.sizes[row, 1]))
         mask = np.zeros(size, np.bool_)
-        for shape in range(int(self.shape_start[place]), int(self.shape_start[place + 1])):
+        for shape in range(int(self.shape_start[row]), int(self.shape_start[row + 1])):
             numbers = self.numbers[self.number_start[shape] : self.number_start[shape + 1]]
             if self.kinds[shape] == POLYGON:
                 mask |= coco_masks.polygon(numbers.reshape(-1, 2), size)
@@ -58,7 +58,7 @@ class Index:
 
 
 def index(path: Path, exclude: Collection[str], minimum: int) -> Index:
-    """Images without an annotation of an excluded category whose sides are both at least ``minimum`` pixels."""
+    """Index images without an annotation of an excluded category whose sides are both at least ``minimum`` pixels."""
     if not path.is_file():
         raise MissingData(f"{path} does not exist; {_AGAIN}")
     choice = json.dumps([VERSION, files.digest(path), sorted(exclude), minimum])
@@ -94,16 +94,16 @@ class _Reading:
 
     def chosen(self, exclude: Collection[str], minimum: int) -> Index:
         take = {"images": self._image, "annotations": self._annotation, "categories": self._category}
-        found = set()
+        keys = set()
         try:
             for key, entry in _entries(self.path, take):
-                found.add(key)
+                keys.add(key)
                 if entry is not None:
                     take[key](entry)
         except (KeyError, TypeError, ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
             what = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
             raise MissingData(f"{self.path} is not the JSON that COCO publishes: {what}; {_AGAIN}") from None
-        if missing := sorted(take.keys() - found):
+        if missing := sorted(take.keys() - keys):
             raise MissingData(f"{self.path} has no {' and no '.join(missing)}; {_AGAIN}")
         self._check()
         if unknown := sorted(set(exclude) - set(self.categories.values())):
@@ -118,18 +118,18 @@ class _Reading:
         return self._packed(ids)
 
     def _packed(self, ids: list[int]) -> Index:
-        places = [self.shapes.get(image, []) for image in ids]
-        chosen = np.array([place for some in places for place in some], np.int64)
+        shapes = [self.shapes.get(image, []) for image in ids]
+        chosen = np.array([shape for of_image in shapes for shape in of_image], np.int64)
         starts, numbers = np.frombuffer(self.starts, np.int64), np.frombuffer(self.numbers, np.float64)
         lengths = np.diff(starts)[chosen]
-        parts = [numbers[starts[place] : starts[place + 1]] for place in chosen.tolist()]
+        parts = [numbers[starts[shape] : starts[shape + 1]] for shape in chosen.tolist()]
         about = [self.images[image] for image in ids]
         return Index(
             listed=np.array([len(self.images)]),
             ids=np.array(ids, np.int64),
             sizes=np.array([(height, width) for _, height, width in about], np.int64).reshape(-1, 2),
             names=np.array([name for name, _, _ in about], np.str_),
-            shape_start=np.cumsum([0, *map(len, places)]),
+            shape_start=np.cumsum([0, *map(len, shapes)]),
             kinds=np.frombuffer(bytes(self.kinds), np.uint8)[chosen],
             number_start=np.cumsum([0, *lengths.tolist()]),
             numbers=np.concatenate(parts) if parts else np.zeros(0),
@@ -156,12 +156,12 @@ class _Reading:
         if isinstance(drawn, list):
             for corners in drawn:
                 even = isinstance(corners, list) and len(corners) >= 6 and len(corners) % 2 == 0
-                if not even or not all(isinstance(one, int | float) and abs(one) <= FARTHEST for one in corners):
+                if not even or not all(isinstance(value, int | float) and abs(value) <= FARTHEST for value in corners):
                     raise self._bad(entry, "a polygon that is no list of at least three corners x, y")
                 self._add(image, POLYGON, corners)
         elif isinstance(drawn, dict) and isinstance(drawn.get("counts"), list):
             counts = drawn["counts"]
-            if not all(isinstance(one, int) and one >= 0 for one in counts):
+            if not all(isinstance(number, int) and number >= 0 for number in counts):
                 raise self._bad(entry, "run lengths that are no counts of pixels")
             self._add(image, RUNS, counts)
         elif isinstance(drawn, dict):
@@ -177,29 +177,29 @@ class _Reading:
         self.numbers.extend(numbers)
         self.starts.append(len(self.numbers))
 
-    def _bad(self, entry: Mapping[str, Any], found: str) -> MissingData:
-        return MissingData(f"{self.path}: annotation {entry.get('id')} has {found}; {_AGAIN}")
+    def _bad(self, entry: Mapping[str, Any], defect: str) -> MissingData:
+        return MissingData(f"{self.path}: annotation {entry.get('id')} has {defect}; {_AGAIN}")
 
     def _check(self) -> None:
-        """What can be asked only when everything was read."""
+        """Raise MissingData for references and run lengths that only the whole file can show to be wrong."""
         if strays := sorted(self.seen.keys() - self.images.keys()):
             raise MissingData(f"{self.path} annotates image {strays[0]}, which it does not list; {_AGAIN}")
         unknown = sorted({number for some in self.seen.values() for number in some} - self.categories.keys())
         if unknown:
             raise MissingData(f"{self.path} uses category {unknown[0]}, which it does not list; {_AGAIN}")
-        for image, places in self.shapes.items():
+        for image, shapes in self.shapes.items():
             _, height, width = self.images[image]
-            for place in places:
-                covered = sum(self.numbers[self.starts[place] : self.starts[place + 1]])
-                if self.kinds[place] == RUNS and covered != height * width:
+            for shape in shapes:
+                covered = sum(self.numbers[self.starts[shape] : self.starts[shape + 1]])
+                if self.kinds[shape] == RUNS and covered != height * width:
                     raise MissingData(
                         f"{self.path}: run lengths in image {image} cover {int(covered)} pixels,"
                         f" its size {height}x{width} has {height * width}; {_AGAIN}"
                     )
 
 
-def _entries(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """Each entry of the wanted lists of one JSON object, and None at the end of each list.
+def _entries(path: Path, keys: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Yield key and entry for the lists ``keys`` of one JSON object, and None as the entry at the end of each list.
 
     ``json.load`` would hold all of it as Python objects, several times the size of the file.
     """
@@ -212,7 +212,7 @@ def _entries(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, Any]]:
     while True:
         key = walk.value()
         walk.expect(":")
-        if key in wanted:
+        if key in keys:
             walk.expect("[")
             for entry in walk.elements():
                 yield key, entry
@@ -230,22 +230,22 @@ class _Walk:
         self.text, self.at, self.decoder = text, 0, JSONDecoder()
 
     def skip(self) -> str:
-        """The next character that is not blank; empty at the end."""
+        """Move on to the next character that is not blank and return it; empty at the end."""
         while self.text[self.at : self.at + 1] in _BLANK and self.at < len(self.text):
             self.at += 1
         return self.text[self.at : self.at + 1]
 
     def expect(self, characters: str) -> str:
-        found = self.skip()
-        if not found or found not in characters:
+        character = self.skip()
+        if not character or character not in characters:
             raise JSONDecodeError(f"wanted {' or '.join(characters)}", self.text, self.at)
         self.at += 1
-        return found
+        return character
 
     def value(self) -> Any:
         self.skip()
-        found, self.at = self.decoder.raw_decode(self.text, self.at)
-        return found
+        value, self.at = self.decoder.raw_decode(self.text, self.at)
+        return value
 
     def elements(self) -> Iterator[Any]:
         if self.skip() == "]":

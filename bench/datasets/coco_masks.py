@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 def polygon(points: Floats, size: tuple[int, int]) -> Bools:
-    """Bool [H, W]: what a closed outline of float64 [k, 2] corners (x, y) encloses; size is (H, W).
+    """Bool [H, W]: the inside of a closed outline of float64 [k, 2] corners (x, y); size is (H, W).
 
     The corners are rounded to the fine grid and joined by straight steps there. Wherever the outline passes the middle
     of a pixel column, inside and outside change places from the next pixel middle below on.

@@ -34,7 +34,7 @@ SCHEMA = 1
 
 
 def masks(split: str) -> str:
-    """The folder of the masks."""
+    """The name of the folder of the masks."""
     return f"ood_seg_{split}"
 
 
@@ -58,7 +58,7 @@ class CocoProxy(frames.OnDisk):
 
     @property
     def published(self) -> int:
-        """As many as the index has within the limits."""
+        """The number of images in the index within the limits."""
         return len(self._rows)
 
     @property
@@ -71,14 +71,14 @@ class CocoProxy(frames.OnDisk):
         if not self._rows:
             raise MissingData(f"{self._root / INDEX}: no image has outliers on {self.smallest} to {self.largest} of it")
         frames.counted([row["id"] for row in self._rows], self.count, self._root, "say frames otherwise")
-        found = frames.listed(drawn, "*.png", missing=self.obtain)
+        masked = frames.listed(drawn, "*.png", missing=self.obtain)
         pictures = frames.listed(photographs, "*.jpg", missing=f"unpack {split}.zip")
         for row in self._rows:
-            for there, name, folder in ((found, f"{row['id']}.png", drawn), (pictures, row["file"], photographs)):
-                if name not in there:
+            for paths, name, folder in ((masked, f"{row['id']}.png", drawn), (pictures, row["file"], photographs)):
+                if name not in paths:
                     raise MissingData(f"{folder / name} does not exist, but {self._root / INDEX} lists it")
         return [
-            Frame(row["id"], pictures[row["file"]], found[f"{row['id']}.png"], self._encoding) for row in self._rows
+            Frame(row["id"], pictures[row["file"]], masked[f"{row['id']}.png"], self._encoding) for row in self._rows
         ]
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
@@ -92,19 +92,19 @@ class CocoProxy(frames.OnDisk):
         return coco.as_rgb(frame.image)
 
     def check_frame(self, frame: Frame) -> None:
-        """Of image and mask the header and the end: there are tens of thousands. Values are looked at when read."""
+        """Check header and end of image and mask: there are tens of thousands. Values are checked when read."""
         assert frame.mask is not None  # noqa: S101 - as in ``truth``
-        found, wanted = frames.size(frame.mask), frames.size(frame.image)
-        if found != wanted:
+        mask_size, image_size = frames.size(frame.mask), frames.size(frame.image)
+        if mask_size != image_size:
             raise MissingData(
-                f"{frame.mask} is {found[0]}x{found[1]}, its image {frame.image.name} is {wanted[0]}x{wanted[1]};"
-                f" {self.obtain}"
+                f"{frame.mask} is {mask_size[0]}x{mask_size[1]}, its image {frame.image.name} is"
+                f" {image_size[0]}x{image_size[1]}; {self.obtain}"
             )
         frames.check_whole(frame.image, coco.as_rgb)
         frames.check_whole(frame.mask, read_gray)
 
     def digest(self) -> str:
-        """Of the manifest, the index and the limits: both are written after the masks."""
+        """16 hex digits of the limits and of the manifest and the index, which are written after the masks."""
         parts = [digest(self._root / name) for name in (MANIFEST, INDEX)]
         return hashlib.sha256(f"{parts} {self.smallest} {self.largest}".encode()).hexdigest()[:16]
 
@@ -133,22 +133,22 @@ def _share(row: Mapping[str, str]) -> float:
 
 
 def manifest(root: Path) -> Mapping[str, Any]:
-    """What the masks in a folder are."""
+    """The manifest of a folder of masks. Raise MissingData where it is absent or of another schema."""
     path = root / MANIFEST
     again = "write it: bench data coco-proxy --coco COCO --out FOLDER"
     if not path.is_file():
         raise MissingData(f"{path} does not exist; {again}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MissingData(f"{path} cannot be read: {error}; {again}") from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("background") not in VALUES:
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("background") not in VALUES:
         raise MissingData(f"{path} is not of schema {SCHEMA}; {again}")
-    return found
+    return content
 
 
 def rows(path: Path) -> Iterator[Mapping[str, str]]:
-    """The rows of an index, sorted by id."""
+    """Yield the rows of an index, sorted by id. Raise MissingData for other columns."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)

@@ -53,7 +53,7 @@ _FOLDERS: Mapping[Set, str] = {"lost_and_found": "LostAndFound", "static": "Stat
 class Fishyscapes(frames.OnDisk):
     """Objects that Cityscapes does not name; ``lost_and_found`` has 100 frames and ``static`` 30, all 1024x2048.
 
-    Masks hold 0 usual, 1 anomaly, 255 ignored. Frame 0079 of Lost & Found has no anomaly.
+    Masks hold 0 normal, 1 anomaly, 255 ignored. Frame 0079 of Lost & Found has no anomaly.
 
     Static has three versions, and the suite says which: 1 (March 2019), 2 (June 2019, better blending), 3 (January
     2020, also objects of Cityscapes pasted as negatives, so that some frames have no anomaly). Its images are made here
@@ -139,10 +139,10 @@ class Fishyscapes(frames.OnDisk):
         blended: NDArray[np.uint8] = np.clip(image + overlay, 0, 255).astype(np.uint8)
         return blended
 
-    def check_set(self, found: Sequence[Frame]) -> None:
+    def check_set(self, scanned: Sequence[Frame]) -> None:
         """Hold the masks against the archive that they came from, if it was kept beside their folder."""
         if self.layout == "official":
-            _check_archive(self._archive, found)
+            _check_archive(self._archive, scanned)
 
     def check_frame(self, frame: Frame) -> None:
         super().check_frame(frame)
@@ -162,22 +162,22 @@ class Fishyscapes(frames.OnDisk):
 
     @property
     def _folder(self) -> str:
-        """Of the official archive, and its name."""
+        """The folder that holds the official archive's files; the archive is named after it."""
         return "fishyscapes_lostandfound" if self.set == "lost_and_found" else f"fs_val_v{self.version}"
 
     @property
     def _archive(self) -> Path:
-        """Where the archive lies if it was kept."""
+        """The path of the archive, which may not have been kept."""
         return data("fishyscapes") / f"{self._folder}.zip"
 
     def _instead(self, root: Path) -> str:
-        """What lies there in place of what was asked for, and how to ask for it."""
-        there = [f"layout: {other}, {_SAYS[other]}" for other in _SAYS if self._holds(root, other)]
+        """Name the other layouts and versions below ``root`` and the words that ask for them; empty without any."""
+        held = [f"layout: {other}, {_SAYS[other]}" for other in _SAYS if self._holds(root, other)]
         if self.set == "static":
-            there += [f"version: {number}" for number in (1, 2, 3) if (root / f"fs_val_v{number}").is_dir()]
-        if not there:
+            held += [f"version: {number}" for number in (1, 2, 3) if (root / f"fs_val_v{number}").is_dir()]
+        if not held:
             return ""
-        return f"; {root} holds {' and '.join(f'({one})' for one in there)}: say so in the suite if that is meant"
+        return f"; {root} holds {' and '.join(f'({text})' for text in held)}: say so in the suite if that is meant"
 
     def _holds(self, root: Path, layout: Layout) -> bool:
         if layout == self.layout:
@@ -188,7 +188,7 @@ class Fishyscapes(frames.OnDisk):
         return any(_ready(self.set, version, layout).present(root) for version in (3, 2, 1))
 
     def _overlays(self, folder: Path, masks: Mapping[str, Path]) -> Mapping[str, Path]:
-        """What is laid over Cityscapes, one for each mask."""
+        """Id to overlay on Cityscapes, one for each mask. Raise MissingData for a mask or an overlay alone."""
         overlays = frames.listed(folder, "*_rgb.npz", after="_rgb.npz")
         frames.paired(
             overlays,
@@ -201,21 +201,21 @@ class Fishyscapes(frames.OnDisk):
         return overlays
 
     def _named(self, frame: Frame) -> Frame:
-        """The frame with its sequence and its place, as far as its name tells."""
+        """Return the frame with its sequence and its location, as far as its name tells."""
         base = _base(frame.id)
         if base is None:
             return frame
-        place = base.rsplit("_", 2)[0]
+        location = base.rsplit("_", 2)[0]
         if self.set == "static":
-            tags = {"city": place}
+            tags = {"city": location}
         else:
             split = frame.image.parent.parent.name
-            tags = {"scene": place} | ({"split": split} if self.layout == "official" else {})
+            tags = {"scene": location} | ({"split": split} if self.layout == "official" else {})
         return replace(frame, group=cityscapes.sequence(base), tags=tags)
 
 
 def _ready(which: Set, version: Version | None, layout: Layout) -> Ready:
-    """Where a copy keeps its images and masks."""
+    """The globs of the images and masks of a copy in use."""
     if layout == "renamed":
         folder = "FsValLF" if which == "lost_and_found" else f"FsValV{version}Static"
         return Ready(
@@ -231,38 +231,38 @@ def _ready(which: Set, version: Version | None, layout: Layout) -> Ready:
 
 
 def _base(name: str) -> str | None:
-    """``0000_04_Maurener_Weg_8_000000_000030`` to the frame of LostAndFound or Cityscapes that it is made from."""
-    found = re.fullmatch(r"(?:[0-9]{4}_)?(.+_[0-9]{6}_[0-9]{6})", name)
-    return found[1] if found else None
+    """``0000_04_Maurener_Weg_8_000000_000030`` to its frame of LostAndFound or Cityscapes, or None."""
+    match = re.fullmatch(r"(?:[0-9]{4}_)?(.+_[0-9]{6}_[0-9]{6})", name)
+    return match[1] if match else None
 
 
 def _home(root: Path, name: str) -> Path:
-    """Where the images lie: beside the labels, or where that data set lies."""
+    """The folder of the images: beside the labels, or that of their own data set."""
     return root / name if (root / name / "leftImg8bit").is_dir() else data(name)
 
 
 def _lost_and_found(home: Path, mask: Path) -> Path:
-    """The image of one mask: PNG, WebP or JPEG, as SegmentMeIfYouCan looks for it."""
+    """The image of one mask: PNG, WebP or JPEG, as SegmentMeIfYouCan looks for it. Raise MissingData without one."""
     base = _base(mask.name.removesuffix("_labels.png"))
     if base is None:
         raise MissingData(f"{mask} is named after no frame of LostAndFound; wanted DDDD_<frame>_labels.png")
     folder = base.rsplit("_", 2)[0]
-    places = [
+    candidates = [
         home / "leftImg8bit" / split / folder / f"{base}_leftImg8bit.{end}"
         for split in ("train", "test")
         for end in ("png", "webp", "jpg")
     ]
-    for place in places:
-        if place.is_file():
-            return place
+    for path in candidates:
+        if path.is_file():
+            return path
     raise MissingData(
-        f"{places[0]} does not exist, nor below test/, but its label {mask} does; unpack leftImg8bit.zip of"
+        f"{candidates[0]} does not exist, nor below test/, but its label {mask} does; unpack leftImg8bit.zip of"
         f" LostAndFound into {home}"
     )
 
 
 def _cityscapes(home: Path, mask: Path) -> Path:
-    """The Cityscapes image under one overlay."""
+    """The Cityscapes image under one overlay. Raise MissingData if it does not exist."""
     base = _base(mask.name.removesuffix("_labels.png"))
     if base is None:
         raise MissingData(f"{mask} is named after no frame of Cityscapes; wanted DDDD_<frame>_labels.png")
@@ -276,12 +276,12 @@ def _cityscapes(home: Path, mask: Path) -> Path:
 
 
 def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
-    """int64 [H, W, 3]: what is added to an image of that size. Its shape is read before memory is taken for it."""
-    wanted = (*size, 3)
+    """int64 [H, W, 3]: the summand of an image of that size. Its shape is read before memory is taken for it."""
+    expected = (*size, 3)
 
     def fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        if shape != wanted or dtype.kind not in "iuf":
-            raise MissingData(f"{path} holds {dtype} {list(shape)}, wanted numbers {list(wanted)} as its image has")
+        if shape != expected or dtype.kind not in "iuf":
+            raise MissingData(f"{path} holds {dtype} {list(shape)}, wanted numbers {list(expected)} as its image has")
 
     if not path.exists():
         raise MissingData(f"{path} does not exist")
@@ -291,11 +291,11 @@ def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
         if error.reason == "name":
             raise MissingData(f"{path} {error}; is it an overlay of Fishyscapes Static?") from None
         if error.reason == "type":
-            raise MissingData(f"{path} {error}, wanted numbers {list(wanted)} as its image has") from None
+            raise MissingData(f"{path} {error}, wanted numbers {list(expected)} as its image has") from None
         raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
 
 
-def _check_archive(archive: Path, found: Sequence[Frame]) -> None:
+def _check_archive(archive: Path, scanned: Sequence[Frame]) -> None:
     """Raise MissingData if it is another file than the published one, or if a mask is not the one that it holds."""
     if not archive.is_file():
         return
@@ -305,6 +305,6 @@ def _check_archive(archive: Path, found: Sequence[Frame]) -> None:
         raise MissingData(f"{archive} has md5 {md5}, wanted {MD5[archive.name]}; download it again from {PAGE}")
     with zipfile.ZipFile(archive) as packed:
         sums = {Path(info.filename).name: info.CRC for info in packed.infolist()}
-    for frame in found:
+    for frame in scanned:
         if frame.mask is not None and sums.get(frame.mask.name) != zlib.crc32(frame.mask.read_bytes()):
             raise MissingData(f"{frame.mask} is not what {archive.name} holds under this name; unpack it again")

@@ -40,7 +40,7 @@ class Folder(frames.OnDisk):
 
     A mask holds 8-bit values, grey or palette indices. ``ids`` says which are classes, ``anomaly`` which are anomalies,
     ``usual`` which are neither, and ``ignore`` which count nowhere; any other value is an error. Where ``anomaly`` is
-    given, every class is usual. ``classes`` is the order of the classes, which is otherwise that of their values.
+    given, every class is normal. ``classes`` is the order of the classes, which is otherwise that of their values.
 
     ``tags`` is a CSV file with a column ``id``, found like the images; its other columns are tags. ``group`` is a
     regular expression that is searched in the path of the image: frames of which its first group matches the same text
@@ -79,8 +79,8 @@ class Folder(frames.OnDisk):
         if self.classes:
             if len(set(self.classes)) < len(self.classes):
                 raise ValueError("classes names a class twice")
-            if strange := sorted({*(self.class_ids or {}).values()} - {*self.classes}):
-                raise ValueError(f"ids has the class {strange[0]!r}, which classes does not name")
+            if unnamed := sorted({*(self.class_ids or {}).values()} - {*self.classes}):
+                raise ValueError(f"ids has the class {unnamed[0]!r}, which classes does not name")
         if len(self.class_names) > IGNORE:
             raise ValueError(f"{len(self.class_names)} classes do not fit 8 bits beside the value 255, ignored")
 
@@ -93,11 +93,11 @@ class Folder(frames.OnDisk):
 
     @property
     def annotations(self) -> frozenset[str]:
-        return frozenset(kind for kind, given in (("labels", self.class_ids), ("anomaly", self.anomaly)) if given)
+        return frozenset(kind for kind, values in (("labels", self.class_ids), ("anomaly", self.anomaly)) if values)
 
     @property
     def published(self) -> int:
-        """As many as there are: nobody has published another number."""
+        """The number of images: nobody has published another."""
         return len(self._frames)
 
     @property
@@ -108,15 +108,15 @@ class Folder(frames.OnDisk):
         )
 
     def scan(self) -> Sequence[Frame]:
-        images, masks = self._found("images", self.images), self._found("labels", self.labels)
-        for one, others, lacks, pattern in (
+        images, masks = self._files("images", self.images), self._files("labels", self.labels)
+        for paths, partners, lacks, pattern in (
             (images, masks, "mask", self.labels),
             (masks, images, "image", self.images),
         ):
-            if alone := sorted(one.keys() - others.keys()):
+            if alone := sorted(paths.keys() - partners.keys()):
                 raise MissingData(
-                    f"{one[alone[0]]} has no {lacks}: no file {pattern} has the id {alone[0]!r}; ids there are such as"
-                    f" {next(iter(others))!r}; add it, or say with pair which part of a path is the id"
+                    f"{paths[alone[0]]} has no {lacks}: no file {pattern} has the id {alone[0]!r}; ids there are such"
+                    f" as {next(iter(partners))!r}; add it, or say with pair which part of a path is the id"
                 )
         if self.frames is not None:
             frames.counted(images, self.frames, _folder_of(self.images), "add what is missing")
@@ -133,7 +133,7 @@ class Folder(frames.OnDisk):
         return {kind: self._tables[kind][stored] for kind in sorted(self.annotations)}
 
     def digest(self) -> str:
-        """Take in the bytes of every mask and of the tags, and the name and size in bytes of every image."""
+        """16 hex digits of the bytes of every mask and of the tags, and the id and size in bytes of every image."""
         tags = digest(_place(self.tags)) if self.tags else ""
         return hashlib.sha256(f"{super().digest()} {tags}".encode()).hexdigest()[:16]
 
@@ -146,7 +146,7 @@ class Folder(frames.OnDisk):
 
     @cached_property
     def _tables(self) -> Mapping[str, Labels]:
-        """Uint8 [256] for each truth: what a stored value means."""
+        """Uint8 [256] for each truth: the meaning of each stored value."""
         labels, anomaly = np.full(256, IGNORE, np.uint8), np.full(256, IGNORE, np.uint8)
         for value, name in (self.class_ids or {}).items():
             labels[value] = self.class_names.index(name)
@@ -154,8 +154,8 @@ class Folder(frames.OnDisk):
         anomaly[list(self.anomaly)] = 1
         return {"labels": labels, "anomaly": anomaly}
 
-    def _found(self, key: str, pattern: str) -> Mapping[str, Path]:
-        """Id to file, sorted by id."""
+    def _files(self, key: str, pattern: str) -> Mapping[str, Path]:
+        """Return id to file for a glob, sorted by id. Raise MissingData for no file, and for two of one id."""
         root, below = _folder_of(pattern), str(PurePosixPath(*PurePosixPath(pattern).parts[1:]))
         if not root.is_dir():
             raise MissingData(
@@ -163,7 +163,7 @@ class Folder(frames.OnDisk):
                 f" where it lies in data.yaml"
             )
         named = re.compile(self.pair or SAME_NAME)
-        found: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         for path in sorted(root.glob(below)):
             match = named.fullmatch(path.relative_to(root).with_suffix("").as_posix())
             if match is None or path.name.startswith(".") or not path.is_file():
@@ -171,15 +171,15 @@ class Folder(frames.OnDisk):
             name = _UNFIT.sub("_", "_".join(part for part in match.groups() if part))
             if not name:
                 raise MissingData(f"{path}: the groups of pair match nothing in it, wanted the id of the frame")
-            if name in found:
+            if name in paths:
                 raise MissingData(
-                    f"{path} and {found[name]} are both the frame {name}; say with pair which part of a path is the id"
+                    f"{path} and {paths[name]} are both the frame {name}; say with pair which part of a path is the id"
                 )
-            found[name] = path
-        if not found:
+            paths[name] = path
+        if not paths:
             also = f" whose path fits pair: {self.pair}" if self.pair else ""
             raise MissingData(f"{root} holds no file {below}{also}; {key} says otherwise")
-        return dict(sorted(found.items()))
+        return dict(sorted(paths.items()))
 
     def _group(self, image: Path, root: Path) -> str:
         if not self.group:
@@ -191,7 +191,7 @@ class Folder(frames.OnDisk):
         return match[1] or ""
 
     def _tags(self, images: Mapping[str, Path]) -> Mapping[str, Mapping[str, str]]:
-        """Tags by frame; a field that is empty is no tag."""
+        """Tags by frame; a field that is empty is no tag. Raise MissingData unless each image has one whole row."""
         path = _place(self.tags)
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
@@ -250,7 +250,7 @@ def _place(text: str) -> Path:
 
 
 def _ranges(values: Sequence[int]) -> str:
-    """``0..3, 7 or 255``."""
+    """Ascending values in words, such as ``0..3, 7 or 255``."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][-1] + 1:

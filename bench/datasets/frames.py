@@ -1,4 +1,4 @@
-"""What readers of data on disk share: files found in one order, images paired with masks, masks checked to the pixel.
+"""Shared by readers of data on disk: files found in one order, images paired with masks, masks checked to the pixel.
 
 Every complaint is one line that begins with the file, says what was found and what was wanted, and names a next step.
 """
@@ -30,11 +30,11 @@ _JPEG_END = b"\xff\xd9"
 
 @dataclass(frozen=True)
 class Encoding:
-    """Which values a mask may hold, and what each means. Any other value is an error, never a guess."""
+    """The values that a mask may hold, each with its meaning. Any other value is an error, never a guess."""
 
     name: str  # such as labelIds
     meaning: Mapping[int, int]  # stored value -> the value of the returned mask
-    wanted: str  # the legal values in words, such as "0, 1 or 255"
+    legal: str  # the legal values in words, such as "0, 1 or 255"
     likely: Sequence[tuple[Collection[int], str]] = ()  # the values of a file that is another thing, and what to do
     palette: bool = False  # whether the indices of a palette file are its values
 
@@ -55,7 +55,7 @@ ANOMALY = Encoding(
     "0, 1 or 255",
     likely=(({0, 2}, "are these labels of RoadAnomaly, where 2 is the anomaly?"),),
 )
-"""0 usual, 1 anomaly, 255 ignored, as Fishyscapes and SegmentMeIfYouCan publish them."""
+"""0 normal, 1 anomaly, 255 ignored, as Fishyscapes and SegmentMeIfYouCan publish them."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ class OnDisk(Dataset):
     @property
     @abstractmethod
     def published(self) -> int:
-        """How many frames the publisher counts."""
+        """The number of frames that the publisher counts."""
 
     @property
     @abstractmethod
     def obtain(self) -> str:
-        """How to get what is missing, in words for people: page, file names, sizes and checksums as far as known."""
+        """The way to get what is missing, in words for people: page, file names, sizes, checksums as far as known."""
 
     @abstractmethod
     def scan(self) -> Sequence[Frame]:
@@ -97,7 +97,7 @@ class OnDisk(Dataset):
 
     @property
     def hidden(self) -> str:
-        """Why there is no truth to evaluate against; empty where there is."""
+        """The reason why there is no truth to evaluate against; empty where there is."""
         return ""
 
     @property
@@ -133,20 +133,20 @@ class OnDisk(Dataset):
         return read_rgb(frame.image)
 
     def check(self) -> None:
-        """Decode every mask; of every image read the header and the end. Says how many frames are wrong."""
-        found = self.scan()
-        self.check_set(found)
-        wrong = [said for frame in found if (said := self.complaint(frame))]
+        """Decode every mask, read header and end of every image. Raise MissingData that names the first wrong frame."""
+        scanned = self.scan()
+        self.check_set(scanned)
+        wrong = [text for frame in scanned if (text := self.complaint(frame))]
         if wrong:
             others = "1 more frame is" if len(wrong) == 2 else f"{len(wrong) - 1} more frames are"
             more = f" ({others} wrong, too; bench describe names them)" if len(wrong) > 1 else ""
             raise MissingData(wrong[0] + more)
 
-    def check_set(self, found: Sequence[Frame]) -> None:
+    def check_set(self, scanned: Sequence[Frame]) -> None:
         """Raise MissingData if the whole is not what it must be, whatever its frames are."""
 
     def complaint(self, frame: Frame) -> str:
-        """What ``check_frame`` says; empty if the frame is as it must be."""
+        """The error of ``check_frame`` in words; empty if the frame is as it must be."""
         try:
             self.check_frame(frame)
         except MissingData as error:
@@ -160,7 +160,7 @@ class OnDisk(Dataset):
         check_whole(frame.image)
 
     def digest(self) -> str:
-        """Take in the bytes of every mask and overlay, and the name and size in bytes of every image."""
+        """16 hex digits of the bytes of every mask and overlay, and the id and size in bytes of every image."""
         whole = hashlib.sha256()
         for frame in self._frames:
             kept = [digest(path) for path in (frame.mask, frame.overlay) if path]
@@ -185,16 +185,16 @@ def listed(folder: Path, pattern: str, *, before: str = "", after: str = "", mis
     """
     if not folder.is_dir():
         raise MissingData(f"{folder} does not exist{_next(missing)}")
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for path in sorted(folder.glob(pattern)):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if hidden or not path.name.startswith(before) or not path.name.endswith(after):
             continue
         name = path.name[len(before) : len(path.name) - len(after)]
-        if name in found:
-            raise MissingData(f"{path} and {found[name]} are both the frame {name}; keep one of them")
-        found[name] = path
-    return dict(sorted(found.items()))
+        if name in paths:
+            raise MissingData(f"{path} and {paths[name]} are both the frame {name}; keep one of them")
+        paths[name] = path
+    return dict(sorted(paths.items()))
 
 
 def paired(
@@ -218,17 +218,17 @@ def paired(
             raise MissingData(f"{image_of(name)} does not exist, but its label {path} does{_next(images_again)}")
 
 
-def counted(found: Collection[Any], wanted: int, place: Path, again: str) -> None:
-    """Raise MissingData unless there are as many as wanted: a half-unpacked archive is no benchmark."""
-    if len(found) != wanted:
-        also = f", or say frames: {len(found)} in the suite if that is all there should be" if found else ""
-        raise MissingData(f"{place} holds {len(found)} frames, wanted {wanted}{_next(again)}{also}")
+def counted(entries: Collection[Any], expected: int, source: Path, again: str) -> None:
+    """Raise MissingData unless there are as many as expected: a half-unpacked archive is no benchmark."""
+    if len(entries) != expected:
+        also = f", or say frames: {len(entries)} in the suite if that is all there should be" if entries else ""
+        raise MissingData(f"{source} holds {len(entries)} frames, wanted {expected}{_next(again)}{also}")
 
 
-def absent(root: Path, wanted: str, obtain: str) -> MissingData:
+def absent(root: Path, contents: str, obtain: str) -> MissingData:
     """The error for a data set that is not there at all."""
     return MissingData(
-        f"{root} does not exist; wanted {wanted} there: set $BENCH_DATA to the folder above it, or say where it lies"
+        f"{root} does not exist; wanted {contents} there: set $BENCH_DATA to the folder above it, or say where it lies"
         f" in data.yaml; {obtain}"
     )
 
@@ -249,19 +249,19 @@ def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> La
         row, column = divmod(int(np.argmax(stored == value)), stored.shape[1])
         hint = next((text for known, text in encoding.likely if values <= set(known)), "unpack or make it again")
         raise MissingData(
-            f"{path} holds the value {value} at row {row}, column {column}, wanted {encoding.wanted}"
+            f"{path} holds the value {value} at row {row}, column {column}, wanted {encoding.legal}"
             f" ({encoding.name}); {hint}"
         )
-    if like is not None and stored.shape != (wanted := size(like)):
+    if like is not None and stored.shape != (image_size := size(like)):
         raise MissingData(
-            f"{path} is {stored.shape[0]}x{stored.shape[1]}, its image {like.name} is {wanted[0]}x{wanted[1]};"
+            f"{path} is {stored.shape[0]}x{stored.shape[1]}, its image {like.name} is {image_size[0]}x{image_size[1]};"
             f" labels are never resized, so unpack both archives again"
         )
     return encoding.table[stored]
 
 
 def size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image from its header."""
+    """(H, W) of an image from its header. Raise MissingData if it cannot be read."""
     try:
         with Image.open(path) as file:
             return file.height, file.width
@@ -296,12 +296,12 @@ def check_whole(path: Path, decode: Callable[[Path], object] = read_rgb) -> None
 
 
 def one_of(folders: Iterable[Path]) -> Path | None:
-    """The first folder that exists."""
+    """The first folder that exists, or None."""
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def plain(name: str) -> str:
-    """A file name as an id: every character but letters, digits, '.', '_' and '-' becomes '_'."""
+    """Return a file name as an id: every character but letters, digits, '.', '_' and '-' becomes '_'."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
@@ -320,11 +320,11 @@ class Ready:
         return root / self.images.partition("*")[0]
 
     def present(self, root: Path) -> bool:
-        """Whether a root holds at least one image and one mask of this layout."""
+        """True if a root holds at least one image and one mask of this layout."""
         return all(any(True for _ in root.glob(pattern)) for pattern in (self.images, self.masks))
 
     def scan(self, root: Path, count: int, again: str) -> Sequence[Frame]:
-        """Its frames, paired and counted, sorted by id; ``again`` is the next step where something is amiss."""
+        """List the frames, paired and counted, sorted by id; ``again`` is the next step where something is amiss."""
         images: dict[str, Path] = {}
         for end in self.image_end:
             for stem, path in listed(root, self.images, after=end, missing=again).items():
@@ -351,9 +351,9 @@ class Ready:
 def unique(frames: Sequence[Frame]) -> Sequence[Frame]:
     """The frames sorted by id. Raise MissingData if two file names are one id."""
     ordered = sorted(frames, key=lambda frame: frame.id)
-    for one, other in pairwise(ordered):
-        if one.id == other.id:
-            raise MissingData(f"{one.image} and {other.image} are both the frame {one.id}; rename one of them")
+    for first, second in pairwise(ordered):
+        if first.id == second.id:
+            raise MissingData(f"{first.image} and {second.image} are both the frame {first.id}; rename one of them")
     return ordered
 
 

@@ -56,7 +56,7 @@ _ID = re.compile(r"\d{2}_.+_\d{6}_\d{6}")
 
 @dataclass(frozen=True)
 class LostAndFound(frames.OnDisk):
-    """Obstacles on roads and yards of thirteen places; usual is the free road alone, all else beside it is ignored.
+    """Obstacles on roads and yards of thirteen places; normal is the free road alone, all else beside it is ignored.
 
     ``train_valid`` and ``test_valid`` leave out the frames without any label; ``no_known`` is ``test_valid`` without
     bicycles and children, LostAndFound-testNoKnown of SegmentMeIfYouCan. **There are two conventions** of what an
@@ -102,7 +102,7 @@ class LostAndFound(frames.OnDisk):
             Frame(name, images[name], labels[name], encoding, _drive(name), {"scene": _scene(name)}) for name in kept
         ]
 
-    def check_set(self, found: Sequence[Frame]) -> None:
+    def check_set(self, scanned: Sequence[Frame]) -> None:
         if self.frames is None and self.split not in ("train", "test"):
             images, labels, encoding = self._listed()
             for name in self._unlabelled(images, labels, encoding):
@@ -113,7 +113,7 @@ class LostAndFound(frames.OnDisk):
                     )
 
     def _listed(self) -> tuple[Mapping[str, Path], Mapping[str, Path], Encoding]:
-        """Images and labels of the whole folder by id, and how the labels are stored."""
+        """Images and labels of the whole folder by id, and the encoding of the labels."""
         root = data("lost_and_found")
         if not root.is_dir():
             raise frames.absent(root, "leftImg8bit/ and gtCoarse/ of LostAndFound", self.obtain)
@@ -147,12 +147,12 @@ class LostAndFound(frames.OnDisk):
         return images, labels, encoding
 
     def _unlabelled(self, images: Mapping[str, Path], labels: Mapping[str, Path], encoding: Encoding) -> Sequence[str]:
-        """The frames whose labels say nothing: by their official places, or in a smaller set by looking."""
+        """The ids whose labels are all ignored: by their official places, or in a smaller set by looking."""
         names = sorted(images)
         if self.frames is None:
             whole = PUBLISHED[self._folder]
             frames.counted(names, whole, self._pictures, "places in the official list need all of them")
-            return [names[place] for place in UNLABELLED[self._folder]]
+            return [names[position] for position in UNLABELLED[self._folder]]
         return [name for name in names if _says_nothing(labels[name], encoding)]
 
     @property
@@ -165,7 +165,7 @@ class LostAndFound(frames.OnDisk):
 
 
 def _says_nothing(path: Path, encoding: Encoding) -> bool:
-    """Whether every pixel of a label file is ignored."""
+    """True if every pixel of a label file is ignored."""
     return bool((frames.read_mask(path, encoding) == IGNORE).all())
 
 

@@ -24,7 +24,7 @@ LABELS = Encoding(
     "0 or 2",
     likely=(({0, 1, 255}, "are these masks of another data set, or of layout: original_labels?"),),
 )
-"""0 usual, 2 anomaly; nothing is ignored."""
+"""0 normal, 2 anomaly; nothing is ignored."""
 
 _READY = Ready("original/*.jpg", "labels/*.png", (".jpg",))
 
@@ -33,9 +33,9 @@ _READY = Ready("original/*.jpg", "labels/*.png", (".jpg",))
 class RoadAnomaly(frames.OnDisk):
     """60 photographs from the web with animals, rocks, lost tyres and other things on or near the road.
 
-    Masks hold 0 usual and 2 anomaly; nothing is ignored.
+    Masks hold 0 normal and 2 anomaly; nothing is ignored.
 
-    ``layout: original_labels`` reads a copy in use: original/X.jpg and labels/X.png with 0 usual, 1 anomaly and 255
+    ``layout: original_labels`` reads a copy in use: original/X.jpg and labels/X.png with 0 normal, 1 anomaly and 255
     ignored.
     """
 
@@ -73,17 +73,17 @@ class RoadAnomaly(frames.OnDisk):
                 )
             return _READY.scan(root, self.count, self.obtain)
         if not listing.is_file():
-            there = (
+            hint = (
                 f"; {root} holds the layout original_labels: say layout: original_labels in the suite if that is meant"
             )
-            raise MissingData(f"{listing} does not exist{there if _READY.present(root) else ''}; {self.obtain}")
+            raise MissingData(f"{listing} does not exist{hint if _READY.present(root) else ''}; {self.obtain}")
         names = _names(listing)
         frames.counted(names, self.count, listing, "unpack the archive again")
         return frames.unique([_frame(home / "frames" / name) for name in names])
 
 
 def _names(listing: Path) -> Sequence[str]:
-    """The image files that the archive's own list names."""
+    """The file names in the archive's own list. Raise MissingData if it is none."""
     try:
         names = json.loads(listing.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -54,9 +54,9 @@ _NOT_VALIDATION = tuple(f"validation_{number}" for number in (19, *range(21, 30)
 class SegmentMeIfYouCan(frames.OnDisk):
     """Photographs with unusual objects; ``validation`` has public masks: 10 of RoadAnomaly21, 30 of RoadObstacle21.
 
-    Masks hold 0 usual, 1 anomaly, 255 ignored. RoadAnomaly21: JPEG from the web, 2048x1024 and 1280x720 mixed, anything
-    that Cityscapes does not name, anywhere. RoadObstacle21: WebP, 1920x1080, any object on the road; what is off the
-    road is ignored.
+    Masks hold 0 normal, 1 anomaly, 255 ignored. RoadAnomaly21: JPEG from the web, 2048x1024 and 1280x720 mixed,
+    anything that Cityscapes does not name, anywhere. RoadObstacle21: WebP, 1920x1080, any object on the road; what is
+    off the road is ignored.
 
     ``test`` (100 and 327 frames), ``night`` (30) and ``snowstorm`` (55), both of RoadObstacle21, and ``all`` (110 and
     442) have no truth here, whatever masks lie beside them: a figure over absent or dummy masks means nothing. They are
@@ -113,8 +113,8 @@ class SegmentMeIfYouCan(frames.OnDisk):
         if folder is None:
             if not root.is_dir():
                 raise frames.absent(root, f"{_FOLDERS[self.track]}/", self.obtain)
-            there = f"; {root} holds the layout renamed: say so in the suite if that is meant"
-            held = there if _ready(self.track).present(root) else ""
+            hint = f"; {root} holds the layout renamed: say so in the suite if that is meant"
+            held = hint if _ready(self.track).present(root) else ""
             raise MissingData(f"{root / _FOLDERS[self.track]} does not exist{held}; {self.obtain}")
         end, again = _IMAGES[self.track], "unpack the archive again"
         pictures, labels = folder / "images", folder / "labels_masks"
@@ -149,7 +149,7 @@ class SegmentMeIfYouCan(frames.OnDisk):
         return ready.scan(root, self.count, self.obtain)
 
     def _wants(self, name: str) -> bool:
-        """Whether an id belongs to the split."""
+        """True if an id belongs to the split."""
         scene = name.partition("_")[0]
         validation = name.startswith("validation") if self.track == "RoadAnomaly21" else scene == "validation"
         if self.split == "all":

@@ -41,8 +41,9 @@ _ENDS = (".png", ".jpg", ".webp", ".jpeg")
 class ValidationDataset(frames.OnDisk):
     """One set of ``Validation_Dataset/<set>/{images,labels_masks}``, a repacked copy and not an official set.
 
-    Images are PNG, JPEG or WebP; a mask has the stem of its image. Masks hold 0 usual, 1 anomaly, 255 ignored; those of
-    ``RoadAnomaly`` 0 and 2. Palette files count by their indices, as the scripts that the copy is made for read them.
+    Images are PNG, JPEG or WebP; a mask has the stem of its image. Masks hold 0 normal, 1 anomaly, 255 ignored; those
+    of ``RoadAnomaly`` 0 and 2. Palette files count by their indices, as the scripts that the copy is made for read
+    them.
     """
 
     name = "validation_dataset"
@@ -56,7 +57,7 @@ class ValidationDataset(frames.OnDisk):
 
     @property
     def layout(self) -> str:
-        """What to call it where others say "official"."""
+        """The description that stands where others say "official"."""
         return "repacked, not official"
 
     @property

@@ -143,7 +143,7 @@ def test_hidden_truth_is_said_to_be_hidden(root):
     made, _ = card("smiyc", track="RoadAnomaly21", split="test", frames=2)
     shown = text(made)
     assert "truth      hidden:" in shown and "validation" in shown
-    assert made.found == 2 and made.pixels == 0 and "anomalous" not in shown
+    assert made.frames == 2 and made.pixels == 0 and "anomalous" not in shown
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 300])

@@ -113,7 +113,7 @@ def paletted(path: Path, colours: list[int]) -> Path:
 def test_a_palette_is_refused_unless_it_is_grey_or_asked_for(tmp_path: Path) -> None:
     colours = paletted(tmp_path / "c.png", [0, 0, 0, 255, 0, 0])
     assert refused(frames.read_mask, colours, ANOMALY).startswith(f"{colours} is stored with a palette of colours")
-    indices = Encoding("indices", ANOMALY.meaning, ANOMALY.wanted, palette=True)
+    indices = Encoding("indices", ANOMALY.meaning, ANOMALY.legal, palette=True)
     np.testing.assert_array_equal(frames.read_mask(colours, indices), [[0, 1], [1, 0]])
     grey = paletted(tmp_path / "g.png", [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(frames.read_mask(grey, ANOMALY), [[0, 1], [1, 0]])

@@ -45,7 +45,7 @@ def whole(out: Path, *parts: str) -> Iterator[None]:
 
 
 def drawn(dataset: Dataset, progress: Progress | None = None) -> Iterator[tuple[int, Sample]]:
-    """Every sample with its place; ``progress`` is told after each was dealt with."""
+    """Yield every sample with its index; ``progress`` is told after each was dealt with."""
     for index in range(dataset.count):
         yield index, dataset.load(index)
         if progress:
@@ -53,7 +53,7 @@ def drawn(dataset: Dataset, progress: Progress | None = None) -> Iterator[tuple[
 
 
 def anomaly_of(sample: Sample) -> Labels:
-    """Its uint8 [H, W] of 0, 1 and 255."""
+    """The anomaly mask of a sample: uint8 [H, W] of 0, 1 and 255."""
     if sample.anomaly is None:
         raise UserError(f"{sample.id} has no anomaly mask; choose scenes with anomalies")
     return sample.anomaly

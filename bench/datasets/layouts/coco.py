@@ -68,7 +68,7 @@ def write_outliers(dataset: Dataset, out: Path, *, progress: Progress | None = N
 
 
 def _known(sample: Sample) -> dict[str, Bools]:
-    """What Cityscapes has too, by category."""
+    """Bool [H, W] by category: the categories that Cityscapes has too."""
     return {} if sample.labels is None else {name: sample.labels == label for label, name in OF_CLASS.items()}
 
 

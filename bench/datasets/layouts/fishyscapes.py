@@ -33,7 +33,7 @@ def write_lost_and_found(dataset: Dataset, out: Path, *, progress: Progress | No
 def write_static(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
     """Write version 3: ``fs_val_v3/`` with masks and overlays and, of Cityscapes, ``cityscapes/leftImg8bit/val/``.
 
-    The scene below an overlay lacks the anomalies; every third overlay also alters the cars, which stay usual.
+    The scene below an overlay lacks the anomalies; every third overlay also alters the cars, which stay normal.
     """
     with whole(out, "fs_val_v3", "cityscapes"):
         for index, sample in drawn(dataset, progress):
@@ -56,8 +56,8 @@ def write_renamed(dataset: Dataset, out: Path, *, progress: Progress | None = No
         for index, sample in drawn(dataset, progress):
             for folder in ("FsValLF", "FsValV3Static"):
                 stem = f"toytown_{index // 4:06}_{index:06}"
-                place = out / folder / "leftImg8bit" / "val" / "toytown"
-                save_png(place / f"{stem}_leftImg8bit.png", sample.image())
+                pictures = out / folder / "leftImg8bit" / "val" / "toytown"
+                save_png(pictures / f"{stem}_leftImg8bit.png", sample.image())
                 labels = out / folder / "gtFine" / "val" / "toytown"
                 save_png(labels / f"{stem}_gtFine_labelTrainIds.png", anomaly_of(sample))
 

@@ -23,8 +23,8 @@ COLOURS[FREE], COLOURS[list(OBSTACLES)] = (128, 64, 128), (0, 0, 142)
 def write(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
     """Write ``leftImg8bit/`` and ``gtCoarse/`` with labelIds, labelTrainIds and the picture of the labels.
 
-    Images carry a gamma chunk, as the official ones do. Usual is the free road; every tenth test frame has no labels at
-    all; every third drive is one that the split ``no_known`` leaves out.
+    Images carry a gamma chunk, as the official ones do. Normal is the free road; every tenth test frame has no labels;
+    every third drive is one that the split ``no_known`` leaves out.
     """
     sequences: dict[str, int] = {}
     kinds = cycle(KINDS)

@@ -63,5 +63,5 @@ def write_validation_dataset(dataset: Dataset, out: Path, *, progress: Progress 
 
 
 def _zero_or_two(mask: Labels) -> Labels:
-    """0 usual, 2 anomaly; what was ignored is usual, because nothing is ignored there."""
+    """uint8 [H, W]: 0 normal, 2 anomaly; what was ignored is normal, because nothing is ignored there."""
     return np.where(mask == 1, np.uint8(ANOMALY_ID), np.uint8(0))

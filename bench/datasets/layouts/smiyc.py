@@ -67,7 +67,7 @@ def _cropped(sample: Sample, index: int) -> tuple[NDArray[np.uint8], Labels]:
 
 
 def _on_road(sample: Sample) -> Labels:
-    """Ignore what is neither road nor anomaly."""
+    """uint8 [H, W]: the anomaly mask, with all that is neither road nor anomaly ignored."""
     mask = anomaly_of(sample).copy()
     if sample.labels is not None:
         mask[(mask == 0) & (sample.labels != ROAD)] = IGNORE

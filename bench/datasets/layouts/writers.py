@@ -23,14 +23,14 @@ UNLABELLED = 0  # the label id of what is none of the 34 other things, cityscape
 
 @dataclass(frozen=True)
 class Layout:
-    """How one family lies on disk."""
+    """The writer of one family's layout on disk."""
 
     write: Writer
     split: Literal["train", "val", "anomaly"] = "anomaly"  # the scenes of toytown that it holds
 
 
 def find(name: str) -> Layout:
-    """The layout of that name."""
+    """Return the layout of that name."""
     if name not in LAYOUTS:
         raise UnknownName("layout", name, LAYOUTS, "--layout")
     return LAYOUTS[name]

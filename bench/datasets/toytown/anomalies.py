@@ -1,4 +1,4 @@
-"""What no toy street should hold: things whose shapes and textures occur in no training image."""
+"""Anomalies of toy streets: things whose shapes and textures occur in no training image."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ THINGS: Mapping[str, tuple[Painter, tuple[Colour, ...]]] = {
 }
 
 
-class Strange:
-    """One anomaly: what it is and where it stands. Everything is decided before anything is painted."""
+class Anomaly:
+    """One anomaly, its kind and its position. Everything is decided before anything is painted."""
 
     def __init__(self, dice: Dice, x: float, z: float) -> None:
         self.kind = dice.pick(sorted(THINGS))
@@ -189,7 +189,7 @@ class Strange:
         image[pattern] = image[pattern] * np.float32(0.2) + np.array(self.other, np.float32) * np.float32(0.8)
 
     def _pattern(self, u: Floats, v: Floats) -> Bools:
-        """Where the second colour goes, bool [h, w]; ``u`` [w] and ``v`` [h, 1] count periods and are positive."""
+        """Bool [h, w]: the pixels of the second colour; ``u`` [w] and ``v`` [h, 1] count periods and are positive."""
         half = np.float32(0.5)
         x, y = u - np.floor(u), v - np.floor(v)
         if self.texture == "checks":

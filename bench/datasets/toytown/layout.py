@@ -46,7 +46,7 @@ class _Twin:
 
 
 def _shown(scenes: int) -> int:
-    """How many scenes of a track of SegmentMeIfYouCan have a mask: every fourth is a test frame."""
+    """The number of scenes of a track of SegmentMeIfYouCan with a mask: every fourth is a test frame."""
     return scenes - scenes // 4
 
 
@@ -147,31 +147,31 @@ class ToytownLayout(Dataset):
 
     @cached_property
     def _written(self) -> Path:
-        """The folder above that of the family; drawn by whoever comes first."""
+        """The folder above that of the family; the first process that asks draws it."""
         what = f"{versions.NUMBERS['toytown']} {WRITING} {self._kind.layout} {self._drawing!r}"
         home = files.home() / "toytown"
-        place = home / hashlib.sha256(what.encode()).hexdigest()[:16]
-        if not place.is_dir():
+        folder = home / hashlib.sha256(what.encode()).hexdigest()[:16]
+        if not folder.is_dir():
             try:
                 home.mkdir(parents=True, exist_ok=True)
-                with FileLock(f"{place}.lock"):
-                    if not place.is_dir():
-                        self._write(place)
+                with FileLock(f"{folder}.lock"):
+                    if not folder.is_dir():
+                        self._write(folder)
             except OSError as error:
-                raise files.cannot_write(place, error) from error
-        return place
+                raise files.cannot_write(folder, error) from error
+        return folder
 
-    def _write(self, place: Path) -> None:
-        with _draft(place) as folder:
-            writers.write(self._kind.layout, self._drawing, folder / self._kind.family)
+    def _write(self, target: Path) -> None:
+        with _draft(target) as draft:
+            writers.write(self._kind.layout, self._drawing, draft / self._kind.family)
 
 
 @contextmanager
-def _draft(place: Path) -> Any:
-    """A folder that takes its place when it is whole; what an interrupted call leaves is in nobody's way."""
-    folder = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+def _draft(target: Path) -> Any:
+    """Yield a folder that becomes ``target`` when it is whole; what an interrupted call leaves is in nobody's way."""
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        yield folder
-        folder.rename(place)
+        yield draft
+        draft.rename(target)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What stands in a toy street: vehicles, people, trees and street furniture, each drawn from a few shapes.
+"""The things in a toy street: vehicles, people, trees and street furniture, each drawn from a few shapes.
 
 Metres everywhere: X to the right of the camera, Y up from the ground, Z ahead. Labels are Cityscapes train ids.
 """
@@ -37,8 +37,8 @@ def scaled(colour: Colour, factor: float) -> Colour:
 
 
 def blend(colour: Colour, other: Colour, share: float) -> Colour:
-    """``share`` of the other colour, the rest of the first."""
-    red, green, blue = (mine + (theirs - mine) * share for mine, theirs in zip(colour, other, strict=True))
+    """Return ``share`` of the other colour plus the rest of the first."""
+    red, green, blue = (start + (end - start) * share for start, end in zip(colour, other, strict=True))
     return red, green, blue
 
 
@@ -124,11 +124,11 @@ class Box:
             corners = [self.camera.project(x, v, self.z + w * self.length) for w, v in points]
             self.canvas.polygon(corners, colour, label, self.z + self.length * 0.4, glow)
 
-    def wheels(self, places: Sequence[float], radius: float, label: int) -> None:
+    def wheels(self, fractions: Sequence[float], radius: float, label: int) -> None:
         if self.flank is None:
             return
-        for place in places:
-            z = self.z + place * self.length
+        for fraction in fractions:
+            z = self.z + fraction * self.length
             x, y = self.camera.project(self.flank, radius, z)
             before, _ = self.camera.project(self.flank, radius, z - radius)
             behind, _ = self.camera.project(self.flank, radius, z + radius)

@@ -65,7 +65,7 @@ class ToytownOutliers(Dataset):
         return Sample(
             id=name,
             size=sample.size,
-            image=partial(_given, picture),
+            image=partial(_as_drawn, picture),
             labels=labels,
             anomaly=anomaly,
             group=sample.group.replace("train", "outliers"),
@@ -86,18 +86,18 @@ def paste(image: Floats, anomaly: NDArray[np.uint8], dice: Dice) -> None:
     left = int(dice.between(0.0, 1.0) * (width - wide))
     area = slice(top, top + tall), slice(left, left + wide)
     mask = _blob(tall, wide, dice) if dice.chance(0.6) else _splinter(tall, wide, dice)
-    there = image[area]
+    patch = image[area]
     light = float(image.mean()) * dice.between(0.5, 1.6) / 110.0
     filled = _texture(tall, wide, dice) * np.float32(light)
     if dice.chance(0.35):  # some hide in the colours of where they are
         share = np.float32(dice.between(0.4, 0.8))
-        filled = filled + (there.reshape(-1, 3).mean(axis=0) - filled) * share
-    there[mask] = filled[mask]
+        filled = filled + (patch.reshape(-1, 3).mean(axis=0) - filled) * share
+    patch[mask] = filled[mask]
     anomaly[area][mask] = 1
 
 
 def _blob(height: int, width: int, dice: Dice) -> Bools:
-    """What a hilly field leaves of an ellipse."""
+    """Bool [height, width]: an ellipse as a hilly field leaves it."""
     y = (np.arange(height, dtype=np.float32) + np.float32(0.5)) / np.float32(height) * 2 - 1
     x = (np.arange(width, dtype=np.float32) + np.float32(0.5)) / np.float32(width) * 2 - 1
     hills = enlarge(dice.field(6, 6), height, width)
@@ -105,7 +105,7 @@ def _blob(height: int, width: int, dice: Dice) -> Bools:
 
 
 def _splinter(height: int, width: int, dice: Dice) -> Bools:
-    """What three straight cuts leave of a rectangle."""
+    """Bool [height, width]: a rectangle after three straight cuts."""
     y = ((np.arange(height, dtype=np.float32) + np.float32(0.5)) / np.float32(height) * 2 - 1)[:, None]
     x = (np.arange(width, dtype=np.float32) + np.float32(0.5)) / np.float32(width) * 2 - 1
     mask = np.ones((height, width), np.bool_)
@@ -117,7 +117,7 @@ def _splinter(height: int, width: int, dice: Dice) -> Bools:
 
 def _texture(height: int, width: int, dice: Dice) -> Floats:
     """float32 [height, width, 3]: two colours, mixed by a cloud, a gradient or speckle; or one of them."""
-    one, two = (np.array([dice.between(10, 250) for _ in range(3)], np.float32) for _ in range(2))
+    first, second = (np.array([dice.between(10, 250) for _ in range(3)], np.float32) for _ in range(2))
     kind = dice.pick(("cloud", "cloud", "gradient", "speckle", "plain"))
     if kind == "cloud":
         nodes = dice.count(3, 12)
@@ -129,10 +129,10 @@ def _texture(height: int, width: int, dice: Dice) -> Floats:
     else:
         mix = np.zeros((height, width), np.float32)
     return np.asarray(
-        one + (two - one) * mix[:, :, None] + (dice.field(height, width)[:, :, None] - np.float32(0.5)) * 14
+        first + (second - first) * mix[:, :, None] + (dice.field(height, width)[:, :, None] - np.float32(0.5)) * 14
     )
 
 
-def _given(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Stand in for a decoder where the image is drawn already; unlike a lambda it can be sent to another process."""
+def _as_drawn(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image: a decoder where it is drawn already; unlike a lambda it can be sent to another process."""
     return image

@@ -41,17 +41,17 @@ class Dice:
         return options[int(float(self._state.random_sample()) * len(options))]
 
     def count(self, low: int, high: int) -> int:
-        """Choose an integer in low..high, both included."""
+        """Return an integer in low..high, both included."""
         return low + int(float(self._state.random_sample()) * (high - low + 1))
 
     def tint(self, colour: Colour, spread: float) -> Colour:
-        """Make a colour a little lighter or darker and a little off its hue."""
+        """Return a colour a little lighter or darker and a little off its hue."""
         light = self.between(-spread, spread)
         red, green, blue = (self.between(-spread / 3, spread / 3) for _ in range(3))
         return colour[0] + light + red, colour[1] + light + green, colour[2] + light + blue
 
     def field(self, *shape: int) -> Floats:
-        """float32 in [0, 1]."""
+        """float32 of that shape in [0, 1]."""
         return self._state.random_sample(shape).astype(np.float32)
 
 
@@ -69,7 +69,7 @@ def enlarge(lattice: Floats, height: int, width: int) -> Floats:
 
 
 def blur(image: Floats) -> Floats:
-    """Weights 1/4, 1/2, 1/4 along both axes of [H, W, ...]; the outermost rows and columns stay as they are."""
+    """Return [H, W, ...] under weights 1/4, 1/2, 1/4 along both axes; the outermost rows and columns stay."""
     half, quarter = np.float32(0.5), np.float32(0.25)
     out = image.copy()
     out[1:-1] = image[1:-1] * half + (image[:-2] + image[2:]) * quarter
@@ -79,7 +79,7 @@ def blur(image: Floats) -> Floats:
 
 
 class Canvas:
-    """What is painted so far: colour, class, distance and how much each pixel shines by itself."""
+    """The picture so far: colour, class, distance and the share by which each pixel shines by itself."""
 
     def __init__(self, height: int, width: int, dark: bool) -> None:
         self.height, self.width, self.dark = height, width, dark
@@ -95,7 +95,7 @@ class Canvas:
         return self.width / self.height
 
     def box(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice] | None:
-        """Find the pixels whose centres lie inside; None where there are none."""
+        """Rows and columns of the pixels whose centres lie inside; None where there are none."""
         scale = self.height
         # int() truncates towards zero, so what lies before zero is moved there first.
         x0 = int(left * scale + 0.5) if left > 0.0 else 0
@@ -145,7 +145,7 @@ class Canvas:
             self.put(area, self.inside(area, points), colour, label, depth, glow)
 
     def inside(self, area: tuple[slice, slice], points: Sequence[Point]) -> Bools:
-        """Find the pixels of the area in a convex polygon: bool [h, w]."""
+        """Bool [h, w]: the pixels of the area in a convex polygon."""
         x, y = self.x[area[1]], self.y[area[0]]
         edges = list(zip(points, [*points[1:], points[0]], strict=True))
         twice = 0.0

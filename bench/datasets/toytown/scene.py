@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.datasets.toytown import objects as things
-from bench.datasets.toytown.anomalies import FIRST, Strange
+from bench.datasets.toytown.anomalies import FIRST, Anomaly
 from bench.datasets.toytown.objects import (
     BUILDING,
     BUS,
@@ -46,7 +46,7 @@ LEAVES: tuple[Colour, ...] = ((74, 112, 52), (98, 124, 50), (62, 98, 62), (146, 
 
 @dataclass(frozen=True)
 class Drive:
-    """What consecutive frames share: a camera, a part of town, a season."""
+    """The common properties of consecutive frames: a camera, a part of town, a season."""
 
     focal: float
     height: float
@@ -66,7 +66,7 @@ class Drive:
 
 
 class Lots:
-    """What stands along one side, from near to far; each entry spans Z from its start to the next one's."""
+    """The lots along one side, from near to far; each entry spans Z from its start to the next one's."""
 
     def __init__(self) -> None:
         self.starts: list[float] = []
@@ -107,7 +107,7 @@ class Street:
         self.crossing = (start, start + dice.between(8.0, 12.0)) if dice.chance(0.5) else (END * 2, END * 2)
         self.rails = drive.tram and dice.chance(0.75)
 
-    def paint(self, canvas: Canvas, strange: list[Strange]) -> None:
+    def paint(self, canvas: Canvas, anomalies: list[Anomaly]) -> None:
         """Cover the lower part of a canvas that is all sky."""
         dice = self.dice
         tile = dice.field(64, 64)
@@ -118,7 +118,7 @@ class Street:
             front = edge + self.depths[side]
             self._fronts(canvas, side, front + dice.between(8.0, 13.0), self._lots(0.75, tall=True), tile)
             self._fronts(canvas, side, front, self._lots(0.25 + 0.6 * self.drive.built, tall=False), tile)
-        self._populate(canvas, strange)
+        self._populate(canvas, anomalies)
         if self.drive.bonnet:
             self._bonnet(canvas)
 
@@ -236,8 +236,8 @@ class Street:
         lot = np.searchsorted(np.array(lots.starts), z, side="right") - 1
         kind, height = np.array(lots.kinds)[lot], np.array(lots.heights)[lot]
         starts = np.array([*lots.starts, END + 1.0])
-        place = (z - starts[lot]) / (starts[lot + 1] - starts[lot])
-        ridge = np.where(place < 0.5, place, 1 - place) * 2 * np.array(lots.gables)[lot]
+        along = (z - starts[lot]) / (starts[lot + 1] - starts[lot])
+        ridge = np.where(along < 0.5, along, 1 - along) * 2 * np.array(lots.gables)[lot]
         ragged = tile[(z * 1.7).astype(np.int64) & 63, lot & 63] * 0.35 + 0.8
         height = np.where(kind == VEGETATION, height * ragged, height)
         top = height + np.where(kind == BUILDING, ridge, 0.0)
@@ -308,7 +308,7 @@ class Street:
                     wall.rect(u, storey, u + 1.1, storey + 1.4, (78, 90, 102), BUILDING)
                 storey += 3.0
 
-    def _populate(self, canvas: Canvas, strange: list[Strange]) -> None:
+    def _populate(self, canvas: Canvas, anomalies: list[Anomaly]) -> None:
         """Choose from near to far, paint from far to near."""
         dice, camera, drive = self.dice, self.camera, self.drive
         crowd: list[tuple[float, Callable[[], None]]] = []
@@ -318,7 +318,7 @@ class Street:
                 crowd.append((z, lambda: draw(canvas, camera, dice, x, z, *more)))
 
         def aside(side: int, low: float, high: float) -> float:
-            """Metres beyond the kerb."""
+            """X in metres of a thing that stands ``low`` to ``high`` metres beyond the kerb."""
             beyond = dice.between(low, high)
             return self.right + beyond if side else self.left - beyond
 
@@ -398,7 +398,7 @@ class Street:
         if dice.chance(0.25):
             place(dice.between(8.0, 25.0), things.person, dice.between(self.left, self.right))
 
-        for number, thing in enumerate(strange):
+        for number, thing in enumerate(anomalies):
             crowd.append((thing.z, lambda thing=thing, number=number: thing.draw(canvas, camera, FIRST + number)))  # type: ignore[misc]
         for _, draw in sorted(crowd, key=lambda entry: -entry[0]):
             draw()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Dataset, Sample
 from bench.core import versions
 from bench.core.values import IGNORE
-from bench.datasets.toytown.anomalies import FIRST, Strange
+from bench.datasets.toytown.anomalies import FIRST, Anomaly
 from bench.datasets.toytown.rasteriser import Bools, Canvas, Dice
 from bench.datasets.toytown.scene import Drive, Street
 from bench.datasets.toytown.weather import WEATHER, grain, light, photograph, sky
@@ -77,11 +77,11 @@ class Toytown(Dataset):
         canvas = Canvas(self.height, self.width, weather.dark)
         dice = Dice(*names, "frame", number)
         street = Street(Drive.roll(Dice(*names, "drive", drive)), dice, canvas.aspect)
-        strange = _strange(Dice(*names, "anomaly", number), street) if self.split == "anomaly" else []
+        anomalies = _anomalies(Dice(*names, "anomaly", number), street) if self.split == "anomaly" else []
 
         air = Dice(*names, "air", number)
         sky(canvas, street.camera, air, weather)
-        street.paint(canvas, strange)
+        street.paint(canvas, anomalies)
         grain(canvas, air)
         light(canvas, street.camera, air, weather)
         picture = photograph(canvas, air, Dice(*names, "sensor", number), weather)
@@ -90,12 +90,12 @@ class Toytown(Dataset):
         tags = {"condition": condition}
         anomaly = None
         if self.split == "anomaly":
-            anomaly, tags["anomaly"] = _extract(canvas.labels, strange)
+            anomaly, tags["anomaly"] = _extract(canvas.labels, anomalies)
             canvas.labels[anomaly != 0] = IGNORE
         return Sample(
             id=f"toytown_{self.split}_{number:06}",
             size=(self.height, self.width),
-            image=partial(_given, image),
+            image=partial(_as_drawn, image),
             labels=canvas.labels,
             anomaly=anomaly,
             group=f"toytown_{self.split}_drive_{drive:06}",
@@ -103,37 +103,37 @@ class Toytown(Dataset):
         )
 
 
-def _given(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Stand in for a decoder where the image is drawn already; unlike a lambda it can be sent to another process."""
+def _as_drawn(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image: a decoder where it is drawn already; unlike a lambda it can be sent to another process."""
     return image
 
 
-def _strange(dice: Dice, street: Street) -> list[Strange]:
-    """None to three anomalies, most of them on the road."""
+def _anomalies(dice: Dice, street: Street) -> list[Anomaly]:
+    """Return none to three anomalies, most of them on the road."""
     number = dice.pick((0, 1, 1, 1, 1, 2, 2, 2, 3, 3))
     things = []
     for _ in range(number):
         on_road = dice.chance(0.75)
         x = dice.between(street.left + 0.5, street.right - 0.5) if on_road else street.right + dice.between(0.3, 2.5)
         near = dice.between(0.0, 1.0)
-        things.append(Strange(dice, x, 6.5 + 22.0 * near * near))
+        things.append(Anomaly(dice, x, 6.5 + 22.0 * near * near))
     return things
 
 
-def _extract(labels: NDArray[np.uint8], strange: Sequence[Strange]) -> tuple[NDArray[np.uint8], str]:
+def _extract(labels: NDArray[np.uint8], anomalies: Sequence[Anomaly]) -> tuple[NDArray[np.uint8], str]:
     """uint8 [H, W] of 0, 1 and a border of 255 around each anomaly, and the kind of the largest one."""
-    sizes = Counter({thing: int((labels == FIRST + thing).sum()) for thing in range(len(strange))})
+    sizes = Counter({thing: int((labels == FIRST + thing).sum()) for thing in range(len(anomalies))})
     seen = [thing for thing, size in sizes.most_common() if size >= LEAST]
     inside = np.isin(labels, [FIRST + thing for thing in seen])
     anomaly = np.where(labels >= FIRST, np.uint8(IGNORE), np.uint8(0))
     anomaly[_grown(inside, max(2, labels.shape[0] // 64))] = IGNORE
     anomaly[inside] = 1
     anomaly[(labels == IGNORE) & (anomaly == 0)] = IGNORE  # the bonnet is nobody's anomaly
-    return anomaly, strange[seen[0]].kind if seen else "none"
+    return anomaly, anomalies[seen[0]].kind if seen else "none"
 
 
 def _grown(mask: Bools, reach: int) -> Bools:
-    """Add what lies at most ``reach`` pixels beside, above or below."""
+    """Bool [H, W]: the mask and all within ``reach`` pixels beside, above or below."""
     for axis in (0, 1):
         wide = mask.copy()
         for shift in range(1, reach + 1):

@@ -65,7 +65,7 @@ def grain(canvas: Canvas, dice: Dice) -> None:
 
 def light(canvas: Canvas, camera: Camera, dice: Dice, weather: Weather) -> None:
     """Wet ground, ambient light, headlights and the air between."""
-    one = np.float32(1)
+    unit = np.float32(1)
     if weather.wet:
         _mirror(canvas, camera, dice, weather.wet)
     glow = canvas.glow[:, :, None]
@@ -73,14 +73,14 @@ def light(canvas: Canvas, camera: Camera, dice: Dice, weather: Weather) -> None:
     if weather.dark:
         aside = (canvas.x - camera.centre).astype(np.float32) * np.float32(1.5)
         near = canvas.depth * np.float32(1 / 15)
-        beam = np.float32(1.15) / ((one + near * near) * (one + aside * aside * aside * aside))
+        beam = np.float32(1.15) / ((unit + near * near) * (unit + aside * aside * aside * aside))
         beam *= np.clip((canvas.y - camera.horizon + 0.12) * 6.0, 0.12, 1.0).astype(np.float32)[:, None]
         lamp = lamp + beam[:, :, None] * np.array((1.0, 0.95, 0.82), np.float32)
-    lit = canvas.image * (lamp + (one - lamp) * glow)
+    lit = canvas.image * (lamp + (unit - lamp) * glow)
     fade = canvas.depth / (canvas.depth + np.float32(weather.reach))
     if weather.reach > 100:
         fade *= canvas.depth < np.float32(FAR)  # a clear sky has its own colour already
-    fade = fade[:, :, None] * (one - glow * np.float32(0.5) * (canvas.labels != SKY)[:, :, None])
+    fade = fade[:, :, None] * (unit - glow * np.float32(0.5) * (canvas.labels != SKY)[:, :, None])
     canvas.image = lit + (np.array(weather.air, np.float32) - lit) * fade
     if weather.dark:
         _bloom(canvas)

@@ -14,11 +14,11 @@ from bench.core.errors import BadSuite, UnknownName
 from bench.core.values import IGNORE, Labels
 from bench.datasets.wrappers.wrapped import Wrapped
 
-DROPPED = "ignore"  # what a class_map says of a class that counts nowhere
+DROPPED = "ignore"  # the word of a class_map for a class that counts nowhere
 
 
 def resolved(names: Sequence[str], class_map: Mapping[str, str], *, where: str) -> dict[str, str]:
-    """What each class of a data set becomes; a class that the map does not name keeps its name."""
+    """Return class to new name, its own where the map is silent. Raise UnknownName for a key that is no class."""
     for name in class_map:
         if name not in names:
             raise UnknownName("class in class_map", name, names, where)
@@ -31,7 +31,7 @@ def strangers(classes: Mapping[str, str], to: Sequence[str]) -> dict[str, str]:
 
 
 def advice(names: Sequence[str], class_map: Mapping[str, str] | None, to: Sequence[str]) -> str:
-    """What is in the way of evaluating classes ``names`` with a network that knows ``to``, and what to write."""
+    """Name the classes of ``names`` that a network with classes ``to`` does not know, and the class_map to write."""
     classes = {name: (class_map or {}).get(name, name) for name in names}
     lost = strangers(classes, to)
     if not lost:
@@ -84,7 +84,7 @@ def spelled(classes: Mapping[str, str], to: Sequence[str]) -> dict[str, Any]:
 
 
 def renamed(data: Dataset, parameter: Any, *, where: str) -> Dataset:
-    """The data set with its classes renamed as ``spelled`` says."""
+    """Return the data set with its classes renamed as ``spelled`` says. Raise BadSuite for another parameter."""
     if not isinstance(parameter, Mapping) or parameter.keys() != {"classes", "to"}:
         raise BadSuite(
             f"{where}: class_map has no meaning here: only a suite knows whose names the classes are to have"

@@ -45,12 +45,12 @@ class Corruption:
 
     @property
     def source_family(self) -> str:
-        """Where the source system puts it; empty for those that it does not run."""
+        """Its family in the source system; empty for those that it does not run."""
         return corruptions.SOURCE_FAMILIES.get(self.name, "")
 
     @property
     def label(self) -> str:
-        """Such as ``fog-3``."""
+        """Name and severity, such as ``fog-3``, and the order if it is BGR."""
         return f"{self.name}-{self.severity}" + ("-bgr" if self.order == "bgr" else "")
 
 
@@ -83,15 +83,16 @@ class Corrupted(Wrapped):
         _corrupted(lambda: np.zeros((corruptions.LEAST, corruptions.LEAST, 3), np.uint8), self.corruption, "")
 
 
-def _corrupted(image: Callable[[], NDArray[np.uint8]], how: Corruption, sample: str) -> NDArray[np.uint8]:
+def _corrupted(image: Callable[[], NDArray[np.uint8]], corruption: Corruption, sample: str) -> NDArray[np.uint8]:
     pixels = image()
-    seed = corruptions.seed_of(how.seed, sample, how.name, how.severity)
+    name, severity = corruption.name, corruption.severity
+    seed = corruptions.seed_of(corruption.seed, sample, name, severity)
     cache = Cache.of_this_process()
-    key = cache.key(pixels, how.name, how.severity, how.order, seed, versions.NUMBERS["corruptions"]) if cache else ""
+    key = cache.key(pixels, name, severity, corruption.order, seed, versions.NUMBERS["corruptions"]) if cache else ""
     kept = cache.get(key, pixels.shape) if cache else None
     if kept is not None:
         return kept
-    made = corruptions.corrupt(pixels, how.name, how.severity, np.random.RandomState(seed), order=how.order)
+    made = corruptions.corrupt(pixels, name, severity, np.random.RandomState(seed), order=corruption.order)
     if cache:
         cache.put(key, made)
     return made
@@ -102,32 +103,32 @@ def digest(plain: str) -> str:
     return hashlib.sha256(f"{plain} {versions.NUMBERS['corruptions']}".encode()).hexdigest()[:16]
 
 
-def parsed(given: Any, *, where: str) -> Corruption:
-    """A corruption as a suite spells it: ``{name: fog, severity: 3}``."""
+def parsed(entry: Any, *, where: str) -> Corruption:
+    """Return a corruption from a suite's entry, ``{name: fog, severity: 3}``. Raise BadSuite or UnknownName."""
     try:
-        corruption = _READER.validate_json(json.dumps(given))  # the strict mode that takes a mapping
+        corruption = _READER.validate_json(json.dumps(entry))  # the strict mode that takes a mapping
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(["corruption", *map(str, first["loc"])])
+        path = ".".join(["corruption", *map(str, first["loc"])])
         raise BadSuite(
-            f"{where}: {place} is {first['input']!r}, wanted {{name: fog, severity: 1 to 5}} and perhaps order: bgr"
+            f"{where}: {path} is {first['input']!r}, wanted {{name: fog, severity: 1 to 5}} and perhaps order: bgr"
         ) from None
     if corruption.name not in corruptions.NAMES:
         raise UnknownName("corruption", corruption.name, corruptions.NAMES, where)
     return corruption
 
 
-def expanded(given: Any, *, where: str) -> list[dict[str, Any]]:
-    """Every corruption of a grid as a suite spells it: ``{names: source, severities: [1, 2, 3, 4]}``.
+def expanded(entry: Any, *, where: str) -> list[dict[str, Any]]:
+    """Return the entry of every corruption in a grid: ``{names: source, severities: [1, 2, 3, 4]}``.
 
-    ``names`` is ``all`` (19), ``source`` (the 15 of the source system) or a list.
+    ``names`` is ``all`` (19), ``source`` (the 15 of the source system) or a list. Raise BadSuite for another grid.
     """
-    wanted = "{names: all, source or a list, severities: a list of 1 to 5}"
-    if not isinstance(given, Mapping) or not given.keys() <= {"names", "severities", "order"} or "names" not in given:
-        raise BadSuite(f"{where}: corruptions is {given!r}, wanted {wanted}")
-    names = {"all": corruptions.NAMES, "source": corruptions.SOURCE_15}.get(str(given["names"]), given["names"])
-    severities = given.get("severities", list(corruptions.SEVERITIES))
+    usage = "{names: all, source or a list, severities: a list of 1 to 5}"
+    if not isinstance(entry, Mapping) or not entry.keys() <= {"names", "severities", "order"} or "names" not in entry:
+        raise BadSuite(f"{where}: corruptions is {entry!r}, wanted {usage}")
+    names = {"all": corruptions.NAMES, "source": corruptions.SOURCE_15}.get(str(entry["names"]), entry["names"])
+    severities = entry.get("severities", list(corruptions.SEVERITIES))
     if not isinstance(names, Sequence) or isinstance(names, str) or not isinstance(severities, list):
-        raise BadSuite(f"{where}: corruptions is {given!r}, wanted {wanted}")
-    order = {"order": given["order"]} if "order" in given else {}
+        raise BadSuite(f"{where}: corruptions is {entry!r}, wanted {usage}")
+    order = {"order": entry["order"]} if "order" in entry else {}
     return [{"name": name, "severity": severity, **order} for name in names for severity in severities]

@@ -48,7 +48,7 @@ class Cache:
 
     @staticmethod
     def of_this_process() -> Cache | None:
-        """The one that ``bench run --cache`` asked for; data workers inherit the environment."""
+        """Return the cache that ``bench run --cache`` asked for, or None; data workers inherit the environment."""
         folder = os.environ.get(FOLDER)
         if not folder:
             return None
@@ -57,23 +57,23 @@ class Cache:
             _OPEN[key] = Cache(Path(folder), int(float(key[1]) * 2**30))
         return _OPEN[key]
 
-    def key(self, pixels: Image, *how: str | int) -> str:
-        """64 hex digits of the image before and of how it is corrupted."""
-        content = hashlib.sha256(repr((pixels.shape, *how)).encode())
+    def key(self, pixels: Image, *settings: str | int) -> str:
+        """64 hex digits of the image before it is corrupted and of the corruption's settings."""
+        content = hashlib.sha256(repr((pixels.shape, *settings)).encode())
         content.update(np.ascontiguousarray(pixels).data)
         return content.hexdigest()
 
     def get(self, key: str, shape: tuple[int, ...]) -> Image | None:
-        """The image, or None; what is no whole image of that shape is as good as absent."""
+        """Return the image, or None if the cache holds no whole image of that shape."""
         path = self._path(key)
         try:
-            found = np.load(path, allow_pickle=False)
+            image = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # what was used last is cleared last
-        whole = isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.shape == shape
-        return found if whole else None
+        whole = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == shape
+        return image if whole else None
 
     def put(self, key: str, image: Image) -> None:
         """Keep an image, and clear now and then."""
@@ -90,21 +90,21 @@ class Cache:
             with FileLock(self.folder / ".lock", timeout=0):
                 files = sorted(self._files())
                 total = sum(size for _, size, _ in files)
-                wanted = self.limit * KEPT if total > self.limit else self.limit
+                target = self.limit * KEPT if total > self.limit else self.limit
                 for used, size, path in files:
                     unfinished = path.suffix != ".npy"
-                    if total > wanted or (unfinished and time.time() - used > STALE):
+                    if total > target or (unfinished and time.time() - used > STALE):
                         path.unlink(missing_ok=True)
                         total -= size
         except Timeout:
             return  # another process is at it
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """When each was used last, its bytes and its path."""
+        """Yield for each file the time of its last use, its size in bytes and its path."""
         for path in self.folder.glob("??/*"):
             with contextlib.suppress(FileNotFoundError):
-                found = path.stat()
-                yield found.st_mtime, found.st_size, path
+                status = path.stat()
+                yield status.st_mtime, status.st_size, path
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"

@@ -25,7 +25,7 @@ class Wrapped(Dataset):
 
     @property
     def hidden(self) -> str:
-        """Why there is no truth, of readers on disk whose publisher keeps it; empty where there is."""
+        """The reason why a reader on disk has no truth: its publisher keeps it; empty where there is."""
         return str(getattr(self.inner, "hidden", ""))
 
     @property
