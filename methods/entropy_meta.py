@@ -184,7 +184,7 @@ def _largest(models: Sequence[segment_classifier.Linear | None], names: tuple[st
     if not learned:
         return {}
     weights = np.mean(learned, axis=0)
-    return {names[place]: float(weights[place]) for place in np.argsort(-np.abs(weights), kind="stable")[:10]}
+    return {names[index]: float(weights[index]) for index in np.argsort(-np.abs(weights), kind="stable")[:10]}
 
 
 def _outcome(
@@ -204,11 +204,11 @@ def _told(model: segment_classifier.Linear | None, names: tuple[str, ...]) -> di
         return {"nothing learned": "the segments to learn from are all right, all wrong, or none"}
     order = np.argsort(-np.abs(model.weights), kind="stable")
     told = {
-        names[place]: {
-            "weight": float(model.weights[place]),
-            "mean": float(model.mean[place]),
-            "scale": float(model.scale[place]),
+        names[index]: {
+            "weight": float(model.weights[index]),
+            "mean": float(model.mean[index]),
+            "scale": float(model.scale[index]),
         }
-        for place in order
+        for index in order
     }
     return {"segments": model.segments, "false": model.false, "intercept": model.intercept, "figures": told}

@@ -71,8 +71,8 @@ class McDropout(LogitScore):
 
     def _reference(self, prediction: Prediction) -> Scored:
         total: Tensor | None = None
-        for one in self._logits(prediction):
-            logits = self.source_logits(prediction, one)
+        for sampled in self._logits(prediction):
+            logits = self.source_logits(prediction, sampled)
             share = logits.softmax(dim=0) / self.passes
             total = share if total is None else total.add_(share)
         assert total is not None  # noqa: S101 - there are at least two passes

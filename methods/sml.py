@@ -90,7 +90,9 @@ class Sml(LogitScore):
         else:
             mean, variance = (np.array(values) for values in PUBLISHED[self.statistics])
         device = prediction.raw["logits"].device if self.fidelity == "reference" else prediction.max_logit.device
-        centre, width = (torch.from_numpy(one.astype(np.float32)).to(device) for one in (mean, np.sqrt(variance)))
+        centre, width = (
+            torch.from_numpy(statistic.astype(np.float32)).to(device) for statistic in (mean, np.sqrt(variance))
+        )
 
         def standardised(top: Tensor, classes: Tensor) -> Tensor:
             index = classes.long()
@@ -112,7 +114,7 @@ def _exact(stream: Iterable[tuple[Prediction, Sample]]) -> State:
     if not images:
         raise MissingData("sml cannot be fitted: there is no image in the data")
     parts = np.array(images)  # [images, 3, C]
-    mean, variance, pixels = (np.array(one) for one in zip(*map(_pooled, parts.transpose(2, 1, 0)), strict=True))
+    mean, variance, pixels = (np.array(column) for column in zip(*map(_pooled, parts.transpose(2, 1, 0)), strict=True))
     all_mean, all_variance, _ = _pooled(parts.transpose(1, 0, 2).reshape(3, -1))
     if not all_variance > 0:
         raise MissingData("sml cannot be fitted: the network's maximum logit is the same in every pixel of the data")

@@ -138,13 +138,13 @@ def command(method: Ref, model: Ref, seed: int) -> str:
 def _typed(ref: Ref) -> str:
     """A plug-in as an entry of a suite, in one line: its name alone if everything is as usual."""
     usual = parameters.defaults(registry.plugin(ref.kind, ref.name, where=ref.label))
-    given = {name: value for name, value in ref.arguments.items() if value != usual.get(name)}
-    if "inference" in given:  # only its windows are here
-        own = {name: value for name, value in given.pop("inference").items() if value != usual["inference"][name]}
-        given |= {"inference": own} if own else {}
-    if names := given.get("class_map"):
-        given["class_map"] = names["classes"]
-    return json.dumps({ref.name: given}) if given else ref.name
+    shown = {name: value for name, value in ref.arguments.items() if value != usual.get(name)}
+    if "inference" in shown:  # only its windows are here
+        own = {name: value for name, value in shown.pop("inference").items() if value != usual["inference"][name]}
+        shown |= {"inference": own} if own else {}
+    if names := shown.get("class_map"):
+        shown["class_map"] = names["classes"]
+    return json.dumps({ref.name: shown}) if shown else ref.name
 
 
 def key_of(made_from: dict[str, Any]) -> str:

@@ -68,8 +68,8 @@ def parsed(
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=threads)
     options = parser.parse_args(arguments)
-    given = {name: getattr(options, name) for name in ("iterations", "images", "seed", "threads")}
-    options.recipe = f"{program} " + " ".join(f"--{name} {value}" for name, value in given.items())
+    values = {name: getattr(options, name) for name in ("iterations", "images", "seed", "threads")}
+    options.recipe = f"{program} " + " ".join(f"--{name} {value}" for name, value in values.items())
     return options
 
 

@@ -74,9 +74,9 @@ def train(
         batch[HALF:], truth[HALF:] = paste(batch[HALF:], truth[HALF:], images, dice)
         with torch.no_grad():
             features, logits = trunk(batch.contiguous(memory_format=torch.channels_last))
-        found = net(features)
-        queries = {name: found[name][:HALF] for name in ("query_logits", "query_masks")}
-        heads = {name: found[name][HALF:] for name in ("void_logit", "ood_logit")}
+        outputs = net(features)
+        queries = {name: outputs[name][:HALF] for name in ("query_logits", "query_masks")}
+        heads = {name: outputs[name][HALF:] for name in ("void_logit", "ood_logit")}
         loss = query_loss(queries, truth[:HALF]) + head_loss(heads, logits[HALF:], truth[HALF:])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -88,7 +88,7 @@ def train(
     return net.eval()
 
 
-def query_loss(found: dict[str, Tensor], truth: Tensor) -> Tensor:
+def query_loss(outputs: dict[str, Tensor], truth: Tensor) -> Tensor:
     """Query k answers for class k: "no object" where the class is absent, and a mask of its pixels; no matching.
 
     Binary cross-entropy of the masks, cross-entropy of the classes; pixels of 255 count nowhere. There is no Dice term:
@@ -100,23 +100,23 @@ def query_loss(found: dict[str, Tensor], truth: Tensor) -> Tensor:
     small = _thinned(truth)
     valid = (small != IGNORE)[:, None].float()
     inside = (small[:, None] == torch.arange(VOID)[:, None, None]).float()  # [n, Q, h, w]
-    masks = found["query_masks"]
+    masks = outputs["query_masks"]
     loss = functional.binary_cross_entropy_with_logits(masks, inside, valid.expand_as(masks))
-    wanted = torch.where(inside.flatten(2).any(dim=2), torch.arange(VOID), VOID)
-    return 20 * loss + functional.cross_entropy(found["query_logits"].flatten(0, 1), wanted.flatten())
+    answers = torch.where(inside.flatten(2).any(dim=2), torch.arange(VOID), VOID)
+    return 20 * loss + functional.cross_entropy(outputs["query_logits"].flatten(0, 1), answers.flatten())
 
 
-def head_loss(found: dict[str, Tensor], logits: Tensor, truth: Tensor) -> Tensor:
+def head_loss(outputs: dict[str, Tensor], logits: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy with void as a 20th class beside the trunk's logits, and binary cross-entropy of "outlier"."""
     import torch
     from torch.nn import functional
 
     small = _thinned(truth)
-    every = torch.cat([logits, found["void_logit"][:, None]], dim=1)
+    every = torch.cat([logits, outputs["void_logit"][:, None]], dim=1)
     void = functional.cross_entropy(every, small.long(), ignore_index=IGNORE)
     outlier = (small == VOID).float()
     return void + functional.binary_cross_entropy_with_logits(
-        found["ood_logit"], outlier, (small != IGNORE).float(), pos_weight=torch.tensor(3.0)
+        outputs["ood_logit"], outlier, (small != IGNORE).float(), pos_weight=torch.tensor(3.0)
     )
 
 
@@ -142,8 +142,8 @@ def paste(images: Tensor, labels: Tensor, pool: Tensor, dice: np.random.RandomSt
             box = np.s_[top : top + 2 * reach, left : left + 2 * reach]
             here = labels[at][box]
             shape = _shape(here.shape, reach, dice) & (here != IGNORE)
-            there = images[at][:, box[0], box[1]]
-            there[:] = torch.where(shape, _filling(there, pool, dice), there)
+            patch = images[at][:, box[0], box[1]]
+            patch[:] = torch.where(shape, _filling(patch, pool, dice), patch)
             here[shape] = VOID
     return images, labels
 
@@ -163,19 +163,21 @@ def _shape(size: Sequence[int], reach: int, dice: np.random.RandomState) -> Tens
     return inside
 
 
-def _filling(there: Tensor, pool: Tensor, dice: np.random.RandomState) -> Tensor:
+def _filling(patch: Tensor, pool: Tensor, dice: np.random.RandomState) -> Tensor:
     """Float [3, h, w] in the light of the place: a colour, two in stripes, or a piece of another image upside down."""
     import torch
 
-    size = there.shape[1:]
-    one, two = (torch.from_numpy(dice.uniform(0.1, 2.0, (3, 1, 1)) * float(there.mean())).float() for _ in range(2))
+    size = patch.shape[1:]
+    colour, second = (
+        torch.from_numpy(dice.uniform(0.1, 2.0, (3, 1, 1)) * float(patch.mean())).float() for _ in range(2)
+    )
     kind = dice.randint(3)
     if kind == 0:
-        return one + torch.from_numpy(dice.normal(0, 4, there.shape)).float()
+        return colour + torch.from_numpy(dice.normal(0, 4, patch.shape)).float()
     if kind == 1:
         turn, period = dice.uniform(0, np.pi), dice.uniform(2.0, 10.0)
         y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
-        return torch.where(torch.sin((y * np.sin(turn) + x * np.cos(turn)) * (2 * np.pi / period)) > 0, one, two)
+        return torch.where(torch.sin((y * np.sin(turn) + x * np.cos(turn)) * (2 * np.pi / period)) > 0, colour, second)
     other = pool[dice.randint(len(pool))].float()
     top, left = (dice.randint(0, side - part + 1) for side, part in zip(other.shape[1:], size, strict=True))
     return other[dice.permutation(3), top : top + size[0], left : left + size[1]].flip(1)
@@ -190,8 +192,8 @@ def mean_iou(trunk: nn.Module, net: nn.Module, images: Tensor, labels: Tensor) -
     table = torch.zeros(VOID * VOID, dtype=torch.int64)
     for image, label in zip(images, labels, strict=True):
         with torch.no_grad():
-            found = net(trunk(image[None].float())[0])
-        scores = queries.class_scores(found["query_logits"][0], found["query_masks"][0], tuple(label.shape))
+            outputs = net(trunk(image[None].float())[0])
+        scores = queries.class_scores(outputs["query_logits"][0], outputs["query_masks"][0], tuple(label.shape))
         valid = label != IGNORE
         table += (label[valid].long() * VOID + scores.argmax(0)[valid]).bincount(minlength=VOID * VOID)
     square = table.view(VOID, VOID)

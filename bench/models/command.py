@@ -138,8 +138,8 @@ class CommandNetwork(ShardNetwork):
         made.chmod(0o777)  # a container may run as somebody else; the folder above is this user's alone
         for sample in samples:
             Image.fromarray(sample.image()).save(images / f"{sample.id}.png", compress_level=1)
-        said = self._call(self._command.words(images, made), Path(self._folder.name, "said"))
-        self._compare(made, [sample.id for sample in samples], said)
+        last_line = self._call(self._command.words(images, made), Path(self._folder.name, "said"))
+        self._compare(made, [sample.id for sample in samples], last_line)
         shutil.rmtree(images)
         self._waiting = {sample.id for sample in samples}
 
@@ -208,22 +208,22 @@ class CommandNetwork(ShardNetwork):
         finally:
             _end(process)  # also what it left running, and all of it where this process is interrupted
         if status:
-            how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-            raise BadPlugin(f"{self._who} {how}; {_last(log)}")
+            end = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            raise BadPlugin(f"{self._who} {end}; {_last(log)}")
         return _last(log)
 
-    def _compare(self, made: Path, ids: Sequence[str], said: str) -> None:
+    def _compare(self, made: Path, ids: Sequence[str], last_line: str) -> None:
         """Refuse a file that is missing or that nobody asked for."""
         expected = [_file(sample, name) for sample in ids for name in self._command.output_names]
         names = {path.name for path in made.iterdir()}
         if missing := [name for name in expected if name not in names]:
             raise BadPlugin(
-                f"{self._who} left no {missing[0]} ({len(missing)} of {len(expected)} files are missing); {said}"
+                f"{self._who} left no {missing[0]} ({len(missing)} of {len(expected)} files are missing); {last_line}"
             )
         if surplus := sorted(names - set(expected)):
             raise BadPlugin(
                 f"{self._who} left {surplus[0]}, which nobody asked for; wanted such as {expected[0]};"
-                f" name further outputs in gives; {said}"
+                f" name further outputs in gives; {last_line}"
             )
 
 
@@ -235,12 +235,12 @@ def _contents(program: Path) -> list[tuple[str, Path]]:
     """Every file of a program by its name in there, without caches and hidden folders."""
     if program.is_file():
         return [(program.name, program)]
-    found = []
+    contents = []
     for path in sorted(program.rglob("*")):
         inner = path.relative_to(program)
         if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in inner.parts):
-            found.append((inner.as_posix(), path))
-    return found
+            contents.append((inner.as_posix(), path))
+    return contents
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -117,11 +117,11 @@ def unsafe(path: Path) -> Iterator[str]:
         ) from None
 
 
-def _pickled(place: str, config: Any) -> Iterator[str]:
+def _pickled(layer_path: str, config: Any) -> Iterator[str]:
     entries = config.get("config", {}) if isinstance(config, dict) else {}
     for name, entry in entries.items():
         if entry.get("use_pickle", True) or not str(entry.get("path_name", "")).startswith(("weight_", "tensor_")):
-            yield f"{name} in {place}, which is pickled and would run code when read"
+            yield f"{name} in {layer_path}, which is pickled and would run code when read"
 
 
 def _last_line(error: Exception) -> str:

@@ -74,31 +74,31 @@ class Transformers(SegModel):
         for package in ("transformers", "huggingface_hub"):
             if importlib.util.find_spec(package) is None:
                 raise MissingPackage(f"{WHO}: {package} is not installed; {INSTALL}")
-        place = self._place()
-        if not place.is_dir():
-            raise MissingData(f"{WHO}: folder {place} does not exist; paths in a suite are relative to its file")
-        _architecture(place)
-        _weights(place)
-        _Preparation.read(place)
-        known = len(_settings(place, "config.json").get("id2label") or {})
+        folder = self._place()
+        if not folder.is_dir():
+            raise MissingData(f"{WHO}: folder {folder} does not exist; paths in a suite are relative to its file")
+        _architecture(folder)
+        _weights(folder)
+        _Preparation.read(folder)
+        known = len(_settings(folder, "config.json").get("id2label") or {})
         if self.classes and known and len(self.classes) != known:
-            raise BadSuite(f"{WHO}: {place}/config.json has {known} classes, the suite names {len(self.classes)}")
+            raise BadSuite(f"{WHO}: {folder}/config.json has {known} classes, the suite names {len(self.classes)}")
         if not self.classes:
-            _classes(place)
+            _classes(folder)
 
     def digest(self) -> str:
-        place = self._place()
-        parts = [place / name for name in SETTINGS] + _weights(place) + [Path(__file__)]
+        folder = self._place()
+        parts = [folder / name for name in SETTINGS] + _weights(folder) + [Path(__file__)]
         return hashlib.sha256(" ".join(map(files.digest, parts)).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> Network:
         self.check()
-        place = self._place()
-        network = _read(place, _architecture(place)).to(device).eval().requires_grad_(False)
-        found = int(network.config.num_labels)
-        if found != len(self.class_names):
-            raise BadSuite(f"{WHO}: the network in {place} has {found} classes, {len(self.class_names)} are named")
-        return TransformersNetwork(network, _Preparation.read(place))
+        folder = self._place()
+        network = _read(folder, _architecture(folder)).to(device).eval().requires_grad_(False)
+        count = int(network.config.num_labels)
+        if count != len(self.class_names):
+            raise BadSuite(f"{WHO}: the network in {folder} has {count} classes, {len(self.class_names)} are named")
+        return TransformersNetwork(network, _Preparation.read(folder))
 
     def _place(self) -> Path:
         return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
@@ -195,27 +195,28 @@ def _snapshot(name: str, revision: str | None) -> Path:
 
     # Files of tensors alone come first; a torch file only where there are none, and it is read as weights alone.
     for cached, pattern in product((True, False), ("model*.safetensors*", "pytorch_model*.bin*")):
-        wanted = [*SETTINGS, pattern]
+        patterns = [*SETTINGS, pattern]
         try:
-            place = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=cached))
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=cached))
         # Which library's exception says that there is no network depends on the release of the hub's client.
         except Exception as error:
             if cached:
                 continue
-            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise MissingData(
-                f"{WHO}: {name} is not in the cache of huggingface_hub and cannot be downloaded: {said}; copy its "
+                f"{WHO}: {name} is not in the cache of huggingface_hub and cannot be downloaded: {reason}; copy its "
                 "folder from elsewhere and say folder: PATH"
             ) from None
-        if any(place.glob(pattern)) and all((place / setting).is_file() for setting in SETTINGS):
-            return place
+        if any(folder.glob(pattern)) and all((folder / setting).is_file() for setting in SETTINGS):
+            return folder
     raise MissingData(
-        f"{WHO}: {name} on the hub lacks {' or '.join(SETTINGS)} or weights as {' or '.join(one for one, _ in STORES)}"
+        f"{WHO}: {name} on the hub lacks {' or '.join(SETTINGS)} or weights as "
+        f"{' or '.join(suffix for suffix, _ in STORES)}"
     )
 
 
-def _settings(place: Path, name: str) -> dict[str, Any]:
-    path = place / name
+def _settings(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -227,39 +228,39 @@ def _settings(place: Path, name: str) -> dict[str, Any]:
     return read
 
 
-def _architecture(place: Path) -> str:
-    named = _settings(place, "config.json").get("architectures") or ["no architecture"]
+def _architecture(folder: Path) -> str:
+    named = _settings(folder, "config.json").get("architectures") or ["no architecture"]
     kind = str(named[0])
     if not kind.endswith(SEMANTIC) and kind not in QUERIES:
-        raise BadSuite(f"{WHO}: {place}/config.json is of {kind}, wanted ...{SEMANTIC}, {' or '.join(QUERIES)}")
+        raise BadSuite(f"{WHO}: {folder}/config.json is of {kind}, wanted ...{SEMANTIC}, {' or '.join(QUERIES)}")
     return kind
 
 
-def _classes(place: Path) -> tuple[str, ...]:
-    labels = _settings(place, "config.json").get("id2label") or {}
+def _classes(folder: Path) -> tuple[str, ...]:
+    labels = _settings(folder, "config.json").get("id2label") or {}
     indices = [str(index) for index in range(len(labels))]
     if not labels or set(labels) != set(indices):
         raise BadSuite(
-            f"{WHO}: {place}/config.json does not name its classes 0, 1, ... in id2label; name them: classes"
+            f"{WHO}: {folder}/config.json does not name its classes 0, 1, ... in id2label; name them: classes"
         )
     return tuple(str(labels[index]) for index in indices)
 
 
-def _weights(place: Path) -> list[Path]:
+def _weights(folder: Path) -> list[Path]:
     """The files that transformers reads the weights from."""
     for single, index in STORES:
-        if (place / single).is_file():
-            return [place / single]
-        if (place / index).is_file():
-            shards = sorted(set((_settings(place, index).get("weight_map") or {}).values()))
+        if (folder / single).is_file():
+            return [folder / single]
+        if (folder / index).is_file():
+            shards = sorted(set((_settings(folder, index).get("weight_map") or {}).values()))
             for shard in shards:
-                if not (place / shard).is_file():
-                    raise MissingData(f"{WHO}: {place / shard} does not exist, which {index} names")
-            return [place / index, *(place / shard for shard in shards)]
-    raise MissingData(f"{WHO}: {place} holds no weights, wanted {' or '.join(single for single, _ in STORES)}")
+                if not (folder / shard).is_file():
+                    raise MissingData(f"{WHO}: {folder / shard} does not exist, which {index} names")
+            return [folder / index, *(folder / shard for shard in shards)]
+    raise MissingData(f"{WHO}: {folder} holds no weights, wanted {' or '.join(single for single, _ in STORES)}")
 
 
-def _read(place: Path, architecture: str) -> Any:
+def _read(folder: Path, architecture: str) -> Any:
     """The network with its weights, on the CPU; a name or shape that does not fit is refused."""
     import torch
     import transformers
@@ -270,7 +271,7 @@ def _read(place: Path, architecture: str) -> Any:
     try:
         with _quiet():
             network, report = cls.from_pretrained(
-                place,
+                folder,
                 dtype=torch.float32,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -281,14 +282,14 @@ def _read(place: Path, architecture: str) -> Any:
     # What is wrong with a folder comes as whatever class the part of transformers that stumbled over it raises.
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = f"{type(error).__name__}: {lines[0] if lines else ''}"
-        raise BadPlugin(f"{WHO}: {place} cannot be loaded: {said}") from None
+        reason = f"{type(error).__name__}: {lines[0] if lines else ''}"
+        raise BadPlugin(f"{WHO}: {folder} cannot be loaded: {reason}") from None
     surplus = [name for name in report["unexpected_keys"] if not name.endswith(RECOMPUTED)]
-    wrong = [str(one[0] if isinstance(one, tuple) else one) for one in report["mismatched_keys"]]
+    wrong = [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
     amiss = {"missing": report["missing_keys"], "surplus": surplus, "of another shape": wrong}
     parts = [f"{len(names)} {what} (first: {min(names)})" for what, names in amiss.items() if names]
     if parts:
-        raise MissingData(f"{WHO}: weights in {place} do not fit the network: {', '.join(parts)}")
+        raise MissingData(f"{WHO}: weights in {folder} do not fit the network: {', '.join(parts)}")
     return network
 
 
@@ -318,20 +319,20 @@ class _Preparation:
     bgr: bool
 
     @classmethod
-    def read(cls, place: Path) -> _Preparation:
+    def read(cls, folder: Path) -> _Preparation:
         """As transformers' image processors do it, with their defaults, all but resizing, cropping and padding."""
-        given = _settings(place, "preprocessor_config.json")
+        settings = _settings(folder, "preprocessor_config.json")
         mean: Any = [0.0, 0.0, 0.0]
         std: Any = [1.0, 1.0, 1.0]
-        if given.get("do_normalize", True):
-            mean, std = given.get("image_mean"), given.get("image_std")
+        if settings.get("do_normalize", True):
+            mean, std = settings.get("image_mean"), settings.get("image_std")
             if not all(isinstance(values, list) and len(values) == 3 for values in (mean, std)):
                 raise MissingData(
-                    f"{WHO}: {place}/preprocessor_config.json normalises without three numbers in image_mean and in "
+                    f"{WHO}: {folder}/preprocessor_config.json normalises without three numbers in image_mean and in "
                     "image_std"
                 )
-        factor = float(given.get("rescale_factor", 1 / 255)) if given.get("do_rescale", True) else 1.0
-        return cls(factor, mean, std, bool(given.get("do_flip_channel_order", False)))
+        factor = float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
+        return cls(factor, mean, std, bool(settings.get("do_flip_channel_order", False)))
 
     def __call__(self, pixels: Tensor) -> torch.Tensor:
         """float32 [n, 3, h, w]."""

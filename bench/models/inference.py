@@ -31,14 +31,14 @@ OF_ONE_VIEW = frozenset(
 
 def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
     """What methods may ask of this network under its inference, scoring the merged prediction or each view."""
-    outputs, how = model.outputs, model.inference
+    outputs, inference = model.outputs, model.inference
     if not merged:
         return outputs
-    if len(how.scales) > 1 or how.flip:
+    if len(inference.scales) > 1 or inference.flip:
         outputs -= OF_ONE_VIEW
-        if "logits" in outputs and how.average == "probabilities":  # an average of probabilities has no logits
+        if "logits" in outputs and inference.average == "probabilities":  # an average of probabilities has no logits
             outputs = outputs - {"logits"} | {"probabilities"}
-    elif how.window:
+    elif inference.window:
         outputs -= OF_ONE_VIEW
     return outputs
 
@@ -61,18 +61,18 @@ def look(
     ``asked`` are the reductions that were asked of images before this one; it is shared by them all, so that from the
     second image on one pass makes them together. No number depends on it.
     """
-    how, fused = network.model.inference, numerics.scoring == "fused"
+    inference, fused = network.model.inference, numerics.scoring == "fused"
     seen: list[tuple[View, Prediction]] = []
-    for batch in _batches(views(sample, how, numerics.device), numerics.batch):
+    for batch in _batches(views(sample, inference, numerics.device), numerics.batch):
         with precision(numerics):
-            given = network.predict(batch)
-        for view, prediction in zip(batch, given, strict=True):
+            predictions = network.predict(batch)
+        for view, prediction in zip(batch, predictions, strict=True):
             # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
             prediction.raw = {name: output.float() for name, output in prediction.raw.items()}
             spot = f"{view.scale} {view.flip} {view.window}"
             prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
             seen.append((view, prediction))
-    merged = merge(seen, how)
+    merged = merge(seen, inference)
     merged.context = Context(sample.size, _seed(seed, sample.id), fused, asked)
     return seen, merged
 
@@ -96,15 +96,15 @@ def _seed(seed: int, *names: str) -> int:
     return int.from_bytes(hashlib.sha256(" ".join([str(seed), *names]).encode()).digest()[:8], "big") >> 1
 
 
-def views(sample: Sample, how: Inference, device: str) -> Iterator[View]:
+def views(sample: Sample, inference: Inference, device: str) -> Iterator[View]:
     """Every view of a sample, scale by scale, window by window."""
     image = torch.from_numpy(np.ascontiguousarray(sample.image())).to(device).permute(2, 0, 1)
-    height, width = how.size or (image.shape[1], image.shape[2])
-    for scale in how.scales:
-        scaled = resize_image(image, (int(height * scale), int(width * scale)), how.resize)
+    height, width = inference.size or (image.shape[1], image.shape[2])
+    for scale in inference.scales:
+        scaled = resize_image(image, (int(height * scale), int(width * scale)), inference.resize)
         size = int(scaled.shape[1]), int(scaled.shape[2])
-        for top, left, bottom, right in windows(size, how):
-            for flip in (False, True)[: 1 + how.flip]:
+        for top, left, bottom, right in windows(size, inference):
+            for flip in (False, True)[: 1 + inference.flip]:
                 pixels = scaled[:, top:bottom, left:right]
                 yield View(
                     sample.id,
@@ -144,25 +144,25 @@ def opencv() -> Any:
     return cv2
 
 
-def windows(size: tuple[int, int], how: Inference) -> list[tuple[int, int, int, int]]:
+def windows(size: tuple[int, int], inference: Inference) -> list[tuple[int, int, int, int]]:
     """Top, left, bottom, right of a grid whose last row and column are moved inwards to end at the far edge.
 
     The grid of the source system's slide inference (specification of FED, 0.3).
     """
-    if how.window is None:
+    if inference.window is None:
         return [(0, 0, *size)]
-    stride = how.stride or how.window
+    stride = inference.stride or inference.window
     starts = [
         [min(index * step, max(side - window, 0)) for index in range(max(side - window + step - 1, 0) // step + 1)]
-        for side, window, step in zip(size, how.window, stride, strict=True)
+        for side, window, step in zip(size, inference.window, stride, strict=True)
     ]
     return [
-        (top, left, min(top + how.window[0], size[0]), min(left + how.window[1], size[1]))
+        (top, left, min(top + inference.window[0], size[0]), min(left + inference.window[1], size[1]))
         for top, left in product(*starts)
     ]
 
 
-def merge(seen: Sequence[tuple[View, Prediction]], how: Inference) -> Prediction:
+def merge(seen: Sequence[tuple[View, Prediction]], inference: Inference) -> Prediction:
     """One prediction of the whole image at label size.
 
     A single view that covers the image keeps everything it gave. Windows average their outputs in the scaled image;
@@ -185,20 +185,22 @@ def merge(seen: Sequence[tuple[View, Prediction]], how: Inference) -> Prediction
         )
     outputs: dict[str, Callable[[], Tensor]] = {}
     for name in whole[0].raw.keys() - OF_ONE_VIEW:
-        if name == "logits" and how.average == "probabilities":
+        if name == "logits" and inference.average == "probabilities":
             outputs["probabilities"] = partial(_mean, whole, name, size, softmax=True)
         else:
             outputs[name] = partial(_mean, whole, name, size)
     return Prediction(Lazy(outputs), size)
 
 
-def relabelled(seen: Sequence[tuple[View, Prediction]], logits: Sequence[Tensor | None], how: Inference) -> Tensor:
+def relabelled(
+    seen: Sequence[tuple[View, Prediction]], logits: Sequence[Tensor | None], inference: Inference
+) -> Tensor:
     """The class map, uint8 [H, W], where a method gave other logits for some views than the network did."""
     changed = [
         (view, Prediction({"logits": prediction.raw["logits"] if own is None else own}, view.input_size))
         for (view, prediction), own in zip(seen, logits, strict=True)
     ]
-    return merge(changed, how).labels
+    return merge(changed, inference).labels
 
 
 def merge_scores(seen: Sequence[View], scores: Sequence[Tensor]) -> Tensor:
@@ -206,8 +208,8 @@ def merge_scores(seen: Sequence[View], scores: Sequence[Tensor]) -> Tensor:
     whole = [_canvas(group) for group in _by_scale(list(zip(seen, scores, strict=True)))]
     size = seen[0].image_size
     total = dense.resize(whole[0], size).clone()
-    for one in whole[1:]:
-        total += dense.resize(one, size)
+    for score in whole[1:]:
+        total += dense.resize(score, size)
     return total / len(whole)
 
 
@@ -220,8 +222,8 @@ def score_map(score: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
 def _mean(scales: Sequence[Prediction], name: str, size: tuple[int, int], *, softmax: bool = False) -> Tensor:
     """Average one output at label size, adding up as they come: one volume more than the sum is held at a time."""
     total: Tensor | None = None
-    for one in scales:
-        resized = dense.resize(one.raw[name], size)
+    for prediction in scales:
+        resized = dense.resize(prediction.raw[name], size)
         part = resized.softmax(dim=0) if softmax else resized
         total = part.clone() if total is None else total.add_(part)
     assert total is not None  # noqa: S101 - an inference has at least one scale
@@ -241,15 +243,15 @@ def _whole(group: list[tuple[View, Prediction]]) -> Prediction:
     if len(group) == 1 and not view.flip:
         return first
     mergeable = [name for name in first.raw if name not in OF_ONE_VIEW]
-    parts = [{name: _upright(one, prediction.raw[name]) for name in mergeable} for one, prediction in group]
-    outputs = parts[0] if len(parts) == 1 else Tiles([one.window for one, _ in group], parts, view.scaled_size)
+    parts = [{name: _upright(tile, prediction.raw[name]) for name in mergeable} for tile, prediction in group]
+    outputs = parts[0] if len(parts) == 1 else Tiles([tile.window for tile, _ in group], parts, view.scaled_size)
     return Prediction(outputs, view.scaled_size)
 
 
 def _canvas(group: list[tuple[View, Tensor]]) -> Tensor:
     """Average score maps of windows, [h, w] at any resolution each, over the scaled image."""
     view, _ = group[0]
-    return average([one.window for one, _ in group], [_upright(*pair) for pair in group], view.scaled_size)
+    return average([tile.window for tile, _ in group], [_upright(*pair) for pair in group], view.scaled_size)
 
 
 def _upright(view: View, output: Tensor) -> Tensor:

@@ -120,8 +120,10 @@ class _Segmentor(SegModel):
         if not named or tuple(map(str, named)) == self.class_names:
             return
         pairs = zip(map(str, named), self.class_names, strict=False)
-        said = next((f"{one!r} where {other!r} is wanted" for one, other in pairs if one != other), f"{len(named)}")
-        raise BadSuite(f"{self._who}: {self._weights} was trained for other classes: {said}")
+        difference = next(
+            (f"{theirs!r} where {ours!r} is wanted" for theirs, ours in pairs if theirs != ours), f"{len(named)}"
+        )
+        raise BadSuite(f"{self._who}: {self._weights} was trained for other classes: {difference}")
 
 
 class SegmentorNetwork(Network):
@@ -205,11 +207,12 @@ class MMSeg(_Segmentor):
 
     def _compare(self, recipe: network.Recipe, inside: network.Inside, path: Path) -> None:
         super()._compare(recipe, inside, path)
-        wanted, found = (recipe.window, recipe.stride), (self.inference.window, self.inference.stride)
-        if self.test_cfg == "checked" and wanted != found:
+        described, declared = (recipe.window, recipe.stride), (self.inference.window, self.inference.stride)
+        if self.test_cfg == "checked" and described != declared:
             raise BadSuite(
-                f"{self._who}: config {path.name} is tested on {_spelled(*wanted)}, inference says {_spelled(*found)}; "
-                f"{_remedy(*wanted)}, or say test_cfg: ignored"
+                f"{self._who}: config {path.name} is tested on {_spelled(*described)},"
+                f" inference says {_spelled(*declared)}; "
+                f"{_remedy(*described)}, or say test_cfg: ignored"
             )
 
 
@@ -267,15 +270,15 @@ class DeepLabV3PlusR101(_Published):
     tensors = "251 MB"
 
 
-def _sliding(given: Any) -> Any:
+def _sliding(declared: Any) -> Any:
     """What a suite does not say about inference stays as the config has it; a window comes with its own stride."""
-    if not isinstance(given, dict):
-        return given
+    if not isinstance(declared, dict):
+        return declared
     kept = asdict(SLIDING)
-    if "window" in given:
+    if "window" in declared:
         kept.pop("stride")
     # Behind this, pydantic takes Python's types to the letter: a pair is a tuple.
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in (kept | given).items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in (kept | declared).items()}
 
 
 @dataclass(frozen=True)

@@ -34,16 +34,16 @@ AUXILIARY = "auxiliary_head."  # a loss in training, nothing in inference
 def require_packages(who: str) -> None:
     """Refuse a missing, a doubled and a too old package, by their metadata: nothing is imported."""
     for module, names in DISTRIBUTIONS.items():
-        found = [(name, version) for name in names if (version := _version(name))]
-        if not found:
+        installed = [(name, version) for name in names if (version := _version(name))]
+        if not installed:
             raise MissingPackage(f"{who}: {module} is not installed; {INSTALL}")
-        if len(found) > 1:
-            both = " and ".join(" ".join(pair) for pair in found)
+        if len(installed) > 1:
+            both = " and ".join(" ".join(pair) for pair in installed)
             raise MissingPackage(
-                f"{who}: {module} is installed {len(found)} times, as {both}, which overwrite each other's files; "
-                f"pip uninstall {' '.join(name for name, _ in found)}, then install one"
+                f"{who}: {module} is installed {len(installed)} times, as {both}, which overwrite each other's files; "
+                f"pip uninstall {' '.join(name for name, _ in installed)}, then install one"
             )
-        name, version = found[0]
+        name, version = installed[0]
         if module == "mmseg" and version.startswith("0."):
             raise MissingPackage(f"{who}: {name} {version} has another interface, wanted 1.x; {INSTALL}")
 
@@ -94,8 +94,8 @@ class Recipe:
     @property
     def backbone(self) -> str:
         """Type and depth, such as ``ResNetV1c-101``; the type alone where the config gives no depth."""
-        said = self.model.get("backbone", {})
-        return "-".join(str(said[key]) for key in ("type", "depth") if said.get(key))
+        settings = self.model.get("backbone", {})
+        return "-".join(str(settings[key]) for key in ("type", "depth") if settings.get(key))
 
     @property
     def text(self) -> str:
@@ -116,8 +116,8 @@ def read_config(path: Path, who: str) -> Recipe:
             raise BadSuite(f"{who}: config {path.name} cannot be read: {_first_line(error)}") from None
     model = config.get("model")
     if not isinstance(model, dict) or _named(model.get("type")) not in SEGMENTORS:
-        found = _named(model.get("type")) if isinstance(model, dict) else "nothing"
-        raise BadSuite(f"{who}: config {path.name} describes {found}, wanted {' or '.join(SEGMENTORS)}")
+        kind = _named(model.get("type")) if isinstance(model, dict) else "nothing"
+        raise BadSuite(f"{who}: config {path.name} describes {kind}, wanted {' or '.join(SEGMENTORS)}")
     steps = model.get("data_preprocessor") or config.get("data_preprocessor") or {}
     if steps and _named(steps.get("type")) != "SegDataPreProcessor":
         raise BadSuite(
@@ -243,8 +243,8 @@ class Runner:
 
         seen: list[tuple[Tensor, Tensor]] = []  # what goes into the classifier and what comes out
 
-        def watch(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-            seen.append((given[0], made))
+        def watch(_: nn.Module, inputs: tuple[Tensor, ...], made: Tensor) -> None:
+            seen.append((inputs[0], made))
 
         hook = self._head.conv_seg.register_forward_hook(watch) if self.inside.classifier else None
         try:

@@ -85,7 +85,7 @@ class Onnx(FromPixels):
             if not file.seek(0, os.SEEK_END):
                 return []  # an empty file has nothing to look at; reading it is refused later
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                names = {content[found.end() : found.end() + found[1][0]] for found in OUTSIDE.finditer(content)}
+                names = {content[match.end() : match.end() + match[1][0]] for match in OUTSIDE.finditer(content)}
         return [Path(self.file).parent / name.decode(errors="replace") for name in sorted(names)]
 
 

@@ -58,10 +58,10 @@ class Precomputed(ShardModel):
 
     def check(self) -> None:
         """Which images there will be is not known here: the first absent file ends the run at its shard."""
-        for kind, place in self.places.items():
-            if not stored.listed(place, inner=INNER[kind]):
+        for kind, source in self.places.items():
+            if not stored.listed(source, inner=INNER[kind]):
                 raise MissingData(
-                    f"model precomputed: {place} holds no {kind}; wanted files ending in .npy, .npz, .hdf5"
+                    f"model precomputed: {source} holds no {kind}; wanted files ending in .npy, .npz, .hdf5"
                 )
 
     def digest(self) -> str:
@@ -74,9 +74,9 @@ class Precomputed(ShardModel):
             files.digest(Path(stored.__file__)),
             files.digest(Path(untrusted_arrays.__file__)),
         ]
-        for kind, place in self.places.items():
-            entries = stored.listed(place, inner=INNER[kind])
-            parts += [kind, _digest(place, sorted({entry.path for entry in entries.values()}))]
+        for kind, source in self.places.items():
+            entries = stored.listed(source, inner=INNER[kind])
+            parts += [kind, _digest(source, sorted({entry.path for entry in entries.values()}))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> PrecomputedNetwork:
@@ -85,8 +85,8 @@ class Precomputed(ShardModel):
     @property
     def places(self) -> dict[str, Path]:
         """The folder or archive of each kind that is named: ``logits``, ``scores``, ``labels``."""
-        given = {"logits": self.logits, "scores": self.scores, "labels": self.labels}
-        return {kind: Path(place) for kind, place in given.items() if place is not None}
+        sources = {"logits": self.logits, "scores": self.scores, "labels": self.labels}
+        return {kind: Path(source) for kind, source in sources.items() if source is not None}
 
 
 class PrecomputedNetwork(ShardNetwork):
@@ -95,15 +95,16 @@ class PrecomputedNetwork(ShardNetwork):
     def __init__(self, specification: Precomputed, device: str) -> None:
         self._places, self._device = specification.places, device
         self._classes = len(specification.classes)
-        self._entries = {kind: stored.listed(place, inner=INNER[kind]) for kind, place in self._places.items()}
+        self._entries = {kind: stored.listed(source, inner=INNER[kind]) for kind, source in self._places.items()}
 
     def prepare(self, samples: Sequence[Sample]) -> None:
-        for kind, place in self._places.items():
+        for kind, source in self._places.items():
             missing = [sample.id for sample in samples if sample.id not in self._entries[kind]]
             if missing:
                 near = next(iter(self._entries[kind]), "nothing")
                 raise MissingData(
-                    f"model precomputed: {place} has no {kind} of {missing[0]} ({len(missing)} of {len(samples)} images"
+                    f"model precomputed: {source} has no {kind} of {missing[0]}"
+                    f" ({len(missing)} of {len(samples)} images"
                     f" of this shard have none); wanted an entry of that name, found such as {near}"
                 )
 
@@ -126,25 +127,25 @@ class PrecomputedNetwork(ShardNetwork):
         return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
 
 
-def _digest(place: Path, paths: Sequence[Path]) -> str:
+def _digest(source: Path, paths: Sequence[Path]) -> str:
     """Of names and contents; what was read before and has its size and time stamp still is not read again."""
-    name = hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
     kept_in = files.home() / "digests" / f"{name}.json"
     try:
         known = json.loads(kept_in.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none yet, or a damaged one: then everything is read
         known = {}
-    found: dict[str, list[int | str]] = {}
+    entries: dict[str, list[int | str]] = {}
     for path in paths:
         state = path.stat()
         old = known.get(path.name) if isinstance(known, dict) else None
         if isinstance(old, list) and old[:2] == [state.st_size, state.st_mtime_ns]:
-            found[path.name] = old
+            entries[path.name] = old
         else:
-            found[path.name] = [state.st_size, state.st_mtime_ns, files.digest(path)]
-    settled = {key: value for key, value in found.items() if time.time() - int(value[1]) / 1e9 > FRESH}
+            entries[path.name] = [state.st_size, state.st_mtime_ns, files.digest(path)]
+    settled = {key: value for key, value in entries.items() if time.time() - int(value[1]) / 1e9 > FRESH}
     if settled != known:
         with files.writing(kept_in, "w") as file:
             json.dump(settled, file)
-    whole = hashlib.sha256("".join(f"{key} {value[2]}\n" for key, value in sorted(found.items())).encode())
+    whole = hashlib.sha256("".join(f"{key} {value[2]}\n" for key, value in sorted(entries.items())).encode())
     return whole.hexdigest()[:16]

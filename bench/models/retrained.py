@@ -168,7 +168,7 @@ def spelled(model: SegModel) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, kind in parameters.entries(cls).items():
         inner = {params[key]: {}} if isinstance(params[key], str) else params[key]
-        ((name, given),) = inner.items()
+        ((name, arguments),) = inner.items()
         if kind == "model":
-            nested[key] = spelled(registry.build("model", name, given, where=f"{key} of {model.name}"))
+            nested[key] = spelled(registry.build("model", name, arguments, where=f"{key} of {model.name}"))
     return {"name": model.name, "params": params | named | nested}

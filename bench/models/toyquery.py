@@ -125,12 +125,12 @@ def network() -> nn.Module:
             keys, values = self.keys(coarse).flatten(2), self.values(coarse).flatten(2)
             attention = (self.queries @ keys / WIDTH**0.5).softmax(dim=2)  # [n, Q, tokens]
             seen = self.queries + attention @ values.transpose(1, 2)
-            found = seen + self.mix(seen)
-            mask = self.mask(found)
+            hidden = seen + self.mix(seen)
+            mask = self.mask(hidden)
             masks = torch.einsum("nqd,ndhw->nqhw", mask[..., :-1], self.pixels(features)) / WIDTH**0.5
             void, ood = self.outliers(features).unbind(dim=1)
             return {
-                "query_logits": self.kind(found),
+                "query_logits": self.kind(hidden),
                 "query_masks": masks + mask[..., -1, None, None],
                 "void_logit": void,
                 "ood_logit": ood,

@@ -42,7 +42,7 @@ def reduce(
     top, left, bottom, right = windows[0]
     logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
     rows, columns = _taps(logits.shape[2], bottom - top), _taps(logits.shape[3], right - left)
-    places = np.array([(one[0], one[1]) for one in windows], np.int64)
+    places = np.array([(window[0], window[1]) for window in windows], np.int64)
     inverse = (1.0 / np.array(temperatures, np.float64)).astype(np.float32)
     largest, classes = np.empty(size, np.float32), np.empty(size, np.uint8)
     lead = np.empty(size if margin else (0, 0), np.float32)
@@ -59,10 +59,10 @@ def softmax_at(
     top, left, bottom, right = windows[0]
     logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
     rows, columns = _taps(logits.shape[2], bottom - top), _taps(logits.shape[3], right - left)
-    places = np.array([(one[0], one[1]) for one in windows], np.int64)
-    found = np.empty((len(index), logits.shape[1]), np.float32)
-    _softmax_at(np.ascontiguousarray(logits), places, *rows, *columns, size[1], index, found)
-    return found
+    places = np.array([(window[0], window[1]) for window in windows], np.int64)
+    probabilities = np.empty((len(index), logits.shape[1]), np.float32)
+    _softmax_at(np.ascontiguousarray(logits), places, *rows, *columns, size[1], index, probabilities)
+    return probabilities
 
 
 def _taps(small: int, large: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
@@ -224,13 +224,23 @@ def _reduce(
 
 @compiled
 def _softmax_at(
-    logits: Any, places: Any, y0: Any, y1: Any, wy: Any, x0: Any, x1: Any, wx: Any, width: Any, index: Any, found: Any
+    logits: Any,
+    places: Any,
+    y0: Any,
+    y1: Any,
+    wy: Any,
+    x0: Any,
+    x1: Any,
+    wx: Any,
+    width: Any,
+    index: Any,
+    probabilities: Any,
 ) -> None:
     count = logits.shape[1]
     one = np.float32(1)
     z = np.empty(count, np.float32)
-    for place in range(len(index)):
-        y, x = index[place] // width, index[place] % width
+    for pixel in range(len(index)):
+        y, x = index[pixel] // width, index[pixel] % width
         z[:] = 0
         seen = 0
         for k in range(logits.shape[0]):
@@ -255,4 +265,4 @@ def _softmax_at(
             z[c] = np.exp(z[c] - best)
             total += z[c]
         for c in range(count):
-            found[place, c] = z[c] / total
+            probabilities[pixel, c] = z[c] / total

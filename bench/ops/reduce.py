@@ -30,18 +30,18 @@ def classes(
     e_c = exp d_c. ``logits`` makes the logits at label size, where torch does the work.
     """
     asked = list(quantities)
-    temperatures = [one for one in asked if not isinstance(one, str)]
+    temperatures = [quantity for quantity in asked if not isinstance(quantity, str)]
     if fused and (parts := _parts(outputs, size)) is not None:
         return _fused(*parts, size, temperatures, margin="margin" in asked)
     whole = logits()
     top = dense.top(whole)
-    found: dict[Quantity, tuple[Tensor, ...]] = {"top": top}
+    reduced: dict[Quantity, tuple[Tensor, ...]] = {"top": top}
     if "margin" in asked:
         best = whole.topk(2, dim=0).values
-        found["margin"] = (best[0] - best[1],)
+        reduced["margin"] = (best[0] - best[1],)
     for temperature in temperatures:
-        found[temperature] = dense.others(whole, *top, temperature)
-    return found
+        reduced[temperature] = dense.others(whole, *top, temperature)
+    return reduced
 
 
 def softmax_at(
@@ -52,7 +52,9 @@ def softmax_at(
         from bench.ops import fused as compiled
 
         maps, windows = parts
-        return torch.from_numpy(compiled.softmax_at([one.numpy() for one in maps], windows, size, index.numpy()))
+        return torch.from_numpy(
+            compiled.softmax_at([logit_map.numpy() for logit_map in maps], windows, size, index.numpy())
+        )
     return logits().flatten(1)[:, index].softmax(dim=0).T
 
 
@@ -71,8 +73,8 @@ def _parts(outputs: Mapping[str, Tensor], size: tuple[int, int]) -> tuple[list[T
     else:
         maps, windows = [outputs["logits"]], [(0, 0, *size)]
     sides = {(bottom - top, right - left) for top, left, bottom, right in windows}
-    alike = len(sides) == 1 and len({one.shape for one in maps}) == 1
-    here = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in maps)
+    alike = len(sides) == 1 and len({logit_map.shape for logit_map in maps}) == 1
+    here = all(logit_map.device.type == "cpu" and logit_map.dtype == torch.float32 for logit_map in maps)
     return (maps, windows) if alike and here and len(maps[0]) > 1 else None
 
 
@@ -82,11 +84,11 @@ def _fused(
     from bench.ops import fused  # numba takes a second, and torch alone does without it
 
     largest, who, lead, total, weighted = fused.reduce(
-        [one.numpy() for one in maps], windows, size, temperatures, margin=margin
+        [logit_map.numpy() for logit_map in maps], windows, size, temperatures, margin=margin
     )
-    found: dict[Quantity, tuple[Tensor, ...]] = {"top": (torch.from_numpy(largest), torch.from_numpy(who))}
+    reduced: dict[Quantity, tuple[Tensor, ...]] = {"top": (torch.from_numpy(largest), torch.from_numpy(who))}
     if margin:
-        found["margin"] = (torch.from_numpy(lead),)
+        reduced["margin"] = (torch.from_numpy(lead),)
     for temperature, others, products in zip(temperatures, total, weighted, strict=True):
-        found[temperature] = (torch.from_numpy(others), torch.from_numpy(products))
-    return found
+        reduced[temperature] = (torch.from_numpy(others), torch.from_numpy(products))
+    return reduced

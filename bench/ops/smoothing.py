@@ -108,7 +108,7 @@ def _sum_of_nine(plane: Tensor) -> Tensor:
     height, width = plane.shape
     padded = functional.pad(plane[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     total = torch.zeros_like(plane)
-    for place in range(9):
-        top, left = divmod(place, 3)
+    for offset in range(9):
+        top, left = divmod(offset, 3)
         total += padded[top : top + height, left : left + width]
     return total

@@ -61,22 +61,22 @@ def _near(labels: Any, near: Any) -> None:
                 high = high if high > highest[x] else highest[x]
                 edge[x + 3] = 0 if low == high else 255
             for x in range(width):
-                found = edge[x + 3] & 15
-                found |= (edge[x + 2] | edge[x + 4]) & 14
-                found |= (edge[x + 1] | edge[x + 5]) & 12
-                here[x] = found | ((edge[x] | edge[x + 6]) & 8)
+                bits = edge[x + 3] & 15
+                bits |= (edge[x + 2] | edge[x + 4]) & 14
+                bits |= (edge[x + 1] | edge[x + 5]) & 12
+                here[x] = bits | ((edge[x] | edge[x + 6]) & 8)
         else:
             here[:] = 0
         if y >= 3:
             # One row off costs one step: what is within r of it is within r + 1 here.
-            one, other = along[(y - 4) % 7], along[(y - 2) % 7]
+            above, below = along[(y - 4) % 7], along[(y - 2) % 7]
             two, twice = along[(y - 5) % 7], along[(y - 1) % 7]
             three, thrice, itself = along[(y - 6) % 7], here, along[(y - 3) % 7]
             out = near[y - 3]
             for x in range(width):
-                found = itself[x] | ((one[x] | other[x]) << 1)
-                found |= (two[x] | twice[x]) << 2
-                out[x] = (found | ((three[x] | thrice[x]) << 3)) & 15
+                bits = itself[x] | ((above[x] | below[x]) << 1)
+                bits |= (two[x] | twice[x]) << 2
+                out[x] = (bits | ((three[x] | thrice[x]) << 3)) & 15
 
 
 @compiled
@@ -91,30 +91,30 @@ def _replace(near: Any, wide_near: Any, wide: Any, flat: Any) -> None:
     for y in range(height):
         for x in range(width):
             count += near[y, x] != 0
-    places = np.empty(count, np.uint64)
+    positions = np.empty(count, np.uint64)
     count = 0
     for y in range(height):
         for x in range(width):
             if near[y, x]:
-                places[count] = (y + 1) * (width + 2) + x + 1
+                positions[count] = (y + 1) * (width + 2) + x + 1
                 count += 1
     row, one, zero = np.uint64(width + 2), np.uint64(1), np.float32(0)
     for radius in range(3, -1, -1):
         bit = np.uint8(1 << radius)
         inside = np.uint8(bit >> 2)  # neighbours are at most two steps nearer or further: deeper in, all are as near
-        for place in places:
-            if not wide_near[place] & bit or wide_near[place] & inside:
+        for position in positions:
+            if not wide_near[position] & bit or wide_near[position] & inside:
                 continue
-            total, found = zero, 0
-            first = place - row - one
+            total, count_far = zero, 0
+            first = position - row - one
             for _ in range(3):
                 for other in (first, first + one, first + one + one):
                     far = not wide_near[other] & bit
                     total += flat[other] if far else zero
-                    found += far
+                    count_far += far
                 first += row
-            if found:
-                flat[place] = total / np.float32(found)
+            if count_far:
+                flat[position] = total / np.float32(count_far)
         wide[0, 1:-1], wide[-1, 1:-1] = wide[1, 1:-1], wide[-2, 1:-1]
         wide[:, 0], wide[:, -1] = wide[:, 1], wide[:, -2]
 

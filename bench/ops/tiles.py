@@ -54,7 +54,7 @@ def average(windows: Sequence[Window], maps: Sequence[Tensor], size: tuple[int, 
         return first
     total = first.new_zeros(*first.shape[:-2], *size)
     seen = first.new_zeros(size)
-    for (top, left, bottom, right), one in zip(windows, maps, strict=True):
-        total[..., top:bottom, left:right] += dense.resize(one, (bottom - top, right - left))
+    for (top, left, bottom, right), tile in zip(windows, maps, strict=True):
+        total[..., top:bottom, left:right] += dense.resize(tile, (bottom - top, right - left))
         seen[top:bottom, left:right] += 1
     return total.div_(seen)

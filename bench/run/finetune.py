@@ -43,8 +43,8 @@ class Done:
 
 def is_finetuner(name: str) -> bool:
     """Return True if a name is that of a trainer of networks."""
-    found = registry.available("trainer").get(name)
-    return isinstance(found, type) and issubclass(found, Finetuner)
+    trainer = registry.available("trainer").get(name)
+    return isinstance(trainer, type) and issubclass(trainer, Finetuner)
 
 
 def run(
@@ -59,9 +59,9 @@ def run(
     """Train one network for each seed that has none yet; with several seeds each adds its own to the name ``out``."""
     trainer_ref = make_ref("trainer", *trainer, Path("fit"), seeds[0])
     model_ref = make_ref("model", *model, Path("--model"), seeds[0])
-    how: Finetuner = trainer_ref.build()
+    finetuner: Finetuner = trainer_ref.build()
     sets: dict[str, Ref] = {"": make_ref("dataset", *data, Path("--data"), seeds[0])}
-    for name in parameters.entries(type(how)):
+    for name in parameters.entries(type(finetuner)):
         ((inner, params),) = trainer_ref.arguments[name].items()
         sets[name] = make_ref("dataset", inner, params, Path(f"{name} of {trainer_ref.name}"), seeds[0])
     built: dict[str, Dataset] = {name: ref.build() for name, ref in sets.items()}
@@ -76,7 +76,7 @@ def run(
     if built[""].class_names != base.class_names:
         raise BadSuite(f"{model_ref.label} and {sets[''].label} name different classes")
     made_from = {
-        "by": {"trainer": trainer_ref.name, "training": trainer_ref.params, "version": how.version},
+        "by": {"trainer": trainer_ref.name, "training": trainer_ref.params, "version": finetuner.version},
         "model": retrained.spelled(base),
         "model_digest": base.digest(),
         "data": sets[""].spelled(),
@@ -86,12 +86,12 @@ def run(
     }
     plan = {seed: _place(made_from | {"seed": seed}, seed, seeds, out) for seed in seeds}
     todo = [seed for seed, (path, key) in plan.items() if not _is_there(path, key)]
-    reporter.begin(len(todo) * how.images(built[""], {name: one for name, one in built.items() if name}))
+    reporter.begin(len(todo) * finetuner.images(built[""], {name: dataset for name, dataset in built.items() if name}))
     for seed, (path, key) in plan.items():
         label = f"retraining {model_ref.label}" + (f", seed {seed}" if len(seeds) > 1 else "")
         if seed in todo:
             reporter.stage(label)
-            _train(how, model_ref, sets, made_from | {"seed": seed}, key, label, path, options, reporter)
+            _train(finetuner, model_ref, sets, made_from | {"seed": seed}, key, label, path, options, reporter)
         usual = parameters.defaults(type(base))
         shown = {model_ref.name: {k: v for k, v in model_ref.arguments.items() if v != usual.get(k)}}
         entry = yaml.safe_dump({"retrained": {"base": shown, "weights": str(path)}}, sort_keys=False, width=1000)
@@ -118,7 +118,7 @@ def _is_there(path: Path, key: str) -> bool:
 
 
 def _train(
-    how: Finetuner,
+    finetuner: Finetuner,
     model: Ref,
     sets: Mapping[str, Ref],
     made_from: dict[str, Any],
@@ -139,8 +139,8 @@ def _train(
     def predict(sample: Sample) -> Prediction:
         return inference.look(network, sample, resolved, made_from["seed"], asked)[1]
 
-    def advance(images: int, said: str) -> None:
-        reporter.stage(f"{label}, {said}")
+    def advance(images: int, status: str) -> None:
+        reporter.stage(f"{label}, {status}")
         reporter.advance(images)
 
     with ExitStack() as stack:
@@ -161,7 +161,7 @@ def _train(
             advance,
             log,
         )
-        state, about = how.finetune(context)
+        state, about = finetuner.finetune(context)
     _write(path, state, made_from | {"key": key, "base_digest": base, "about": dict(about)})
     shutil.rmtree(folder, ignore_errors=True)  # a checkpoint of what is whole now
 

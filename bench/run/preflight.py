@@ -90,13 +90,13 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
     return checked
 
 
-def origin(cell: Cell, checked: Checked, how: Numerics | None) -> dict[str, Any]:
+def origin(cell: Cell, checked: Checked, resolved: Numerics | None) -> dict[str, Any]:
     """What a cell's fit is made from; see ``fitting.origin``."""
     assert cell.method is not None and cell.method.fit is not None  # noqa: S101 - callers looked
-    key = cell.method, cell.model, cell.seed, how
+    key = cell.method, cell.model, cell.seed, resolved
     if key not in checked._origins:
         digests = checked.model_digests[cell.model], checked.data_digests[cell.method.fit]
-        checked._origins[key] = fitted_store.origin(cell.method, cell.model, *digests, cell.seed, how)
+        checked._origins[key] = fitted_store.origin(cell.method, cell.model, *digests, cell.seed, resolved)
     return checked._origins[key]
 
 
@@ -112,7 +112,7 @@ def _require_training(cell: Cell, checked: Checked) -> None:
 
 def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]], tried: set[Corruption]) -> Dataset:
     """The data set, checked; files are looked at once for a grid of corruptions, a corruption once for all data."""
-    bare, how = ref.plain, ref.corruption
+    bare, corruption = ref.plain, ref.corruption
     if bare not in plain:
         data: Dataset = bare.build()
         data.check()
@@ -120,12 +120,12 @@ def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]], tried: set[Corrupt
             raise MissingData(f"dataset {bare.label} has {len(data.ids())} images, its card says {data.count}")
         plain[bare] = data, data.digest()
     data = plain[bare][0]
-    if how is None:
+    if corruption is None:
         return data
-    wrapped = Corrupted(data, how)
-    if how not in tried:
+    wrapped = Corrupted(data, corruption)
+    if corruption not in tried:
         wrapped.try_out()
-        tried.add(how)
+        tried.add(corruption)
     return wrapped
 
 

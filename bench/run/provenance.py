@@ -16,14 +16,14 @@ import bench
 from bench.models.numerics import Numerics
 
 
-def of(how: Numerics, command: str) -> dict[str, Any]:
+def of(resolved: Numerics, command: str) -> dict[str, Any]:
     return {
         "ood_seg_bench": bench.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         **{name: version_of(name) for name in ("torch", "numpy", "numba", "scipy")},
-        "numerics": asdict(how),
+        "numerics": asdict(resolved),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,
     }
@@ -44,7 +44,7 @@ def _commit() -> str:
     git = shutil.which("git")
     if git is None or not (root / ".git").exists():
         return ""
-    said = subprocess.run(  # noqa: S603 - a fixed command on our own folder
+    process = subprocess.run(  # noqa: S603 - a fixed command on our own folder
         [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
-    return said.stdout.strip()
+    return process.stdout.strip()

@@ -57,14 +57,14 @@ def run(suite: Suite, options: Options, reporter: Reporter) -> Iterator[Done]:
         raise BadSuite(f"{suite.name}: {checked.refused[min(cells)]}")
     quick = numerics.resolve(suite.numerics)
     slow = numerics.resolve(suite.numerics.model_copy(update={"device": options.device, "threads": options.threads}))
-    wanted: dict[str, tuple[Cell, dict[str, Any]]] = {}
+    fits_needed: dict[str, tuple[Cell, dict[str, Any]]] = {}
     for key, cell in cells.items():
         if key not in checked.refused:
             made_from = preflight.origin(cell, checked, quick)
-            wanted.setdefault(fitted_store.key_of(made_from), (cell, made_from))
-    todo = [key for key in wanted if not fits.is_made(key)]
-    reporter.begin(sum(_images(wanted[key][0]) for key in todo))
-    for key, (cell, made_from) in wanted.items():
+            fits_needed.setdefault(fitted_store.key_of(made_from), (cell, made_from))
+    todo = [key for key in fits_needed if not fits.is_made(key)]
+    reporter.begin(sum(_images(fits_needed[key][0]) for key in todo))
+    for key, (cell, made_from) in fits_needed.items():
         assert cell.method is not None  # noqa: S101 - only such cells are here
         if key in todo:
             reporter.stage(f"fitting {cell.method.label}")
@@ -89,28 +89,30 @@ def _trainer(cell: Cell) -> LongTrainer:
     return trainer
 
 
-def loaded(ref: Ref, how: Numerics) -> Network:
+def loaded(ref: Ref, resolved: Numerics) -> Network:
     """Return the network, on the device of this process."""
-    numerics.apply(how)
+    numerics.apply(resolved)
     # Lightning Fabric starts this command once more for every further device, and numbers them so.
     rank = os.environ.get("LOCAL_RANK")
-    return network.loaded(ref.build(), f"{how.device}:{rank}" if how.device == "cuda" and rank else how.device)
+    return network.loaded(
+        ref.build(), f"{resolved.device}:{rank}" if resolved.device == "cuda" and rank else resolved.device
+    )
 
 
-def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Options, reporter: Reporter) -> None:
+def _train(cell: Cell, made_from: dict[str, Any], resolved: Numerics, options: Options, reporter: Reporter) -> None:
     """Train, and keep it. What a killed training left in its folder is taken up."""
     ref = cell.method
     assert ref is not None and ref.fit is not None  # noqa: S101 - callers looked
     method: Method = ref.build()
-    model = loaded(fitted_store.bare(cell.model), how)
+    model = loaded(fitted_store.bare(cell.model), resolved)
     folder = files.home() / "training" / fitted_store.key_of(made_from)
     asked: dict[Quantity, None] = {}
 
     def predict(sample: Sample) -> Any:
-        return inference.look(model, sample, how, made_from["seed"], asked)[1]
+        return inference.look(model, sample, resolved, made_from["seed"], asked)[1]
 
-    def advance(images: int, said: str) -> None:
-        reporter.stage(f"fitting {ref.label}, {said}")
+    def advance(images: int, status: str) -> None:
+        reporter.stage(f"fitting {ref.label}, {status}")
         reporter.advance(images)
 
     with Loader(fitted_store.data_of(ref), ref.fit, options.workers) as loader:
@@ -121,7 +123,7 @@ def _train(cell: Cell, made_from: dict[str, Any], how: Numerics, options: Option
             {},
             predict,
             made_from["seed"],
-            how.device,
+            resolved.device,
             folder,
             advance,
             log,

@@ -76,9 +76,9 @@ def find(weights: str) -> Path:
     """The file, else one of that name in the folder ``checkpoints`` of $BENCH_HOME, else the shipped one."""
     path = Path(weights)
     # A suite makes every path absolute, also what turns out to be a name.
-    for place in (path, files.home() / "checkpoints" / path.name, SHIPPED / f"{path.name}.safetensors"):
-        if place.is_file():
-            return place
+    for candidate in (path, files.home() / "checkpoints" / path.name, SHIPPED / f"{path.name}.safetensors"):
+        if candidate.is_file():
+            return candidate
     known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
     raise MissingData(
         f"weights {path} do not exist, nor {path.name} in {files.home() / 'checkpoints'}; paths in a suite are "
@@ -104,7 +104,7 @@ def published(path: Path) -> Detector:
             f"weights {path} hold no flow: no tensor is named {INSIDE}*; wanted a checkpoint of FlowEneDet or a file "
             "that bench fit wrote"
         )
-    blocks = 1 + max((int(found[1]) for name in flow if (found := re.match(r"rnvp\.(\d+)\.", name))), default=-1)
+    blocks = 1 + max((int(match[1]) for name in flow if (match := re.match(r"rnvp\.(\d+)\.", name))), default=-1)
     shift = flow.get("cn.0.shift")
     if not blocks or shift is None or shift.ndim != 4:
         raise MissingData(f"weights {path}: {INSIDE}rnvp.* and cn.0.shift [1, P, 1, 1] are wanted, to tell its size")
@@ -157,14 +157,14 @@ def _their_name(name: str) -> str:
     return BLOCK[inner].format(index)
 
 
-def _taken(flow: Mapping[str, Tensor], name: str, wanted: Tensor, path: Path) -> Tensor:
+def _taken(flow: Mapping[str, Tensor], name: str, ours: Tensor, path: Path) -> Tensor:
     """A tensor in our shape; theirs have axes of length 1 more."""
-    found = flow.get(name)
-    if found is None:
+    theirs = flow.get(name)
+    if theirs is None:
         raise MissingData(f"weights {path}: {INSIDE}{name} is missing")
-    if [side for side in found.shape if side != 1] != [side for side in wanted.shape if side != 1]:
-        raise MissingData(f"weights {path}: {INSIDE}{name} is {list(found.shape)}, wanted {list(wanted.shape)}")
-    return found.float().reshape(wanted.shape)
+    if [side for side in theirs.shape if side != 1] != [side for side in ours.shape if side != 1]:
+        raise MissingData(f"weights {path}: {INSIDE}{name} is {list(theirs.shape)}, wanted {list(ours.shape)}")
+    return theirs.float().reshape(ours.shape)
 
 
 def _fixed(flow: Mapping[str, Tensor], index: int, path: Path) -> set[str]:
@@ -175,33 +175,33 @@ def _fixed(flow: Mapping[str, Tensor], index: int, path: Path) -> set[str]:
         if name in flow and flow[name].flatten().tolist() != mask:
             raise MissingData(f"weights {path}: {INSIDE}{name} is {flow[name].flatten().tolist()}, wanted {mask}")
     for layer in (f"{number}.{part}" for number in (0, 2, 5) for part in ("weight", "bias")):
-        one, other = f"rnvp.{index}.s.{layer}", f"rnvp.{index}.t.{layer}"
-        if other in flow:
-            names.add(other)
-            if flow[other].shape != flow[one].shape or not torch.equal(flow[other], flow[one]):
+        scale, shift = f"rnvp.{index}.s.{layer}", f"rnvp.{index}.t.{layer}"
+        if shift in flow:
+            names.add(shift)
+            if flow[shift].shape != flow[scale].shape or not torch.equal(flow[shift], flow[scale]):
                 raise MissingData(
-                    f"weights {path}: {INSIDE}{other} differs from {one}; in the published computation both are one"
+                    f"weights {path}: {INSIDE}{shift} differs from {scale}; in the published computation both are one"
                 )
     return names
 
 
 def belongs(detector: Detector, tensors: Mapping[str, Tensor], who: str) -> None:
     """Refuse a network that is not the one the flow was trained on. ``tensors`` are those of the network at hand."""
-    if detector.base_digest and (found := tensors_digest(tensors)) != detector.base_digest:
+    if detector.base_digest and (digest := tensors_digest(tensors)) != detector.base_digest:
         raise MissingData(
             f"{who}: trained on {detector.base_name or 'another network'}, whose weights have the digest "
-            f"{detector.base_digest}; those of the network at hand have {found}; fit it again on that network"
+            f"{detector.base_digest}; those of the network at hand have {digest}; fit it again on that network"
         )
     if not detector.base:
         return
-    mine = {name: tensor for name, tensor in tensors.items() if _counts(name)}
+    ours = {name: tensor for name, tensor in tensors.items() if _counts(name)}
     theirs = {name: tensor for name, tensor in detector.base.items() if _counts(name)}
-    if odd := sorted(mine.keys() ^ theirs.keys()):
+    if odd := sorted(ours.keys() ^ theirs.keys()):
         raise MissingData(
             f"{who}: the network in the checkpoint is another one than that at hand: {len(odd)} tensors are in one "
             f"alone (first: {odd[0]})"
         )
-    for name, tensor in sorted(mine.items()):
+    for name, tensor in sorted(ours.items()):
         other = theirs[name]
         if tensor.shape != other.shape or not torch.equal(tensor.detach().cpu(), other.to(tensor.dtype)):
             raise MissingData(
@@ -230,11 +230,11 @@ def _header(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            said = (file.metadata() or {}).get("origin")
+            header = (file.metadata() or {}).get("origin")
     except (SafetensorError, OSError) as error:
         raise MissingData(f"weights {path} cannot be read: {error}") from None
     try:
-        origin = json.loads(said) if said else {}
+        origin = json.loads(header) if header else {}
     except ValueError:
         raise MissingData(f"weights {path}: the header 'origin' is no JSON") from None
     about = origin.get("about") if isinstance(origin, dict) else None
@@ -250,15 +250,15 @@ def _ours(path: Path) -> Detector:
         raise MissingData(f"weights {path}: the header does not say its {', '.join(lacking) or 'fidelity'}")
     try:
         blocks, condition = sized(state)
-        wanted = FLOWS[about["fidelity"]](blocks, condition).state_dict()
+        expected = FLOWS[about["fidelity"]](blocks, condition).state_dict()
     except (KeyError, ValueError) as error:
         raise MissingData(f"weights {path} hold no flow: {error}") from None
-    shapes = {f"flow.{name}": tuple(tensor.shape) for name, tensor in wanted.items()}
+    shapes = {f"flow.{name}": tuple(tensor.shape) for name, tensor in expected.items()}
     shapes |= dict.fromkeys(STATISTICS, tuple(state["mean"].shape) if "mean" in state else ())
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if odd := sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name)):
+    stored = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if odd := sorted(name for name in shapes.keys() | stored.keys() if shapes.get(name) != stored.get(name)):
         raise MissingData(
-            f"weights {path}: {odd[0]} is {found.get(odd[0], 'missing')}, wanted {shapes.get(odd[0], 'nothing')}"
+            f"weights {path}: {odd[0]} is {stored.get(odd[0], 'missing')}, wanted {shapes.get(odd[0], 'nothing')}"
         )
     return Detector(
         about["fidelity"],

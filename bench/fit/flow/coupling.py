@@ -137,9 +137,9 @@ class CouplingBlock(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         masks = None if dice is None else [dropout_mask(self.net, kept, dice)]
         seen = None if condition is None else self.condition_norm(condition)
-        (found,) = self.net(kept, (0,), seen, (0, 1), masks)
+        (figures,) = self.net(kept, (0,), seen, (0, 1), masks)
         gate = BOUND * torch.tanh(self.gate_weight * kept + self.gate_bias)
-        return BOUND * torch.tanh(found[:, :1]), found[:, 1:], gate
+        return BOUND * torch.tanh(figures[:, :1]), figures[:, 1:], gate
 
     @staticmethod
     def _rotation(angle: Tensor) -> Tensor:

@@ -109,17 +109,17 @@ class FlowDetector(Smoothed):
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
         logits = prediction.raw["logits"]
         kind: str = self.looks_at()
-        place: str | None = self.upsample
+        upsample: str | None = self.upsample
         if self.weights is not None:
             detector = self._detector
-            state, kind, place = detector.state, detector.evidence, place or detector.upsample
+            state, kind, upsample = detector.state, detector.evidence, upsample or detector.upsample
         flow, mean, variance = self._ready.of(state, logits.device)
         whole = prediction.context.image_size if self.fidelity == "reference" else prediction.size
         size = self.size or whole
         condition = None
         if flow.condition:
             condition = inputs.pooled(prediction.raw["features"][None], flow.condition)
-        at = dense.resize(logits, size) if place == "before" else logits
+        at = dense.resize(logits, size) if upsample == "before" else logits
         with torch.no_grad():
             scores = flow(inputs.evidence(kind, at[None], mean, variance), condition)[0]
         if self.fidelity == "corrected":  # upsampled as in training: before the sigmoid

@@ -101,7 +101,7 @@ class _Run:
         for parameter in self.flow.parameters():
             parameter.requires_grad_(parameter.numel() > 0)
         self.optimiser = torch.optim.AdamW(
-            [one for one in self.flow.parameters() if one.requires_grad],
+            [parameter for parameter in self.flow.parameters() if parameter.requires_grad],
             lr=schedule.rate,
             weight_decay=schedule.weight_decay,
         )
@@ -164,8 +164,8 @@ class _Run:
             )
             with devices.quiet(stepping, index + 1 < schedule.accumulate):
                 with devices.autocast():
-                    found = stepping(self._evidence(part, mean, variance), part.condition, dice)
-                loss = _loss(found.float(), part.wrong) / schedule.accumulate
+                    log_scores = stepping(self._evidence(part, mean, variance), part.condition, dice)
+                loss = _loss(log_scores.float(), part.wrong) / schedule.accumulate
                 devices.backward(loss)
             total += float(loss.detach())
         devices.step(self.optimiser)
@@ -189,7 +189,7 @@ class _Run:
             "scaler": self.devices.state(),
             "curve": self.curve,
             "since": self.since,
-            "statistics": {name: torch.from_numpy(np.asarray(one)) for name, one in self.statistics.items()},
+            "statistics": {name: torch.from_numpy(np.asarray(array)) for name, array in self.statistics.items()},
         }
         with files.writing(self.path) as file:
             torch.save(held, file)
@@ -204,10 +204,12 @@ class _Run:
             self.optimiser.load_state_dict(held["optimiser"])
             self.devices.restore(held["scaler"])
             self.done, self.curve, self.since = held["iteration"], held["curve"], held["since"]
-            self.statistics = {name: one.numpy() for name, one in held["statistics"].items()}
+            self.statistics = {name: tensor.numpy() for name, tensor in held["statistics"].items()}
         except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise MissingData(f"{self.path} cannot be read: {said}; delete it and the training starts again") from None
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise MissingData(
+                f"{self.path} cannot be read: {reason}; delete it and the training starts again"
+            ) from None
         self.context.advance(self.done * self.schedule.batch, "going on")
         return True
 
@@ -221,9 +223,9 @@ class _Reader:
 
     def batch(self, iteration: int, devices: Devices) -> Batch:
         """The part of a batch that is this device's."""
-        mine = self._places(iteration, devices)
+        draws = self._places(iteration, devices)
         parts = list(
-            self._cached(mine, iteration, devices) if self.schedule.cache else self._fresh(mine, iteration, devices)
+            self._cached(draws, iteration, devices) if self.schedule.cache else self._fresh(draws, iteration, devices)
         )
         device = devices.device
         logits = torch.stack([part.logits for part in parts]).to(device)
@@ -238,19 +240,19 @@ class _Reader:
         first = iteration * self.schedule.batch + devices.rank * size
         return list(range(first, first + size))
 
-    def _index(self, place: int) -> int:
-        epoch, position = divmod(place, self.context.data.dataset.count)
+    def _index(self, draw: int) -> int:
+        epoch, position = divmod(draw, self.context.data.dataset.count)
         return int(_permutation(self.context.seed, epoch, self.context.data.dataset.count)[position])
 
-    def _fresh(self, places: Sequence[int], iteration: int, devices: Devices) -> Iterator[Batch]:
+    def _fresh(self, draws: Sequence[int], iteration: int, devices: Devices) -> Iterator[Batch]:
         following = self._places(iteration + 1, devices) if iteration + 1 < self.schedule.iterations else []
         samples = self.context.data.samples(
-            [self._index(one) for one in places], [self._index(one) for one in following]
+            [self._index(draw) for draw in draws], [self._index(draw) for draw in following]
         )
         drawn = []
-        for place, sample in zip(places, samples, strict=True):
+        for draw, sample in zip(draws, samples, strict=True):
             image, labels = _whole(sample, devices.device)
-            pixels, labels = _augmented(image, labels, self.schedule, self.crop, _dice(self.context.seed, place))
+            pixels, labels = _augmented(image, labels, self.schedule, self.crop, _dice(self.context.seed, draw))
             drawn.append((sample.id, pixels, labels))
         seen = self._look([(name, pixels) for name, pixels, _ in drawn], devices)
         for prediction, (_, _, labels) in zip(seen, drawn, strict=True):
@@ -284,17 +286,17 @@ class _Reader:
             condition = inputs.pooled(prediction.raw["features"].float()[None], self.condition)[0]
         return Batch(logits, condition, wrong)
 
-    def _cached(self, places: Sequence[int], iteration: int, devices: Devices) -> Iterator[Batch]:
+    def _cached(self, draws: Sequence[int], iteration: int, devices: Devices) -> Iterator[Batch]:
         """From disk what the network said of a whole image, half precision, or from the network, and to disk."""
-        for place in places:
-            index = self._index(place)
+        for draw in draws:
+            index = self._index(draw)
             path = self.context.folder / "cache" / f"{index:07}.npz"
             if not path.is_file():
                 (sample,) = self.context.data.samples([index], [])
                 image, labels = _whole(sample, devices.device)
                 (seen,) = self._look([(sample.id, image)], devices)
                 _store(path, self._made(seen, labels))
-            yield _cut(_restore(path), self.schedule, self.crop, _dice(self.context.seed, place))
+            yield _cut(_restore(path), self.schedule, self.crop, _dice(self.context.seed, draw))
 
 
 def _statistics(schedule: Schedule, method: FlowDetector, context: TrainingContext, devices: Devices) -> Arrays:
@@ -316,13 +318,13 @@ def _statistics(schedule: Schedule, method: FlowDetector, context: TrainingConte
                 context.advance(1, "class statistics")
 
     sml = registry.build("method", "sml", {"fidelity": method.fidelity, "post": "none"}, where="trainer fed")
-    found = sml.fit(stream(), context.seed)
-    return {name: np.asarray(found[name], np.float32) for name in ("mean", "variance")}
+    state = sml.fit(stream(), context.seed)
+    return {name: np.asarray(state[name], np.float32) for name in ("mean", "variance")}
 
 
-def _loss(found: Tensor, wrong: Tensor) -> Tensor:
+def _loss(log_scores: Tensor, wrong: Tensor) -> Tensor:
     """Mean cross-entropy of log-scores [n, 2, h, w], upsampled to the truth [n, H, W]; 255 is ignored."""
-    large = functional.interpolate(found, size=wrong.shape[-2:], mode="bilinear", align_corners=False)
+    large = functional.interpolate(log_scores, size=wrong.shape[-2:], mode="bilinear", align_corners=False)
     total = functional.cross_entropy(large, wrong.long(), ignore_index=IGNORE, reduction="sum")
     return total / (wrong != IGNORE).sum().clamp(min=1)
 
@@ -364,7 +366,7 @@ def _place(
     box = (0, 0, 0, 0)
     for _ in range(DRAWS):
         top, left = (
-            int(dice.integers(0, max(side - wanted, 0) + 1)) for side, wanted in zip((height, width), crop, strict=True)
+            int(dice.integers(0, max(side - extent, 0) + 1)) for side, extent in zip((height, width), crop, strict=True)
         )
         box = top, left, min(top + crop[0], height), min(left + crop[1], width)
         inside = labels[box[0] : box[2], box[1] : box[3]].flatten().long().bincount(minlength=256)[:IGNORE]
@@ -377,15 +379,15 @@ def _cut(whole: Batch, schedule: Schedule, crop: tuple[int, int], dice: np.rando
     """A crop and perhaps its mirror image of what the network said of a whole image, in whole cells of its map."""
     size = [int(side) for side in whole.logits.shape[-2:]]
     step = [int(side) // own for side, own in zip(whole.wrong.shape, size, strict=True)]
-    if [own * one for own, one in zip(size, step, strict=True)] != [int(side) for side in whole.wrong.shape]:
+    if [own * cell for own, cell in zip(size, step, strict=True)] != [int(side) for side in whole.wrong.shape]:
         raise BadSuite(
             f"cache: labels of {list(whole.wrong.shape)} are no whole multiple of the network's map {size}; say "
             "cache: false"
         )
-    extent = [min(own, max(1, wanted // one)) for own, wanted, one in zip(size, crop, step, strict=True)]
+    extent = [min(own, max(1, length // cell)) for own, length, cell in zip(size, crop, step, strict=True)]
     start = [int(dice.integers(0, own - part + 1)) for own, part in zip(size, extent, strict=True)]
     rows, columns = (slice(first, first + part) for first, part in zip(start, extent, strict=True))
-    fine = [slice(part.start * one, part.stop * one) for part, one in zip((rows, columns), step, strict=True)]
+    fine = [slice(part.start * cell, part.stop * cell) for part, cell in zip((rows, columns), step, strict=True)]
     mirrored = dice.random() < schedule.flip
 
     def turned(part: Tensor) -> Tensor:
@@ -405,9 +407,9 @@ def _store(path: Path, batch: Batch) -> None:
 
 def _restore(path: Path) -> Batch:
     with np.load(path, allow_pickle=False) as arrays:
-        found = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    condition = found["condition"].float() if "condition" in found else None
-    return Batch(found["logits"].float(), condition, found["wrong"])
+        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    condition = tensors["condition"].float() if "condition" in tensors else None
+    return Batch(tensors["logits"].float(), condition, tensors["wrong"])
 
 
 @contextlib.contextmanager
@@ -445,8 +447,8 @@ def _seed(seed: int, what: str) -> int:
     return int.from_bytes(hashlib.sha256(f"fed {seed} {what}".encode()).digest()[:8], "big") >> 1
 
 
-def _dice(seed: int, place: int) -> np.random.Generator:
-    return np.random.default_rng([seed, 1, place])
+def _dice(seed: int, draw: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 1, draw])
 
 
 def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ class ContextNet(nn.Module):
         step = height if torch.is_grad_enabled() else self._strip(seen)
         columns_at = _mirrored(width, seen.device)
         rows_at = _mirrored(height, seen.device)
-        wanted = self.last.weight[list(rows)], cast("Tensor", self.last.bias)[list(rows)]
+        layer = self.last.weight[list(rows)], cast("Tensor", self.last.bias)[list(rows)]
         made: list[list[Tensor]] = [[] for _ in (masks or (None,))]
         for start in range(0, height, step):
             stop = min(start + step, height)
@@ -59,7 +59,7 @@ class ContextNet(nn.Module):
             hidden = torch.sigmoid(functional.conv2d(hidden.sigmoid(), self.middle.weight, self.middle.bias))
             for mask, strips in zip(masks or (None,), made, strict=True):
                 kept = hidden if mask is None else hidden * mask
-                strips.append(functional.conv2d(kept, *wanted))
+                strips.append(functional.conv2d(kept, *layer))
         return [strips[0] if len(strips) == 1 else torch.cat(strips, dim=2) for strips in made]
 
     def _strip(self, seen: Tensor) -> int:

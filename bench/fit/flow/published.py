@@ -102,10 +102,10 @@ class PublishedBlock(nn.Module):
         kept, moved = x[:, self.kept : self.kept + 1], x[:, self.moved : self.moved + 1]
         masks = None if dice is None else [dropout_mask(self.net, x, dice) for _ in range(2)]
         if condition is None:  # unmasked: the network sees what it moves
-            found = self.net(x, (0, 1), None, (self.moved,), masks)
+            figures = self.net(x, (0, 1), None, (self.moved,), masks)
         else:
-            found = self.net(kept, (self.kept,), self.condition_norm(condition), (self.moved,), masks)
-        scale, shift = found[0], found[-1]
+            figures = self.net(kept, (self.kept,), self.condition_norm(condition), (self.moved,), masks)
+        scale, shift = figures[0], figures[-1]
         moved = moved * torch.sigmoid(-scale) + shift
         q = self.gate_weight[:, self.kept].mean() * kept + self.gate_bias.mean()
         closed = functional.softplus(q)
@@ -125,8 +125,8 @@ def _at(volume: Tensor, constant: Tensor, channel: int) -> Tensor:
     return volume[:, channel : channel + 1] + constant[channel]
 
 
-def _joined(kept: Tensor, moved: Tensor, place: int) -> Tensor:
-    return torch.cat([moved, kept] if place else [kept, moved], dim=1)
+def _joined(kept: Tensor, moved: Tensor, kept_last: int) -> Tensor:
+    return torch.cat([moved, kept] if kept_last else [kept, moved], dim=1)
 
 
 def _channels(values: Tensor) -> Tensor:

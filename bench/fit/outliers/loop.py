@@ -73,7 +73,9 @@ class _Run:
         self.whole = _Whole(context.network, recipe.outlier_weight)
         for parameter in self.whole.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
-        self.optimiser = torch.optim.Adam([one for one in self.whole.parameters() if one.requires_grad], lr=recipe.rate)
+        self.optimiser = torch.optim.Adam(
+            [parameter for parameter in self.whole.parameters() if parameter.requires_grad], lr=recipe.rate
+        )
         self.sources = {False: context.data, True: context.others["outliers"]}
         self.classes = len(context.network.model.class_names)
         labelled, outliers = context.data.dataset.count, context.others["outliers"].dataset.count
@@ -134,7 +136,7 @@ class _Run:
             batches = [places[at : at + recipe.batch][rank::count] for at in range(0, len(places), recipe.batch)]
             batches = [batch or places[:1] for batch in batches]  # a last batch smaller than the number of devices
             for at in range(self.done % self.per_epoch, len(batches)):
-                ahead = [place for batch in batches[at + 1 : at + 3] for place in batch]
+                ahead = [item for batch in batches[at + 1 : at + 3] for item in batch]
                 draw = f"{self.context.seed}/cut/{number}"
                 pairs = list(mixture.examples(batches[at], ahead, self.sources, recipe.crop, self.classes, draw))
                 images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
@@ -157,8 +159,8 @@ class _Run:
             target = targets[part].to(devices.device)
             with devices.quiet(stepping, start + size < len(targets)):
                 with devices.autocast():
-                    found = stepping(pixels, target)
-                value = found * (len(target) / len(targets))
+                    loss = stepping(pixels, target)
+                value = loss * (len(target) / len(targets))
                 devices.backward(value)
             total += float(value.detach())
         devices.step(self.optimiser)
@@ -195,9 +197,9 @@ class _Run:
             ) from None
 
 
-def _kept(tensor: Tensor, how: str) -> np.ndarray:
+def _kept(tensor: Tensor, precision: str) -> np.ndarray:
     """As it is stored: what has at least two axes perhaps in half precision, statistics of batches never."""
     held = tensor.detach().cpu().contiguous()
-    if how == "float16" and held.dim() > 1 and held.is_floating_point():
+    if precision == "float16" and held.dim() > 1 and held.is_floating_point():
         held = held.half()
     return held.numpy()

@@ -36,7 +36,7 @@ def epoch(labelled: int, outliers: int, drawn: int, seed: int, number: int) -> l
     draws = dice(seed, "epoch", number)
     chosen = draws.permutation(outliers)[:drawn].tolist()
     every = [(False, index) for index in range(labelled)] + [(True, index) for index in chosen]
-    order = [every[one] for one in draws.permutation(len(every)).tolist()]
+    order = [every[index] for index in draws.permutation(len(every)).tolist()]
     return [Place(outlier, index, at) for at, (outlier, index) in enumerate(order)]
 
 
@@ -47,15 +47,15 @@ def examples(
     streams = {
         outlier: iter(
             source.samples(
-                [place.index for place in places if place.outlier == outlier],
-                [place.index for place in ahead if place.outlier == outlier],
+                [item.index for item in places if item.outlier == outlier],
+                [item.index for item in ahead if item.outlier == outlier],
             )
         )
         for outlier, source in sources.items()
     }
-    for place in places:
-        sample = next(streams[place.outlier])
-        yield cut(sample.image(), target(sample, classes, outlier=place.outlier), crop, dice(draw, place.at))
+    for item in places:
+        sample = next(streams[item.outlier])
+        yield cut(sample.image(), target(sample, classes, outlier=item.outlier), crop, dice(draw, item.at))
 
 
 def target(sample: Sample, classes: int, *, outlier: bool) -> Labels:
@@ -63,17 +63,17 @@ def target(sample: Sample, classes: int, *, outlier: bool) -> Labels:
     if outlier:
         if sample.anomaly is None:
             raise MissingData(f"outliers: sample {sample.id} has no anomaly mask")
-        found = np.full(sample.size, IGNORE, np.uint8) if sample.labels is None else sample.labels.copy()
-        found[sample.anomaly == 1] = OUTLIER
+        labels = np.full(sample.size, IGNORE, np.uint8) if sample.labels is None else sample.labels.copy()
+        labels[sample.anomaly == 1] = OUTLIER
     elif sample.labels is None:
         raise MissingData(f"data: sample {sample.id} has no labels")
     else:
-        found = sample.labels
-    odd = found[(found >= classes) & (found < OUTLIER)]
-    if odd.size or (not outlier and (found == OUTLIER).any()):
+        labels = sample.labels
+    odd = labels[(labels >= classes) & (labels < OUTLIER)]
+    if odd.size or (not outlier and (labels == OUTLIER).any()):
         value = int(odd[0]) if odd.size else OUTLIER
         raise MissingData(f"sample {sample.id} has the label {value}, the network has classes 0 to {classes - 1}")
-    return found
+    return labels
 
 
 def cut(

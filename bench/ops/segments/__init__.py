@@ -75,19 +75,19 @@ def features(components: Components, predicted: Labels, softmax_at: SoftmaxAt, c
     whole, inner = sums["pixels"], sums["inner"]
     size, size_in = whole[:, 0], inner[:, 0]
     size_bd = size - size_in
-    relative, relative_in = (one / np.maximum(size_bd, 1) for one in (size, size_in))
-    found: Columns = {"S": size, "S_in": size_in, "S_bd": size_bd, "S_rel": relative, "S_rel_in": relative_in}
-    found |= {"mean_x": sums["places"][:, 0] / size, "mean_y": sums["places"][:, 1] / size}
-    for place, heat in enumerate(HEATS):
+    relative, relative_in = (sizes / np.maximum(size_bd, 1) for sizes in (size, size_in))
+    columns: Columns = {"S": size, "S_in": size_in, "S_bd": size_bd, "S_rel": relative, "S_rel_in": relative_in}
+    columns |= {"mean_x": sums["places"][:, 0] / size, "mean_y": sums["places"][:, 1] / size}
+    for position, heat in enumerate(HEATS):
         for part, counts, total in (("", size, whole), ("_in", size_in, inner), ("_bd", size_bd, whole - inner)):
-            mean, squares = (total[:, 1 + 2 * place + k] / np.maximum(counts, 1) for k in (0, 1))
-            found |= {f"{heat}{part}": mean, f"{heat}_var{part}": squares - mean * mean}
+            mean, squares = (total[:, 1 + 2 * position + k] / np.maximum(counts, 1) for k in (0, 1))
+            columns |= {f"{heat}{part}": mean, f"{heat}_var{part}": squares - mean * mean}
         for kind in (heat, f"{heat}_var"):
-            found |= {f"{kind}_rel": found[kind] * relative, f"{kind}_rel_in": found[f"{kind}_in"] * relative_in}
+            columns |= {f"{kind}_rel": columns[kind] * relative, f"{kind}_rel_in": columns[f"{kind}_in"] * relative_in}
     neighbours = sums["neighbours"] / np.maximum(sums["neighbours"].sum(axis=1, keepdims=True), 1)
     for c in range(classes):
-        found |= {f"cprob{c}": sums["probabilities"][:, c] / size, f"ndist{c}": neighbours[:, c]}
-    return {name: found[name] for name in names(classes)}
+        columns |= {f"cprob{c}": sums["probabilities"][:, c] / size, f"ndist{c}": neighbours[:, c]}
+    return {name: columns[name] for name in names(classes)}
 
 
 def _sums(components: Components, predicted: Labels, softmax_at: SoftmaxAt, classes: int) -> Columns:
@@ -131,9 +131,11 @@ def targets(components: Components, truth: Labels) -> Columns:
 def shared(components: Components, truth: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """int64 [n] each: pixels of a component that are not ignored, and those on an object; ``inside`` and ``I``."""
     marked = np.flatnonzero(components)
-    which, there = components.reshape(-1)[marked], truth.reshape(-1)[marked]
+    which, values = components.reshape(-1)[marked], truth.reshape(-1)[marked]
     length = int(components.max(initial=0)) + 1
-    inside, on_objects = (np.bincount(which[chosen], minlength=length)[1:] for chosen in (there != IGNORE, there == 1))
+    inside, on_objects = (
+        np.bincount(which[chosen], minlength=length)[1:] for chosen in (values != IGNORE, values == 1)
+    )
     return inside, on_objects
 
 
@@ -158,24 +160,24 @@ def objects(truth: Labels, components: Components, predicted: Labels, softmax_at
     ``I``, ``U``, ``iou`` as in ``targets`` with the roles exchanged, ``rec`` = I / S, ``S``, ``S_in``, ``S_bd``,
     ``mean_x``, ``mean_y``, ``S_<c>`` pixels predicted as class c, ``cprob<c>``. An object is missed if its I is 0.
     """
-    mine = label(truth == 1)
-    sums = _sums(mine, predicted, softmax_at, classes)
+    segments = label(truth == 1)
+    sums = _sums(segments, predicted, softmax_at, classes)
     size = sums["pixels"][:, 0]
-    found = targets(mine, np.where(truth == IGNORE, np.uint8(IGNORE), (components > 0).astype(np.uint8)))
-    del found["inside"]
-    found |= {"rec": found["I"] / size, "S": size, "S_in": sums["inner"][:, 0], "S_bd": size - sums["inner"][:, 0]}
-    found |= {"mean_x": sums["places"][:, 0] / size, "mean_y": sums["places"][:, 1] / size}
-    marked = np.flatnonzero(mine)
-    codes = (mine.reshape(-1)[marked].astype(np.int64) - 1) * classes + predicted.reshape(-1)[marked]
+    columns = targets(segments, np.where(truth == IGNORE, np.uint8(IGNORE), (components > 0).astype(np.uint8)))
+    del columns["inside"]
+    columns |= {"rec": columns["I"] / size, "S": size, "S_in": sums["inner"][:, 0], "S_bd": size - sums["inner"][:, 0]}
+    columns |= {"mean_x": sums["places"][:, 0] / size, "mean_y": sums["places"][:, 1] / size}
+    marked = np.flatnonzero(segments)
+    codes = (segments.reshape(-1)[marked].astype(np.int64) - 1) * classes + predicted.reshape(-1)[marked]
     by_class = np.bincount(codes, minlength=size.size * classes).reshape(size.size, classes)
     for c in range(classes):
-        found |= {f"S_{c}": by_class[:, c], f"cprob{c}": sums["probabilities"][:, c] / size}
-    return found
+        columns |= {f"S_{c}": by_class[:, c], f"cprob{c}": sums["probabilities"][:, c] / size}
+    return columns
 
 
 def missed(truth: Labels, mask: Bools) -> tuple[int, int]:
     """How many objects there are, and how many of them not a single pixel of the mask lies on."""
-    mine = label(truth == 1)
-    hit = np.unique(mine[mask & (mine > 0)])
-    number = int(mine.max(initial=0))
+    segments = label(truth == 1)
+    hit = np.unique(segments[mask & (segments > 0)])
+    number = int(segments.max(initial=0))
     return number, number - hit.size

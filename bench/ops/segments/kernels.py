@@ -32,12 +32,12 @@ def accumulate(
     scale = np.float32(np.log(count))
     one = np.float32(1)
     heat = np.empty(3, np.float32)
-    for place in range(len(index)):
-        y, x = index[place] // width, index[place] % width
+    for pixel in range(len(index)):
+        y, x = index[pixel] // width, index[pixel] % width
         who = components[y, x] - 1
         entropy, first, second = np.float32(0), np.float32(0), np.float32(0)
         for c in range(count):
-            p = probabilities[place, c]
+            p = probabilities[pixel, c]
             entropy -= p * np.log(p + EPSILON)
             second = first if p > first else (p if p > second else second)
             first = p if p > first else first
