@@ -156,6 +156,7 @@ class Cell:
     budget: int = 2**30
     bootstrap: int = 1000
     resample: str = "images"
+    absent: frozenset[str] = field(default=frozenset(), compare=False)  # settings that its file is older than
 
     @classmethod
     def read(cls, spelled: Mapping[str, Any], labels: CellLabels, known: dict[tuple[str, str], Ref]) -> Cell:
@@ -176,12 +177,23 @@ class Cell:
         for name, value in settings.items():
             if not isinstance(value, str if name == "resample" else int):
                 raise ValueError(f"{name} is {value!r}")
-        return cls(refs["protocol"], refs["model"], refs["dataset"], refs.get("method"), **settings)
+        return cls(
+            refs["protocol"],
+            refs["model"],
+            refs["dataset"],
+            refs.get("method"),
+            **settings,
+            absent=frozenset(SETTINGS) - settings.keys(),
+        )
 
     def spelled(self) -> dict[str, Any]:
         """Everything that the key is made of."""
         refs = {axis: ref.spelled() if ref else None for axis, ref in self.refs().items()}
-        return refs | {name: getattr(self, name) for name in SETTINGS}
+        return refs | {name: getattr(self, name) for name in SETTINGS if name not in self.absent}
+
+    def recorded(self, name: str) -> Any:
+        """Return one of ``SETTINGS`` as its file has it; None where the file is older than the setting."""
+        return None if name in self.absent else getattr(self, name)
 
     def refs(self) -> dict[Kind, Ref | None]:
         """The coordinates by axis."""

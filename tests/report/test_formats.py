@@ -247,6 +247,22 @@ def test_numbers_of_the_csv_read_back_to_the_last_bit_and_parquet_has_their_type
     assert table["severity"].isna().all() and table["reason"].isna().all()
 
 
+def test_settings_that_a_result_is_older_than_stay_empty_and_out_of_its_file(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    result = made("msp", full(0.5))
+    run = written(tmp_path, [result])
+    file = run.home(result)
+    raw = json.loads(file.read_text())
+    del raw["cell"]["bootstrap"], raw["cell"]["resample"]
+    file.write_text(json.dumps(raw))
+    old = store.read_run(tmp_path)
+    assert {(row["seed"], row["resample"], row["bootstrap"]) for row in records(writing.csv(old))} == {("0", "", "")}
+    table = pandas.read_parquet(io.BytesIO(writing.parquet(old)))
+    assert table[["resample", "bootstrap"]].isna().all().all() and table["seed"].eq(0).all()
+    store.write_result(tmp_path, old.results[0])
+    assert json.loads(file.read_text())["cell"] == raw["cell"]
+
+
 def test_parquet_survives_what_others_wrote_in_place_of_a_number(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     odd = made("msp", full(0.5))
