@@ -69,12 +69,12 @@ def _near(labels: Any, near: Any) -> None:
             here[:] = 0
         if y >= 3:
             # One row off costs one step: what is within r of it is within r + 1 here.
-            above, below = along[(y - 4) % 7], along[(y - 2) % 7]
+            up, down = along[(y - 4) % 7], along[(y - 2) % 7]
             two, twice = along[(y - 5) % 7], along[(y - 1) % 7]
             three, thrice, itself = along[(y - 6) % 7], here, along[(y - 3) % 7]
             out = near[y - 3]
             for x in range(width):
-                bits = itself[x] | ((above[x] | below[x]) << 1)
+                bits = itself[x] | ((up[x] | down[x]) << 1)
                 bits |= (two[x] | twice[x]) << 2
                 out[x] = (bits | ((three[x] | thrice[x]) << 3)) & 15
 
