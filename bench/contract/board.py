@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a full result of a run says under one protocol."""
+    """A full result of a run under one protocol: what a card claims."""
 
     protocol: str  # its label
     dataset: str  # its label
@@ -87,7 +87,7 @@ class Submission(ABC):
 
 @dataclass(frozen=True)
 class Made:
-    """What ``make`` left: the folder of the card, and lines for people."""
+    """The folder of the card that ``make`` wrote, and lines for people."""
 
     folder: Path
     lines: Sequence[str]
@@ -95,7 +95,7 @@ class Made:
 
 @dataclass
 class Verdict:
-    """Whether an archive keeps the rules of a board."""
+    """The rules of a board that an archive keeps, and those that it breaks."""
 
     board: str
     archive: str
@@ -131,7 +131,7 @@ class Masks:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a dry run has beside the archive."""
+    """The options of a dry run, beside the archive."""
 
     claimed: Callable[
         [str, Sequence[str]], Mapping[str, Value | Undefined]
@@ -165,7 +165,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Rerun:
-    """What came of evaluating an archive again; ``lines`` say how a program ran, and are empty for files of maps."""
+    """The outcome of evaluating an archive again; ``lines`` say how a program ran, and are empty for files of maps."""
 
     compared: Sequence[Compared] = ()
     lines: Sequence[str] = ()
@@ -189,7 +189,7 @@ class Board(PlugIn, ABC):
 
     @abstractmethod
     def recognises(self, members: Collection[str]) -> bool:
-        """Whether an archive with files of these names is for this board."""
+        """Return True if an archive with files of these names is for this board."""
 
     @abstractmethod
     def make(self, submission: Submission) -> Made:
