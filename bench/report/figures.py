@@ -157,7 +157,8 @@ def paired(first: Result, other: Result, metric: str) -> bool:
             return False
     # The digest of a data set stands for the ids of its images, also where the two are of different runs.
     same = first.images == other.images and first.depends.get("dataset") == other.depends.get("dataset")
-    return same and first.cell.seed == other.cell.seed and first.cell.resample == other.cell.resample
+    drawn = (first.cell.recorded(name) == other.cell.recorded(name) for name in ("seed", "resample"))
+    return same and all(drawn)
 
 
 def leads(draws: Draws | None, others: Draws | None, metric: Metric, err: float) -> bool | None:

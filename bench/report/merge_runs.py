@@ -348,7 +348,7 @@ def _agree(results: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
 
 
 def _settings(result: Result) -> tuple[Any, ...]:
-    return result.depends.get("numerics"), *(getattr(result.cell, name) for name in SETTINGS)
+    return result.depends.get("numerics"), *(result.cell.recorded(name) for name in SETTINGS)
 
 
 def _equal(result: Result, other: Result) -> bool:
@@ -373,8 +373,8 @@ def _apart(first: Sequence[_Shelf], other: Sequence[_Shelf], scope: Scope) -> It
 
 def _differences(result: Result, other: Result, *, same: bool) -> Iterator[str]:
     for name in SETTINGS:
-        if getattr(result.cell, name) != getattr(other.cell, name):
-            yield f"{name} ({getattr(result.cell, name)} and {getattr(other.cell, name)}): {UNPAIRED}"
+        if (drawn := result.cell.recorded(name)) != (other_drawn := other.cell.recorded(name)):
+            yield f"{name} ({drawn} and {other_drawn}): {UNPAIRED}"
     for name in AXES:
         if same and getattr(result.cell, name) != getattr(other.cell, name):
             yield f"parameters of the {name}"
