@@ -275,7 +275,7 @@ def _output(path: Path, size: tuple[int, int], *, classes: bool) -> tuple[str, s
     if path.is_symlink() or not path.is_file():
         return "symlink", "is no plain file"
     try:
-        values = map_files._array(MapFile(path), size)
+        values = map_files.array_of(MapFile(path), size)
     except BadScores as error:
         return "npy", str(error).removeprefix(f"{path} ")
     if values.shape != size:

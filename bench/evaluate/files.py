@@ -196,7 +196,7 @@ def _names(stem: str) -> tuple[str, str, str]:
 
 def read_map(file: MapFile, size: Size) -> Map:
     """A score map that is not larger than its labels; NaN is refused by name, infinities are not."""
-    stored = _array(file, size)
+    stored = array_of(file, size)
     if stored.dtype.kind not in "fui":
         raise BadScores(f"{file} holds {stored.dtype}, wanted numbers")
     channel = stored.ndim == 3
@@ -210,7 +210,7 @@ def read_map(file: MapFile, size: Size) -> Map:
 
 def read_classes(file: MapFile, size: Size) -> Labels:
     """A class map, uint8 [H, W]."""
-    stored = _array(file, size)
+    stored = array_of(file, size)
     if stored.ndim == 3:
         stored = stored[..., 0]
     if stored.shape != size or stored.dtype.kind not in "ui":
@@ -230,7 +230,7 @@ def upsampled(score: Scores, size: Size) -> Scores:
     return resized
 
 
-def _array(file: MapFile, size: Size) -> NDArray[Any]:
+def array_of(file: MapFile, size: Size) -> NDArray[Any]:
     try:
         with file.opened(size) as stream:
             if file.suffix in IMAGES:
