@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from bench.api import Format, Metric, Value
 from bench.core.errors import UnknownName
+from bench.core.printable import one_line
 from bench.corruptions import FAMILIES
 from bench.report import columns, paper
 from bench.report.columns import Types, typed
@@ -21,7 +22,6 @@ from bench.report.document import Document
 from bench.report.figures import LACKING, uses_outliers, version
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
-from bench.report.text import line
 from bench.results.store import CellLabels, Ref, Result, Run, uncorrupted
 
 # Name and type of each column, in order; docs/report.md says what they mean.
@@ -117,10 +117,10 @@ def _base(run: Run, result: Result, *, anonymous: bool) -> Record:
     folder = "" if anonymous else run.path.resolve().name
     return {
         "run": _text(run.names(result) if isinstance(run, Merged) else folder),
-        "suite": line(run.plan.name),
-        "protocol": line(result.labels.protocol),
+        "suite": one_line(run.plan.name),
+        "protocol": one_line(result.labels.protocol),
         "version": _text(version(result)),
-        "model": line(result.labels.model),
+        "model": one_line(result.labels.model),
         **_dataset(result.labels.dataset, result.cell.dataset),
         "method": _text(result.labels.method),
         "images": result.images,
@@ -141,7 +141,7 @@ def _base(run: Run, result: Result, *, anonymous: bool) -> Record:
 def _missing(run: Run, key: str, labels: CellLabels | None, datasets: Mapping[str, Ref]) -> Record:
     label = labels.dataset if labels else ""
     return {
-        "suite": line(run.plan.name),
+        "suite": one_line(run.plan.name),
         **{axis: _text(labels and labels.on(axis)) for axis in ("protocol", "model", "method")},
         **_dataset(label, datasets.get(label)),
         "status": MISSING,
@@ -164,11 +164,16 @@ def _dataset(label: str, dataset: Ref | None) -> Record:
 
 def _figure(result: Result, name: str, metric: Metric) -> Record:
     value = result.metrics.get(name, LACKING)
-    about: Record = {"metric": line(name), "title": line(metric.title), "unit": metric.unit, "better": metric.better}
+    about: Record = {
+        "metric": one_line(name),
+        "title": one_line(metric.title),
+        "unit": metric.unit,
+        "better": metric.better,
+    }
     if isinstance(value, Value):
         return about | {"status": MEASURED, "value": value.value, "err": value.err, "lo": value.lo, "hi": value.hi}
     status = NOT_APPLICABLE if result.not_applicable else UNDEFINED
-    return about | {"status": status, "reason": line(result.not_applicable or value.reason)}
+    return about | {"status": status, "reason": one_line(result.not_applicable or value.reason)}
 
 
 def _summaries(run: Run, entries: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
@@ -188,7 +193,7 @@ def _pivoted(table: paper.Paper) -> tuple[Types, Iterable[Record]]:
     names = []
     for block in table.blocks:
         for metric in block.metrics.values():
-            head = " / ".join(line(part) for part in (block.dataset, block.protocol, metric.title) if part)
+            head = " / ".join(one_line(part) for part in (block.dataset, block.protocol, metric.title) if part)
             # Two versions of a protocol share their words.
             names.append(head if head not in types else f"{head} ({len(types) - 2})")
             types[names[-1]] = float
@@ -196,10 +201,10 @@ def _pivoted(table: paper.Paper) -> tuple[Types, Iterable[Record]]:
     for section in table.sections:
         for row in section.rows:
             figures = [figure.value.value if isinstance(figure.value, Value) else None for figure in row.figures]
-            first = {"model": line(section.model), "method": line(row.method), "outliers": row.outliers}
+            first = {"model": one_line(section.model), "method": one_line(row.method), "outliers": row.outliers}
             body.append(first | dict(zip(names, figures, strict=True)))
     return types, body
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else line(str(value))
+    return None if value is None or value == "" else one_line(str(value))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from bench.api import Format, Metric, Undefined, Value
+from bench.core.printable import one_line
 from bench.report import facts, grids, layout, paper
 from bench.report.document import Document
 from bench.report.facts import Fact
@@ -23,7 +24,7 @@ from bench.report.leaderboard import Table
 from bench.report.merge_runs import Merged
 from bench.report.paper import Paper
 from bench.report.summaries import SummaryTable
-from bench.report.text import Style, certified, line, listed, percent
+from bench.report.text import Style, certified, listed, percent
 
 ARROWS = {"higher": r"\,$\uparrow$", "lower": r"\,$\downarrow$", "neither": ""}
 PARTIAL, OUTLIERS, REFERENCE = r"$^{*}$", r"$^{\dagger}$", r"$^{\ddagger}$"
@@ -105,7 +106,7 @@ def _tabulars(document: Document) -> Iterator[_Tabular]:
 
 def escape(text: str) -> str:
     """One line that comes out as the text it is."""
-    normal = unicodedata.normalize("NFC", line(text))
+    normal = unicodedata.normalize("NFC", one_line(text))
     latex = re.sub("(?:\0[^\0]\0)+", _letters, "".join(map(_character, normal)))
     # No dashes, quotes and the like that fonts make of two characters; an empty group would not keep LuaTeX from it.
     return re.sub(r"(?<=([-',]))(?=\1)|(?<=[?!])(?=\{\\char96\})", r"\\/", latex)
@@ -200,10 +201,10 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
 def _file(document: Document, tables: Sequence[_Tabular]) -> str:
     run, captions, alone = document.run, document.choice.captions, len(tables) == 1
     body = "\n\n".join("\n".join(_placed(table, n, captions, alone)) for n, table in enumerate(tables, 1))
-    head = [f"% {line(run.plan.title or run.plan.name)}"]
+    head = [f"% {one_line(run.plan.title or run.plan.name)}"]
     if run.plan.note:
-        head.append(f"% {line(run.plan.note)}")
-    head += [f"% {line(sentence)}" for sentence in _origin(document)]
+        head.append(f"% {one_line(run.plan.note)}")
+    head += [f"% {one_line(sentence)}" for sentence in _origin(document)]
     head.append(
         r"% Needs \usepackage{booktabs}." + " Put it into a table environment and add a caption." * (not captions)
     )

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from tabulate import tabulate
 
 from bench.api import Format, Metric, Undefined
+from bench.core.printable import one_line
 from bench.report import facts, layout, paper
 from bench.report.document import Document
 from bench.report.facts import Fact
@@ -17,7 +18,7 @@ from bench.report.figures import Absence, Figure
 from bench.report.grids import Grid, View
 from bench.report.layout import Column, Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table
-from bench.report.text import Style, certified, line, percent
+from bench.report.text import Style, certified, percent
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 READING = "Rates in percent; ↑ higher and ↓ lower is better"
@@ -77,7 +78,7 @@ def _every(document: Document) -> Iterator[str]:
 
 def escape(text: str) -> str:
     """Return one line that renders as the text it is: no markup, no HTML, no second cell."""
-    plain = line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     plain = re.sub(r"([\\`*\[\]|~$#])", r"\\\1", plain)
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)  # inside a word it is no emphasis
 

@@ -14,13 +14,14 @@ from rich.table import Table as Drawn
 from rich.text import Text
 
 from bench.api import Format, Undefined, Value
+from bench.core.printable import one_line
 from bench.report import layout
 from bench.report.document import Document
 from bench.report.figures import Figure
 from bench.report.grids import Grid
 from bench.report.layout import Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table
-from bench.report.text import Style, certified, line, percent
+from bench.report.text import Style, certified, percent
 
 NAMES = (None, 32, 24, 18, 14)  # columns that names may take, in narrow terminals the fewer
 
@@ -60,7 +61,7 @@ def _print(console: Console, document: Document) -> None:
 
 def _text(words: str, style: str = "") -> Text:
     """On one line, whatever the words contain; the console folds it."""
-    return Text(line(words), style=style)
+    return Text(one_line(words), style=style)
 
 
 def _table(console: Console, table: Table, style: Style, missing: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.output import echo
 from bench.core.errors import UsageError
 from bench.suite import arguments
 
@@ -42,10 +43,10 @@ def describe(
             card = describing.describe(data_set, bar.begin, bar.advance)
         cards.append(card)
         if format_ == "table":
-            typer.echo("\n".join(["", *describing.lines(card, width)] if number else describing.lines(card, width)))
+            echo("\n".join(["", *describing.lines(card, width)] if number else describing.lines(card, width)))
     if format_ == "json":
         records = [describing.record(card) for card in cards]
-        typer.echo(json.dumps({"schema": 1, "datasets": records}, indent=1))
+        echo(json.dumps({"schema": 1, "datasets": records}, indent=1))
     if wrong := [card.label for card in cards if not card.complete]:
         raise MissingData(f"{', '.join(wrong)}: not complete; the description says what is wrong")
 
@@ -73,7 +74,7 @@ def toytown(
     params = {"split": chosen, "images": images, "height": height, "width": width, "seed": seed}
     scenes = registry.build("dataset", "toytown", params, where="bench data toytown")
     writers.write(layout, scenes, out)
-    typer.echo(f"{images} images of {height}x{width} in {out}")
+    echo(f"{images} images of {height}x{width} in {out}")
 
 
 @data.command("coco-proxy")
@@ -96,7 +97,7 @@ def coco_proxy(
     from bench.data import coco_proxy as proxy
 
     if background == "road":
-        typer.echo(
+        echo(
             "bench: background road trains whatever COCO does not annotate as road, as the source does: its 0 there is"
             " the train id of road; the default ignores it",
             err=True,
@@ -113,4 +114,4 @@ def coco_proxy(
             shown.append(done - sum(shown))
 
         images = proxy.write(coco, out, choice, workers=workers or os.cpu_count() or 1, progress=progress)
-    typer.echo(f"{images} masks in {out}")
+    echo(f"{images} masks in {out}")

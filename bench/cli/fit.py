@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bench.cli.options import parse_entry
+from bench.cli.output import echo
 from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def fit(
             note = "" if done.new else " (was there already)"
             losses = done.fitted.about.get("losses")
             loss = f", loss {losses[0][1]:.4f} to {losses[-1][1]:.4f}" if losses else ""
-            typer.echo(f"{done.label}{note}{loss}: {out or done.path}")
+            echo(f"{done.label}{note}{loss}: {out or done.path}")
 
 
 def _retrain(
@@ -98,7 +99,7 @@ def _retrain(
         for done in finetune.run((name, params), *named, numbers, options, bar, out):
             losses = done.origin["about"]["losses"]
             note = "was there already" if not done.new else f"loss {losses[0][1]:.5f} to {losses[-1][1]:.5f}"
-            typer.echo(f"{name}, seed {done.origin['seed']}: {note}; in a suite this network is\n{done.entry}")
+            echo(f"{name}, seed {done.origin['seed']}: {note}; in a suite this network is\n{done.entry}")
 
 
 def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[str], seed: int) -> Suite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,10 +12,11 @@ import typer
 from bench import __version__
 from bench.cli import fit, results, run, score
 from bench.cli.data import data, describe
+from bench.cli.output import echo, encodable, unwritten
 from bench.cli.plugins import list_, new
 from bench.cli.submit import submit
 from bench.core import diagnostics
-from bench.core.errors import Status, UserError
+from bench.core.errors import FULL, OutputClosed, Status, UserError
 
 app = typer.Typer(
     help="Evaluate anomaly and misclassification detection in semantic segmentation.",
@@ -41,10 +43,10 @@ app.add_typer(submit, name="submit")
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status, one of ``Status``; a bug leaves as the exception that it is."""
     try:
+        encodable()
         returned = app(list(sys.argv[1:] if argv is None else argv), prog_name="bench", standalone_mode=False)
     except UserError as error:
-        _say(f"bench: {error}")
-        return error.status
+        return _ended(error)
     except typer.TyperException as error:
         formatted = getattr(error, "format_message", None)
         message = formatted() if formatted else str(error)
@@ -53,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _say(f"bench: {message} Try 'bench --help'.")
         return Status.USER
+    except (OSError, SystemExit) as error:  # of typer, where the help, which it prints itself, is not taken
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if not isinstance(cause, OSError) or cause.errno not in {errno.EPIPE, *FULL} or cause.filename is not None:
+            raise
+        return _ended(unwritten(cause))
     except (KeyboardInterrupt, typer.Abort):
         returned = Status.INTERRUPTED
     if returned == Status.INTERRUPTED:  # typer returns it for a Ctrl-C that it caught itself
@@ -60,13 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(returned or Status.DONE)
 
 
+def _ended(error: UserError) -> Status:
+    if not isinstance(error, OutputClosed):
+        _say(f"bench: {error}")
+    return error.status
+
+
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    echo(line, err=True)
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ood-seg-bench {__version__}")
+        echo(f"ood-seg-bench {__version__}")
         raise typer.Exit
 
 

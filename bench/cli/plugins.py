@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bench.cli.output import echo
 from bench.core.errors import UnknownName, UsageError
 from bench.suite import arguments
 from bench.suite.kinds import HOMES, Kind
@@ -45,7 +46,7 @@ def list_(
         rows = _listing(kind)
         width = max((len(name) for name, _ in rows), default=0)
         for name, text in rows:
-            typer.echo(f"{name:<{width}}  {text}")
+            echo(f"{name:<{width}}  {text}")
 
 
 def _listing(kind: str) -> Sequence[tuple[str, str]]:
@@ -72,11 +73,11 @@ def _list_published(only: str, format_: str) -> None:
 
     rows = published_text.chosen(published.load(), arguments.patterns(only) if only else {})
     if format_ == "json":
-        typer.echo(json.dumps(published_text.records(rows), indent=1, ensure_ascii=False))
+        echo(json.dumps(published_text.records(rows), indent=1, ensure_ascii=False))
     elif format_ == "csv":
-        typer.echo(published_text.table(rows), nl=False)
+        echo(published_text.table(rows), nl=False)
     else:
-        typer.echo("\n".join(published_text.lines(rows, shutil.get_terminal_size((100, 40)).columns)))
+        echo("\n".join(published_text.lines(rows, shutil.get_terminal_size((100, 40)).columns)))
 
 
 def _list_bibtex(kind: str) -> None:
@@ -86,7 +87,7 @@ def _list_bibtex(kind: str) -> None:
     usable = [
         (name, entry) for name, entry in registry.available(PLUGINS[kind]).items() if not hasattr(entry, "reason")
     ]
-    typer.echo(bibliography.render((name, entry.source) for name, entry in usable))
+    echo(bibliography.render((name, entry.source) for name, entry in usable))
 
 
 def _about(entry: Any) -> str:
@@ -110,7 +111,7 @@ def _add_new(kind: Kind) -> None:
     ) -> None:
         from bench.suite import scaffold
 
-        typer.echo(str(scaffold.write(kind, name, folder)))
+        echo(scaffold.write(kind, name, folder))
 
     new.command(kind, help=f"Write {HOMES[kind].folders[0]}/NAME.py, a {kind} that runs, to change into yours.")(write)
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bench.core.printable import one_line
+
 EVERY = 10.0  # seconds between two lines in a log
 
 
@@ -52,12 +54,12 @@ class Bar:
 
     def tell(self, line: str) -> None:
         """A line that stays."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(one_line(line), highlight=False, markup=False, soft_wrap=True)
 
     def stage(self, label: str) -> None:
-        self._label = label
+        self._label = one_line(label)
         if self._task is not None:
-            self._bar.update(self._task, description=escape(label))
+            self._bar.update(self._task, description=escape(self._label))
 
     def advance(self, images: int) -> None:
         self._done += images
@@ -69,4 +71,4 @@ class Bar:
             self._spoke = now
             left = (self._total - self._done) / rate
             line = f"{self._label}: {self._done} of {self._total} images, {rate:.1f} images/s, about {left:.0f} s left"
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.tell(line)

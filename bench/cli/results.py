@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from bench.cli.output import echo
 from bench.core.errors import Status, UnknownName, UsageError
 from bench.suite import arguments
 
@@ -66,22 +67,22 @@ def show(
     if per_image:
         with files.writing(per_image) as file:
             _images_of_runs(selected, records.per_image(selected)).to_parquet(file, index=False)
-        typer.echo(str(per_image))
+        echo(per_image)
     elif over_seeds:
         from bench.results import seeds
 
         rows = seeds.spread(selected.results)
         schema = {"schema": records.SCHEMA, "seeds": rows}
-        typer.echo(json.dumps(schema, indent=1) if format_ == "json" else seeds.lines(rows))
+        echo(json.dumps(schema, indent=1) if format_ == "json" else seeds.lines(rows))
     elif by:
         _show_slices(selected, by.split(","), format_)
     elif format_ == "json":
         listed = _by_run(selected, records.records(selected.results))
-        typer.echo(json.dumps({"schema": records.SCHEMA, "records": listed}, indent=1))
+        echo(json.dumps({"schema": records.SCHEMA, "records": listed}, indent=1))
     elif format_ == "md":
-        typer.echo(rendered(run, "md", "all", choice))
+        echo(rendered(run, "md", "all", choice))
     else:
-        typer.echo(printed(folders, choice))
+        echo(printed(folders, choice), styled=sys.stdout.isatty())
 
 
 def _by_run(run: Run, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -116,9 +117,9 @@ def _show_slices(run: Run, axes: Sequence[str], format_: str) -> None:
             raise UnknownName("slice", axis, known, "--by")
     rows = _by_run(run, records.slices(run.results, axes))
     if format_ == "json":
-        typer.echo(json.dumps({"schema": records.SCHEMA, "records": [*rows]}, indent=1, default=asdict))
+        echo(json.dumps({"schema": records.SCHEMA, "records": [*rows]}, indent=1, default=asdict))
     else:
-        typer.echo(listings.slices(rows, markdown=format_ == "md"))
+        echo(listings.slices(rows, markdown=format_ == "md"))
 
 
 def compare(
@@ -152,13 +153,13 @@ def compare(
         _export(differences, export)
     elif format_ == "json":
         entries = [asdict(entry) | {"clear": entry.clear} for entry in differences]
-        typer.echo(json.dumps({"schema": 1, "differences": entries}, indent=1))
+        echo(json.dumps({"schema": 1, "differences": entries}, indent=1))
     else:
-        typer.echo(listings.differences(differences))
+        echo(listings.differences(differences))
     if fail_if and (failed := comparing.failing(fail_if, differences)):
         for entry in failed:
             difference = f"{entry.metric} differs by {entry.difference:+.4g}, which meets {fail_if!r}"
-            typer.echo(f"bench: {entry.cell}: {difference}", err=True)
+            echo(f"bench: {entry.cell}: {difference}", err=True)
         raise typer.Exit(Status.GATE_MET)
 
 
@@ -168,9 +169,9 @@ def _compare_images(differences: Sequence[ImageDifference], format_: str, top: i
     if export:
         _export(differences, export)
     elif format_ == "json":
-        typer.echo(json.dumps({"schema": 1, "images": [asdict(entry) for entry in differences]}, indent=1))
+        echo(json.dumps({"schema": 1, "images": [asdict(entry) for entry in differences]}, indent=1))
     else:
-        typer.echo(listings.images(differences, top))
+        echo(listings.images(differences, top))
 
 
 def _export(differences: Sequence[Any], path: Path) -> None:
@@ -185,7 +186,7 @@ def _export(differences: Sequence[Any], path: Path) -> None:
     content = columns.to_csv(types, rows) if path.suffix == ".csv" else columns.to_parquet(types, rows)
     with files.writing(path, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
-    typer.echo(str(path))
+    echo(path)
 
 
 def report(
@@ -229,7 +230,7 @@ def report(
         images=images,
         anonymous=anonymous,
     )
-    typer.echo(str(write(folders, format_, out, table_, choice)))
+    echo(write(folders, format_, out, table_, choice))
 
 
 class ReportCommand(TyperCommand):

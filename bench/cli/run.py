@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +17,10 @@ import typer
 
 from bench.cli import results
 from bench.cli.options import Methods, Models, Only, Suites, load_suite
+from bench.cli.output import echo
 from bench.core.errors import CellsFailed, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bench.suite.cells import Ref, Suite
 
 
@@ -65,7 +66,7 @@ def run(
         raise UsageError("--address, --gpus-per-worker and --cpus-per-worker belong to Ray; say --executor ray")
     if cache:
         corruption_cache.use(cache, cache_gb)
-    failed: list[str] = []
+    failed: list[str] = []  # lines
     for name in suites:
         suite = load_suite(name, only, method, model)
         folder = _run_folder(out, suite.name, len(suites))
@@ -83,18 +84,17 @@ def run(
             gallery=gallery,
             command=_command(folder),
         )
-        console = Console(stderr=True)
-        with Bar(console) as bar:
+        with Bar(Console(stderr=True)) as bar:
             try:
                 for result in engine.run(suite, folder, options, bar):
-                    _progress_line(console, result)
+                    bar.tell(_finished(result))
             except CellsFailed as error:  # the report shows the others
-                failed.append(str(error))
+                failed += error.args
         page = results.write([str(folder)], "html")
-        typer.echo(results.printed([str(folder)]))
-        typer.echo(f"report: {page}")
+        echo(results.printed([str(folder)]), styled=sys.stdout.isatty())
+        echo(f"report: {page}")
     if failed:
-        raise CellsFailed("\n".join(failed))
+        raise CellsFailed(*failed)
 
 
 def _command(folder: Path) -> str:
@@ -107,15 +107,14 @@ def _run_folder(out: Path | None, name: str, suites: int) -> Path:
     return out / name if suites > 1 else out
 
 
-def _progress_line(console: Console, result: Any) -> None:
+def _finished(result: Any) -> str:
     from bench.api import Value
 
     name, figure = next(iter(result.metrics.items()))
     shown = (
         f"{name} {figure.value:.4f}" if isinstance(figure, Value) else f"n/a: {result.not_applicable or figure.reason}"
     )
-    label = str(result.labels)
-    console.print(f"{label}: {shown}", highlight=False, markup=False, soft_wrap=True)
+    return f"{result.labels}: {shown}"
 
 
 def check(
@@ -149,20 +148,18 @@ def check(
         options = _EstimateOptions(from_ or [], probe, counts, workers, limit, shard)
         estimates = [_estimate(partial(load_suite, name, only, method, model), options, format_) for name in suites]
         if format_ == "json":
-            typer.echo(json.dumps({"schema": 1, "estimates": estimates}, indent=1))
+            echo(json.dumps({"schema": 1, "estimates": estimates}, indent=1))
         return
     for name in suites:
         suite = load_suite(name, only, method, model)
         checked = preflight.check(suite)
         for cell in suite.cells:
             reason = checked.refused.get(cell.key)
-            typer.echo(f"{cell.key}  {cell}" + (f"  n/a: {reason}" if reason else ""))
+            echo(f"{cell.key}  {cell}" + (f"  n/a: {reason}" if reason else ""))
         images = sum(
             data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values()
         )
-        typer.echo(
-            f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run"
-        )
+        echo(f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run")
 
 
 @dataclass(frozen=True)
@@ -212,9 +209,12 @@ def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str
     measured.driver, measured.worker = driver, worker
     estimated = total.of(suite, checked, resolved, plan, measured)
     if format_ == "table":
-        console = Console(highlight=False, markup=False, width=min(shutil.get_terminal_size((80, 24)).columns, 100))
-        for part in text.tables(estimated, plan):
-            console.print(part)
+        width = min(shutil.get_terminal_size((80, 24)).columns, 100)
+        console = Console(file=io.StringIO(), highlight=False, markup=False, width=width)
+        with console.capture() as capture:
+            for part in text.tables(estimated, plan):
+                console.print(part)
+        echo(capture.get(), nl=False)
     return estimated.record()
 
 

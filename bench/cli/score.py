@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bench.cli.output import echo
 from bench.core.errors import UsageError
 from bench.suite import arguments
 
@@ -59,9 +60,9 @@ def score(
     )
     evaluated = evaluation.score(protocols, sets, scores, predictions, options)
     if format_ == "json":
-        typer.echo(json.dumps(score_text.record(evaluated), indent=1, allow_nan=False))
+        echo(json.dumps(score_text.record(evaluated), indent=1, allow_nan=False))
     else:
-        typer.echo("\n".join(score_text.lines(evaluated)))
+        echo("\n".join(score_text.lines(evaluated)))
 
 
 def _several(texts: Sequence[str], where: str) -> list[tuple[str, dict[str, Any]]]:

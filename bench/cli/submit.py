@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from bench.cli.output import echo
 from bench.core.errors import BadPlugin, Status, UsageError, UserError
 
 if TYPE_CHECKING:
@@ -115,9 +116,9 @@ def dry_run(
     _print(list(outcome.verdict.lines(public=public_log)))
     _print([*outcome.lines, *map(str, outcome.compared)])
     if not outcome.passed:
-        typer.echo("the dry run failed")
+        echo("the dry run failed")
         raise typer.Exit(Status.USER)
-    typer.echo("the dry run passed")
+    echo("the dry run passed")
 
 
 ON_ARCHIVES: Mapping[str, Callable[..., None]] = {"check": check, "dry-run": dry_run}
@@ -131,7 +132,7 @@ def entry(
     """Write leaderboard_entry.json, with the board's exact keys, from the scores that its server returned."""
     from bench.submit import commands
 
-    typer.echo(str(commands.make_entry(out, returned)))
+    echo(commands.make_entry(out, returned))
 
 
 def _command(
@@ -293,7 +294,7 @@ def _make(board: type[Board], values: Mapping[str, Any]) -> None:
 
 def _print(lines: list[str]) -> None:
     for line in lines:
-        typer.echo(line)
+        echo(line)
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -327,5 +328,5 @@ def _silent(public: bool) -> Iterator[None]:
             raise
         from bench.submit import commands
 
-        typer.echo(commands.silenced(error))
+        echo(commands.silenced(error))
         raise typer.Exit(Status.USER) from None

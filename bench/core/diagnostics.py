@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from bench.core.errors import UsageError
+from bench.core.printable import printable
 
 VARIABLE = "BENCH_LOG"
 LEVELS = ("debug", "info", "warning", "error")
@@ -22,7 +23,7 @@ class StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.write(printable(self.format(record), keep="\n") + "\n")
         except Exception:  # as in logging.StreamHandler: what cannot be logged ends no run
             self.handleError(record)
 

@@ -15,16 +15,23 @@
     + OutOfMemory      the same, but it could still say so
   - ClusterTrouble     a Ray cluster that cannot be used as asked
   - CellsFailed        some cells have no figures, the others are done; exit status 3
+  - OutputClosed       nobody reads the output any more, as after ``| head``; no line, exit status 141
 
 Anything else that escapes is our bug, keeps its traceback and ends with exit status 1.
 """
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import ClassVar
+
+from bench.core.printable import printable, shortened
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what the system says of a disk without room
 
 
 class Status(IntEnum):
@@ -36,12 +43,18 @@ class Status(IntEnum):
     CELLS_FAILED = 3  # finished, but some cells have no figures
     GATE_MET = 4  # bench compare --fail-if
     INTERRUPTED = 130
+    CLOSED = 141  # as the shell has it for SIGPIPE
 
 
 class UserError(Exception):
-    """An error that names the request, the obstacle and the next step."""
+    """An error that names the request, the obstacle and the next step; each argument is one line."""
 
     status: ClassVar[Status] = Status.USER
+
+    def __str__(self) -> str:
+        """Return the lines, whatever words of others they hold: on one line each, and of a length that is read."""
+        lines = (re.sub(r"\s*[\r\n]+\s*", " ", str(argument)).strip() for argument in self.args)
+        return "\n  ".join(shortened(printable(line)) for line in lines)
 
 
 class UsageError(UserError): ...
@@ -98,3 +111,7 @@ class ClusterTrouble(UserError): ...
 
 class CellsFailed(UserError):
     status = Status.CELLS_FAILED
+
+
+class OutputClosed(UserError):
+    status = Status.CLOSED

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.report.text import line
+from bench.core.printable import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +81,8 @@ def typed(types: Types, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of these columns, words on one line; None for what is not there."""
     known = {name: values.get(name) for name in types}
     return {
-        name: line(str(value)) if types[name] is str and value is not None else value for name, value in known.items()
+        name: one_line(str(value)) if types[name] is str and value is not None else value
+        for name, value in known.items()
     }
 
 

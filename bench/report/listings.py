@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.report.text import line as one_line
+from bench.core.printable import one_line
 from bench.results.compare import Difference, ImageDifference
 
 

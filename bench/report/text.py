@@ -1,11 +1,7 @@
-"""How words and figures are printed, the same in every format.
-
-Words of suites and results come on one line, with nothing that a terminal or an editor obeys.
-"""
+"""How figures are printed, the same in every format."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,20 +11,7 @@ from bench.api import Metric, Value
 from bench.report.figures import Change
 from bench.report.selection import Choice
 
-# Characters that turn the direction of what follows, and others that are not seen, would let a label look like another
-# one. Joiners stay, some scripts are written with them.
-JOINERS = {"\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"}
 LISTED = 12  # names in one sentence
-
-
-def line(text: str) -> str:
-    """Return the text on one line; a control character, or one that is not seen, as its number: ``U+001B``."""
-    return "".join(map(_visible, " ".join(str(text).split())))
-
-
-def _visible(character: str) -> str:
-    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} and character not in JOINERS
-    return f"\N{REPLACEMENT CHARACTER}U+{ord(character):04X}" if hidden else character
 
 
 def percent(metric: Metric) -> bool:

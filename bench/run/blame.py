@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from bench.core.errors import CannotWrite, OutOfMemory, UserError, WorkerDied
+from bench.core.printable import one_line
 from bench.run.messages import Failure, Work
 
 FATAL = (CannotWrite, WorkerDied)  # of the machine, not of what runs on it
@@ -30,7 +31,7 @@ def failure_of(error: Exception, who: str, *, model: bool = False) -> Failure:
         line = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{who}: {type(error).__name__}: {error} ({Path(line.filename).name}:{line.lineno})"
         trace = "".join(traceback.format_exception(error))
-    return Failure(" ".join(message.split()), trace, model)
+    return Failure(one_line(message), trace, model)
 
 
 def _short_of_memory(error: Exception) -> bool:

@@ -92,8 +92,9 @@ def _close_failed(context: RunContext) -> None:
     traced = " (with tracebacks)" if any(cell.trace for cell in failed) else ""
     cells = "1 cell has" if len(failed) == 1 else f"{len(failed)} cells have"
     raise CellsFailed(
-        "\n  ".join([f"{cells} no figures, all else is done; repair this and run the same command again:", *lines])
-        + f"\n  all of them{traced}: {path}"
+        f"{cells} no figures, all else is done; repair this and run the same command again:",
+        *lines,
+        f"all of them{traced}: {path}",
     )
 
 

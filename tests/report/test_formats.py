@@ -29,10 +29,10 @@ from bench.api import Metric, Undefined, Value
 from bench.cli import results as report_cli
 from bench.cli.main import app, main
 from bench.core.errors import MissingData, UnknownName, UsageError
+from bench.core.printable import one_line
 from bench.report import facts, leaderboard, paper, selection
 from bench.report.document import Document
 from bench.report.selection import Choice
-from bench.report.text import line
 from bench.reports import csv as csv_format
 from bench.reports import latex
 from bench.results import store, summary
@@ -325,7 +325,7 @@ def test_hostile_words_stay_words_in_every_format(tmp_path: Path) -> None:
 
 def test_control_characters_reach_no_page_and_no_terminal(tmp_path: Path) -> None:
     evil = "a\x1b[2Jb\N{RIGHT-TO-LEFT OVERRIDE}c\x00d"
-    assert line(evil) == "a�U+001B[2Jb�U+202Ec�U+0000d"
+    assert one_line(evil) == "a�U+001B[2Jb�U+202Ec�U+0000d"
     run = written(tmp_path, [made(evil, full(0.5)), made("x", full(0.6))], title=evil, note=evil)
     texts = [writing.markdown(run, []), writing.latex(run, []), writing.csv(run), writing.terminal(run, 200)]
     texts += [writing.markdown(run, table="paper"), writing.latex(run, table="paper"), writing.csv(run, table="paper")]
