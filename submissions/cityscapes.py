@@ -41,9 +41,8 @@ from bench.api import (
     Trial,
     Verdict,
 )
-from bench.core import files
+from bench.core import files, images
 from bench.core.errors import BadScores, BadSuite, MissingData
-from bench.core.files import UNREADABLE
 from bench.datasets.cityscapes import ENCODINGS, LABEL_IDS
 from bench.datasets.cityscapes import Cityscapes as Reader
 from bench.datasets.frames import size as size_of
@@ -208,16 +207,16 @@ def read(archive: Archive, member: str, size: tuple[int, int]) -> Labels:
     """uint8 [H, W] of one file: its values as they are. Raise Refused for what is no class map of that size."""
     content = archive.read(member, 4 * size[0] * size[1] + 2**20)
     try:
-        with Image.open(BytesIO(content), formats=("PNG",)) as image:
-            shape = (image.height, image.width)
-            if shape != size:
-                turned = "; is it transposed?" if shape == size[::-1] else ""
-                raise Refused("map size", f"is {shape[0]}x{shape[1]}, its image is {size[0]}x{size[1]}{turned}")
-            if image.mode != "L":
-                raise Refused("dtype", f"is stored as {image.mode}, wanted 8-bit grey: one label id per pixel")
-            return np.array(image, np.uint8)
-    except UNREADABLE as error:
-        raise Refused("png", f"is no whole PNG: {error}") from None
+        header = images.header(BytesIO(content), ("PNG",))
+        shape = header.size
+        if shape != size:
+            turned = "; is it transposed?" if shape == size[::-1] else ""
+            raise Refused("map size", f"is {shape[0]}x{shape[1]}, its image is {size[0]}x{size[1]}{turned}")
+        if header.layout != "L":
+            raise Refused("dtype", f"is stored as {header.layout}, wanted 8-bit grey: one label id per pixel")
+        return images.labels(BytesIO(content))
+    except images.Undecodable as error:
+        raise Refused("png", f"is no whole PNG: it {error}") from None
 
 
 def _counts(

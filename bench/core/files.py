@@ -1,4 +1,4 @@
-"""The folders of this machine, images read untouched, and files written whole.
+"""The folders of this machine, and files written whole.
 
 A place on a disk is not a parameter: it would enter the keys of cells, and the same number would have another name on
 every machine.
@@ -16,13 +16,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
 from bench.core.errors import FULL, CannotWrite, MissingData
 
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -62,30 +57,6 @@ def data(folder: str) -> Path:
         if folder in places:
             return Path(places[folder]).expanduser()
     return Path(os.environ.get("BENCH_DATA", "data"), folder)
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3]: the stored values without alpha; no gamma chunk, colour profile or EXIF rotation is applied."""
-    return np.ascontiguousarray(_read(path, ("RGB", "RGBA"))[:, :, :3])
-
-
-def read_gray(path: Path) -> NDArray[np.uint8]:
-    """uint8 [H, W]: the stored values; a colour file is refused, not converted."""
-    return _read(path, ("L", "P"))
-
-
-def _read(path: Path, modes: tuple[str, ...]) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as file:
-            if file.mode not in modes:
-                raise MissingData(f"{path} is stored as {file.mode}, wanted {' or '.join(modes)}")
-            return np.array(file, dtype=np.uint8)
-    except FileNotFoundError:
-        raise MissingData(f"{path} does not exist") from None
-    except UnidentifiedImageError:
-        raise MissingData(f"{path} is not an image") from None
-    except UNREADABLE as error:
-        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
 
 
 def digest(path: Path) -> str:

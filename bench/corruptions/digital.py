@@ -9,6 +9,7 @@ import PIL.Image
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from bench.core import images
 from bench.core.compiled import compiled
 from bench.corruptions.draws import drawing, fill_uniform
 from bench.corruptions.filters import UNIT, gaussian_plane
@@ -47,7 +48,7 @@ def contrast(image: Image, severity: int, random: RandomState) -> Image:
 def jpeg_compression(image: Image, severity: int, random: RandomState) -> Image:
     file = BytesIO()
     PIL.Image.fromarray(image).save(file, "JPEG", quality=(25, 18, 15, 10, 7)[severity - 1])
-    with PIL.Image.open(file) as picture:
+    with images.opened(file, ("JPEG",)) as picture:
         return _pixels(picture)
 
 

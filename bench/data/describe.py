@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.api import IGNORE, Dataset, Sample
 from bench.core.errors import MissingData, UsageError, UserError
-from bench.core.files import read_gray
+from bench.core.images import read_labels
 from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
 from bench.datasets.wrappers.class_map import Renamed
@@ -194,6 +194,8 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
         advance(1)
     try:
         data.check_set(scanned)
+        if card.complete:
+            data.check_storage(scanned)
         if type(data).check is not OnDisk.check and card.complete:
             data.check()
     except MissingData as error:
@@ -229,7 +231,7 @@ def _add(card: Card, sample: Sample, class_names: Sequence[str], frame: Frame | 
         if kind == "anomaly" and counts[1]:
             total.components += _components(truth)
     if frame is not None and frame.mask is not None and truths:
-        stored = read_gray(frame.mask)
+        stored = read_labels(frame.mask, indices=frame.encoding.palette)
         counts = np.bincount(stored.ravel(), minlength=256)
         for value in np.flatnonzero(counts).tolist():
             if value not in card.stored:

@@ -16,8 +16,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
@@ -95,13 +93,10 @@ class Coco(frames.OnDisk):
             return {"anomaly": np.where(mask, np.uint8(1), np.uint8(IGNORE))}
         return {"anomaly": mask.astype(np.uint8), "labels": np.where(mask, np.uint8(IGNORE), np.uint8(ROAD))}
 
-    def decode(self, frame: Frame) -> NDArray[np.uint8]:
-        return as_rgb(frame.image)
-
     def check_frame(self, frame: Frame) -> None:
         """Check header and end of the image; its annotations were checked when their file was read."""
         self._check_size(frame)
-        frames.check_whole(frame.image, as_rgb)
+        frames.check_whole(frame.image)
 
     def digest(self) -> str:
         """16 hex digits of the annotation file's bytes, the choice, and the id and size in bytes of every image."""
@@ -150,16 +145,3 @@ def obtain(split: str) -> str:
     """The archives and their page, in words."""
     pictures = "train2017.zip (19 GB)" if split == "train2017" else "val2017.zip (0.8 GB)"
     return f"{pictures} and annotations_trainval2017.zip (253 MB) are on https://cocodataset.org/#download"
-
-
-def as_rgb(path: Path) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3], RGB, converted as the source system does: some are grey. Raise MissingData if unreadable."""
-    try:
-        with Image.open(path) as file:
-            return np.array(file.convert("RGB"), dtype=np.uint8)
-    except FileNotFoundError:
-        raise MissingData(f"{path} does not exist") from None
-    except UnidentifiedImageError:
-        raise MissingData(f"{path} is not an image") from None
-    except (OSError, SyntaxError) as error:
-        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None

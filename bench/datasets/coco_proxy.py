@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from bench.core.errors import MissingData
-from bench.core.files import data, digest, read_gray
+from bench.core.files import data, digest
+from bench.core.images import read_labels
 from bench.core.values import IGNORE, Labels
 from bench.datasets import coco, frames
 from bench.datasets.coco import ROAD
@@ -88,9 +88,6 @@ class CocoProxy(frames.OnDisk):
             return {"anomaly": anomaly}
         return {"anomaly": anomaly, "labels": np.where(anomaly == 1, np.uint8(IGNORE), np.uint8(ROAD))}
 
-    def decode(self, frame: Frame) -> NDArray[np.uint8]:
-        return coco.as_rgb(frame.image)
-
     def check_frame(self, frame: Frame) -> None:
         """Check header and end of image and mask: there are tens of thousands. Values are checked when read."""
         assert frame.mask is not None  # noqa: S101 - as in ``truth``
@@ -100,8 +97,8 @@ class CocoProxy(frames.OnDisk):
                 f"{frame.mask} is {mask_size[0]}x{mask_size[1]}, its image {frame.image.name} is"
                 f" {image_size[0]}x{image_size[1]}; {self.obtain}"
             )
-        frames.check_whole(frame.image, coco.as_rgb)
-        frames.check_whole(frame.mask, read_gray)
+        frames.check_whole(frame.image)
+        frames.check_whole(frame.mask, read_labels)
 
     def digest(self) -> str:
         """16 hex digits of the limits and of the manifest and the index, which are written after the masks."""

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from bench.core import untrusted_arrays
 from bench.core.errors import MissingData
-from bench.core.files import data, read_rgb
+from bench.core.files import data
+from bench.core.images import read_rgb
 from bench.core.untrusted_arrays import Unreadable
 from bench.datasets import cityscapes, frames
 from bench.datasets.frames import Frame, Ready

@@ -38,9 +38,10 @@ class Folder(frames.OnDisk):
     that folder, without its ending: what its groups match is the frame's id, joined by ``_``. Files that it does not
     match are passed over. Without it the id is the file's name.
 
-    A mask holds 8-bit values, grey or palette indices. ``ids`` says which are classes, ``anomaly`` which are anomalies,
-    ``usual`` which are neither, and ``ignore`` which count nowhere; any other value is an error. Where ``anomaly`` is
-    given, every class is normal. ``classes`` is the order of the classes, which is otherwise that of their values.
+    A mask holds values up to 255: grey, a palette of greys, or the indices of a palette of colours. ``ids`` says which
+    are classes, ``anomaly`` which are anomalies, ``usual`` which are neither, and ``ignore`` which count nowhere; any
+    other value is an error. Where ``anomaly`` is given, every class is normal. ``classes`` is the order of the classes,
+    which is otherwise that of their values.
 
     ``tags`` is a CSV file with a column ``id``, found like the images; its other columns are tags. ``group`` is a
     regular expression that is searched in the path of the image: frames of which its first group matches the same text

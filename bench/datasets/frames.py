@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from bench.contract.dataset import Dataset, Sample
+from bench.core import images
 from bench.core.errors import MissingData
-from bench.core.files import UNREADABLE, digest, read_gray, read_rgb
+from bench.core.files import digest
+from bench.core.images import read_rgb
 from bench.core.values import IGNORE, Labels
 
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -36,7 +37,7 @@ class Encoding:
     meaning: Mapping[int, int]  # stored value -> the value of the returned mask
     legal: str  # the legal values in words, such as "0, 1 or 255"
     likely: Sequence[tuple[Collection[int], str]] = ()  # the values of a file that is another thing, and what to do
-    palette: bool = False  # whether the indices of a palette file are its values
+    palette: bool = False  # whether a palette of colours holds its indices
 
     @cached_property
     def table(self) -> Labels:
@@ -133,7 +134,10 @@ class OnDisk(Dataset):
         return read_rgb(frame.image)
 
     def check(self) -> None:
-        """Decode every mask, read header and end of every image. Raise MissingData that names the first wrong frame."""
+        """Decode every mask and one image of each kind, read header and end of every image.
+
+        Raise MissingData that names the first wrong frame.
+        """
         scanned = self.scan()
         self.check_set(scanned)
         wrong = [text for frame in scanned if (text := self.complaint(frame))]
@@ -141,6 +145,20 @@ class OnDisk(Dataset):
             others = "1 more frame is" if len(wrong) == 2 else f"{len(wrong) - 1} more frames are"
             more = f" ({others} wrong, too; bench describe names them)" if len(wrong) > 1 else ""
             raise MissingData(wrong[0] + more)
+        self.check_storage(scanned)
+
+    def check_storage(self, scanned: Sequence[Frame]) -> None:
+        """Decode one image of each way in which they are stored. Raise MissingData for one that cannot be.
+
+        Raise it also for masks that are stored in different ways, of which one must be wrong.
+        """
+        check_alike(scanned)
+        kinds: dict[tuple[str, ...], Frame] = {}
+        for frame in scanned:
+            header = images.read_header(frame.image)
+            kinds.setdefault((header.format, header.mode, header.layout), frame)
+        for frame in kinds.values():
+            self.decode(frame)
 
     def check_set(self, scanned: Sequence[Frame]) -> None:
         """Raise MissingData if the whole is not what it must be, whatever its frames are."""
@@ -239,9 +257,7 @@ def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> La
     Raise MissingData for a value that the encoding does not have, for colours, and for a size that is not that of the
     image ``like``: masks are never resized.
     """
-    stored = read_gray(path)
-    if not encoding.palette:
-        _refuse_colours(path)
+    stored = images.read_labels(path, like=like, indices=encoding.palette)
     counts = np.bincount(stored.ravel(), minlength=256)
     values = set(np.flatnonzero(counts).tolist())
     if illegal := values - set(encoding.meaning):
@@ -252,25 +268,42 @@ def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> La
             f"{path} holds the value {value} at row {row}, column {column}, wanted {encoding.legal}"
             f" ({encoding.name}); {hint}"
         )
-    if like is not None and stored.shape != (image_size := size(like)):
-        raise MissingData(
-            f"{path} is {stored.shape[0]}x{stored.shape[1]}, its image {like.name} is {image_size[0]}x{image_size[1]};"
-            f" labels are never resized, so unpack both archives again"
-        )
     return encoding.table[stored]
 
 
 def size(path: Path) -> tuple[int, int]:
     """(H, W) of an image from its header. Raise MissingData if it cannot be read."""
-    try:
-        with Image.open(path) as file:
-            return file.height, file.width
-    except FileNotFoundError:
-        raise MissingData(f"{path} does not exist") from None
-    except UnidentifiedImageError:
-        raise MissingData(f"{path} is not an image") from None
-    except UNREADABLE as error:
-        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
+    return images.read_header(path).size
+
+
+def check_alike(scanned: Iterable[Frame]) -> None:
+    """Raise MissingData if the masks of one set are stored in ways of which one must be wrong.
+
+    Programs that make files smaller write 0 and 255 in 1 bit, and number the colours of a palette anew.
+    """
+    masks = {frame.mask: (images.read_header(frame.mask), frame.encoding) for frame in scanned if frame.mask}
+    check_depths({path: header for path, (header, _) in masks.items()})
+    first: tuple[Path, bytes] | None = None
+    for path, (header, encoding) in masks.items():
+        if not encoding.palette or not header.coloured:
+            continue
+        first = first or (path, header.palette)
+        shared = min(len(header.palette), len(first[1]))
+        if header.palette[:shared] != first[1][:shared]:
+            raise MissingData(
+                f"{path} has another palette than {first[0]}, so that its indices may mean other classes; store the"
+                f" values themselves as grey, 8 bits"
+            )
+
+
+def check_depths(headers: Mapping[Path, images.Header]) -> None:
+    """Raise MissingData if some labels of one set have 1 bit and others more."""
+    bits = {header.mode == "1": path for path, header in headers.items()}
+    if len(bits) > 1:
+        raise MissingData(
+            f"{bits[True]} has 1 bit for each pixel, {bits[False]} more: whether its 1 means 1 or 255 is not known;"
+            f" store all of them in 8 bits"
+        )
 
 
 def check_whole(path: Path, decode: Callable[[Path], object] = read_rgb) -> None:
@@ -360,21 +393,6 @@ def unique(frames: Sequence[Frame]) -> Sequence[Frame]:
 def _beside(image: Path, images: Path, masks: Path) -> Path:
     """The folder of a mask, if masks lie in the same tree of folders as images."""
     return masks / image.parent.relative_to(images)
-
-
-def _refuse_colours(path: Path) -> None:
-    """A palette file is grey only if the colour of each index in use is that grey."""
-    with Image.open(path) as file:
-        if file.mode != "P":
-            return
-        colours = np.array(file.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-        used = np.unique(np.array(file))
-    for value in used.tolist():
-        if value >= len(colours) or (colours[value] != value).any():
-            raise MissingData(
-                f"{path} is stored with a palette of colours, wanted grey values; is this the picture of the labels"
-                f" and not the labels?"
-            )
 
 
 def _bytes(path: Path) -> int:

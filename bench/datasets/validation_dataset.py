@@ -42,8 +42,8 @@ class ValidationDataset(frames.OnDisk):
     """One set of ``Validation_Dataset/<set>/{images,labels_masks}``, a repacked copy and not an official set.
 
     Images are PNG, JPEG or WebP; a mask has the stem of its image. Masks hold 0 normal, 1 anomaly, 255 ignored; those
-    of ``RoadAnomaly`` 0 and 2. Palette files count by their indices, as the scripts that the copy is made for read
-    them.
+    of ``RoadAnomaly`` 0 and 2. A palette of colours counts by its indices, as the scripts that the copy is made
+    for read them.
     """
 
     name = "validation_dataset"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,10 +18,9 @@ from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from bench.api import IGNORE, Labels, Scores
-from bench.core import untrusted_arrays
+from bench.core import images, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Unreadable
 
@@ -243,13 +241,8 @@ def array_of(file: MapFile, size: Size) -> NDArray[Any]:
             )
     except Unreadable as error:
         raise BadScores(f"{file}{_refusal(file, error)}") from None
-    except Image.DecompressionBombError:
-        raise BadScores(f"{file} declares far more pixels than its labels {list(size)}") from None
-    except UnidentifiedImageError:
-        raise BadScores(f"{file} is no image that can be read; wanted one channel of 8, 16 or 32 bits") from None
-    except IMAGE_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadScores(f"{file} cannot be read; is it truncated?: {reason}") from None
+    except images.Undecodable as error:
+        raise BadScores(f"{file} {error}") from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise BadScores(f"{file} cannot be unpacked: {error}; pack the archive again") from None
 
@@ -286,30 +279,18 @@ def _check_size(shape: tuple[int, ...], file: MapFile, size: Size) -> None:
         raise BadScores(f"{file} is {list(plane)}, its labels are {list(size)}; write maps at label size")
 
 
-def _image(kind: str, modes: tuple[str, ...]) -> Callable[[IO[bytes], MapFile, Size], NDArray[Any]]:
+def _image(*formats: str) -> Callable[[IO[bytes], MapFile, Size], NDArray[Any]]:
     def read(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
-        with Image.open(stream, formats=(kind,)) as image:
-            _check_size((image.height, image.width), file, size)
-            if image.mode not in modes:
-                raise BadScores(f"{file} is stored as {image.mode}, wanted {' or '.join(modes)}: one number per pixel")
-            if getattr(image, "n_frames", 1) > 1:
-                raise BadScores(f"{file} holds {getattr(image, 'n_frames', 1)} images, wanted one")
-            return np.array(image)
+        return images.numbers(stream, lambda shape: _check_size(shape, file, size), shallow=False, formats=formats)
 
     return read
 
 
-_png = _image("PNG", ("L", "P", "I;16", "I"))
-_tiff = _image("TIFF", ("F", "L", "I;16", "I;16B", "I"))
+_tiff = _image("TIFF")
 
 IMAGES: Mapping[str, Callable[[IO[bytes], MapFile, Size], NDArray[Any]]] = {
-    ".png": _png,
+    ".png": _image("PNG"),
     ".tif": _tiff,
     ".tiff": _tiff,
 }
 READERS = (".npy", ".npz", ".hdf5", ".h5", *IMAGES)
-# Pillow raises SyntaxError for a broken chunk, and for a broken directory of a TIFF whatever reading it came to.
-IMAGE_ERRORS = (
-    OSError, ValueError, EOFError, SyntaxError, LookupError, TypeError, AttributeError, OverflowError, struct.error,
-    ZeroDivisionError,
-)  # fmt: skip

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Dataset, Protocol, Sample
-from bench.core import files
+from bench.core import images
 from bench.core.errors import BadScores, MissingData
+from bench.datasets.frames import check_depths
 from bench.suite import parameters, registry
 
 
@@ -113,7 +114,7 @@ class Folder(Frames):
 
     def load(self, sample: str) -> Sample:
         path = self._paths[sample]
-        stored = files.read_gray(path)
+        stored = images.read_labels(path)
         size = (stored.shape[0], stored.shape[1])
         if not self._anomaly:
             return Sample(sample, size, _no_image, labels=stored)
@@ -131,6 +132,7 @@ class Folder(Frames):
             both = " and ".join(f"{need} ({name})" for need, name in sorted(needs.items()))
             raise BadScores(f"{self.folder} holds one kind of labels, the protocols need {both}; evaluate them apart")
         self._anomaly = "anomaly" in needs
+        check_depths({path: images.read_header(path) for path in self._paths.values()})
 
 
 def _no_image() -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.api import CITYSCAPES, IGNORE, Dataset, Labels, Sample, Scores, SegModel
+from bench.core import images
 from bench.core.errors import MissingData
 from bench.core.files import writing
 from bench.counts.tally import Counts
@@ -259,20 +260,20 @@ def checked(path: Path, size: tuple[int, int] | None = None) -> Path:
         heavy = path.stat().st_size
         if heavy > HEAVIEST:
             raise MissingData(f"{path} has {heavy} bytes, wanted a picture of at most {HEAVIEST}; run the suite again")
-        with Image.open(path, formats=("PNG", "WEBP")) as picture:
+        with images.opened(path, ("PNG", "WEBP")) as picture:
             drawn = picture.size[::-1]
             if max(drawn) > LARGEST or (size is not None and drawn != size):
                 limit = f"{size[0]} x {size[1]}" if size else f"at most {LARGEST}"
                 raise MissingData(f"{path} is {drawn[0]} x {drawn[1]} pixels, wanted {limit}; run the suite again")
             picture.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, images.Undecodable) as error:
         raise MissingData(f"{path} is no picture of a gallery: {error}; delete its folder and run again") from None
     return path
 
 
 def thumbnail(path: Path, width: int = 160) -> bytes:
     """A picture made smaller, as WebP; what is indexed is taken and not mixed, as above."""
-    with Image.open(checked(path), formats=("PNG", "WEBP")) as picture:
+    with images.opened(checked(path), ("PNG", "WEBP")) as picture:
         size = min(width, picture.width), max(1, round(picture.height * min(width, picture.width) / picture.width))
         resampling = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS
         small = picture.resize(size, resampling).convert("RGB")

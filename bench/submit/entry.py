@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.api import IGNORE, Sample
-from bench.core import files
 from bench.core.errors import BadPlugin, MissingData, UserError
+from bench.core.images import read_rgb
 from bench.datasets.frames import size
 from bench.models import numerics
 from bench.models.command import ENDINGS
@@ -70,4 +70,4 @@ def choice(package: Path) -> score_maps.Choice:
 
 def _samples(paths: list[Path]) -> Iterator[Sample]:
     for path in paths:
-        yield Sample(path.stem, size(path), partial(files.read_rgb, path))
+        yield Sample(path.stem, size(path), partial(read_rgb, path))

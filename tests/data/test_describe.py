@@ -100,7 +100,7 @@ def test_every_frame_that_is_wrong_is_named(root):
     labels = np.array(Image.open(illegal))
     labels[5, 9] = 77
     Image.fromarray(labels).save(illegal)
-    Image.new("RGB", (64, 32)).save(colour)
+    Image.new("RGB", (64, 32), "red").save(colour)
     cut.write_bytes(cut.read_bytes()[:60])
     made, _ = card("cityscapes", frames=6)
     assert [problem.split(" ")[0] for problem in made.problems] == [str(illegal), str(colour), str(cut)]

@@ -178,8 +178,11 @@ def test_label_ids_under_the_name_of_train_ids_are_recognised(root: Path) -> Non
 
 
 def test_a_label_in_colour_is_refused(root: Path) -> None:
-    Image.new("RGB", (128, 64)).save(label(root))
-    assert complaint(Cityscapes(frames=6)) == f"{label(root)} is stored as RGB, wanted L or P"
+    Image.new("RGB", (128, 64), "red").save(label(root))
+    assert complaint(Cityscapes(frames=6)) == (
+        f"{label(root)} is stored as RGB, and its channels differ: a picture in colours; wanted one number for each"
+        " pixel: store the values themselves as grey, 8 bits"
+    )
 
 
 def test_a_label_of_another_size_is_refused(root: Path) -> None:

@@ -139,7 +139,7 @@ def test_a_value_without_meaning_is_named_with_its_place(mine):
 def test_sizes_colours_and_truncated_files_are_named(mine):
     save(mine / "labels" / "c.png", np.full((32, 40), 7))
     assert f"{mine / 'labels' / 'c.png'} is 32x40, its image c.jpg is 32x48" in complaint(folder())
-    save(mine / "labels" / "c.png", np.full((32, 48, 3), 7))
+    save(mine / "labels" / "c.png", np.full((32, 48, 3), [7, 7, 8]))
     assert complaint(folder()).startswith(f"{mine / 'labels' / 'c.png'} is stored as RGB")
     save(mine / "labels" / "c.png", np.full((32, 48), 7))
     for path in (mine / "labels" / "a.png", mine / "images" / "a.jpg"):

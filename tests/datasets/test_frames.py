@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from bench.api import IGNORE
 from bench.core.errors import MissingData
-from bench.core.files import read_rgb
+from bench.core.images import read_rgb
 from bench.datasets import frames
 from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
 
@@ -96,11 +96,19 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     assert refused(frames.read_mask, path, ANOMALY, like=image).startswith(f"{path} is 6x8, its image i.png is 12x20")
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "1", "I;16"])
-def test_a_mask_that_is_not_grey_is_refused(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / "m.png"
-    Image.new(mode, (8, 6)).save(path)
-    assert refused(frames.read_mask, path, ANOMALY).startswith(f"{path} is stored as {mode}")
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "1", "I;16", "P"])
+def test_a_mask_is_read_in_whatever_way_its_numbers_are_stored(tmp_path: Path, mode: str) -> None:
+    values = np.array([[0, 1], [1, 0]], np.uint8)
+    stored = {
+        "1": Image.fromarray(values == 1),
+        "I;16": Image.fromarray(values.astype(np.uint16)),
+        "P": Image.fromarray(1 - values, "P"),
+    }.get(mode) or Image.fromarray(values).convert(mode)
+    if mode == "P":
+        stored.putpalette([1, 1, 1, 0, 0, 0])
+    stored.save(tmp_path / "m.png")
+    assert Image.open(tmp_path / "m.png").mode == mode
+    np.testing.assert_array_equal(frames.read_mask(tmp_path / "m.png", ANOMALY), values)
 
 
 def paletted(path: Path, colours: list[int]) -> Path:
@@ -117,8 +125,9 @@ def test_a_palette_is_refused_unless_it_is_grey_or_asked_for(tmp_path: Path) -> 
     np.testing.assert_array_equal(frames.read_mask(colours, indices), [[0, 1], [1, 0]])
     grey = paletted(tmp_path / "g.png", [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(frames.read_mask(grey, ANOMALY), [[0, 1], [1, 0]])
-    swapped = paletted(tmp_path / "s.png", [1, 1, 1, 0, 0, 0])
-    assert "palette" in refused(frames.read_mask, swapped, ANOMALY)
+    ignored = paletted(tmp_path / "s.png", [0, 0, 0, 255, 255, 255])
+    for encoding in (ANOMALY, indices):
+        np.testing.assert_array_equal(frames.read_mask(ignored, encoding), [[0, 255], [255, 0]])
 
 
 def test_gamma_colour_profiles_and_alpha_do_not_alter_pixels(tmp_path: Path) -> None:
@@ -210,3 +219,55 @@ def test_a_ready_layout_pairs_over_several_endings(tmp_path: Path) -> None:
 def test_an_encoding_travels_without_its_table() -> None:
     assert ANOMALY.table[1] == 1
     assert "table" not in pickle.loads(pickle.dumps(ANOMALY)).__dict__  # noqa: S301
+
+
+class Listed(frames.OnDisk):
+    """Frames of a folder: X.png with the mask X_mask.png."""
+
+    name = source = "listed"
+    annotations = frozenset({"anomaly"})
+    published, obtain = 2, ""
+    encoding = ANOMALY
+
+    def scan(self) -> list[Frame]:
+        paths = frames.listed(self.folder, "*_mask.png", after="_mask.png")
+        return [Frame(name, self.folder / f"{name}.png", path, self.encoding) for name, path in paths.items()]
+
+
+def listed_in(folder: Path, *masks: Image.Image) -> Listed:
+    for number, mask in enumerate(masks):
+        save(folder / f"{number}.png", np.zeros((mask.height, mask.width, 3)))
+        mask.save(folder / f"{number}_mask.png")
+    data = Listed()
+    object.__setattr__(data, "folder", folder)
+    return data
+
+
+def test_masks_of_one_bit_among_others_are_refused(tmp_path: Path) -> None:
+    bits, bytes_ = Image.new("1", (3, 2), 1), Image.new("L", (3, 2), 1)
+    listed_in(tmp_path / "a", bits, bits).check()
+    message = refused(listed_in(tmp_path / "b", bytes_, bits).check)
+    assert message.startswith(f"{tmp_path / 'b' / '1_mask.png'} has 1 bit for each pixel, ")
+    assert message.endswith("whether its 1 means 1 or 255 is not known; store all of them in 8 bits")
+
+
+def test_palettes_of_which_indices_are_read_are_alike(tmp_path: Path) -> None:
+    first, second = Image.new("P", (3, 2), 1), Image.new("P", (3, 2), 1)
+    first.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    second.putpalette([0, 0, 0, 128, 0, 0])
+    data = listed_in(tmp_path / "a", first, second)
+    object.__setattr__(data, "encoding", Encoding("x", {0: 0, 1: 1}, "0 or 1", palette=True))
+    data.check()
+    second.putpalette([0, 0, 0, 0, 128, 0])
+    second.save(tmp_path / "a" / "1_mask.png")
+    assert f"1_mask.png has another palette than {tmp_path / 'a' / '0_mask.png'}" in refused(data.check)
+
+
+def test_one_image_of_each_kind_is_decoded_by_the_check(tmp_path: Path) -> None:
+    mask = Image.new("L", (3, 2))
+    data = listed_in(tmp_path, mask, mask)
+    Image.new("L", (3, 2), 9).save(tmp_path / "0.png")
+    data.check()
+    assert data.load(0).image().tolist() == [[[9, 9, 9]] * 3] * 2
+    Image.fromarray(np.full((2, 3), 9, np.uint16)).save(tmp_path / "1.png")
+    assert refused(data.check).startswith(f"{tmp_path / '1.png'} has 16 bits and uses fewer than 12")

@@ -234,8 +234,8 @@ def test_a_mask_of_another_size_is_named(
 def test_a_mask_in_colour_is_named(name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(CASES[name], written, tmp_path, monkeypatch)
     path = mask_of(fresh(name).scan()[3])
-    stamp(path, lambda pixels: np.dstack([pixels] * 3))
-    assert complaint(fresh(name)).startswith(f"{path} is stored as RGB")
+    stamp(path, lambda pixels: np.dstack([pixels, pixels, pixels + 1]))
+    assert complaint(fresh(name)).startswith(f"{path} is stored as RGB, and its channels differ")
 
 
 @pytest.mark.parametrize("kept", [0, 30, -30])

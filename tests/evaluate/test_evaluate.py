@@ -143,8 +143,13 @@ def test_illegal_labels_are_named(maps, capsys):
 
 
 def test_colour_labels_are_refused(maps, capsys):
-    Image.fromarray(np.zeros((12, 20, 3), np.uint8)).save(maps / "anomaly" / "f0.png")
-    assert "f0.png is stored as RGB, wanted L or P" in score(capsys, maps)
+    Image.new("RGB", (20, 12), "red").save(maps / "anomaly" / "f0.png")
+    assert "f0.png is stored as RGB, and its channels differ: a picture in colours" in score(capsys, maps)
+
+
+def test_labels_of_one_bit_among_others_are_refused(maps, capsys):
+    Image.new("1", (20, 12)).save(maps / "anomaly" / "f0.png")
+    assert "f0.png has 1 bit for each pixel, " in score(capsys, maps)
 
 
 def test_no_anomaly_at_all_has_no_value_and_says_so(maps, capsys):
@@ -489,8 +494,8 @@ def test_hdf5_leads_nowhere_else(maps, capsys, kind, tmp_path):
 def test_files_that_cannot_be_read_are_named(maps, capsys):
     for suffix, said in (
         ("hdf5", "f2.hdf5 is not a whole HDF5 file"),
-        ("png", "f2.png is no image that can be read"),
-        ("tif", "f2.tif is no image that can be read"),
+        ("png", "f2.png is not an image of the formats PNG"),
+        ("tif", "f2.tif is not an image of the formats TIFF"),
         ("npz", "f2.npz cannot be unpacked"),
     ):
         path = maps / "scores" / f"f2.{suffix}"
@@ -504,8 +509,8 @@ def test_files_that_cannot_be_read_are_named(maps, capsys):
     np.save(maps / "scores" / "f2.npy", np.zeros((3, 12, 20)))
     assert "f2.npy is [3, 12, 20], wanted one number for each pixel, [12, 20]" in score(capsys, maps)
     (maps / "scores" / "f2.npy").unlink()
-    Image.fromarray(np.zeros((12, 20, 3), np.uint8)).save(maps / "scores" / "f2.png")
-    assert "f2.png is stored as RGB, wanted L or P or I;16 or I" in score(capsys, maps)
+    Image.new("RGB", (20, 12), "red").save(maps / "scores" / "f2.png")
+    assert "f2.png is stored as RGB, and its channels differ: a picture in colours" in score(capsys, maps)
 
 
 def rewrite(folder, change):

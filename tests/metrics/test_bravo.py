@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.api import Sample, Undefined, Value
-from bench.core import files
 from bench.core.errors import BadPlugin, BadScores, BadSuite, MissingData
+from bench.core.images import read_labels
 from bench.counts.tally import Column, Counts, Tally, key_pixels
 from bench.metrics import bravo_index, bravo_levels, segmentation
 from bench.metrics.accumulate import Accumulator, ScoredImage, Truth
@@ -61,12 +61,12 @@ def frames(folder, subset):
     for path in sorted((folder / "raw" / f"bravo_{split}").rglob(f"*{pred}")):
         base = str(path.relative_to(folder / "raw")).removesuffix(pred)
         if condition in base:
-            gt, invalid = (files.read_gray(folder / "gt" / f"{base}{end}") for end in (labels, mask))
+            gt, invalid = (read_labels(folder / "gt" / f"{base}{end}") for end in (labels, mask))
             stored = np.asarray(Image.open(str(path).replace("_pred.png", "_conf.png")))
             assert stored.dtype == np.uint16
             confidence = ((stored + 0.5) / 65536).astype(np.float32)
             assert np.array_equal(bravo_levels.levels(confidence), stored)
-            yield image_of(base, gt, invalid), files.read_gray(path), confidence
+            yield image_of(base, gt, invalid), read_labels(path), confidence
 
 
 def counted(protocol, data, budget=2**30):

@@ -249,7 +249,8 @@ TORN = '''
 from dataclasses import dataclass, replace
 
 from bench.datasets.toytown import Toytown
-from bench.core.files import data, read_rgb
+from bench.core.files import data
+from bench.core.images import read_rgb
 
 
 @dataclass(frozen=True)
