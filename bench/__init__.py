@@ -12,3 +12,4 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library is si
 _root = Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "methods").is_dir():
     __path__.append(str(_root))
+__path__.append(str(Path(__file__).parent / "core" / "old_modules"))

@@ -1,6 +1,7 @@
-"""Diagnostics: the loggers under ``bench`` write to standard error once an option or $BENCH_LOG asks for it.
+"""Diagnostics: the loggers under ``bench`` write to standard error what an option or $BENCH_LOG asks for.
 
-A module logs with ``logging.getLogger(__name__)`` what it decides without being asked: INFO for what explains a result
+A module logs with ``logging.getLogger(__name__)`` what it decides without being asked: WARNING for a choice that the
+user may want otherwise (weights beside others that fit as well), which is said unasked; INFO for what explains a result
 or a cost (a cell computed again, a worker started anew), DEBUG for what goes as planned (a cache that was used).
 """
 
@@ -29,28 +30,29 @@ class StandardError(logging.Handler):
 
 
 def attach(level: str = "") -> Callable[[], None]:
-    """Write what is logged from ``level`` on, or from that of $BENCH_LOG; return the function that ends it.
+    """Write what is logged from ``level`` on, or $BENCH_LOG, or warnings alone; return the function that ends it.
 
     Processes that are started meanwhile find the level in $BENCH_LOG. Raises UsageError for an unknown level.
     """
     before = os.environ.get(VARIABLE, "")
     chosen = (level or before).lower()
-    if not chosen:
-        return lambda: None
-    if chosen not in LEVELS:
+    if chosen and chosen not in LEVELS:
         raise UsageError(f"${VARIABLE} is {chosen!r}, wanted debug, info, warning or error")
     logger = logging.getLogger("bench")
     handler = StandardError()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if chosen else "bench: %(message)s"
+    handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
     logger.addHandler(handler)
-    logger.setLevel(chosen.upper())
-    os.environ[VARIABLE] = chosen
+    logger.setLevel(chosen.upper() or logging.WARNING)
+    if chosen:
+        os.environ[VARIABLE] = chosen
 
     def detach() -> None:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
-        os.environ[VARIABLE] = before
-        if not before:
-            del os.environ[VARIABLE]
+        if before:
+            os.environ[VARIABLE] = before
+        else:
+            os.environ.pop(VARIABLE, None)
 
     return detach

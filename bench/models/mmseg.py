@@ -29,6 +29,7 @@ class _Segmentor(SegModel):
     """What every segmentor of mmsegmentation 1.x shares; its subclasses say which config and which checkpoint."""
 
     trust_checkpoint: bool = field(default=False, kw_only=True)  # run whatever is in the checkpoint
+    part: str = field(default="", kw_only=True)  # of the checkpoint: an entry, or what names begin with, such as ema_
 
     @property
     @abstractmethod
@@ -71,6 +72,7 @@ class _Segmentor(SegModel):
             trusted=self.trust_checkpoint,
             advice="save the state dict alone in a place that you trust, or, if you trust who made them, say "
             "trust_checkpoint: true",
+            part=self.part,
         )
         if FLOWENEDET in state:
             raise MissingData(

@@ -329,13 +329,33 @@ def test_checkpoints_in_the_format_before_zip_load(tiny, tmp_path):
     assert torch.equal(our_prediction(model, pixels).logits, their_logits(network, pixels))
 
 
-def test_metadata_with_numpy_objects_is_refused_unless_trusted(tiny, tmp_path):
+def test_records_of_the_training_beside_the_weights_are_passed_over(tiny, tmp_path):
     config, network, _ = tiny
-    save(network, tmp_path / "np.pth", meta={"best": np.float64(0.8), "CLASSES": CITYSCAPES})
-    wanted = r"would run code when read \(numpy\S*\.scalar\); save the state dict alone .* or, if you trust who made"
-    with pytest.raises(MissingData, match=wanted):
-        make(config=config, checkpoint=tmp_path / "np.pth").load("cpu")
-    loaded(config=config, checkpoint=tmp_path / "np.pth", trust_checkpoint=True)
+    meta = {"best": np.float64(0.8), "hist": np.zeros(3), "CLASSES": CITYSCAPES}
+    save(network, tmp_path / "np.pth", meta=meta)
+    model = loaded(config=config, checkpoint=tmp_path / "np.pth")
+    pixels = image(64, 96)
+    assert torch.equal(our_prediction(model, pixels).logits, their_logits(network, pixels))
+
+
+def test_an_average_beside_the_weights_is_taken_where_the_suite_says_so(tiny, tmp_path, caplog):
+    """Of mmcv's hook, ``ema_`` and underscores beside the plain names; of mmengine's an entry of its own."""
+    config, network, _ = tiny
+    averaged = theirs(config)
+    with torch.no_grad():
+        for parameter in averaged.parameters():
+            parameter.mul_(1.5)
+    averages = {f"ema_{name.replace('.', '_')}": each.detach() for name, each in averaged.named_parameters()}
+    save(network, tmp_path / "mmcv.pth", state_dict=network.state_dict() | averages)
+    wrapped = {f"module.{name}": value for name, value in averaged.state_dict().items()}
+    save(network, tmp_path / "mmengine.pth", ema_state_dict=wrapped)
+    pixels = image(64, 96)
+    for name, part, unused in (("mmcv", "ema_", "ema_*"), ("mmengine", "ema_state_dict", "ema_state_dict")):
+        plain = loaded(config=config, checkpoint=tmp_path / f"{name}.pth")
+        assert torch.equal(our_prediction(plain, pixels).logits, their_logits(network, pixels))
+        assert unused in caplog.messages[-1]
+        chosen = loaded(config=config, checkpoint=tmp_path / f"{name}.pth", part=part)
+        assert torch.equal(our_prediction(chosen, pixels).logits, their_logits(averaged.eval(), pixels))
 
 
 class Evil:
