@@ -12,4 +12,5 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library is si
 _root = Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "methods").is_dir():
     __path__.append(str(_root))
+# Modules under the names that version 0.1 documented.
 __path__.append(str(Path(__file__).parent / "core" / "old_modules"))
