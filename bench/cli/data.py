@@ -33,8 +33,7 @@ def describe(
     from bench.data import describe as describing
 
     name, params = (dataset, {}) if dataset.lstrip().startswith("{") else arguments.named(dataset, "describe")
-    for setting in settings or []:
-        params |= arguments.named(f"x:{setting}", "--set")[1]
+    params |= arguments.settings(settings or [], "--set")
     width = shutil.get_terminal_size((describing.WIDEST, 24)).columns
     cards = []
     for number, data_set in enumerate(describing.asked(dataset, name, params)):

@@ -11,6 +11,7 @@ import typer
 from bench.cli.options import parse_entry
 from bench.cli.output import echo
 from bench.core.errors import UsageError
+from bench.suite import arguments
 
 if TYPE_CHECKING:
     from bench.run.train import Options
@@ -86,8 +87,7 @@ def _retrain(
     name, params = parse_entry(what, "fit")
     if not model or not data:
         raise UsageError(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
-    for setting in settings:
-        params |= parse_entry(f"x:{setting}", "--set")[1]
+    params |= arguments.settings(settings, "--set")
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError:
@@ -124,9 +124,8 @@ def _to_fit(what: str, model: str | None, data: str | None, settings: Sequence[s
         raise UsageError(f"fit {name}: wanted the network and the data: --model NAME --data NAME")
     own = {entry.name for entry in dataclasses.fields(registry.plugin("method", name, where="fit"))}
     training: dict[str, Any] = {}
-    for setting in settings:
-        for key, value in parse_entry(f"x:{setting}", "--set")[1].items():
-            (params if key in own else training)[key] = value
+    for key, value in arguments.settings(settings, "--set").items():
+        (params if key in own else training)[key] = value
     source = dict([parse_entry(data, "--data")])
     raw: dict[str, Any] = {
         "protocols": ["misclassification"],

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.core.errors import UsageError
 from bench.suite import arguments
 
 if TYPE_CHECKING:
@@ -44,13 +43,4 @@ def parse_entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of ``NAME[:k=v,...]``, or of one name with its parameters as YAML has it."""
     if not text.lstrip().startswith("{"):
         return arguments.named(text, where)
-    import yaml
-
-    try:
-        entry = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where}: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
-        raise UsageError(f"{where}: {text!r} must be one name with its parameters, as in a suite")
-    ((name, params),) = entry.items()
-    return str(name), dict(params or {})
+    return arguments.entry(text, where)

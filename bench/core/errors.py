@@ -4,6 +4,7 @@
   - UsageError         options on the command line that are wrong, or that do not go together
   - UnknownName        a name in a suite or on the command line that nothing answers to
   - BadSuite           a suite file that does not say what it must
+  - BadYaml            a file of YAML, or a value of it, that cannot be read
   - BadPlugin          a method, dataset, model or submission that breaks its contract
   - MissingData        a dataset or weight file that is absent, short or altered
   - BadPublished       a table of published figures that does not say what it must
@@ -25,13 +26,16 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from enum import IntEnum
 from typing import ClassVar
 
+from bench.core import suggestions
 from bench.core.printable import printable, shortened
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what the system says of a disk without room
+
+
+WORD = 100  # characters of a name that are read
 
 
 class Status(IntEnum):
@@ -65,15 +69,18 @@ class UnknownName(UserError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str) -> None:
         self.kind, self.name, self.known, self.where = kind, name, sorted(known), where
-        near = get_close_matches(name, self.known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.known) or 'none'}"
-        super().__init__(f"{where}: unknown {kind} {name!r}; {hint}")
+        super().__init__(
+            f"{where}: unknown {kind} {shortened(name, WORD)!r}; {suggestions.advice(kind, name, self.known)}"
+        )
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str], str]]:
         return UnknownName, (self.kind, self.name, self.known, self.where)
 
 
 class BadSuite(UserError): ...
+
+
+class BadYaml(UserError): ...
 
 
 class BadPlugin(UserError): ...

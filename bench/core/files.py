@@ -49,14 +49,22 @@ def data(folder: str) -> Path:
         return root / folder
     listing = home() / "data.yaml"
     if listing.is_file():
-        import yaml
+        from bench.core import yaml_text
 
-        places = yaml.safe_load(listing.read_text(encoding="utf-8")) or {}
+        places = yaml_text.read(listing) or {}
         if not isinstance(places, dict) or not all(isinstance(path, str) for path in places.values()):
             raise MissingData(f"{listing}: wanted lines such as 'cityscapes: /where/it/lies'")
         if folder in places:
-            return Path(places[folder]).expanduser()
+            return expanded(places[folder], str(listing))
     return Path(os.environ.get("BENCH_DATA", "data"), folder)
+
+
+def expanded(path: str, where: str) -> Path:
+    """Return a path with its ``~`` replaced. Raise MissingData, to ``where``, for a user that is not known here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise MissingData(f"{where}: {path}: the home folder is not known here; write the whole path") from None
 
 
 def digest(path: Path) -> str:

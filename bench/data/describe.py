@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Dataset, Sample
@@ -21,8 +20,8 @@ from bench.core.images import read_labels
 from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
 from bench.datasets.wrappers.class_map import Renamed
+from bench.suite import arguments, parameters, registry
 from bench.suite import expansion as suites
-from bench.suite import parameters, registry
 
 SHOWN = 8  # of sizes, values of a tag and problems, before the rest is counted
 WIDEST = 100
@@ -99,15 +98,9 @@ def asked(text: str, name: str, params: Mapping[str, Any]) -> list[Dataset]:
 
 
 def _of_entry(text: str, params: Mapping[str, Any]) -> Dataset:
-    try:
-        entry = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"describe: {text!r} is not YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())) or {}, dict):
-        raise UsageError(f"describe: {text!r} must be one name with its parameters, as in a suite")
-    ((name, spelled),) = entry.items()
-    kept = {key: value for key, value in (spelled or {}).items() if key not in SUITES_OWN}
-    data: Dataset = registry.build("dataset", str(name), {**kept, **params}, where="describe")
+    name, spelled = arguments.entry(text, "describe")
+    kept = {key: value for key, value in spelled.items() if key not in SUITES_OWN}
+    data: Dataset = registry.build("dataset", name, {**kept, **params}, where="describe")
     return data
 
 

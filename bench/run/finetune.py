@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from bench.api import Dataset, Finetuner, Prediction, Quantity, Sample, Source, TrainingContext
 from bench.contract.progress import Reporter
-from bench.core import files
+from bench.core import files, yaml_text
 from bench.core.errors import BadSuite, MissingData, UsageError
 from bench.core.weights import tensors_digest
 from bench.models import inference, numerics, retrained
@@ -94,7 +93,7 @@ def run(
             _train(finetuner, model_ref, sets, made_from | {"seed": seed}, key, label, path, options, reporter)
         usual = parameters.defaults(type(base))
         shown = {model_ref.name: {k: v for k, v in model_ref.arguments.items() if v != usual.get(k)}}
-        entry = yaml.safe_dump({"retrained": {"base": shown, "weights": str(path)}}, sort_keys=False, width=1000)
+        entry = yaml_text.dump({"retrained": {"base": shown, "weights": str(path)}}, width=1000)
         yield Done(path, seed in todo, retrained.read_origin(path), entry)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api import Claim, Value
-from bench.core import files
+from bench.core import files, yaml_text
 from bench.core.errors import UsageError
 from bench.results import store
 from bench.run import score_maps
@@ -90,10 +90,9 @@ def made(
 def write(folder: Path, card: Mapping[str, Any]) -> None:
     """Write ``card.yaml`` and ``card.md``; the two say the same."""
     import jinja2
-    import yaml
 
     with files.writing(folder / "card.yaml", "w") as file:
-        yaml.safe_dump(_plain(card), file, sort_keys=False, allow_unicode=True, width=120)
+        file.write(yaml_text.dump(_plain(card), width=120, ascii_only=False))
     template = resources.files("bench.submit").joinpath("templates/card.md").read_text(encoding="utf-8")
     environment = jinja2.Environment(  # noqa: S701 - Markdown for a repository, not a page for a browser
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True

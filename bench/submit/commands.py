@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from bench.api import Archive, Board, Compared, Made, Masks, Trial, Verdict
 from bench.contract.progress import Reporter
-from bench.core import archives
-from bench.core.errors import BadScores, MissingData, UsageError, UserError
+from bench.core import archives, yaml_text
+from bench.core.errors import BadScores, BadYaml, MissingData, UsageError, UserError
 from bench.results import store
 from bench.submit import archive_writer, boards, card
 from bench.submit import dry_run as dry_runs
@@ -30,7 +28,7 @@ def make(board: Board, source: Source, out: Path, stated: Stated, reporter: Repo
 def _card_lines(made: Made) -> Iterator[str]:
     path = made.folder / "card.yaml"
     yield f"method card: {path}, {made.folder / 'card.md'}"
-    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    written = yaml_text.read(path)
     asked = {"paper": "--paper", "code": "--code", "requires_ood_data": "--ood-data or --no-ood-data"}
     asked |= {"requires_retraining": "--retraining or --no-retraining"}
     for key, option in asked.items():
@@ -118,9 +116,9 @@ def make_entry(out: Path, returned: Path) -> Path:
     """``leaderboard_entry.json`` of the scores that the server returned and the card."""
     path = out / "card.yaml"
     try:
-        about = yaml.safe_load(path.read_text(encoding="utf-8"))
+        about = yaml_text.read(path)
         scores = json.loads(returned.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, BadYaml) as error:
         raise MissingData(f"{returned} and {path} are needed: {error}") from None
     able = {name: board for name, board in boards.usable().items() if board.entry is not Board.entry}
     if not isinstance(about, dict) or about.get("board") not in able:

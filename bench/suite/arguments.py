@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.errors import UsageError
@@ -16,13 +15,15 @@ def patterns(only: str) -> Mapping[str, str]:
         axis, equals, pattern = part.partition("=")
         if not equals:
             raise UsageError(f"--only: {part!r} must be AXIS=GLOB, such as method=msp")
+        if axis.strip() in by_axis:
+            raise UsageError(f"--only names {axis.strip()} twice; one glob can mean both, such as {axis.strip()}=[ab]*")
         by_axis[axis.strip()] = pattern.strip()
     return by_axis
 
 
 def named(text: str, where: str) -> tuple[str, dict[str, Any]]:
     """``energy:temperature=2`` as a name and its parameters, values read as YAML reads them."""
-    import yaml
+    from bench.core import yaml_text
 
     name, _, rest = text.partition(":")
     params: dict[str, Any] = {}
@@ -30,13 +31,26 @@ def named(text: str, where: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = part.partition("=")
         if not equals:
             raise UsageError(f"{where}: {part!r} must be name=value")
-        try:
-            # To YAML 1.1 1e-5 is text, to everybody else a number.
-            scientific = re.fullmatch(r"\s*-?\d+e[+-]?\d+\s*", value)
-            params[key.strip()] = float(value) if scientific else yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UsageError(f"{where}: {value!r} is not a YAML value") from None
+        if key.strip() in params:
+            raise UsageError(f"{where}: {key.strip()} stands twice in {text!r}")
+        params[key.strip()] = yaml_text.parse(value, f"{where}: {part!r}")
     return name, params
+
+
+def entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the parameters of an entry as a suite has it, such as ``{energy: {temperature: 2}}``."""
+    from bench.core import yaml_text
+
+    spelled = yaml_text.parse(text, where)
+    if not isinstance(spelled, dict) or len(spelled) != 1 or not isinstance(next(iter(spelled.values())) or {}, dict):
+        raise UsageError(f"{where}: {text!r} must be one name with its parameters, as in a suite")
+    ((name, params),) = spelled.items()
+    return name, dict(params or {})
+
+
+def settings(texts: Sequence[str], where: str) -> dict[str, Any]:
+    """Return the parameters of an option such as ``--set k=v``, said once or often, each parameter once."""
+    return named(f"x:{','.join(texts)}", where)[1] if texts else {}
 
 
 def split(text: str) -> list[str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from bench.api import Dataset, Fitting, Method, PlugIn, SegModel
+from bench.core import files, suggestions, yaml_text
 from bench.core.errors import BadSuite, UnknownName, UsageError
+from bench.core.yaml_text import Lines
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import parameters, registry
@@ -29,6 +31,10 @@ CHOOSES: Mapping[Kind, tuple[Kind, ...]] = {
     "model": ("method",),
     "method": ("model",),
 }
+
+
+NO_LINES: Lines = {}  # of a suite that no file holds
+MOST_CELLS = 100_000  # of a suite; a sweep by mistake comes to more
 
 
 def shipped() -> dict[str, Path]:
@@ -46,9 +52,15 @@ def locate(name: str) -> Path:
     known = shipped()
     if path.stem in known and name in {path.stem, f"suites/{path.stem}.yaml"}:
         return known[path.stem]
+    if path.is_dir():
+        inside = path / "suite.yaml"
+        advice = f"; its suite is {inside}" if inside.is_file() else ""
+        raise UsageError(f"{name}: is a folder, wanted a suite{advice}")
     if path.suffix or len(path.parts) > 1:
-        raise UsageError(f"{name}: no such file; shipped suites: {', '.join(known)}")
-    raise UnknownName("suite", name, known, "run")
+        advice = suggestions.sibling(path) or f"; shipped suites: {', '.join(known)}"
+        raise UsageError(f"{name}: no such file{advice}")
+    beside = [file.name for file in Path().glob("*.y*ml")]
+    raise UnknownName("suite", name, [*known, *beside], "run")
 
 
 def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> Suite:
@@ -56,25 +68,26 @@ def load(path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> 
 
     Every name and every parameter is tried here, before any weight is read.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise BadSuite(f"{line}: not YAML: {getattr(error, 'problem', error)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSuite(f"{path}: cannot be read: {error}") from None
+    raw, lines = yaml_text.read_located(path)
     if not isinstance(raw, dict):
         raise BadSuite(f"{path}: wanted a mapping with the keys {', '.join(SuiteFile.model_fields)}")
-    return expanded(raw, path, replacing)
+    return expanded(raw, path, replacing, lines)
 
 
-def expanded(raw: Mapping[str, Any], path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None) -> Suite:
+def expanded(
+    raw: Mapping[str, Any], path: Path, replacing: Mapping[str, Sequence[Entry]] | None = None, lines: Lines = NO_LINES
+) -> Suite:
     """``load`` of what a suite file holds; ``path`` is to be blamed, and files are relative to its folder."""
-    file = _parse(dict(raw) | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path)
+    file = _parse(dict(raw) | {axis: list(entries) for axis, entries in (replacing or {}).items()}, path, lines)
     # What the command line names is blamed on its option, and its paths are relative to the current folder.
     options = {axis: Path(f"--{axis}") for axis in AXES if f"{axis}s" in (replacing or {})}
-    axes = {axis: list(_refs(axis, getattr(file, f"{axis}s"), options.get(axis, path), file.seed)) for axis in AXES}
+    axes: dict[Kind, list[Ref]] = {}
+    for axis in AXES:
+        blamed = [
+            options[axis] if axis in options else _at(path, lines, f"{axis}s", index)
+            for index in range(len(getattr(file, f"{axis}s")))
+        ]
+        axes[axis] = list(_refs(axis, getattr(file, f"{axis}s"), blamed, file.seed))
     _drop_idle(axes, options)
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
@@ -93,17 +106,24 @@ def expanded(raw: Mapping[str, Any], path: Path, replacing: Mapping[str, Sequenc
         file.numerics,
         tuple(file.summaries),
         tuple(file.operating_points),
-        yaml.safe_dump(text, sort_keys=False),
+        yaml_text.dump(text),
     )
 
 
-def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
+def _at(path: Path, lines: Lines, *keys: str | int) -> Path:
+    """The file with the line of what these keys lead to, or of what it stands in: a place to blame."""
+    known = [keys[:length] for length in range(len(keys), 0, -1) if keys[:length] in lines]
+    return path.with_name(f"{path.name}:{lines[known[0]]}") if known else path
+
+
+def _parse(raw: dict[str, Any], path: Path, lines: Lines) -> SuiteFile:
     try:
         return SuiteFile.model_validate(raw)
     except ValidationError as error:
         # A mistyped key is also a missing one: the typo is the better news.
         first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         keys = [str(part) for part in first["loc"]]
+        path = _at(path, lines, *first["loc"])
         if first["type"] == "extra_forbidden":
             sections: dict[str, type[Section]] = {
                 "numerics": NumericsRule,
@@ -116,7 +136,20 @@ def _parse(raw: dict[str, Any], path: Path) -> SuiteFile:
             raise BadSuite(f"{path}: missing {'.'.join(keys)}") from None
         if first["type"] == "list_type":
             raise BadSuite(f"{path}: {keys[0]}: {first['input']!r} must be a list, even of one") from None
-        raise BadSuite(f"{path}: {'.'.join(keys)} is {first['input']!r}: {first['msg'].lower()}") from None
+        told = parameters.refused_value(first["input"], _type_of(first["loc"]))
+        raise BadSuite(f"{path}: {'.'.join(keys)} {told}") from None
+
+
+def _type_of(keys: Sequence[str | int]) -> Any:
+    """The type of what these keys of a suite lead to."""
+    section: Any = SuiteFile
+    for key in keys:
+        if isinstance(section, type) and issubclass(section, Section) and key in section.model_fields:
+            field = section.model_fields[str(key)]
+            section = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        elif isinstance(key, int) and get_args(section):
+            section = get_args(section)[0]
+    return section
 
 
 def _drop_idle(axes: dict[Kind, list[Ref]], replaced: Collection[Kind]) -> None:
@@ -148,6 +181,9 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
     scored = {ref: registry.plugin("protocol", ref.name, where=str(path)).reads for ref in axes["protocol"]}
     if any(scored.values()) and not axes["method"]:
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
+    _check_number(
+        (max(len(refs), 1) for refs in axes.values()), "protocols x models x datasets x methods", "cells", path
+    )
     named = _Named(axes["model"], path)
     for protocol, model, dataset in itertools.product(axes["protocol"], axes["model"], axes["dataset"]):
         if not (_for(dataset, protocol) and _for(dataset, model)):
@@ -197,17 +233,20 @@ class _Named:
         return replace(dataset, params=params, arguments=arguments, class_map=None)
 
 
-def _refs(kind: Kind, entries: Sequence[Entry], path: Path, seed: int) -> Iterator[Ref]:
+def _refs(kind: Kind, entries: Sequence[Entry], blamed: Sequence[Path], seed: int) -> Iterator[Ref]:
     """Expand ``energy`` and ``{energy: {sweep: {temperature: [1, 2]}}}`` into refs.
 
     Only what stands under ``sweep`` multiplies, and the ``corruptions`` of a data set; a list anywhere else is one
     list-valued parameter.
     """
-    for entry in entries:
+    for entry, path in zip(entries, blamed, strict=True):
         name, spelled = _single(entry, path)
         sweep = spelled.pop("sweep", {})
-        if not isinstance(sweep, dict) or not all(isinstance(values, list) for values in sweep.values()):
+        if not isinstance(sweep, dict) or not all(isinstance(values, list) and values for values in sweep.values()):
             raise BadSuite(f"{path}: sweep of {name!r} must name parameters with a list of values each")
+        if twice := sweep.keys() & spelled.keys():
+            raise BadSuite(f"{path}: {min(twice)!r} of {name!r} stands in sweep and beside it")
+        _check_number(map(len, sweep.values()), f"the sweep of {name!r}", "entries", path)
         for values in itertools.product(*sweep.values()):
             params = spelled | dict(zip(sweep, values, strict=True))
             if kind == "dataset" and "corruptions" in params:
@@ -218,6 +257,12 @@ def _refs(kind: Kind, entries: Sequence[Entry], path: Path, seed: int) -> Iterat
                     yield make_ref(kind, name, params | {"corruption": corruption}, path, seed)
             else:
                 yield make_ref(kind, name, params, path, seed)
+
+
+def _check_number(factors: Iterable[int], what: str, units: str, path: Path) -> None:
+    """Raise BadSuite where a product has more parts than anybody can mean."""
+    if (number := math.prod(factors)) > MOST_CELLS:
+        raise BadSuite(f"{path}: {what} comes to {number} {units}, and {MOST_CELLS} are the most that are taken")
 
 
 def _single(entry: Entry, path: Path) -> tuple[str, dict[str, Any]]:
@@ -241,7 +286,7 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     cls = registry.plugin(kind, name, where=str(path))
     for key in parameters.file_fields(cls) & spelled.keys():
         if isinstance(spelled[key], str):
-            spelled[key] = str((path.parent / Path(spelled[key]).expanduser()).resolve())
+            spelled[key] = str((path.parent / files.expanded(spelled[key], f"{path}: {key}")).resolve())
     inner = _inner(cls, spelled, path, seed)
     spelled |= {key: {ref.name: ref.arguments} for key, ref in inner.items()}
     instance: PlugIn = registry.build(kind, name, spelled, where=str(path))

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from bench import api
+from bench.core import suggestions
 from bench.core.errors import BadSuite, UnknownName
+from bench.core.printable import shortened
+from bench.suite import types_in_words
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
+
+
+# What pydantic puts into the place of an error beside names and indices: which of several types it tried.
+_BRANCH = re.compile(r"\[key\]|(str|int|float|bool|none|nullable|constrained-\w+)|(dict|list|tuple|function)\b.*")
 
 
 def parsed(kind: str, cls: type[api.PlugIn], params: Mapping[str, Any], *, where: str) -> Any:
@@ -51,26 +59,31 @@ def forget() -> None:
 
 def _refusal(error: ValidationError, kind: str, cls: type[api.PlugIn], where: str) -> BadSuite | UnknownName:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part != "[key]"]
+    path = [str(part) for part in first["loc"] if not _BRANCH.fullmatch(str(part))]
     if first["type"] == "unexpected_keyword_argument":
         known = list(spellings(cls).values()) if len(path) == 1 else _nested_fields(cls, path[0])
         return UnknownName(f"parameter of {kind} {cls.name!r}:", path[-1], known, where)
     if first["type"] in {"missing", "missing_argument"}:
         return BadSuite(f"{where}: {kind} {cls.name!r} needs the parameter {'.'.join(path)!r}")
-    complaint = first["msg"].removeprefix("Value error, ")
-    if not path:
+    own = first["type"] in {"value_error", "assertion_error"}
+    complaint = str(first.get("ctx", {}).get("error", "")) or first["msg"]  # without the words of pydantic before it
+    if own and not path:
         return BadSuite(f"{where}: {kind} {cls.name!r}: {complaint}")
-    value = f"{'.'.join(path)} of {kind} {cls.name!r} is {first['input']!r}"
-    return BadSuite(f"{where}: {value}, wanted {_declared(cls, path[0])}; {complaint}")
-
-
-def _declared(cls: type[api.PlugIn], spelling: str) -> str:
-    """The type of a parameter, for people."""
+    if own:
+        return BadSuite(f"{where}: {'.'.join(path)} of {kind} {cls.name!r}: {complaint}")
     names = {spelled: name for name, spelled in spellings(cls).items()}
-    hint = get_type_hints(cls).get(names.get(spelling, spelling), "another value")
-    if isinstance(hint, type):
-        return hint.__name__
-    return str(hint).replace("typing.", "").replace("collections.abc.", "")
+    hint = get_type_hints(cls, include_extras=True).get(names.get(path[0], path[0]) if path else "")
+    told = refused_value(first["input"], types_in_words.nested(hint, path[1:]), len(path) > 1)
+    return BadSuite(f"{where}: {'.'.join(path)} of {kind} {cls.name!r} {told}")
+
+
+def refused_value(value: Any, hint: Any, inside: bool = False) -> str:
+    """Return ``is 'tset', wanted 'test' or 'val'``; ``inside`` where the value is a part of what the type is of."""
+    choices = types_in_words.choices(hint)
+    near = suggestions.nearest(value, choices) if isinstance(value, str) else None
+    meant = f"; did you mean {near!r}?" if near else ""
+    spelled = json.dumps(value) if value is None or isinstance(value, bool) else shortened(repr(value), 200)
+    return f"{'holds' if inside else 'is'} {spelled}, wanted {types_in_words.in_words(hint)}{meant}"
 
 
 def _nested_fields(cls: type[api.PlugIn], name: str) -> list[str]:

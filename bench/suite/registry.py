@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from bench import api
+from bench.core import suggestions
 from bench.core.errors import BadPlugin, UnknownName
 from bench.datasets.wrappers import class_map, corrupted
 from bench.suite import parameters
@@ -136,6 +137,11 @@ def plugin(kind: Kind, name: str, *, where: str) -> type[Any]:
     """Return the class of one name; ``where`` is the place to blame, such as ``suite.yaml``."""
     entry = available(kind).get(name)
     if entry is None:
+        for other in HOMES:
+            if other != kind and name in available(other) and not suggestions.nearest(name, available(kind)):
+                raise BadPlugin(
+                    f"{where}: {name!r} is a {other}, wanted a {kind}; see 'bench list {HOMES[kind].plural}'"
+                )
         raise UnknownName(kind, name, available(kind), where)
     if isinstance(entry, Unavailable):
         raise BadPlugin(f"{where}: {kind} {name!r} cannot be used: {entry.reason}")

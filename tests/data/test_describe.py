@@ -192,7 +192,7 @@ def test_an_entry_of_a_suite_is_understood(root, capsys):
             "unknown parameter of dataset 'cityscapes': 'frame'; did you mean 'frames'?",
         ),
         (["{cityscapes: [1]}"], "must be one name with its parameters"),
-        (["{cityscapes: {"], "is not YAML"),
+        (["{cityscapes: {"], "not YAML"),
         (["none.yaml"], "none.yaml: no such file"),
         (["cityscapes", "--set", "frames"], "--set: 'frames' must be name=value"),
     ],

@@ -1,9 +1,11 @@
 """Suite files: what they expand to, what is part of a cell's key, and the exact words of the refusals."""
 
+import re
+
 import pytest
 
 from bench.cli.main import main
-from bench.core.errors import BadSuite, UnknownName, UsageError
+from bench.core.errors import BadSuite, BadYaml, UnknownName, UsageError
 from bench.suite import expansion as suites
 
 GOOD = """
@@ -32,12 +34,12 @@ def only_cell(folder, text):
         (
             "energy",
             "{energy: {temperature: yes}}",
-            "temperature of method 'energy' is True, wanted float; Input should be a valid number",
+            "temperature of method 'energy' is true, wanted a number of more than 0",
         ),
         (
             "energy",
             "{energy: {temperature: 0}}",
-            "temperature of method 'energy' is 0, wanted float; Input should be greater than 0",
+            "temperature of method 'energy' is 0, wanted a number of more than 0",
         ),
         ("models: [toynet]\n", "", "missing models"),
         ("[toynet]", "toynet", "models: 'toynet' must be a list, even of one"),
@@ -53,7 +55,25 @@ def only_cell(folder, text):
             "[{toynet: {inference: {scale: 1}}}]",
             "unknown parameter of model 'toynet': 'scale'; did you mean",
         ),
-        ("[energy]", "[energy]\nseed: one", "seed is 'one': input should be a valid integer"),
+        ("[energy]", "[energy]\nseed: one", "seed is 'one', wanted a whole number"),
+        ("energy", "{energy: {sweep: {temperature: []}}}", "sweep of 'energy' must name parameters with a list"),
+        (
+            "energy",
+            "{energy: {temperature: 1, sweep: {temperature: [2]}}}",
+            "'temperature' of 'energy' stands in",
+        ),
+        (
+            "energy",
+            f"{{energy: {{sweep: {{temperature: {[1] * 400}, x: {[1] * 400}}}}}}}",
+            "the sweep of 'energy'",
+        ),
+        (
+            "[energy]",
+            "[energy]\nresample: image",
+            "resample is 'image', wanted 'images' or 'groups'; did you mean 'images'",
+        ),
+        ("[energy]", "[energy]\nnumerics: {threads: 0}", "numerics.threads is 0, wanted a whole number of at least 1"),
+        ("[toytown]", "[eomt]", "unknown dataset 'eomt'; not built in: 'bench list datasets' says what is"),
         ("[energy]", "[energy]\nnumerics: {thread: 2}", "unknown key 'thread'; did you mean 'threads'?"),
     ],
 )
@@ -61,11 +81,14 @@ def test_a_wrong_suite_is_refused_in_one_line_with_the_file(tmp_path, capsys, ol
     path = write(tmp_path, GOOD.replace(old, new))
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"bench: {path}: {words}") and said.count("\n") == 1
+    assert said.count("\n") == 1
+    place, _, message = said.removeprefix(f"bench: {path}").partition(": ")
+    assert re.fullmatch(r"|:[1-9]", place)
+    assert message.startswith(words)
 
 
 def test_what_is_not_yaml_is_refused_with_its_line(tmp_path):
-    with pytest.raises(BadSuite, match=r"x\.yaml:3: not YAML"):
+    with pytest.raises(BadYaml, match=r"x\.yaml:3: not YAML"):
         suites.load(write(tmp_path, "protocols: [anomaly]\nmodels: [toynet\ndatasets: x\n"))
 
 
