@@ -173,18 +173,21 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
     card.frames = len(scanned)
     begin(len(scanned))
     own_check = type(data).check_frame is not OnDisk.check_frame
-    for index, frame in enumerate(scanned):
-        try:
-            sample = data.load(index)
-            if own_check:
-                data.check_frame(frame)
+    with frames.counted_values() as masks:
+        for index, frame in enumerate(scanned):
+            try:
+                sample = data.load(index)
+                if own_check:
+                    data.check_frame(frame)
+                else:
+                    frames.check_whole(frame.image)
+            except MissingData as error:
+                card.problems.append(str(error))
             else:
-                frames.check_whole(frame.image)
-        except MissingData as error:
-            card.problems.append(str(error))
-        else:
-            _add(card, sample, data.class_names, frame)
-        advance(1)
+                _add(card, sample, data.class_names, frame)
+            advance(1)
+    if doubt := data.doubt(scanned, masks):
+        card.problems.insert(0, doubt)
     try:
         data.check_set(scanned)
         if card.complete:

@@ -13,41 +13,30 @@ from pathlib import Path
 from typing import Literal
 
 from bench.core.files import data
-from bench.core.values import IGNORE
-from bench.datasets import frames
+from bench.datasets import frames, label_values
 from bench.datasets.frames import Encoding, Frame
-
-LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The label id of each train id."""
+from bench.datasets.label_values import LABEL_IDS as LABEL_IDS
+from bench.datasets.masked import Masked
 
 Kind = Literal["labelIds", "labelTrainIds"]
 
-# The licence plate's id is -1, which is 255 in an 8-bit file.
-_ALL_IDS = (*range(34), IGNORE)
 ENCODINGS: Mapping[Kind, Encoding] = {
-    "labelIds": Encoding(
-        "labelIds",
-        dict.fromkeys(_ALL_IDS, IGNORE) | {value: train for train, value in enumerate(LABEL_IDS)},
-        "0..33 or 255",
-    ),
-    "labelTrainIds": Encoding(
-        "labelTrainIds",
-        {value: value for value in (*range(len(LABEL_IDS)), IGNORE)},
-        "0..18 or 255",
-        likely=((_ALL_IDS, "are these label ids? then name the file so"),),
-    ),
+    "labelIds": Encoding("labelIds", label_values.label_ids(), "0..33 or 255"),
+    "labelTrainIds": Encoding("labelTrainIds", label_values.train_ids(), "0..18 or 255"),
 }
 _OFFICIAL = {"train": 2975, "val": 500, "test": 1525}
 
 
 @dataclass(frozen=True)
-class Cityscapes(frames.OnDisk):
+class Cityscapes(Masked):
     """Street scenes of German and Swiss cities; ``train`` has 2975 frames and ``val`` 500, all 1024x2048.
 
     ``test`` (1525) has no truth here: its published labels are empty. It is what a submission is made from.
 
     ``labels`` says which files are read: ``labelTrainIds`` as they are, or ``labelIds`` mapped in memory. None takes
-    the former if every frame has one. A group is one recorded sequence of one city.
+    the former if every frame has one. ``values`` says what the files hold if it is not what they are named after:
+    ``train_ids``, ``label_ids``, ``from_1`` (classes counted from 1, 0 is void), or such as ``{19: ignore}``. A group
+    is one recorded sequence of one city.
     """
 
     name = "cityscapes"
@@ -59,6 +48,10 @@ class Cityscapes(frames.OnDisk):
     @property
     def annotations(self) -> frozenset[str]:
         return frozenset() if self.split == "test" else frozenset({"labels"})
+
+    @property
+    def conventions(self) -> Mapping[str, label_values.Meaning]:
+        return label_values.conventions()
 
     @property
     def hidden(self) -> str:
@@ -103,6 +96,15 @@ class Cityscapes(frames.OnDisk):
         )
         frames.counted(images, self.count, pictures, "unpack the archives again")
         return [Frame(name, images[name], chosen[name], ENCODINGS[kind], sequence(name)) for name in images]
+
+    def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
+        doubt = super().doubt(scanned, masks)
+        paths = [frame.mask for frame in scanned if frame.mask]
+        beside = [path.with_name(path.name.replace("_labelTrainIds", "_labelIds")) for path in paths]
+        trains = all(path.name.endswith("_labelTrainIds.png") for path in paths)
+        if doubt and trains and all(path.is_file() for path in beside):
+            return f"{doubt}; the files of label ids beside them are read with labels: labelIds"
+        return doubt
 
 
 def sequence(name: str) -> str:

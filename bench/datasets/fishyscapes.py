@@ -27,6 +27,7 @@ from bench.core.images import read_rgb
 from bench.core.untrusted_arrays import Unreadable
 from bench.datasets import cityscapes, frames
 from bench.datasets.frames import Frame, Ready
+from bench.datasets.masked import Masked
 
 Set = Literal["lost_and_found", "static"]
 Layout = Literal["official", "renamed", "original_labels", "side_by_side"]
@@ -51,7 +52,7 @@ _FOLDERS: Mapping[Set, str] = {"lost_and_found": "LostAndFound", "static": "Stat
 
 
 @dataclass(frozen=True)
-class Fishyscapes(frames.OnDisk):
+class Fishyscapes(Masked):
     """Objects that Cityscapes does not name; ``lost_and_found`` has 100 frames and ``static`` 30, all 1024x2048.
 
     Masks hold 0 normal, 1 anomaly, 255 ignored. Frame 0079 of Lost & Found has no anomaly.
@@ -76,6 +77,7 @@ class Fishyscapes(frames.OnDisk):
     layout: Layout = "official"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         stated = self.set == "static" and self.layout in ("official", "renamed")
         if stated and self.version is None:
             raise ValueError("Static has three versions; say version: 1, 2 or 3 (3 is the one in use since 2020)")

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -19,7 +19,7 @@ from pydantic import AliasChoices, Field
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames
+from bench.datasets import frames, label_values
 from bench.datasets.frames import Encoding, Frame
 
 Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask
@@ -132,6 +132,26 @@ class Folder(frames.OnDisk):
         assert frame.mask is not None  # noqa: S101 - scan paired it
         stored = frames.read_mask(frame.mask, self._encoding, like=frame.image)
         return {kind: self._tables[kind][stored] for kind in sorted(self.annotations)}
+
+    def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
+        legal = self._encoding.meaning
+        kind: label_values.Kind = "labels" if self.class_ids else "anomaly"
+        means = {value: int(self._tables[kind][value]) for value in legal}
+        doubt = label_values.doubt(masks, kind, means, classes=len(self.class_names) or label_values.CLASSES)
+        if doubt is None or (kind == "anomaly" and not doubt.fits and not doubt.advice):
+            return ""  # no anomaly in a set of normal images
+        kept = "; if they are right as they are: say ids of them alone, and classes" if doubt.keep else ""
+        return replace(doubt, keep=None).text(self._spelled) + (kept if kind == "labels" else "")
+
+    def _spelled(self, values: label_values.Values) -> str:
+        """How the masks are said to mean that, in the words of this data set."""
+        if isinstance(values, str):
+            words = {"train_ids": "0: road, 1: sidewalk, ...", "label_ids": "7: road, 8: sidewalk, ..."}
+            return f"ids: {{{words.get(values, '1: ' + (self.class_names or ('road',))[0] + ', ...')}}}"
+        by_word: dict[str, list[str]] = {}
+        for value, word in values.items():
+            by_word.setdefault({"normal": "usual"}.get(str(word), str(word)), []).append(value)
+        return " and ".join(f"{', '.join(named)} in {word}" for word, named in by_word.items())
 
     def digest(self) -> str:
         """16 hex digits of the bytes of every mask and of the tags, and the id and size in bytes of every image."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from itertools import pairwise
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,12 @@ from bench.core.errors import MissingData
 from bench.core.files import digest
 from bench.core.images import read_rgb
 from bench.core.values import IGNORE, Labels
+from bench.datasets import label_values
 
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
+_MADE_AGAIN = "; unpack or make it again"
+_COUNTS: ContextVar[list[label_values.Counts] | None] = ContextVar("counts", default=None)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,6 @@ class Encoding:
     name: str  # such as labelIds
     meaning: Mapping[int, int]  # stored value -> the value of the returned mask
     legal: str  # the legal values in words, such as "0, 1 or 255"
-    likely: Sequence[tuple[Collection[int], str]] = ()  # the values of a file that is another thing, and what to do
     palette: bool = False  # whether a palette of colours holds its indices
 
     @cached_property
@@ -50,12 +55,7 @@ class Encoding:
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
 
-ANOMALY = Encoding(
-    "anomaly",
-    {0: 0, 1: 1, IGNORE: IGNORE},
-    "0, 1 or 255",
-    likely=(({0, 2}, "are these labels of RoadAnomaly, where 2 is the anomaly?"),),
-)
+ANOMALY = Encoding("anomaly", label_values.ANOMALY, "0, 1 or 255")
 """0 normal, 1 anomaly, 255 ignored, as Fishyscapes and SegmentMeIfYouCan publish them."""
 
 
@@ -140,12 +140,18 @@ class OnDisk(Dataset):
         """
         scanned = self.scan()
         self.check_set(scanned)
-        wrong = [text for frame in scanned if (text := self.complaint(frame))]
+        with counted_values() as masks:
+            wrong = [text for frame in scanned if (text := self.complaint(frame))]
+        doubt = self.doubt(scanned, masks)
         if wrong:
             others = "1 more frame is" if len(wrong) == 2 else f"{len(wrong) - 1} more frames are"
             more = f" ({others} wrong, too; bench describe names them)" if len(wrong) > 1 else ""
+            if doubt and wrong[0].endswith(_MADE_AGAIN):
+                raise MissingData(f"{wrong[0].removesuffix(_MADE_AGAIN)}{more}; {doubt}")
             raise MissingData(wrong[0] + more)
         self.check_storage(scanned)
+        if doubt:
+            raise MissingData(f"{_above([frame.mask for frame in scanned if frame.mask])}: {doubt}")
 
     def check_storage(self, scanned: Sequence[Frame]) -> None:
         """Decode one image of each way in which they are stored. Raise MissingData for one that cannot be.
@@ -159,6 +165,13 @@ class OnDisk(Dataset):
             kinds.setdefault((header.format, header.mode, header.layout), frame)
         for frame in kinds.values():
             self.decode(frame)
+
+    def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
+        """Return why the values of all masks can hardly mean what they are taken for; empty where they can.
+
+        ``masks`` are the pixels of each by stored value, int64 [256].
+        """
+        return ""
 
     def check_set(self, scanned: Sequence[Frame]) -> None:
         """Raise MissingData if the whole is not what it must be, whatever its frames are."""
@@ -259,16 +272,27 @@ def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> La
     """
     stored = images.read_labels(path, like=like, indices=encoding.palette)
     counts = np.bincount(stored.ravel(), minlength=256)
-    values = set(np.flatnonzero(counts).tolist())
-    if illegal := values - set(encoding.meaning):
+    if (masks := _COUNTS.get()) is not None:
+        masks.append(counts)
+    if illegal := set(np.flatnonzero(counts).tolist()) - set(encoding.meaning):
         value = min(illegal)
         row, column = divmod(int(np.argmax(stored == value)), stored.shape[1])
-        hint = next((text for known, text in encoding.likely if values <= set(known)), "unpack or make it again")
         raise MissingData(
             f"{path} holds the value {value} at row {row}, column {column}, wanted {encoding.legal}"
-            f" ({encoding.name}); {hint}"
+            f" ({encoding.name}){_MADE_AGAIN}"
         )
     return encoding.table[stored]
+
+
+@contextmanager
+def counted_values() -> Iterator[Sequence[label_values.Counts]]:
+    """Inside the context, keep how many pixels of every mask that is read have which stored value, int64 [256] each."""
+    masks: list[label_values.Counts] = []
+    token = _COUNTS.set(masks)
+    try:
+        yield masks
+    finally:
+        _COUNTS.reset(token)
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -393,6 +417,11 @@ def unique(frames: Sequence[Frame]) -> Sequence[Frame]:
 def _beside(image: Path, images: Path, masks: Path) -> Path:
     """The folder of a mask, if masks lie in the same tree of folders as images."""
     return masks / image.parent.relative_to(images)
+
+
+def _above(paths: Sequence[Path]) -> Path:
+    """The deepest folder that holds all of them."""
+    return Path(commonpath([path.absolute().parent for path in paths]))
 
 
 def _bytes(path: Path) -> int:

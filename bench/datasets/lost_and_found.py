@@ -16,8 +16,9 @@ from typing import Literal
 from bench.core.errors import MissingData
 from bench.core.files import data
 from bench.core.values import IGNORE
-from bench.datasets import frames
+from bench.datasets import frames, label_values
 from bench.datasets.frames import Encoding, Frame
+from bench.datasets.masked import Masked
 
 Kind = Literal["labelIds", "labelTrainIds"]
 
@@ -27,12 +28,7 @@ HARMLESS = (31, 33, 34, 36, 37, 38, 39)
 
 _IDS: Mapping[int, int] = dict.fromkeys((0, IGNORE), IGNORE) | {1: 0}
 LABEL_IDS = Encoding("labelIds", {**_IDS, **dict.fromkeys(OBSTACLES, 1)}, "0..43 or 255")
-TRAIN_IDS = Encoding(
-    "labelTrainIds",
-    {0: IGNORE, 1: 0, 2: 1, IGNORE: IGNORE},
-    "0, 1, 2 or 255",
-    likely=((LABEL_IDS.meaning, "are these label ids? then name the file so"),),
-)
+TRAIN_IDS = Encoding("labelTrainIds", {0: IGNORE, 1: 0, 2: 1, IGNORE: IGNORE}, "0, 1, 2 or 255")
 TRAIN_IDS_FROM_LABEL_IDS = Encoding(
     "labelTrainIds made of labelIds", {**LABEL_IDS.meaning, **dict.fromkeys(HARMLESS, IGNORE)}, "0..43 or 255"
 )
@@ -55,15 +51,15 @@ _ID = re.compile(r"\d{2}_.+_\d{6}_\d{6}")
 
 
 @dataclass(frozen=True)
-class LostAndFound(frames.OnDisk):
+class LostAndFound(Masked):
     """Obstacles on roads and yards of thirteen places; normal is the free road alone, all else beside it is ignored.
 
     ``train_valid`` and ``test_valid`` leave out the frames without any label; ``no_known`` is ``test_valid`` without
     bicycles and children, LostAndFound-testNoKnown of SegmentMeIfYouCan. **There are two conventions** of what an
     obstacle is, and figures of one do not compare with figures of the other: ``labels: labelIds`` counts every object,
     as SegmentMeIfYouCan does; ``labels: labelTrainIds`` ignores the seven kinds in ``HARMLESS``, as Meta-OoD does.
-    Where no ``*_labelTrainIds.png`` is there they are made of the label ids in memory. A group is one drive, the tag
-    ``scene`` the place.
+    Where no ``*_labelTrainIds.png`` is there they are made of the label ids in memory. ``values: label_ids`` reads
+    files that are named after train ids and hold label ids. A group is one drive, the tag ``scene`` the place.
     """
 
     name = "lost_and_found"
@@ -106,11 +102,24 @@ class LostAndFound(frames.OnDisk):
         if self.frames is None and self.split not in ("train", "test"):
             images, labels, encoding = self._listed()
             for name in self._unlabelled(images, labels, encoding):
-                if not _says_nothing(labels[name], encoding):
+                if not _says_nothing(labels[name], self.revalued(encoding)):
                     raise MissingData(
                         f"{labels[name]} has labels, but the frame at its place in the official list has none; is a"
                         f" file missing or added before it? unpack gtCoarse.zip again"
                     )
+
+    @property
+    def conventions(self) -> Mapping[str, label_values.Meaning]:
+        from_ids = LABEL_IDS if self.labels == "labelIds" else TRAIN_IDS_FROM_LABEL_IDS
+        return {"train_ids": TRAIN_IDS.meaning, "label_ids": from_ids.meaning}
+
+    def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
+        trains = self.values is None and any(frame.encoding is TRAIN_IDS for frame in scanned)
+        obstacles = [counts for counts in masks if counts[2:IGNORE].any()]
+        ids = label_values.fit(masks, LABEL_IDS.meaning) and label_values.most(obstacles, beyond=TRAIN_IDS.meaning)
+        if trains and ids:
+            return f"they fit label ids: say {label_values.in_suite('label_ids')}"
+        return super().doubt(scanned, masks)
 
     def _listed(self) -> tuple[Mapping[str, Path], Mapping[str, Path], Encoding]:
         """Images and labels of the whole folder by id, and the encoding of the labels."""
@@ -153,7 +162,7 @@ class LostAndFound(frames.OnDisk):
             whole = PUBLISHED[self._folder]
             frames.counted(names, whole, self._pictures, "places in the official list need all of them")
             return [names[position] for position in UNLABELLED[self._folder]]
-        return [name for name in names if _says_nothing(labels[name], encoding)]
+        return [name for name in names if _says_nothing(labels[name], self.revalued(encoding))]
 
     @property
     def _folder(self) -> str:

@@ -17,20 +17,16 @@ from bench.core.errors import MissingData
 from bench.core.files import data
 from bench.datasets import frames
 from bench.datasets.frames import Encoding, Frame, Ready
+from bench.datasets.masked import Masked
 
-LABELS = Encoding(
-    "RoadAnomaly",
-    {0: 0, 2: 1},
-    "0 or 2",
-    likely=(({0, 1, 255}, "are these masks of another data set, or of layout: original_labels?"),),
-)
+LABELS = Encoding("RoadAnomaly", {0: 0, 2: 1}, "0 or 2")
 """0 normal, 2 anomaly; nothing is ignored."""
 
 _READY = Ready("original/*.jpg", "labels/*.png", (".jpg",))
 
 
 @dataclass(frozen=True)
-class RoadAnomaly(frames.OnDisk):
+class RoadAnomaly(Masked):
     """60 photographs from the web with animals, rocks, lost tyres and other things on or near the road.
 
     Masks hold 0 normal and 2 anomaly; nothing is ignored.

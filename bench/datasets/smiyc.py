@@ -17,6 +17,7 @@ from bench.core.errors import MissingData
 from bench.core.files import data
 from bench.datasets import frames
 from bench.datasets.frames import Frame, Ready
+from bench.datasets.masked import Masked
 
 Track = Literal["RoadAnomaly21", "RoadObstacle21"]
 Split = Literal["validation", "test", "all", "night", "snowstorm"]
@@ -51,7 +52,7 @@ _NOT_VALIDATION = tuple(f"validation_{number}" for number in (19, *range(21, 30)
 
 
 @dataclass(frozen=True)
-class SegmentMeIfYouCan(frames.OnDisk):
+class SegmentMeIfYouCan(Masked):
     """Photographs with unusual objects; ``validation`` has public masks: 10 of RoadAnomaly21, 30 of RoadObstacle21.
 
     Masks hold 0 normal, 1 anomaly, 255 ignored. RoadAnomaly21: JPEG from the web, 2048x1024 and 1280x720 mixed,
@@ -77,6 +78,7 @@ class SegmentMeIfYouCan(frames.OnDisk):
     layout: Layout = "official"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.track, self.split) not in _PUBLISHED:
             raise ValueError(f"{self.track} has no split {self.split}; that is one of RoadObstacle21")
         if self.layout == "renamed" and self.split != "validation":

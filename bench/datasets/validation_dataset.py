@@ -17,6 +17,7 @@ from bench.core.errors import MissingData
 from bench.core.files import data
 from bench.datasets import frames, road_anomaly
 from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
+from bench.datasets.masked import Masked
 
 Set = Literal["RoadAnomaly", "RoadAnomaly21", "RoadObsticle21", "FS_LostFound_full", "fs_static"]
 
@@ -38,7 +39,7 @@ _ENDS = (".png", ".jpg", ".webp", ".jpeg")
 
 
 @dataclass(frozen=True)
-class ValidationDataset(frames.OnDisk):
+class ValidationDataset(Masked):
     """One set of ``Validation_Dataset/<set>/{images,labels_masks}``, a repacked copy and not an official set.
 
     Images are PNG, JPEG or WebP; a mask has the stem of its image. Masks hold 0 normal, 1 anomaly, 255 ignored; those

@@ -86,11 +86,6 @@ def test_an_illegal_value_is_named_with_its_first_place(tmp_path: Path) -> None:
     assert refused(frames.read_mask, path, ANOMALY) == said
 
 
-def test_a_mask_of_another_kind_is_recognised(tmp_path: Path) -> None:
-    path = save(tmp_path / "m.png", [[0, 2], [2, 0]])
-    assert "are these labels of RoadAnomaly, where 2 is the anomaly?" in refused(frames.read_mask, path, ANOMALY)
-
-
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     path, image = save(tmp_path / "m.png", np.zeros((6, 8))), save(tmp_path / "i.png", PICTURE)
     assert refused(frames.read_mask, path, ANOMALY, like=image).startswith(f"{path} is 6x8, its image i.png is 12x20")

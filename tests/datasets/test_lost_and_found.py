@@ -207,9 +207,19 @@ def test_label_ids_under_the_name_of_train_ids_and_colours_are_recognised(root):
     target = source.with_name(source.name.replace("labelIds", "labelTrainIds"))
     shutil.copy(source, target)
     line = complaint(LostAndFound(frames=12, labels="labelTrainIds"))
-    assert line.startswith(str(target)) and line.endswith("are these label ids? then name the file so")
+    assert line.startswith(str(target)) and "in 1 of 12 files" in line
     shutil.copy(source.with_name(source.name.replace("labelIds", "color")), target)
     assert complaint(LostAndFound(frames=12, labels="labelTrainIds")).startswith(f"{target} is stored as RGB")
+
+
+def test_label_ids_in_all_files_of_train_ids_are_read_as_what_they_are(root):
+    wanted = [LostAndFound(frames=12, labels="labelTrainIds").load(index).anomaly for index in range(12)]
+    for path in files(root, "labelIds"):
+        path.rename(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    assert complaint(LostAndFound(frames=12, labels="labelTrainIds")).endswith("say values: label_ids")
+    said = LostAndFound(frames=12, labels="labelTrainIds", values="label_ids")
+    said.check()
+    np.testing.assert_array_equal(wanted, [said.load(index).anomaly for index in range(12)])
 
 
 def test_sizes_and_truncated_files_are_named(root):

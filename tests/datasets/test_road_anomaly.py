@@ -67,7 +67,7 @@ def test_two_is_the_anomaly_and_one_is_refused(data: Path) -> None:
     Image.fromarray(stored // 2).save(path)
     message = complaint(RoadAnomaly(frames=4))
     assert message.startswith(f"{path} holds the value 1 at row ")
-    assert "wanted 0 or 2 (RoadAnomaly); are these masks of another data set, or of layout: original_labels?" in message
+    assert "wanted 0 or 2 (RoadAnomaly); all masks together hold 0" in message and "(1 in 1 of 4 files)" in message
 
 
 def test_the_archives_own_list_says_which_frames_there_are(data: Path) -> None:

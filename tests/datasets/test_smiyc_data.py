@@ -99,7 +99,7 @@ def test_the_published_ids_of_road_anomaly_21_fall_into_their_splits(
     folder = tmp_path / "smiyc" / "dataset_AnomalyTrack"
     fill(folder, lists["test"] + lists["validation"], ".jpg")
     for name in lists["validation"]:
-        Image.new("L", (8, 4)).save(folder / "labels_masks" / f"{name}_labels_semantic.png")
+        Image.new("L", (8, 4), 1).save(folder / "labels_masks" / f"{name}_labels_semantic.png")
     splits: dict[Split, list[str]] = {
         "test": lists["test"],
         "validation": lists["validation"],
@@ -121,7 +121,7 @@ def test_scenes_of_road_obstacle_21_fall_into_their_splits(tmp_path: Path, monke
     folder = tmp_path / "smiyc" / "dataset_ObstacleTrack"
     fill(folder, [*names, *dropped, *kept, "elsewhere_dog_1"], ".webp")
     for name in kept:
-        Image.new("L", (8, 4)).save(folder / "labels_masks" / f"{name}_labels_semantic.png")
+        Image.new("L", (8, 4), 1).save(folder / "labels_masks" / f"{name}_labels_semantic.png")
     splits = {name.removeprefix("ObstacleTrack-"): rule["scenes"] for name, rule in rules["splits"].items()}
     hidden: tuple[Split, ...] = ("test", "night", "snowstorm")
     for split in hidden:

@@ -1,0 +1,59 @@
+"""Readers of published masks, with the parameter that says what the values of somebody's copy mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from pydantic import Field
+
+from bench.core.values import Labels
+from bench.datasets import label_values
+from bench.datasets.frames import Encoding, Frame, OnDisk
+
+
+@dataclass(frozen=True)
+class Masked(OnDisk):
+    """A data set of published masks of one kind, whose values may have another meaning in somebody's copy.
+
+    ``values`` says so: a name of ``conventions``, or what single values mean, such as ``{19: ignore}``, ``{255:
+    anomaly}`` or ``{0-18: normal}``; the others keep their meaning. It also says that legal values are right as they
+    are, however odd they look together.
+    """
+
+    values: Annotated[label_values.Values | None, Field(exclude_if=lambda said: said is None)] = field(
+        default=None, kw_only=True
+    )
+
+    def __post_init__(self) -> None:
+        if self.values is not None:
+            label_values.meaning(self.values, {}, self._kind, self.conventions)
+
+    @property
+    def conventions(self) -> Mapping[str, label_values.Meaning]:
+        """What ``values`` can name."""
+        return {}
+
+    def revalued(self, encoding: Encoding) -> Encoding:
+        """Return the encoding in which the masks are read where the files say ``encoding``."""
+        if self.values is None:
+            return encoding
+        meaning = label_values.meaning(self.values, encoding.meaning, self._kind, self.conventions)
+        name = f"{encoding.name}, {label_values.in_suite(self.values)}"
+        return replace(encoding, name=name, meaning=meaning, legal=label_values.words_of(meaning))
+
+    def truth(self, frame: Frame) -> Mapping[str, Labels]:
+        return super().truth(replace(frame, encoding=self.revalued(frame.encoding)))
+
+    def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
+        masked = next((frame for frame in scanned if frame.mask), None)
+        if masked is None:
+            return ""
+        meaning = self.revalued(masked.encoding).meaning
+        doubt = label_values.doubt(masks, self._kind, meaning, said=self.values is not None)
+        return doubt.text(label_values.in_suite) if doubt else ""
+
+    @property
+    def _kind(self) -> label_values.Kind:
+        return "labels" if "labels" in self.annotations else "anomaly"
