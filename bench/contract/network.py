@@ -40,9 +40,10 @@ class Inference:
     """How an image becomes views and views become one prediction. Part of the key of a cell.
 
     Windows average logits; scales and mirror images average probabilities or logits; the class map is the argmax of
-    that. The image is resized by bilinear interpolation with half-pixel centres and without antialiasing: ``bilinear``
-    is torch's in float32, rounded to uint8; ``opencv`` is OpenCV's in fixed point, which the source systems use (the
-    two differ by at most one grey level).
+    that. The image is resized by bilinear interpolation with half-pixel centres. Without antialiasing, ``bilinear`` is
+    torch's in float32, rounded to uint8, and ``opencv`` is OpenCV's in fixed point, which the source systems use (the
+    two differ by at most one grey level). ``pil`` is Pillow's, which averages over more pixels where it shrinks: what
+    torchvision does to a PIL image.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
@@ -53,7 +54,7 @@ class Inference:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False  # also the mirror image of every view
     average: Literal["probabilities", "logits"] = "probabilities"
-    resize: Literal["bilinear", "opencv"] = "bilinear"
+    resize: Literal["bilinear", "opencv", "pil"] = "bilinear"
 
     def __post_init__(self) -> None:
         sizes = [*(self.size or ()), *(self.window or ()), *(self.stride or ())]

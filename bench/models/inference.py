@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -117,19 +118,31 @@ def views(sample: Sample, inference: Inference, device: str) -> Iterator[View]:
                 )
 
 
-def resize_image(image: Tensor, size: tuple[int, int], resize: Literal["bilinear", "opencv"] = "bilinear") -> Tensor:
-    """uint8 [3, h, w] to another size: bilinear, half-pixel centres, no antialiasing; see ``Inference``."""
+def resize_image(
+    image: Tensor, size: tuple[int, int], resize: Literal["bilinear", "opencv", "pil"] = "bilinear"
+) -> Tensor:
+    """Return uint8 [3, h, w] at another size, bilinear with half-pixel centres; see ``Inference``."""
     if tuple(image.shape[1:]) == size:
         return image
     if min(size) < 1:
         raise BadPlugin(f"an image of {tuple(image.shape[1:])} cannot be scaled to {size}; raise the scale")
-    if resize == "opencv":
-        cv2 = opencv()
+    if resize != "bilinear":
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
-        small = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        small = (_by_opencv if resize == "opencv" else _by_pillow)(pixels, size)
         return torch.from_numpy(small).to(image.device).permute(2, 0, 1)
     resized = functional.interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)
     return resized[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def _by_opencv(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    cv2 = opencv()
+    resized: NDArray[np.uint8] = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def _by_pillow(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    resized = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.array(resized)
 
 
 def opencv() -> Any:

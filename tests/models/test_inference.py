@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bench.api import Inference, Prediction, Sample
 from bench.contract.network import loaded as load
@@ -181,6 +182,17 @@ def test_opencv_resizes_within_a_grey_level_of_torch():
         theirs = cv2.resize(image.permute(1, 2, 0).numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
         assert np.array_equal(ours.permute(1, 2, 0).numpy(), theirs)
         assert (ours.int() - inference.resize_image(image, size).int()).abs().max() <= 1
+
+
+def test_pil_resizes_as_torchvision_resizes_a_pil_image():
+    picture = np.random.RandomState(1).randint(0, 256, (64, 96, 3)).astype(np.uint8)
+    image = torch.from_numpy(picture).permute(2, 0, 1)
+    for size in ((16, 24), (61, 131)):
+        ours = inference.resize_image(image, size, "pil")
+        theirs = Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR)
+        assert np.array_equal(ours.permute(1, 2, 0).numpy(), np.asarray(theirs))
+    smooth, coarse = (inference.resize_image(image, (8, 12), name).float().std() for name in ("pil", "bilinear"))
+    assert smooth < coarse / 2  # it averages what it shrinks
 
 
 def test_opencv_missing_says_what_to_install(monkeypatch):

@@ -1,7 +1,5 @@
 """A network of one's own: refusals, and a real network on a real frame."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from running import Silent
@@ -14,8 +12,6 @@ from bench.run.engine import run as run_suite
 from bench.suite import expansion as suites
 from bench.suite import registry
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
 
 def model(folder, code, **params):
     (folder / "net.py").write_text(code)
@@ -26,7 +22,7 @@ def test_a_factory_must_exist_and_return_a_module(tmp_path):
     with pytest.raises(MissingData, match=r"factory .*nowhere\.py does not exist"):
         registry.build("model", "python", {"factory": str(tmp_path / "nowhere.py:build")}, where="x").check()
     with pytest.raises(BadPlugin, match=r"names no function; wanted path/to/file\.py:function"):
-        registry.build("model", "python", {"factory": str(EXAMPLES / "enet.py")}, where="x").check()
+        registry.build("model", "python", {"factory": __file__}, where="x").check()
     with pytest.raises(BadPlugin, match=r"returned int, wanted a torch\.nn\.Module"):
         model(tmp_path, "def build():\n    return 3\n").load("cpu")
 
@@ -80,12 +76,7 @@ def test_a_truncated_file_is_one_line(tmp_path):
 SUITE = """
 protocols: [misclassification, miou]
 models:
-  - python:
-      label: enet
-      factory: {factory}
-      weights: {weights}
-      outputs: [logits, unlabelled]
-      inference: {{size: [512, 1024]}}
+  - enet: {{weights: {weights}, inference: {{size: [512, 1024]}}}}
 datasets:
   - cityscapes: {{frames: 1, labels: labelTrainIds}}
 methods: [msp, maxlogit, energy, entropy]
@@ -96,7 +87,7 @@ def test_a_real_network_on_a_real_frame(shared, tmp_path, home):
     """Pixel accuracy of ENet on frankfurt_000001_058914 as an independent implementation has it, over 19 classes."""
     home.mkdir()
     (home / "data.yaml").write_text(f"cityscapes: {shared / 'data' / 'cityscapes_sample'}\n")
-    text = SUITE.format(factory=f"{EXAMPLES / 'enet.py'}:build", weights=shared / "data" / "enet_cityscapes.pth")
+    text = SUITE.format(weights=shared / "data" / "enet_cityscapes.pth")
     (tmp_path / "real.yaml").write_text(text)
     suite = suites.load(tmp_path / "real.yaml")
     results = list(run_suite(suite, tmp_path / "run", Options(workers=0), Silent()))
