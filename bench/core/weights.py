@@ -255,6 +255,24 @@ def _check_tensor(path: Path, name: str, tensor: Tensor, wanted: Tensor) -> None
         )
 
 
+def kinds(path: Path) -> dict[str, str]:
+    """What kind of numbers each tensor of a safetensors or torch file holds, by name; see ``kind_of``. None is read."""
+    content = content_of(path)
+    if content is not None and content.kind == "safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            types = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        by_letter = {"F": "float", "C": "complex", "I": "whole", "U": "whole"}
+        return {
+            name: "bool" if held == "BOOL" else "float" if held == "BF16" else by_letter.get(held[0], held)
+            for name, held in types.items()
+        }
+    with path.open("rb") as file:
+        loaded = torch.load(file, map_location="meta", weights_only=True)
+    return {name: kind_of(tensor.dtype) for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
+
+
 def kind_of(dtype: torch.dtype) -> str:
     """``complex``, ``float``, ``bool``, ``quantized`` or ``whole``: numbers of one kind can stand for each other."""
     if dtype.is_complex or dtype.is_floating_point:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Scores
-from bench.core import images, untrusted_arrays
+from bench.core import frame_names, images, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Unreadable
 
@@ -30,9 +30,7 @@ Role = Literal["score map", "prediction"]
 SPOOLED: Mapping[Role, str] = {"score map": "scores", "prediction": "predictions"}
 TREE = "anomaly_p"  # SegmentMeIfYouCan keeps <TREE>/<method>/<set>/<frame>.hdf5
 SEGMENTATION = "_segmentation"  # Fishyscapes keeps DDDD_<frame>_anomaly.npy and DDDD_<frame>_segmentation.npy
-TAILS = (
-    "_anomaly", SEGMENTATION, "_labels", "_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds", "_rgb_anon",
-)  # fmt: skip
+TAILS = ("_anomaly", SEGMENTATION, "_labels", *frame_names.TAILS)
 NUMBER = re.compile(r"^\d{4}_(?=.)")
 PLAIN = 2**20  # bytes of an archive's member beyond 16 for each pixel of the labels
 
@@ -186,9 +184,7 @@ def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
 
 
 def _names(stem: str) -> tuple[str, str, str]:
-    base = stem
-    while shorter := next((base.removesuffix(tail) for tail in TAILS if base.endswith(tail) and base != tail), ""):
-        base = shorter
+    base = frame_names.bare(stem, TAILS)
     return stem, base, NUMBER.sub("", base)
 
 

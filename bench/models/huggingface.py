@@ -13,9 +13,11 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import File, Network, Prediction, SegModel, View
+from bench.api import File, Network, Positive, Prediction, SegModel, View
 from bench.core import files
+from bench.core.disguised_files import disguise
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+from bench.models.preprocessing import failed
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +32,8 @@ STORES = (  # in the order in which transformers looks for them: one file, or an
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-SETTINGS = ("config.json", "preprocessor_config.json")
+CONFIG = "config.json"
+PREPARATIONS = ("preprocessor_config.json", "processor_config.json")  # the second since release 5, with more in it
 RECOMPUTED = ".relative_position_index"  # of Swin: follows from the window's size, stored by older releases
 
 
@@ -40,8 +43,9 @@ class Transformers(SegModel):
 
     A ``...ForSemanticSegmentation`` gives logits; SegFormer also the features before its classifier, the classifier
     and the dropout between them. Mask classifiers (MaskFormer, Mask2Former) give ``query_logits``, ``query_masks`` and
-    ``class_scores``, which are no logits. Images are normalised as ``preprocessor_config.json`` says; they are not
-    resized as it says, but as ``inference`` does. Weights load strictly; no code of a checkpoint ever runs.
+    ``class_scores``, which are no logits. Images are normalised as ``preprocessor_config.json`` says, or ``mean`` and
+    ``std``; they are not resized as it says, but as ``inference`` does. Weights load strictly; no code of a checkpoint
+    ever runs.
     """
 
     name = "transformers"
@@ -51,12 +55,16 @@ class Transformers(SegModel):
     hub: str | None = None  # such as nvidia/segformer-b2-finetuned-cityscapes-1024-1024
     revision: str | None = None  # of what is on the hub: a commit, a tag, a branch
     classes: tuple[str, ...] | None = None  # None are those of config.json
+    mean: tuple[float, float, float] | None = None  # of pixels in 0..1, in place of what preprocessor_config.json says
+    std: tuple[Positive, Positive, Positive] | None = None
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.hub is None):
             raise ValueError("it needs a folder or the name of one on the hub, and not both")
         if self.revision is not None and self.hub is None:
             raise ValueError("a revision is one of the hub, a folder has none")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -79,16 +87,17 @@ class Transformers(SegModel):
             raise MissingData(f"{WHO}: folder {folder} does not exist; paths in a suite are relative to its file")
         _architecture(folder)
         _weights(folder)
-        _Preparation.read(folder)
-        known = len(_settings(folder, "config.json").get("id2label") or {})
+        self._preparation(folder)
+        known = len(_id2label(folder))
         if self.classes and known and len(self.classes) != known:
-            raise BadSuite(f"{WHO}: {folder}/config.json has {known} classes, the suite names {len(self.classes)}")
+            raise BadSuite(f"{WHO}: {folder}/{CONFIG} has {known} classes, the suite names {len(self.classes)}")
         if not self.classes:
             _classes(folder)
 
     def digest(self) -> str:
         folder = self._place()
-        parts = [folder / name for name in SETTINGS] + _weights(folder) + [Path(__file__)]
+        settings = [folder / name for name in (CONFIG, *PREPARATIONS) if (folder / name).is_file()]
+        parts = [*settings, *_weights(folder), Path(__file__)]
         return hashlib.sha256(" ".join(map(files.digest, parts)).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> Network:
@@ -98,7 +107,12 @@ class Transformers(SegModel):
         count = int(network.config.num_labels)
         if count != len(self.class_names):
             raise BadSuite(f"{WHO}: the network in {folder} has {count} classes, {len(self.class_names)} are named")
-        return TransformersNetwork(network, _Preparation.read(folder))
+        return TransformersNetwork(network, self._preparation(folder))
+
+    def _preparation(self, folder: Path) -> _Preparation:
+        if self.mean is None or self.std is None:
+            return _Preparation.read(folder)
+        return _Preparation(1 / 255, self.mean, self.std, bgr=False)
 
     def _place(self) -> Path:
         return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
@@ -148,6 +162,8 @@ class TransformersNetwork(Network):
         try:
             with torch.no_grad():
                 returned = self._net(pixel_values=self._prepared(pixels))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise failed(f"{WHO}: {type(self._net).__name__}", pixels, error) from error
         finally:
             if hook:
                 hook.remove()
@@ -195,7 +211,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
 
     # Files of tensors alone come first; a torch file only where there are none, and it is read as weights alone.
     for cached, pattern in product((True, False), ("model*.safetensors*", "pytorch_model*.bin*")):
-        patterns = [*SETTINGS, pattern]
+        patterns = [CONFIG, *PREPARATIONS, pattern]
         try:
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=cached))
         # Which library's exception says that there is no network depends on the release of the hub's client.
@@ -207,11 +223,12 @@ def _snapshot(name: str, revision: str | None) -> Path:
                 f"{WHO}: {name} is not in the cache of huggingface_hub and cannot be downloaded: {reason}; copy its "
                 "folder from elsewhere and say folder: PATH"
             ) from None
-        if any(folder.glob(pattern)) and all((folder / setting).is_file() for setting in SETTINGS):
+        # What is cached may lack a file of the hub; what was downloaded has all that there are.
+        prepared = not cached or any((folder / name).is_file() for name in PREPARATIONS)
+        if any(folder.glob(pattern)) and (folder / CONFIG).is_file() and prepared:
             return folder
     raise MissingData(
-        f"{WHO}: {name} on the hub lacks {' or '.join(SETTINGS)} or weights as "
-        f"{' or '.join(suffix for suffix, _ in STORES)}"
+        f"{WHO}: {name} on the hub lacks {CONFIG} or weights as {' or '.join(suffix for suffix, _ in STORES)}"
     )
 
 
@@ -221,23 +238,28 @@ def _settings(folder: Path, name: str) -> dict[str, Any]:
         read = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingData(f"{WHO}: {path} does not exist; it comes with the weights") from None
-    except ValueError as error:
-        raise MissingData(f"{WHO}: {path} is no JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MissingData(f"{WHO}: {path} is no JSON: {disguise(path, 'json') or error}") from None
     if not isinstance(read, dict):
         raise MissingData(f"{WHO}: {path} holds no settings by name")
     return read
 
 
+def _id2label(folder: Path) -> dict[str, Any]:
+    labels = _settings(folder, CONFIG).get("id2label") or {}
+    return labels if isinstance(labels, dict) else {}
+
+
 def _architecture(folder: Path) -> str:
-    named = _settings(folder, "config.json").get("architectures") or ["no architecture"]
-    kind = str(named[0])
+    named = _settings(folder, CONFIG).get("architectures")
+    kind = str(named[0]) if isinstance(named, list) and named else "no architecture"
     if not kind.endswith(SEMANTIC) and kind not in QUERIES:
         raise BadSuite(f"{WHO}: {folder}/config.json is of {kind}, wanted ...{SEMANTIC}, {' or '.join(QUERIES)}")
     return kind
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    labels = _settings(folder, "config.json").get("id2label") or {}
+    labels = _id2label(folder)
     indices = [str(index) for index in range(len(labels))]
     if not labels or set(labels) != set(indices):
         raise BadSuite(
@@ -250,14 +272,23 @@ def _weights(folder: Path) -> list[Path]:
     """The files that transformers reads the weights from."""
     for single, index in STORES:
         if (folder / single).is_file():
-            return [folder / single]
+            return _as_named([folder / single])
         if (folder / index).is_file():
-            shards = sorted(set((_settings(folder, index).get("weight_map") or {}).values()))
+            listed = _settings(folder, index).get("weight_map")
+            shards = sorted({str(shard) for shard in (listed.values() if isinstance(listed, dict) else ())})
             for shard in shards:
                 if not (folder / shard).is_file():
                     raise MissingData(f"{WHO}: {folder / shard} does not exist, which {index} names")
-            return [folder / index, *(folder / shard for shard in shards)]
+            return [folder / index, *_as_named([folder / shard for shard in shards])]
     raise MissingData(f"{WHO}: {folder} holds no weights, wanted {' or '.join(single for single, _ in STORES)}")
+
+
+def _as_named(paths: list[Path]) -> list[Path]:
+    """The files of weights; refused where one is something else."""
+    for path in paths:
+        if instead := disguise(path, "safetensors", "torch", "pickle"):
+            raise MissingData(f"{WHO}: weights {path} cannot be read: {instead}")
+    return paths
 
 
 def _read(folder: Path, architecture: str) -> Any:
@@ -290,7 +321,22 @@ def _read(folder: Path, architecture: str) -> Any:
     parts = [f"{len(names)} {what} (first: {min(names)})" for what, names in amiss.items() if names]
     if parts:
         raise MissingData(f"{WHO}: weights in {folder} do not fit the network: {', '.join(parts)}")
+    _check_kinds(network, _weights(folder))
     return network
+
+
+def _check_kinds(network: nn.Module, paths: Sequence[Path]) -> None:
+    """Refuse numbers of another kind than the network has, such as int8, which transformers converts unsaid."""
+    from bench.core.weights import kind_of, kinds
+
+    own = {name: kind_of(tensor.dtype) for name, tensor in network.state_dict().items()}
+    for path in paths:
+        for name, kind in kinds(path).items() if path.suffix != ".json" else ():
+            if own.get(name, kind) != kind:
+                raise MissingData(
+                    f"{WHO}: weights {path}: {name} holds {kind} numbers, the network wants {own[name]}; save the"
+                    " weights as they were before they were converted"
+                )
 
 
 @contextlib.contextmanager
@@ -321,17 +367,30 @@ class _Preparation:
     @classmethod
     def read(cls, folder: Path) -> _Preparation:
         """As transformers' image processors do it, with their defaults, all but resizing, cropping and padding."""
-        settings = _settings(folder, "preprocessor_config.json")
+        name = next((name for name in PREPARATIONS if (folder / name).is_file()), "")
+        if not name:
+            raise MissingData(
+                f"{WHO}: {folder} holds no {' or '.join(PREPARATIONS)}, which say how images are normalised; copy it"
+                " from where the weights are from, or say mean and std of pixels in 0..1, often"
+                " mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]"
+            )
+        settings = _settings(folder, name)
+        inner = settings.get("image_processor")
+        settings = inner if isinstance(inner, dict) else settings
         mean: Any = [0.0, 0.0, 0.0]
         std: Any = [1.0, 1.0, 1.0]
         if settings.get("do_normalize", True):
             mean, std = settings.get("image_mean"), settings.get("image_std")
-            if not all(isinstance(values, list) and len(values) == 3 for values in (mean, std)):
+            if not all(map(_three_numbers, (mean, std))) or 0 in std:
                 raise MissingData(
-                    f"{WHO}: {folder}/preprocessor_config.json normalises without three numbers in image_mean and in "
-                    "image_std"
+                    f"{WHO}: {folder}/{name} normalises without three numbers in image_mean and in image_std; say mean"
+                    " and std"
                 )
-        factor = float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
+        factor = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0
+        if not isinstance(factor, int | float):
+            raise MissingData(
+                f"{WHO}: {folder}/{name} has the rescale_factor {factor!r}, wanted a number; say mean and std"
+            )
         return cls(factor, mean, std, bool(settings.get("do_flip_channel_order", False)))
 
     def __call__(self, pixels: Tensor) -> torch.Tensor:
@@ -339,3 +398,7 @@ class _Preparation:
         ordered = pixels.flip(1) if self.bgr else pixels
         mean, std = (ordered.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return (ordered * self.factor - mean) / std
+
+
+def _three_numbers(values: Any) -> bool:
+    return isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | float) for value in values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from bench.models import stored
 if TYPE_CHECKING:
     from torch import nn
 
-INNER = {"logits": "logits", "scores": "scores", "labels": "predictions"}  # as a spool of a run calls its folders
 FRESH = 2.0  # seconds in which a file may change twice and keep its time stamp
 
 
@@ -28,7 +28,8 @@ class Precomputed(ShardModel):
 
     It sees a shard together, so that an absent file is found before the images beside it are scored.
 
-    Names are the ids of the samples. ``logits`` [C, h, w] and ``scores`` [h, w] are numbers at any resolution up to
+    Names are the ids of the samples, perhaps with an ending such as ``_leftImg8bit``; folders of cities are looked
+    through. ``logits`` [C, h, w] and ``scores`` [h, w] are numbers at any resolution up to
     the image's, ``labels`` [h, w] whole numbers, the class map. A spool of ``bench run --keep-maps`` serves as
     ``scores`` and as ``labels``.
     """
@@ -53,16 +54,15 @@ class Precomputed(ShardModel):
 
     @property
     def outputs(self) -> frozenset[str]:
-        names = {"logits": "logits", "scores": "score", "labels": "labels"}
+        names: dict[stored.Kind, str] = {"logits": "logits", "scores": "score", "labels": "labels"}
         return frozenset({names[kind] for kind in self.places} | {"raw", "image"})
 
     def check(self) -> None:
         """Which images there will be is not known here: the first absent file ends the run at its shard."""
         for kind, source in self.places.items():
-            if not stored.listed(source, inner=INNER[kind]):
-                raise MissingData(
-                    f"model precomputed: {source} holds no {kind}; wanted files ending in .npy, .npz, .hdf5"
-                )
+            if not stored.listed(source, kind).entries:
+                ends = ".npy, .npz, .hdf5" + (", .png" if kind == "labels" else "")
+                raise MissingData(f"model precomputed: {source} holds no {kind}; wanted files ending in {ends}")
 
     def digest(self) -> str:
         """16 hex digits of every file's content and of the code that reads it.
@@ -75,17 +75,16 @@ class Precomputed(ShardModel):
             files.digest(Path(untrusted_arrays.__file__)),
         ]
         for kind, source in self.places.items():
-            entries = stored.listed(source, inner=INNER[kind])
-            parts += [kind, _digest(source, sorted({entry.path for entry in entries.values()}))]
+            parts += [kind, _digest(source, stored.listed(source, kind).paths)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> PrecomputedNetwork:
         return PrecomputedNetwork(self, device)
 
     @property
-    def places(self) -> dict[str, Path]:
+    def places(self) -> dict[stored.Kind, Path]:
         """The folder or archive of each kind that is named: ``logits``, ``scores``, ``labels``."""
-        sources = {"logits": self.logits, "scores": self.scores, "labels": self.labels}
+        sources: dict[stored.Kind, File | None] = {"logits": self.logits, "scores": self.scores, "labels": self.labels}
         return {kind: Path(source) for kind, source in sources.items() if source is not None}
 
 
@@ -95,17 +94,17 @@ class PrecomputedNetwork(ShardNetwork):
     def __init__(self, specification: Precomputed, device: str) -> None:
         self._places, self._device = specification.places, device
         self._classes = len(specification.classes)
-        self._entries = {kind: stored.listed(source, inner=INNER[kind]) for kind, source in self._places.items()}
+        self._listed = {kind: stored.listed(source, kind) for kind, source in self._places.items()}
 
     def prepare(self, samples: Sequence[Sample]) -> None:
         for kind, source in self._places.items():
-            missing = [sample.id for sample in samples if sample.id not in self._entries[kind]]
+            missing = [sample.id for sample in samples if self._listed[kind].of(sample.id) is None]
             if missing:
-                near = next(iter(self._entries[kind]), "nothing")
                 raise MissingData(
                     f"model precomputed: {source} has no {kind} of {missing[0]}"
                     f" ({len(missing)} of {len(samples)} images"
-                    f" of this shard have none); wanted an entry of that name, found such as {near}"
+                    " of this shard have none); wanted an entry of that name, found such as"
+                    f" {self._listed[kind].example}"
                 )
 
     def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
@@ -115,7 +114,7 @@ class PrecomputedNetwork(ShardNetwork):
         raise BadPlugin("model precomputed: there is no network to train, only what one left behind")
 
     def _prediction(self, view: View) -> Prediction:
-        entries = {kind: by_sample[view.sample] for kind, by_sample in self._entries.items()}
+        entries = {kind: entry for kind, listed in self._listed.items() if (entry := listed.of(view.sample))}
         largest = (max(view.image_size[0], view.input_size[0]), max(view.image_size[1], view.input_size[1]))
         outputs, labels = {}, None
         if "logits" in entries:
@@ -137,12 +136,12 @@ def _digest(source: Path, paths: Sequence[Path]) -> str:
         known = {}
     entries: dict[str, list[int | str]] = {}
     for path in paths:
-        state = path.stat()
-        old = known.get(path.name) if isinstance(known, dict) else None
-        if isinstance(old, list) and old[:2] == [state.st_size, state.st_mtime_ns]:
-            entries[path.name] = old
+        state, key = path.stat(), os.path.relpath(path, source)
+        old = known.get(key) if isinstance(known, dict) else None
+        if isinstance(old, list) and old[:2] == [state.st_size, state.st_mtime_ns] and len(old) == 3:
+            entries[key] = old
         else:
-            entries[path.name] = [state.st_size, state.st_mtime_ns, files.digest(path)]
+            entries[key] = [state.st_size, state.st_mtime_ns, files.digest(path)]
     settled = {key: value for key, value in entries.items() if time.time() - int(value[1]) / 1e9 > FRESH}
     if settled != known:
         with files.writing(kept_in, "w") as file:

@@ -187,3 +187,22 @@ def check_size(who: str, fixed: Sequence[object], size: Sequence[int]) -> None:
             f"{who} takes images of [{sides}] alone, this one is {list(size)}; say inference: {{size: [h, w]}} to"
             " resize it, or {window: [h, w]} to slide over it"
         )
+
+
+def failed(who: str, pixels: Tensor, error: Exception) -> Exception:
+    """Return what to raise for a forward pass on [n, 3, h, w] that failed: one line with the usual cure.
+
+    Want of memory is left as it is: the engine knows what to do.
+    """
+    if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
+        return error
+    return BadPlugin(
+        f"{who} fails on {list(pixels.shape)}: {last_line(error)}; if it takes images of one size only, say so by"
+        " inference: {size: [h, w]} or {window: [h, w]}"
+    )
+
+
+def last_line(error: Exception) -> str:
+    """The last line of what an error says, which is where torch puts the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.api import File, Network
 from bench.core import files
-from bench.core.errors import BadPlugin, MissingData
+from bench.core.errors import MissingData
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels, PixelNetwork
 
@@ -54,7 +54,7 @@ class TorchScript(FromPixels):
                 module = torch.jit.load(self.file, map_location=device)  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise MissingData(
-                f"model torchscript: {self.file} cannot be read as TorchScript: {_last_line(error)}"
+                f"model torchscript: {self.file} cannot be read as TorchScript: {preprocessing.last_line(error)}"
             ) from None
         return TorchScriptNetwork(self, module.eval(), device)
 
@@ -78,13 +78,5 @@ class TorchScriptNetwork(PixelNetwork):
             try:
                 returned: Returned = self._module(pixels)
             except RuntimeError as error:
-                raise BadPlugin(
-                    f"model torchscript: {self.place} fails on {list(pixels.shape)}: {_last_line(error)}; if it takes"
-                    " images of one size only, say so by inference: {size: [h, w]} or {window: [h, w]}"
-                ) from None
+                raise preprocessing.failed(f"model torchscript: {self.place}", pixels, error) from None
         return returned
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

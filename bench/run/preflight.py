@@ -137,11 +137,12 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
         why = getattr(data, "hidden", "")  # of readers on disk: frames that are there for submissions alone
         needs = f"{cell.dataset.label} has no {' and no '.join(sorted(lacking))}, which {cell.protocol.name} needs"
         return Refusal(_code("truth", lacking), f"{needs}: {why}" if why else needs)
-    if "labels" in protocol.needs and model.class_names != data.class_names:
+    if "labels" in protocol.needs and not class_map.same(model.class_names, data.class_names):
         code = _code("classes", {*model.class_names} ^ {*data.class_names})
         return Refusal(code, f"{cell.model.label} and {_other_names(cell.dataset, data, model)}")
-    if cell.method and cell.method.fit and checked.datasets[cell.method.fit].class_names != model.class_names:
-        names = _other_names(cell.method.fit, checked.datasets[cell.method.fit], model)
+    fit = cell.method and cell.method.fit
+    if cell.method and fit and not class_map.same(checked.datasets[fit].class_names, model.class_names):
+        names = _other_names(fit, checked.datasets[fit], model)
         return Refusal("classes-of-fit", f"{cell.method.label} cannot be fitted: {cell.model.label} and {names}")
     offered = inference.offered(model, merged=True) | ({"logits"} & model.outputs)
     if "prediction" in protocol.needs and not {"logits", "labels", "class_scores"} & offered:
@@ -156,7 +157,7 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
         return Refusal(f"{_code('outputs', lacking)} of {_code('', offers)}", reason)
     if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
         return Refusal("confidence", f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs")
-    if isinstance(method.fitting, Constants) and method.fitting.classes != model.class_names:
+    if isinstance(method.fitting, Constants) and not class_map.same(method.fitting.classes, model.class_names):
         reason = f"{cell.method.label} holds constants for other classes than those of {cell.model.label}"
         return Refusal("constants", reason)
     if fitted_store.must_fit(method) and cell.method.fit is None:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from running import Silent
 
 from bench.api import Sample, ShardModel, View
@@ -232,7 +233,7 @@ def test_places_that_hold_nothing_are_refused_by_check(tmp_path):
     np.savez(tmp_path / "a.npz", np.zeros(1))
     np.save(tmp_path / "a.npy", np.zeros(1))
     with pytest.raises(BadScores, match=r"a\.npy and .*a\.npz are both the entry of a; keep one"):
-        model(scores=tmp_path)
+        model(scores=tmp_path).prepare([sample("a")])
 
 
 def test_the_digest_follows_the_content_and_a_file_is_read_once(tmp_path, monkeypatch):
@@ -260,3 +261,78 @@ def test_there_is_no_network_and_it_says_so(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 6)))
     with pytest.raises(UserError, match=r"there is no network to train"):
         model(scores=tmp_path).module()
+
+
+def test_names_of_images_and_folders_of_cities_are_understood(tmp_path):
+    (tmp_path / "zurich").mkdir()
+    (tmp_path / "bern" / "more").mkdir(parents=True)
+    np.save(tmp_path / "zurich" / "zurich_0_leftImg8bit.npy", np.full((4, 6), 1, np.float32))
+    np.save(tmp_path / "bern" / "more" / "bern_0.npy", np.full((4, 6), 2, np.float32))
+    (tmp_path / "again").symlink_to(tmp_path)
+    made = model(scores=tmp_path)
+    made.prepare([sample("zurich_0"), sample("bern_0")])
+    values = [float(made.predict([view(name)])[0].raw["score"].mean()) for name in ("zurich_0", "bern_0")]
+    assert values == [1, 2]
+    first = made.model.digest()
+    np.save(tmp_path / "zurich" / "bern_0.npy", np.zeros((4, 6), np.float32))
+    made = model(scores=tmp_path)
+    assert made.model.digest() != first
+    with pytest.raises(BadScores, match=r"are both the entry of bern_0; keep one, or name the folder of one alone"):
+        made.prepare([sample("bern_0")])
+
+
+def test_a_name_to_the_letter_comes_before_one_with_an_ending(tmp_path):
+    for value, name in enumerate(("a", "a_leftImg8bit")):
+        np.save(tmp_path / f"{name}.npy", np.full((4, 6), value, np.float32))
+    made = model(scores=tmp_path)
+    assert [float(made.predict([view(name)])[0].raw["score"][0, 0]) for name in ("a", "a_leftImg8bit")] == [0, 1]
+
+
+def test_what_a_program_left_in_one_folder_is_told_apart_by_its_endings(tmp_path):
+    np.save(tmp_path / "a_logits.npy", np.full((19, 4, 6), 3, np.float32))
+    np.save(tmp_path / "a_anomaly.npy", np.full((4, 6), 4, np.float32))
+    np.save(tmp_path / "a_segmentation.npy", np.full((4, 6), 5, np.uint8))
+    given = model(logits=tmp_path, scores=tmp_path, labels=tmp_path).predict([view("a")])[0]
+    assert given.raw["logits"].eq(3).all() and given.raw["score"].eq(4).all() and given.labels.eq(5).all()
+
+
+@pytest.mark.parametrize("form", ["grey", "palette", "16 bits"])
+def test_class_maps_may_be_png(form, tmp_path):
+    stored = np.arange(24).reshape(4, 6).astype(np.uint8) % 19
+    picture = Image.fromarray(stored.astype(np.uint16) if form == "16 bits" else stored)
+    if form == "palette":
+        picture.putpalette([value for grey in range(256) for value in (grey, grey, grey)])
+    picture.save(tmp_path / "a.png")
+    assert torch.equal(model(labels=tmp_path).predict([view("a")])[0].labels, torch.from_numpy(stored))
+
+
+def test_class_maps_that_are_colours_are_refused(tmp_path):
+    Image.fromarray(np.arange(72, dtype=np.uint8).reshape(4, 6, 3)).save(tmp_path / "a.png")
+    with pytest.raises(BadScores, match=r"a\.png .*; wanted a class map"):
+        model(labels=tmp_path).predict([view("a")])
+
+
+def test_an_axis_of_one_in_front_is_a_batch(tmp_path):
+    for kind, shape in (("scores", (1, 4, 6)), ("scores", (4, 6, 1)), ("logits", (1, 19, 4, 6))):
+        np.save(tmp_path / "a.npy", np.ones(shape, np.float32))
+        (output,) = model(**{kind: tmp_path}).predict([view("a")])[0].raw.values()
+        assert output.shape == ((4, 6) if kind == "scores" else (19, 4, 6))
+    np.save(tmp_path / "a.npy", np.ones((1, 4, 6), np.int64))
+    assert model(labels=tmp_path).predict([view("a")])[0].labels.shape == (4, 6)
+
+
+def test_logits_of_other_classes_come_with_what_to_do(tmp_path):
+    for shape, words in (
+        ((20, 4, 6), r"of 20 classes\? then name these in the entry: classes: \[\.\.\.\]; .* array\[:19\]"),
+        ((2, 4, 6), r"of 2 classes\? then name these in the entry: classes: \[\.\.\.\]$"),
+        ((4, 6, 19), r"its axes are \[h, w, C\]: store array\.transpose\(2, 0, 1\)"),
+    ):
+        np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+        with pytest.raises(BadScores, match=words):
+            model(logits=tmp_path).predict([view("a")])
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    (tmp_path / "a.npy").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n")
+    with pytest.raises(BadScores, match=r"it is a Git LFS pointer"):
+        model(scores=tmp_path).predict([view("a")])

@@ -329,7 +329,23 @@ def test_a_folder_or_a_name_on_the_hub_and_not_both(folder):
     [
         (lambda at: (at / "config.json").unlink(), r"config\.json does not exist; it comes with the weights"),
         (lambda at: (at / "config.json").write_text("{"), r"config\.json is no JSON"),
-        (lambda at: (at / "preprocessor_config.json").unlink(), r"preprocessor_config\.json does not exist"),
+        (
+            lambda at: (at / "preprocessor_config.json").unlink(),
+            r"holds no preprocessor_config\.json or processor_config\.json, .*, or say mean and std of pixels in",
+        ),
+        (
+            lambda at: edit(at / "preprocessor_config.json", rescale_factor="x"),
+            r"the rescale_factor 'x', wanted a number",
+        ),
+        (lambda at: edit(at / "config.json", architectures="Segformer"), r"is of no architecture, wanted"),
+        (lambda at: edit(at / "config.json", id2label=["road"]), r"does not name its classes 0, 1"),
+        (lambda at: (at / "config.json").write_text("<html><title>Log in</title>"), r"no JSON: it is an HTML page"),
+        (
+            lambda at: (at / "model.safetensors").write_text(
+                "version https://git-lfs.github.com/spec/v1\noid sha256:1\n"
+            ),
+            r"model\.safetensors cannot be read: it is a Git LFS pointer.*git lfs pull",
+        ),
         (lambda at: edit(at / "preprocessor_config.json", image_mean=None), r"without three numbers in image_mean"),
         (
             lambda at: (at / "model.safetensors").unlink(),
@@ -346,6 +362,90 @@ def test_what_is_wrong_with_a_folder_is_found_before_anything_is_computed(folder
     with pytest.raises((MissingData, BadSuite), match=said) as refusal:
         make(folder).check()
     assert "\n" not in str(refusal.value)
+
+
+def test_images_are_prepared_as_either_file_or_the_suite_says(made, folder):
+    pixels = image(64, 96)
+    first = loaded(folder)
+    expected = first.predict([views(first, pixels)[0]])[0].raw["logits"]
+    (folder / "preprocessor_config.json").unlink()
+    said = loaded(folder, mean=PREPARATION["image_mean"], std=PREPARATION["image_std"])
+    assert torch.equal(said.predict([views(said, pixels)[0]])[0].raw["logits"], expected)
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": PREPARATION, "other": 1}))
+    nested = loaded(folder)
+    assert torch.equal(nested.predict([views(nested, pixels)[0]])[0].raw["logits"], expected)
+    with pytest.raises(BadSuite, match="mean and std go together"):
+        make(folder, mean=[0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_numbers_of_another_kind_are_refused(folder, dtype, form):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    state["decode_head.classifier.weight"] = state["decode_head.classifier.weight"].to(dtype)
+    if form == "safetensors":
+        save_file(state, folder / "model.safetensors", {"format": "pt"})
+    else:
+        (folder / "model.safetensors").unlink()
+        torch.save(state, folder / "pytorch_model.bin")
+    with pytest.raises(
+        (MissingData, BadPlugin), match=r"classifier\.weight holds \w+ numbers, .* wants float|cannot be lo"
+    ):
+        make(folder).load("cpu")
+
+
+def test_a_network_of_one_size_says_how_to_give_it(tmp_path):
+    torch.manual_seed(5)
+    config = transformers.DPTConfig(
+        image_size=32, patch_size=16, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16,
+        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[4, 4, 4, 4], fusion_hidden_size=4, is_hybrid=False,
+        use_auxiliary_head=False, id2label=labels(),
+    )  # fmt: skip
+    place = save(transformers.DPTForSemanticSegmentation(config).eval(), tmp_path / "dpt")
+    model = loaded(place)
+    with pytest.raises(
+        BadPlugin, match=r"DPTFor\S+ fails on \[1, 3, 32, 64\]: .*say so by inference: \{size: \[h, w\]\}"
+    ):
+        model.predict([views(model, image(32, 64))[0]])
+    sized = loaded(place, inference={"size": [32, 32]})
+    assert sized.predict([views(sized, image(32, 64))[0]])[0].raw["logits"].shape[0] == len(CLASSES)
+
+
+NAMES = """
+protocols: [misclassification]
+models:
+  - transformers: {folder: net, label: theirs}
+datasets:
+  - toytown: {split: anomaly, images: 2, height: 64, width: 128}
+methods: [msp]
+bootstrap: 0
+"""
+
+
+@pytest.mark.parametrize("spell", [str.title, lambda name: name.replace(" ", "_"), lambda name: name.upper()])
+def test_names_of_classes_are_those_of_cityscapes_however_they_are_spelled(spell, made, tmp_path, capsys):
+    config = made("segformer")[0].config
+    config = transformers.SegformerConfig(**config.to_dict() | {"id2label": dict(enumerate(map(spell, CITYSCAPES)))})
+    save(transformers.SegformerForSemanticSegmentation(config), tmp_path / "net")
+    (tmp_path / "names.yaml").write_text(NAMES)
+    argv = ["run", str(tmp_path / "names.yaml"), "--out", str(tmp_path / "run"), "--workers", "0", "--gallery", "0"]
+    assert main(argv) == 0
+    assert "n/a" not in capsys.readouterr().out
+
+
+def test_classes_without_names_are_to_be_named(made, tmp_path, capsys):
+    config = made("segformer")[0].config
+    config = transformers.SegformerConfig(**{**config.to_dict(), "id2label": None, "label2id": None, "num_labels": 19})
+    save(transformers.SegformerForSemanticSegmentation(config), tmp_path / "net")
+    (tmp_path / "names.yaml").write_text(NAMES)
+    assert main(["check", str(tmp_path / "names.yaml")]) in (0, 2)
+    shown = capsys.readouterr()
+    wanted = (
+        "its classes have no names (LABEL_0, LABEL_1 and 17 more); name them in its entry, in their order: classes: ["
+    )
+    assert f"{wanted}road, " in shown.out + shown.err
 
 
 def test_an_absent_folder_is_named(tmp_path):
@@ -484,7 +584,7 @@ def test_only_settings_and_tensors_are_downloaded_and_torch_files_only_without_t
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     make(hub="someone/else", revision="v1").check()
-    settings = ["config.json", "preprocessor_config.json"]
+    settings = ["config.json", "preprocessor_config.json", "processor_config.json"]
     assert asked == [
         ("someone/else", "v1", [*settings, "model*.safetensors*"]),
         ("someone/else", "v1", [*settings, "pytorch_model*.bin*"]),

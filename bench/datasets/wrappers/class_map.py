@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ from bench.core.errors import BadSuite, UnknownName
 from bench.core.values import IGNORE, Labels
 from bench.datasets.wrappers.wrapped import Wrapped
 
+_NAMELESS = re.compile(
+    r"(label|class|category)?[ _-]*\d+", re.IGNORECASE
+)  # what libraries write where nobody named classes
 DROPPED = "ignore"  # the word of a class_map for a class that counts nowhere
 
 
@@ -25,13 +29,26 @@ def resolved(names: Sequence[str], class_map: Mapping[str, str], *, where: str) 
     return {name: class_map.get(name, name) for name in names}
 
 
+def same(names: Sequence[str], others: Sequence[str]) -> bool:
+    """True for the same classes in the same order, however they are spelled: ``Traffic_Light`` is ``traffic light``."""
+    return [*map(_plain, names)] == [*map(_plain, others)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
 def strangers(classes: Mapping[str, str], to: Sequence[str]) -> dict[str, str]:
     """The classes that become none of a network's, with what they become."""
-    return {name: target for name, target in classes.items() if target != DROPPED and target not in to}
+    known = {*map(_plain, to)}
+    return {name: target for name, target in classes.items() if target != DROPPED and _plain(target) not in known}
 
 
 def advice(names: Sequence[str], class_map: Mapping[str, str] | None, to: Sequence[str]) -> str:
-    """Name the classes of ``names`` that a network with classes ``to`` does not know, and the class_map to write."""
+    """Name the classes of ``names`` that a network with classes ``to`` does not know, and what to write."""
+    if to and all(_NAMELESS.fullmatch(name) for name in to):
+        example = f": [{', '.join(names)}]" if len(to) == len(names) else f", {len(to)} of them"
+        return f"its classes have no names ({_some(to, 2)}); name them in its entry, in their order: classes{example}"
     classes = {name: (class_map or {}).get(name, name) for name in names}
     lost = strangers(classes, to)
     if not lost:
@@ -80,7 +97,9 @@ class Renamed(Wrapped):
 
 def spelled(classes: Mapping[str, str], to: Sequence[str]) -> dict[str, Any]:
     """The parameter ``class_map`` of a data set as a suite hands it to whoever builds it."""
-    return {"classes": dict(classes), "to": list(to)}
+    known = {_plain(name): name for name in reversed(to)}
+    targets = {name: target if target in to else known.get(_plain(target), target) for name, target in classes.items()}
+    return {"classes": targets, "to": list(to)}
 
 
 def renamed(data: Dataset, parameter: Any, *, where: str) -> Dataset:
