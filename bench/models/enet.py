@@ -107,7 +107,7 @@ def network() -> nn.Module:
             self.ext_regul = nn.Dropout2d(dropout)
 
         def forward(self, x: Tensor, positions: Tensor, size: tuple[int, int]) -> Tensor:
-            main = functional.max_unpool2d(self.main_conv1(x), positions, [2], [2], output_size=size)
+            main = functional.max_unpool2d(self.main_conv1(x), positions, [2, 2], [2, 2], output_size=size)
             wide = self.ext_tconv1(self.ext_conv1(x), output_size=size)
             extension = self.ext_conv2(functional.relu(self.ext_tconv1_bnorm(wide)))
             return functional.relu(main + self.ext_regul(extension))
