@@ -270,7 +270,7 @@ def test_a_program_that_fails_is_one_line_with_what_it_said_last(code, words, tm
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((2, 3, 1)), r"a_anomaly\.npy is \[2, 3, 1\], wanted \[h, w\]"),
+        (np.zeros((2, 3, 2)), r"a_anomaly\.npy is \[2, 3, 2\], wanted \[h, w\]"),
         (np.full((2, 3), np.inf), r"holds 6 numbers that are not finite"),
         (np.zeros((9, 9)), r"is \[9, 9\], larger than its image \[4, 6\]"),
     ],

@@ -14,7 +14,7 @@ from torch import nn
 from bench.api import View
 from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, MissingData, UserError
-from bench.models.exported import unsafe
+from bench.models.exported import checked
 from bench.run.engine import Options
 from bench.run.engine import run as run_suite
 from bench.suite import expansion as suites
@@ -265,7 +265,7 @@ def member(path, name):
 
 def test_a_program_that_would_run_code_when_read_is_refused_unread(tmp_path, capsys):
     path = as_program(nn.Conv2d(3, 4, 1), tmp_path / "net.pt2")
-    assert list(unsafe(path)) == []
+    assert len(checked(path).getvalue()) > 0
     evil = io.BytesIO()
     torch.save({"more": Evil()}, evil)
     weights = json.loads(member(path, "model_weights_config.json"))
@@ -276,10 +276,102 @@ def test_a_program_that_would_run_code_when_read_is_refused_unread(tmp_path, cap
         ("data/weights/model_weights_config.json", json.dumps(weights), r"weight in .*, which is pickled"),
         ("data/constants/model_constants_config.json", json.dumps(constants), r"thing in .*, which is pickled"),
         ("data/aotinductor/model/model.so", b"\x7fELF", r"which is machine code"),
+        ("data/AOTInductor/model/model.so", b"\x7fELF", r"which is machine code"),
     ):
         bad = altered(as_program(nn.Conv2d(3, 4, 1), tmp_path / "bad.pt2"), name, content)
         with pytest.raises(BadPlugin, match=words):
             model("exported", bad)
+    assert "code ran" not in capsys.readouterr().out
+
+
+def evil():
+    content = io.BytesIO()
+    torch.save({"more": Evil()}, content)
+    return content.getvalue()
+
+
+SAMPLE = "data/sample_inputs/model.pt"
+PLACES = {  # of a member that torch would find in place of the one that was looked at, without and beside it
+    "upper case": lambda root: f"{root}/data/sample_inputs/model.PT",
+    "a capital": lambda root: f"{root}/data/sample_inputs/Model.Pt",
+    "a folder in capitals": lambda root: f"{root}/DATA/sample_inputs/model.pt",
+    "weights": lambda root: f"{root}/data/weights/model.PT",
+    "constants": lambda root: f"{root}/data/constants/MODEL.pt",
+    "objects": lambda root: f"{root}/data/constants/custom_obj_0.PT",
+    "absolute": lambda root: f"/{root}/{SAMPLE}",
+    "doubled slash": lambda root: f"{root}//{SAMPLE}",
+    "backslashes": lambda root: f"{root}\\{SAMPLE}",
+    "climbing": lambda root: f"{root}/../{root}/{SAMPLE}",
+    "another folder": lambda root: f"other/{SAMPLE}",
+    "twice": lambda root: f"{root}/{SAMPLE}",
+    "old": lambda root: "serialized_state_dict.json",
+    "a nested archive": lambda root: f"{root}/{SAMPLE}/archive.pt2",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_code_does_not_run_wherever_and_however_it_is_named(place, beside, first, tmp_path, capsys):
+    path = as_program(nn.Conv2d(3, 4, 1), tmp_path / "net.pt2")
+    with zipfile.ZipFile(path) as archive:
+        members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    root = members[0][0].split("/")[0]
+    hidden = (PLACES[place](root), evil())
+    kept = [(name, content) for name, content in members if beside or not name.endswith(SAMPLE)]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in [hidden, *kept] if first else [*kept, hidden]:
+            archive.writestr(name, content)
+    with pytest.raises(UserError) as caught:
+        model("exported", path)
+    assert "\n" not in str(caught.value)
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_archives_in_archives_are_opened_no_further(tmp_path, capsys):
+    inner = as_program(nn.Conv2d(3, 4, 1), tmp_path / "inner.pt2")
+    path = altered(as_program(nn.Conv2d(3, 4, 1), tmp_path / "net.pt2"), SAMPLE, inner.read_bytes())
+    with pytest.raises(UserError):
+        model("exported", path)
+
+
+def test_programs_of_torch_before_2_8_are_looked_at_alike(tmp_path, capsys):
+    tensors = io.BytesIO()
+    torch.save({}, tensors)
+    for name in ("serialized_state_dict", "serialized_constants", "serialized_example_inputs", "SERIALIZED_STATE_DICT"):
+        with zipfile.ZipFile(tmp_path / "old.pt2", "w") as archive:
+            archive.writestr("version", "8.2")
+            archive.writestr("serialized_exported_program.json", "{}")
+            for each in ("serialized_state_dict", "serialized_constants", "serialized_example_inputs"):
+                archive.writestr(f"{each}.pt", evil() if each == name else tensors.getvalue())
+            if name.isupper():
+                archive.writestr(f"{name}.PT", evil())
+        with pytest.raises(BadPlugin, match=r"would run code when read|there twice|no part of a program"):
+            model("exported", tmp_path / "old.pt2")
+    assert "code ran" not in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["data.pkl", "DATA.PKL", "Data.Pkl", "constants.pkl", "CONSTANTS.PKL"])
+@pytest.mark.parametrize("first", [True, False])
+def test_no_pickle_of_a_script_or_a_checkpoint_runs_whatever_its_case(name, first, tmp_path, capsys):
+    from bench.core.weights import read_state_dict
+
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "w.pth")
+    as_script(nn.Conv2d(3, 4, 1), tmp_path / "net.pt")
+    for path in (tmp_path / "w.pth", tmp_path / "net.pt"):
+        with zipfile.ZipFile(path) as archive:
+            members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+        hidden = (f"{members[0][0].split('/')[0]}/{name}", pickle.dumps(Evil(), 2))
+        with zipfile.ZipFile(path, "w") as archive:
+            for member_name, content in [hidden, *members] if first else [*members, hidden]:
+                archive.writestr(member_name, content)
+    for read in (lambda: read_state_dict(tmp_path / "w.pth"), lambda: model("torchscript", tmp_path / "net.pt")):
+        try:
+            read()
+        except UserError as error:
+            assert "\n" not in str(error)
     assert "code ran" not in capsys.readouterr().out
 
 
