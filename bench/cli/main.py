@@ -17,6 +17,7 @@ from bench.cli.plugins import list_, new
 from bench.cli.submit import submit
 from bench.core import diagnostics
 from bench.core.errors import FULL, OutputClosed, Status, UserError
+from bench.core.foreign_code import told
 
 app = typer.Typer(
     help="Evaluate anomaly and misclassification detection in semantic segmentation.",
@@ -58,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, SystemExit) as error:  # of typer, where the help, which it prints itself, is not taken
         cause = error.__context__ if isinstance(error, SystemExit) else error
         if not isinstance(cause, OSError) or cause.errno not in {errno.EPIPE, *FULL} or cause.filename is not None:
-            raise
+            if not isinstance(error, SystemExit):
+                raise
+            _say(f"bench: a plug-in ended the command: {told(error)}; it must raise an error instead")
+            return Status.USER
         return _ended(unwritten(cause))
     except (KeyboardInterrupt, typer.Abort):
         returned = Status.INTERRUPTED

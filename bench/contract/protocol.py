@@ -82,6 +82,8 @@ class Protocol(PlugIn, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if isinstance(needs := vars(cls).get("needs"), str):
+            raise BadPlugin(f"protocol {cls.__name__} needs {needs!r}, wanted a set of names: frozenset({{{needs!r}}})")
         old_protocols.adopt_protocol(cls)
         needs = vars(cls).get("needs")
         if needs is None:

@@ -5,36 +5,35 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from bench.core.errors import CannotWrite, OutOfMemory, UserError, WorkerDied
+from bench.core.foreign_code import is_theirs, told
 from bench.core.printable import one_line
 from bench.run.messages import Failure, Work
 
 FATAL = (CannotWrite, WorkerDied)  # of the machine, not of what runs on it
 
 
-def failure_of(error: Exception, who: str, *, model: bool = False) -> Failure:
+def failure_of(error: BaseException, who: str, *, model: bool = False, alone: bool = False) -> Failure:
     """Return why ``who`` has no figures; the error is not prefixed with a name that it holds already.
 
-    Raises what is no fault of plug-ins or data: CannotWrite and WorkerDied as they are, OutOfMemory for want of memory.
+    Raises what is no fault of plug-ins or data: Ctrl-C, CannotWrite and WorkerDied as they are, and OutOfMemory for
+    want of memory unless ``alone`` says that others do well with what there is.
     """
-    if isinstance(error, FATAL):
+    if isinstance(error, FATAL) or not is_theirs(error):
         raise error
     if isinstance(error, UserError):
         message, trace = str(error) if who.rpartition("/")[2] in str(error) else f"{who}: {error}", ""
-    elif _short_of_memory(error):
+    elif _short_of_memory(error) and not alone:
         raise OutOfMemory(f"{who}: ran out of memory") from error
     else:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"{who}: {type(error).__name__}: {error} ({Path(line.filename).name}:{line.lineno})"
-        trace = "".join(traceback.format_exception(error))
+        message, trace = f"{who}: {told(error)}", "".join(traceback.format_exception(error))
     return Failure(one_line(message), trace, model)
 
 
-def _short_of_memory(error: Exception) -> bool:
+def _short_of_memory(error: BaseException) -> bool:
     """True for want of memory; PyTorch's allocator for the CPU says so in words alone."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
@@ -56,17 +55,17 @@ class Blame:
         try:
             yield
         # Plug-ins are somebody's code: whatever they raise fails the cells that need them, and leaves its traceback.
-        except Exception as error:
-            self._keep(self._work.keys, error, "/".join(filter(None, [self._work.where, self.sample])))
+        except BaseException as error:
+            who = "/".join(filter(None, [self._work.where, self.sample]))
+            self._keep(self._work.keys, failure_of(error, who, model=self.loading))
 
     @contextmanager
     def of(self, keys: Iterable[str], who: str) -> Iterator[None]:
-        """Fail ``keys`` with what is raised inside; ``who`` is named unless the error does so."""
+        """Fail ``keys`` with what is raised inside, want of memory too; ``who`` is named unless the error does so."""
         try:
             yield
-        except Exception as error:  # as above
-            self._keep(keys, error, who)
+        except BaseException as error:  # as above
+            self._keep(keys, failure_of(error, who, model=self.loading, alone=True))
 
-    def _keep(self, keys: Iterable[str], error: Exception, who: str) -> None:
-        failure = failure_of(error, who, model=self.loading)
+    def _keep(self, keys: Iterable[str], failure: Failure) -> None:
         self.failures |= {key: failure for key in keys if key not in self.failures}

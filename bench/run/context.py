@@ -77,9 +77,9 @@ class RunContext:
         return [job for job in jobs if job.key not in self.failed]
 
     @contextmanager
-    def failing(self, *jobs: Job) -> Iterator[None]:
-        """Fail these cells, not the run, with what plug-ins and data are to blame for."""
+    def failing(self, who: str, *jobs: Job) -> Iterator[None]:
+        """Fail these cells, not the run, with what plug-ins and data are to blame for; ``who`` is named."""
         try:
             yield
-        except UserError as error:
-            self.fail(jobs, failure_of(error, ""))
+        except BaseException as error:
+            self.fail(jobs, failure_of(error, "" if isinstance(error, UserError) else who, alone=True))

@@ -102,7 +102,7 @@ class Pass:
         for job in self.jobs:
             key = job.fit_key
             if key and key not in self._fits and key not in context.unfit and not fits.is_made(key):
-                with context.failing(job):
+                with context.failing(f"fit {key}", job):
                     options = context.options
                     self._fits[key] = fits.task_of(job.cell, context.checked, context.numerics, options.workers)
         if not self._fits:
@@ -123,7 +123,7 @@ class Pass:
             if job.spool:
                 store.open_spool(context.run_dir / job.spool, job.map_stamp, keep=context.options.keep_maps)
             (context.run_dir / "work" / job.key).mkdir(parents=True, exist_ok=True)
-        with context.failing(*self.jobs):
+        with context.failing(f"dataset {self.dataset.label}", *self.jobs):
             size, images = context.options.shard or shard_size(self.dataset), self.jobs[0].images
             self.ranges = [(start, min(start + size, images)) for start in range(0, images, size)]
         context.reporter.stage(f"{self.model.label} on {self.dataset.label}")
@@ -138,7 +138,7 @@ class Pass:
                 if failure := context.unfit.get(key):
                     context.fail([job], failure)
                 else:
-                    with context.failing(job):
+                    with context.failing(f"fit {key}", job):
                         job.fitted = fitted_store.load(key)
 
     def _shared_refinements(self) -> list[tuple[RefinementJob, list[Job]]]:
@@ -158,7 +158,7 @@ class Pass:
         for refined, users in self.refinements:
             if mates := context.alive(users):
                 context.reporter.stage(f"deciding {refined.method.label}")
-                with context.failing(*mates):
+                with context.failing(f"method {refined.method.label}", *mates):
                     refinement.decide(context.run_dir, refined, self.ranges)
         if self.refinements:
             context.reporter.stage(f"{self.model.label} on {self.dataset.label}")

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from types import TracebackType
 from typing import Any, Self
 
 from bench.api import Dataset, Sample
 from bench.core.errors import BadPlugin, CannotWrite, MissingData, MissingPackage, UserError, WorkerDied
+from bench.core.foreign_code import is_theirs, told
 from bench.suite import registry
 from bench.suite.cells import Ref
 
@@ -43,6 +44,7 @@ class Loader:
             for index in indices:
                 with self._named(index):
                     sample, image, seconds = _load(self.dataset, index, self.images)
+                    self._hold_to_its_id(sample, index)
                 self.cpu_seconds += seconds
                 yield _with_image(sample, image)
             return
@@ -54,8 +56,17 @@ class Loader:
                     self._pending[early] = self._pool.submit(_load_built, self.ref, early, self.images)
             with self._named(index):
                 sample, image, seconds = self._pending.pop(index).result()
+                self._hold_to_its_id(sample, index)
             self.cpu_seconds += seconds
             yield _with_image(sample, image)
+
+    @cached_property
+    def _ids(self) -> Sequence[str]:
+        return self.dataset.ids()
+
+    def _hold_to_its_id(self, sample: Sample, index: int) -> None:
+        if sample.id != self._ids[index]:
+            raise BadPlugin(f"{self._ids[index]} is loaded under the id {sample.id!r}; wanted the one that ids() says")
 
     @contextlib.contextmanager
     def _named(self, index: int) -> Iterator[None]:
@@ -70,11 +81,13 @@ class Loader:
         except (CannotWrite, MissingPackage, MemoryError):
             raise  # the same for every sample
         # A data set may be somebody's plug-in: whatever it raises, the sample is what the user can look at.
-        except Exception as error:
-            name = self.dataset.ids()[index]
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
+            name = self._ids[index]
             if isinstance(error, UserError):
                 raise error if name in str(error) else MissingData(f"{name}: {error}") from None
-            raise BadPlugin(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise BadPlugin(f"{name} cannot be loaded: {told(error)}") from error
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from bench import api
 from bench.core import suggestions
-from bench.core.errors import BadSuite, UnknownName
+from bench.core.errors import BadPlugin, BadSuite, UnknownName, UserError
+from bench.core.foreign_code import is_theirs, told
 from bench.core.printable import shortened
 from bench.suite import types_in_words
 
@@ -36,6 +37,12 @@ def parsed(kind: str, cls: type[api.PlugIn], params: Mapping[str, Any], *, where
         return _adapter(cls).validate_json(text)
     except ValidationError as error:
         raise _refusal(error, kind, cls, where) from None
+    except UserError:
+        raise
+    except BaseException as error:  # of the constructor of a plug-in, which is somebody's code
+        if not is_theirs(error):
+            raise
+        raise BadPlugin(f"{where}: {kind} {cls.name!r} cannot be made: {told(error)}") from error
 
 
 def _adapter(cls: type[api.PlugIn]) -> TypeAdapter[Any]:

@@ -25,8 +25,9 @@ from typing import Any
 from bench import api
 from bench.core import suggestions
 from bench.core.errors import BadPlugin, UnknownName
+from bench.core.foreign_code import is_theirs, told
 from bench.datasets.wrappers import class_map, corrupted
-from bench.suite import parameters
+from bench.suite import declarations, parameters
 from bench.suite.kinds import HOMES, Home, Kind
 
 # What declares and computes nothing: an edit there makes no result stale. ``logit_score`` and ``smoothed`` compute.
@@ -62,14 +63,18 @@ def available(kind: Kind) -> PlugIns:
         try:
             module = load()
         # A plug-in is somebody's code: whatever its import raises is the reason why it cannot be used.
-        except Exception as error:
+        except BaseException as error:
+            if not is_theirs(error):
+                raise
             name = Path(label).stem if label.endswith(".py") else label.rpartition(".")[2]
-            plugins.setdefault(name, Unavailable(f"{label} does not import: {type(error).__name__}: {error}"))
+            what = told(error) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+            plugins.setdefault(name, Unavailable(f"{label} does not import: {what}"))
             continue
         for cls in _classes(module, getattr(api, HOMES[kind].base)):
             if plugins.get(cls.name, cls) is not cls:
                 raise BadPlugin(f"{kind} {cls.name!r} is defined twice, the second time in {module.__name__}")
-            plugins[cls.name] = cls
+            wrong = declarations.complaint(cls)
+            plugins[cls.name] = Unavailable(f"{label}: {wrong}") if wrong else cls
     return dict(sorted(plugins.items()))
 
 
