@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.contract import deprecated
 from bench.contract.plugin import PlugIn
+from bench.core.sharing import read_only
 from bench.core.values import Labels
 
 CITYSCAPES = (
@@ -32,6 +34,12 @@ class Sample:
     anomaly: Labels | None = None  # 0 normal, 1 anomaly, 255 ignored
     group: str = ""  # images of one group (a drive, a sequence) are not independent
     tags: Mapping[str, str] = field(default_factory=dict)  # such as weather: fog
+
+    def sealed(self) -> Sample:
+        """Return the same sample as protocols and refinements are given it: no array of it can be written."""
+        labels, anomaly = (None if truth is None else read_only(truth) for truth in (self.labels, self.anomaly))
+        image, tags = lambda: read_only(self.image()), MappingProxyType(self.tags)
+        return replace(self, image=image, labels=labels, anomaly=anomaly, tags=tags)
 
 
 @dataclass(frozen=True)

@@ -164,12 +164,18 @@ class Keyed:
 
 
 def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
-    """Score float32 [H, W], categories uint8 [H, W] below K, 255 ignored; nothing contiguous is copied."""
+    """Score float32 [H, W], categories uint8 [H, W] below K, 255 ignored.
+
+    Nothing is copied that is contiguous and can be written.
+    """
     if score.shape != categories.shape or score.dtype != np.float32 or categories.dtype != np.uint8:
         raise ValueError(
             f"score is {score.dtype} {score.shape}, categories {categories.dtype} {categories.shape}; "
             "wanted float32 and uint8 of one shape"
         )
+    # What counts was compiled for arrays that can be written, and would be again for those that cannot.
+    score = score if score.flags.writeable else score.copy()
+    categories = categories if categories.flags.writeable else categories.copy()
     flat = np.ascontiguousarray(categories).reshape(-1)
     largest = int((flat + np.uint8(1)).max(initial=0))  # 255, ignored, becomes 0
     if largest > n_categories:

@@ -6,18 +6,22 @@ keeps of all images, ``Reading`` what its figures are read off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol, TwoPhase, quantized
+from bench.contract.protocol import Breakdown, Protocol, TwoPhase, quantized
+from bench.core.errors import BadPlugin
+from bench.core.sharing import mark, read_only
 from bench.core.values import Labels, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import BUDGET, Counts, Keyed, Tally, binned_counts, key_pixels
+from bench.counts.tally import BUDGET, Column, Counts, Keyed, Tally, binned_counts, key_pixels
 from bench.metrics.intervals import intervals
 
 NOTHING = Counts(32, ())  # what a protocol reads that counts no scores
@@ -35,8 +39,9 @@ class Truth:
     """One image under one class map: the categories of a protocol are made once, however many score maps there are."""
 
     def __init__(self, sample: Sample, predicted: Labels | None) -> None:
-        self.sample = sample
-        self.predicted = predicted  # uint8 [H, W], or None where no protocol reads a class map
+        self.sample = sample.sealed()
+        # uint8 [H, W], or None where no protocol reads a class map
+        self.predicted = None if predicted is None else read_only(predicted)
         self._made: list[tuple[Protocol, Labels]] = []
 
     def categories(self, protocol: Protocol) -> Labels:
@@ -92,7 +97,9 @@ class ScoredImage:
 
     def taken(self, protocol: Protocol, score: Scores) -> Scores:
         """Return a map as a protocol takes it; a subclass may bring it to the size of the labels."""
-        return quantized(protocol, score)
+        lent = read_only(score)
+        taken = quantized(protocol, lent)
+        return score if taken is lent else taken
 
     def shared(self, score: Scores) -> Scores:
         """Return the first array that had these values."""
@@ -160,7 +167,8 @@ class Accumulator:
     def _observe(self, image: ScoredImage, more: Row | None = None) -> _Counted | None:
         """Keep the row of an image, and return its pixels, which are still to be counted."""
         sample = image.truth.sample
-        row = dict(self.protocol.row(sample, image.truth.predicted, image.score(self.protocol)))
+        score = image.score(self.protocol)
+        row = dict(self.protocol.row(sample, image.truth.predicted, None if score is None else read_only(score)))
         counted = image.counted(self.protocol)
         if sample.id in self._rows:
             raise CountedTwice(sample.id)
@@ -169,16 +177,16 @@ class Accumulator:
 
     def parameters(self) -> Mapping[str, float] | Undefined | None:
         """Return what the second phase takes from the first; None if the protocol has one phase."""
-        reading = self.reading()
-        protocol = self.protocol
-        return protocol.parameters(reading.counts, reading.rows) if isinstance(protocol, TwoPhase) else None
+        return self.reading().parameters() if isinstance(self.protocol, TwoPhase) else None
 
     def add_second(
         self, sample: Sample, predicted: Labels | None, score: Scores, parameters: Mapping[str, float]
     ) -> None:
         """Second phase of one image; ``score`` as ``ScoredImage.score`` gave it. Raises ``CountedTwice``."""
         if isinstance(self.protocol, TwoPhase):
-            self.merge_second({sample.id: self.protocol.second_row(score, sample, predicted, parameters)})
+            truth, lent = Truth(sample, predicted), MappingProxyType(parameters)
+            row = self.protocol.second_row(read_only(score), truth.sample, truth.predicted, lent)
+            self.merge_second({sample.id: row})
 
     def merge(self, tally: Tally | None, rows: Rows) -> None:
         """Add what another process counted, under the same budget; it stays as it is. Raises ``CountedTwice``."""
@@ -197,7 +205,16 @@ class Accumulator:
 
     def reading(self) -> Reading:
         """Return counts and rows, to read figures off; valid until the next image is added."""
-        return Reading(self.protocol, NOTHING if self.tally is None else self.tally.counts(), self.rows)
+        rows = {sample: _sealed(row) for sample, row in self.rows.items()}
+        return Reading(self.protocol, NOTHING if self.tally is None else self.tally.counts(), rows)
+
+
+def _sealed(row: Row) -> Row:
+    return {name: read_only(values) if isinstance(values, np.ndarray) else values for name, values in row.items()}
+
+
+def _marks(column: Column) -> tuple[bytes, bytes]:
+    return mark(column.keys), b"" if column.counts is None else mark(column.counts)
 
 
 def sharing(protocols: Sequence[Protocol], budget: int) -> list[Accumulator]:
@@ -252,7 +269,26 @@ class Reading:
 
     def read(self) -> dict[str, Value | Undefined]:
         """Return the figures, without intervals."""
-        return dict(self.protocol.read(self.counts, self.rows))
+        with self._lent():
+            return dict(self.protocol.read(self.counts, self.rows))
+
+    def parameters(self) -> Mapping[str, float] | Undefined | None:
+        """Return what the second phase takes from the first; None if the protocol has one phase."""
+        with self._lent():
+            return self.protocol.parameters(self.counts, self.rows) if isinstance(self.protocol, TwoPhase) else None
+
+    def breakdown(self) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
+        """Return figures of parts of the truth by axis and part; empty where the protocol counts none apart."""
+        with self._lent():
+            return self.protocol.breakdown(self.counts, self.rows) if isinstance(self.protocol, Breakdown) else {}
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        """Raise BadPlugin at the end if the protocol changed the counts, which others may share."""
+        before = [_marks(column) for column in self.counts.columns]
+        yield
+        if [_marks(column) for column in self.counts.columns] != before:
+            raise BadPlugin(f"protocol {self.protocol.name} changed the counts that it reads in place; change a copy")
 
     def figures(
         self, seed: int, resamples: int, groups: Sequence[str] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.contract.protocol import Breakdown, Presented, TwoPhase
+from bench.contract.protocol import Presented, TwoPhase
 from bench.core.values import Rows, Undefined, Value
 from bench.metrics.accumulate import Reading
 
@@ -20,12 +20,9 @@ Slices = dict[str, dict[str, dict[str, Any]]]  # axis -> value -> {"images": n, 
 
 def by_truth(reading: Reading) -> Slices:
     """Figures of the parts of the truth that the protocol counted apart, as exact as those of the whole."""
-    protocol = reading.protocol
-    if not isinstance(protocol, Breakdown):
-        return {}
     return {
         axis: {part: {"images": len(reading.rows), "metrics": figures} for part, figures in parts.items()}
-        for axis, parts in protocol.breakdown(reading.counts, reading.rows).items()
+        for axis, parts in reading.breakdown().items()
     }
 
 

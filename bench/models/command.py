@@ -23,6 +23,7 @@ from pydantic import AliasChoices, Field
 from bench.api import CITYSCAPES, File, Positive, Prediction, Sample, ShardModel, ShardNetwork, View
 from bench.core import files, untrusted_arrays
 from bench.core.errors import BadPlugin, MissingData
+from bench.core.file_names import file_name
 from bench.models import stored
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class CommandNetwork(ShardNetwork):
         made.mkdir()
         made.chmod(0o777)  # a container may run as somebody else; the folder above is this user's alone
         for sample in samples:
-            Image.fromarray(sample.image()).save(images / f"{sample.id}.png", compress_level=1)
+            Image.fromarray(sample.image()).save(images / f"{file_name(sample.id)}.png", compress_level=1)
         last_line = self._call(self._command.words(images, made), Path(self._folder.name, "said"))
         self._compare(made, [sample.id for sample in samples], last_line)
         shutil.rmtree(images)
@@ -228,7 +229,7 @@ class CommandNetwork(ShardNetwork):
 
 
 def _file(sample: str, output: str) -> str:
-    return f"{sample}_{ENDINGS.get(output, output)}.npy"
+    return f"{file_name(sample)}_{ENDINGS.get(output, output)}.npy"
 
 
 def _contents(program: Path) -> list[tuple[str, Path]]:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import json
 import logging
 import shutil
@@ -34,6 +33,7 @@ from numpy.typing import NDArray
 from bench.api import Metric, Row, Undefined, Value
 from bench.core import files, npz
 from bench.core.errors import MissingData, RunInUse
+from bench.core.file_names import file_name
 from bench.suite.cells import Cell as Cell
 from bench.suite.cells import CellLabels as CellLabels
 from bench.suite.cells import Ref as Ref
@@ -41,7 +41,6 @@ from bench.suite.cells import uncorrupted as uncorrupted
 
 SCHEMA = 1  # of a result; raised with every change of shape
 REPLICATES = "replicates."  # how the names of those arrays begin
-LONGEST = 100  # characters of a label in a path; file systems take 255 bytes of a name
 
 Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")
@@ -328,17 +327,17 @@ def spool_folder(run: Path, names: Sequence[tuple[str, str]], dtype: str) -> Pat
 
     What a file system may not like is replaced, and then a digest of the identity keeps different things apart.
     """
-    return run.joinpath("spool", *(_safe(label, identity) for label, identity in names), dtype)
+    return run.joinpath("spool", *(file_name(label, identity) for label, identity in names), dtype)
 
 
 def gallery_folder(run: Path, names: Sequence[tuple[str, str]]) -> Path:
     """The folder of the pictures of one model and data set, named as in a spool."""
-    return run.joinpath("gallery", *(_safe(label, identity) for label, identity in names))
+    return run.joinpath("gallery", *(file_name(label, identity) for label, identity in names))
 
 
-def file_name(label: str, identity: str = "") -> str:
-    """A label as part of a file name, told apart as in a spool."""
-    return _safe(label, identity or label)
+def map_path(folder: Path, sample: str, kind: str = "scores") -> Path:
+    """The file of one image in a spool: its score map, or its class map among the ``predictions``."""
+    return folder / kind / f"{file_name(sample)}.npy"
 
 
 def spool_stamp(folder: Path) -> str:
@@ -362,13 +361,6 @@ def open_spool(folder: Path, stamp: str, *, keep: bool) -> None:
     if keep:
         with files.writing(folder / "kept"):
             pass
-
-
-def _safe(label: str, identity: str) -> str:
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in label).strip(".")
-    if plain == label and len(plain) <= LONGEST:
-        return plain
-    return f"{plain[:LONGEST]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def drop_work(run: Path, key: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,33 +10,87 @@ import torch
 
 from bench.api import Labels, Method, Prediction, Refinement, Row, Sample, Scored, Scores
 from bench.core.errors import BadPlugin
+from bench.core.sharing import read_only
+
+SPATIAL = frozenset({"logits", "class_scores", "features", "query_masks", "score"})  # outputs [.., h, w] over a view
 
 
 def outputs(predictions: Iterable[Prediction], who: str) -> None:
-    """Refuse outputs of a network that are not finite everywhere."""
-    for name, output in itertools.chain.from_iterable(prediction.raw.items() for prediction in predictions):
-        if not torch.isfinite(output).all():
-            raise BadPlugin(f"{who}: {name} is not finite everywhere")
+    """Refuse outputs of a network that are not finite everywhere, or do not lie over their view."""
+    for prediction in predictions:
+        for name, output in prediction.raw.items():
+            if not torch.isfinite(output).all():
+                raise BadPlugin(f"{who}: {name} is not finite everywhere")
+            if name in SPATIAL and not _leans_as(tuple(output.shape[-2:]), prediction.size):
+                raise BadPlugin(
+                    f"{who}: {name} is {list(output.shape)}, which has not the proportions of its view,"
+                    f" {list(prediction.size)}; wanted [.., h, w]"
+                )
+        if prediction.own_labels is not None:
+            _labels(prediction.own_labels, prediction.size, f"{who}: the class map of the network")
 
 
 def class_map(merged: Prediction, sample: Sample) -> Labels | None:
     """The class map of an image, uint8 [H, W]; None of a network that gives none."""
     if not merged.has_labels:
         return None
-    predicted: Labels = merged.labels.cpu().numpy()
+    predicted: Labels = read_only(merged.labels.cpu().numpy())
     if predicted.shape != sample.size:
         raise BadPlugin(f"{sample.id}: the class map is {list(predicted.shape)}, the labels are {list(sample.size)}")
     return predicted
 
 
-def as_scored(returned: Any, who: str) -> Scored:
-    """What a method returned, its score a float32 [h, w] tensor at any resolution."""
+def as_scored(returned: Any, prediction: Prediction, who: str) -> Scored:
+    """What a method returned of a prediction, its score a float32 [h, w] tensor over the view, at any resolution."""
     scored = returned if isinstance(returned, Scored) else Scored(returned)
     score: Any = scored.score
     if not isinstance(score, torch.Tensor) or score.dtype != torch.float32 or score.ndim != 2:
         shape = f"{score.dtype} {list(score.shape)}" if isinstance(score, torch.Tensor) else type(score).__name__
         raise BadPlugin(f"{who} returned {shape}, wanted torch.float32 [h, w]")
+    _over_view(tuple(score.shape), prediction, f"{who} returned a score of {list(score.shape)}")
+    if scored.labels is not None:
+        _labels(scored.labels, prediction.size, f"{who}: its class map")
+    if scored.logits is not None:
+        volume = list(scored.logits.shape)
+        if len(volume) != 3 or volume[0] != prediction.classes:
+            raise BadPlugin(f"{who}: its logits are {volume}, wanted [C, h, w] of {prediction.classes} classes")
+        _over_view((volume[1], volume[2]), prediction, f"{who} returned logits of {volume}")
     return scored
+
+
+def _over_view(grid: tuple[int, ...], prediction: Prediction, what: str) -> None:
+    """Refuse a grid that neither is one of the network's outputs nor has the proportions of the view."""
+    height, width = prediction.size
+    if grid == (height, width) or grid in prediction.grids:
+        return
+    sides = [max(side) for side in zip((height, width), *prediction.grids, strict=True)]
+    if grid[0] > sides[0] or grid[1] > sides[1] or not _is_scaled(grid, (height, width)):
+        raise BadPlugin(f"{what}, its view is {[height, width]}; wanted [h, w] of the same proportions, no larger")
+
+
+def _is_scaled(grid: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """True if one scale, rounded down, up or to the nearest for both sides alike, makes the grid out of the size."""
+    for low, high in ((0.0, 1.0), (-1.0, 0.0), (-0.5, 0.5)):
+        bounds = [((side + low) / whole, (side + high) / whole) for side, whole in zip(grid, size, strict=True)]
+        if max(first for first, _ in bounds) < min(last for _, last in bounds):
+            return min(grid) > 0
+    return False
+
+
+def _leans_as(grid: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """True if the sides have about the ratio of those of the size: padding and strides of networks move it a little."""
+    if len(grid) != 2 or min(grid) < 1:
+        return False
+    ratios = [(side - 1) / whole for side, whole in zip(grid, size, strict=True)]
+    above = [(side + 1) / whole for side, whole in zip(grid, size, strict=True)]
+    return max(ratios) <= 1.25 * min(above)
+
+
+def _labels(labels: Any, size: tuple[int, int], what: str) -> None:
+    """Refuse a class map that is not uint8 [H, W] of that size."""
+    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.uint8 or tuple(labels.shape) != size:
+        shape = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, torch.Tensor) else type(labels).__name__
+        raise BadPlugin(f"{what} is {shape}, wanted torch.uint8 {list(size)}")
 
 
 def scores(score: Scores, size: tuple[int, int], who: str) -> None:

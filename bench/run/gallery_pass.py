@@ -16,6 +16,7 @@ from bench.api import Dataset, Refinement, ShardModel, Value
 from bench.contract.progress import Reporter
 from bench.core import files
 from bench.core.errors import MissingData, UserError
+from bench.core.file_names import file_name
 from bench.counts.tally import Counts
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics
@@ -182,7 +183,7 @@ def _draw(
     tasks = []
     for some in [todo] if together and todo else [[sample] for sample in todo]:
         for sample in some:
-            shutil.rmtree(folder / store.file_name(sample), ignore_errors=True)
+            shutil.rmtree(folder / file_name(sample), ignore_errors=True)
         chosen = PictureTask(relative, stamp, tuple(indices[sample] for sample in some), tuple(maps))
         start, stop = (0, len(some)) if together else (indices[some[0]], indices[some[0]] + 1)
         tasks.append(Task(run.path, model, dataset, (), start, stop, numerics, seed, workers, phase=3, pictures=chosen))
@@ -218,7 +219,7 @@ def _maps(run: Run, plan: GalleryPlan) -> tuple[list[MapTask], dict[str, str], d
         else:
             known = Counts.from_arrays({name.removeprefix("counts."): array for name, array in counts.items()})
             limits = tuple(map(float, pictures.thresholds(known)))
-            file = f"{len(maps) + 1:02d}-{store.file_name(method.label, str(method.spelled()))}.png"
+            file = f"{len(maps) + 1:02d}-{file_name(method.label, str(method.spelled()))}.png"
             maps.append(MapTask(method, fitted, cell.protocol, file, limits))
             counted[method.label] = result.key
             left_out.pop(method.label, None)
@@ -240,7 +241,7 @@ def _unable(method: Ref, fitted: str | None) -> str:
 
 def _list_of(folder: Path, sample: str) -> dict[str, Any]:
     """Return what was drawn of a sample before, if all of it is there as it was written."""
-    here = folder / store.file_name(sample)
+    here = folder / file_name(sample)
     path = here / pictures.LIST
     try:
         listed = store.read_json(path) if path.is_file() else {}
@@ -258,12 +259,12 @@ def _shot(
     counted: Mapping[str, str],
 ) -> dict[str, Any]:
     """A sample as index.json has it."""
-    drawn = store.read_json(folder / store.file_name(pick.sample) / pictures.LIST)
+    drawn = store.read_json(folder / file_name(pick.sample) / pictures.LIST)
     return {
         "sample": pick.sample,
         "reasons": list(pick.reasons),
         "figures": figures,
-        "folder": store.file_name(pick.sample),
+        "folder": file_name(pick.sample),
         **{name: drawn[name] for name in ("size", "drawn", "image", "truths", "prediction")},
         "maps": {drawn.method.label: {"file": drawn.file, "cell": counted[drawn.method.label]} for drawn in maps},
     }

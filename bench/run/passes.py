@@ -25,7 +25,6 @@ import torch
 from bench.api import (
     Labels,
     Network,
-    Prediction,
     Protocol,
     Quantity,
     Refinement,
@@ -33,17 +32,20 @@ from bench.api import (
     Row,
     Sample,
     Scores,
-    View,
+    ShardNetwork,
 )
 from bench.contract.protocol import quantized, spool_dtype
 from bench.core import files
 from bench.core.errors import BadPlugin
+from bench.core.file_names import file_name
+from bench.core.sharing import read_only
 from bench.metrics.accumulate import Accumulator, CountedTwice, ScoredImage, Truth
 from bench.models import inference
 from bench.results import pictures, store
 from bench.run import checks, finalise, fits, scoring, shard_files
 from bench.run.blame import Blame
 from bench.run.cost import Clock, peak_memory
+from bench.run.lending import Lender
 from bench.run.messages import Advance, CellTask, Fit, MapTask, Outcome, PictureTask, RefinementTask, Task, Work
 from bench.run.shard_files import Shard
 from bench.run.worker import Worker, network_of
@@ -78,9 +80,8 @@ Lane = TypeVar("Lane", CellLane, RefinementLane)
 class _Image:
     """One sample as the network shows it."""
 
-    sample: Sample
-    views: Sequence[tuple[View, Prediction]]
-    merged: Prediction
+    sample: Sample  # sealed
+    lender: Lender
     predicted: Labels | None  # the class map, uint8 [H, W]
 
 
@@ -162,8 +163,13 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
             image = _look(task, network, sample, asked)
         truth = Truth(sample, image.predicted)
         for scorer, lanes in _by_method(_spared(cells, blame)):
+            if image.lender.changed:  # by a method, which has failed: the others get what the network says
+                image = _look_again(task, network, loader, sample, asked)
+                truth = Truth(sample, image.predicted)
             _score_and_count(task, worker, image, truth, scorer, lanes, blame)
         for refinement in _spared(refinements, blame):
+            if image.lender.changed:
+                image = _look_again(task, network, loader, sample, asked)
             who = f"method {refinement.task.method.label} on {task.dataset.label}/{sample.id}"
             with blame.of([refinement.task.key], who):
                 _describe(task, worker, image, refinement, who)
@@ -214,7 +220,7 @@ def _picture_pass(task: Task, drawing: PictureTask, worker: Worker, advance: Adv
     asked: dict[Quantity, None] = {}
     for sample in _samples(task, loader, advance, blame, network):
         image = _look(task, network, sample, asked)
-        folder = task.run / drawing.folder / store.file_name(sample.id)
+        folder = task.run / drawing.folder / file_name(sample.id)
         shutil.rmtree(folder, ignore_errors=True)  # what a worker that died may have left
         scene = pictures.write_scene(folder, sample, image.predicted, loader.dataset, network.model)
         for drawn in drawing.maps:
@@ -244,7 +250,13 @@ def _meet(task: Task, worker: Worker, blame: Blame) -> None:
 def _look(task: Task, network: Network, sample: Sample, asked: dict[Quantity, None]) -> _Image:
     views, merged = inference.look(network, sample, task.numerics, task.seed, asked)
     checks.outputs((prediction for _, prediction in views), f"{task.where}/{sample.id}")
-    return _Image(sample, views, merged, checks.class_map(merged, sample))
+    return _Image(sample.sealed(), Lender(views, merged), checks.class_map(merged, sample))
+
+
+def _look_again(task: Task, network: Network, loader: Loader, sample: Sample, asked: dict[Quantity, None]) -> _Image:
+    if isinstance(network, ShardNetwork):  # it may have let go of what it was prepared for
+        network.prepare(list(loader.samples(range(task.start + task.ids.index(sample.id), task.stop))))
+    return _look(task, network, sample, asked)
 
 
 def _by_method(lanes: Sequence[CellLane]) -> Iterable[tuple[Scorer, list[CellLane]]]:
@@ -258,7 +270,8 @@ def _score(task: Task, worker: Worker, image: _Image, scorer: Scorer, who: str) 
     method, fitted = scorer
     assert method is not None  # noqa: S101 - callers looked
     rule = worker.network(task.model, task.numerics).model.inference
-    return scoring.score(worker.method(method), worker.state(fitted), image.views, image.merged, rule, who)
+    with image.lender.lend(who) as (views, merged), worker.lent(fitted, who) as state:
+        return scoring.score(worker.method(method), state, views, merged, rule, who)
 
 
 def _score_and_count(
@@ -317,7 +330,9 @@ def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, w
     with lane.clock("segments"):
         if sample.id in lane.rows:
             raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
-        lane.rows[sample.id] = checks.columns(method.describe(image.merged, score, sample.anomaly), lane.rows, who)
+        with image.lender.lend(who) as (_, merged):
+            row = method.describe(merged, read_only(score), sample.anomaly)
+        lane.rows[sample.id] = checks.columns(row, lane.rows, who)
     with lane.clock("spool"):
         _spool(task.run / lane.task.spool, sample.id, score, image.predicted, "float32", who)
 
@@ -331,15 +346,16 @@ def _refine_and_count(
     blame: Blame,
 ) -> None:
     """Change the map of one image once for all cells of one refinement, then count in each."""
-    refinement = lanes[0].task.refinement
+    refinement, sample = lanes[0].task.refinement, sample.sealed()
     assert refinement is not None  # noqa: S101 - the engine sends cells of refinements alone
     method = worker.method(refinement.method)
     assert isinstance(method, Refinement)  # noqa: S101 - as above
     who = f"method {refinement.method.label} on {task.dataset.label}/{sample.id}"
-    decision = decided[refinement.key][sample.id]
+    decision = {name: read_only(values) for name, values in decided[refinement.key][sample.id].items()}
     with blame.of([lane.task.key for lane in lanes], who):
         with lanes[0].clock("refine"):
             before, predicted = _spooled((task.inputs or task.run) / refinement.spool, sample.id)
+            before = read_only(before)
             score = checks.refined(method, before, sample.anomaly, decision, who)
         scored = ScoredImage(Truth(sample, predicted), {"score": score})
         for lane in lanes:
@@ -356,23 +372,24 @@ def _drawable(task: Task, worker: Worker, image: _Image, drawn: MapTask) -> Scor
     sample = image.sample
     who = f"method {drawn.method.label} on {task.dataset.label}/{sample.id}"
     score, _ = _score(task, worker, image, (drawn.method, drawn.fitted), who)
-    method, state = worker.method(drawn.method), worker.state(drawn.fitted)
+    method = worker.method(drawn.method)
     if isinstance(method, Refinement):
-        score = scoring.refined_alone(method, state, image.merged, score, sample.id, task.seed, who)
+        with image.lender.lend(who) as (_, merged), worker.lent(drawn.fitted, who) as state:
+            score = scoring.refined_alone(method, state, merged, score, sample.id, task.seed, who)
     protocol: Protocol = drawn.protocol.build()
-    return quantized(protocol, score)
+    return quantized(protocol, read_only(score))
 
 
 def _spool(folder: Path, sample: str, score: Scores, predicted: Labels | None, dtype: str, who: str) -> None:
-    store.write_map(folder / "scores" / f"{sample}.npy", checks.storable(score, dtype, who))
+    store.write_map(store.map_path(folder, sample), checks.storable(score, dtype, who))
     if predicted is not None:
-        store.write_map(folder / "predictions" / f"{sample}.npy", predicted)
+        store.write_map(store.map_path(folder, sample, "predictions"), predicted)
 
 
 def _spooled(folder: Path, sample: str) -> tuple[Scores, Labels | None]:
     """A score map as float32 and the class map beside it, if there is one."""
-    score = np.load(folder / "scores" / f"{sample}.npy", allow_pickle=False).astype(np.float32)
-    labels_file = folder / "predictions" / f"{sample}.npy"
+    score = np.load(store.map_path(folder, sample), allow_pickle=False).astype(np.float32)
+    labels_file = store.map_path(folder, sample, "predictions")
     return score, np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None
 
 

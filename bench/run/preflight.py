@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bench.api import Constants, Dataset, Fitting, Method, Protocol, Refinement, RefinementAware, SegModel
-from bench.core.errors import BadSuite, MissingData, NotFitted
+from bench.core.errors import BadPlugin, BadSuite, MissingData, NotFitted
+from bench.core.file_names import file_name
+from bench.core.foreign_code import named
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corrupted, Corruption
 from bench.fit import fitted_store
 from bench.models import inference
 from bench.models.numerics import Numerics
-from bench.suite import registry
+from bench.suite import declarations, registry
 from bench.suite.cells import Cell, Ref, Suite
 
 
@@ -49,7 +51,8 @@ class Checked:
     def built(self, ref: Ref) -> Any:
         """The instance of a protocol or a method that all cells share; they hold no state."""
         if ref not in self._built:
-            self._built[ref] = ref.build()
+            with named(f"{ref.kind} {ref.label}"):
+                self._built[ref] = _declared(ref)
         return self._built[ref]
 
     def source(self, ref: Ref) -> str:
@@ -71,14 +74,17 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
     for cell in suite.cells:
         for ref in filter(None, [cell.dataset, cell.method and cell.method.fit]):
             if ref not in checked.datasets:
-                checked.datasets[ref] = _dataset(ref, plain, tried)
+                with named(f"dataset {ref.label}"):
+                    checked.datasets[ref] = _dataset(ref, plain, tried)
         if cell.model not in checked.models:
-            model: SegModel = cell.model.build()
-            model.check()
-            checked.models[cell.model] = model
-        if refusal := _refusal(cell, checked):
-            checked.refused[cell.key] = refusal
-    checked.model_digests = {ref: model.digest() for ref, model in checked.models.items()}
+            with named(f"model {cell.model.label}"):
+                model: SegModel = _declared(cell.model)
+                model.check()
+                checked.models[cell.model] = model
+                checked.model_digests[cell.model] = model.digest()
+        with named(str(cell)):
+            if refusal := _refusal(cell, checked):
+                checked.refused[cell.key] = refusal
     for ref in checked.datasets:
         digest = plain[ref.plain][1]
         checked.data_digests[ref] = corrupted.digest(digest) if ref.corruption else digest
@@ -88,6 +94,14 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
                 _require_training(cell, checked)
                 _require_other_data(cell, checked)
     return checked
+
+
+def _declared(ref: Ref) -> Any:
+    """The instance of a plug-in. Raise BadPlugin where it declares what it must not."""
+    plugin = ref.build()
+    if wrong := declarations.complaint(plugin):
+        raise BadPlugin(f"{ref.kind} {ref.label}: {wrong}")
+    return plugin
 
 
 def origin(cell: Cell, checked: Checked, resolved: Numerics | None) -> dict[str, Any]:
@@ -116,8 +130,9 @@ def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]], tried: set[Corrupt
     if bare not in plain:
         data: Dataset = bare.build()
         data.check()
-        if len(data.ids()) != data.count:
-            raise MissingData(f"dataset {bare.label} has {len(data.ids())} images, its card says {data.count}")
+        if wrong := declarations.complaint(data):
+            raise BadPlugin(f"dataset {bare.label}: {wrong}")
+        _check_ids(data.ids(), data.count, bare.label)
         plain[bare] = data, data.digest()
     data = plain[bare][0]
     if corruption is None:
@@ -127,6 +142,21 @@ def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]], tried: set[Corrupt
         wrapped.try_out()
         tried.add(corruption)
     return wrapped
+
+
+def _check_ids(ids: Sequence[str], count: int, label: str) -> None:
+    """Refuse ids that results and files cannot hold apart; those that are paths are written under other names."""
+    if len(ids) != count:
+        raise MissingData(f"dataset {label} has {len(ids)} images, its card says {count}")
+    seen: dict[str, str] = {}
+    for sample in ids:
+        if not isinstance(sample, str) or not sample or not sample.isprintable():
+            raise BadPlugin(f"dataset {label}: {sample!r} is no id; wanted text of letters, digits, '.', '_' and '-'")
+        key = file_name(sample).casefold()
+        if key in seen:
+            same = "comes twice" if seen[key] == sample else f"and {seen[key]!r} differ only in case"
+            raise BadPlugin(f"dataset {label}: the id {sample!r} {same}, which files cannot tell apart; rename one")
+        seen[key] = sample
 
 
 def _refusal(cell: Cell, checked: Checked) -> Refusal | None:

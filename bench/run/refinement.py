@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ import numpy as np
 from bench.api import Decision, Refinement, Row, Rows, State
 from bench.core.errors import BadPlugin, MissingData
 from bench.core.files import writing
+from bench.core.sharing import read_only
 from bench.fit import fitted_store
 from bench.results import store
-from bench.run import cost, shard_files
+from bench.run import cost, lending, shard_files
 from bench.run.messages import RefinementTask
 from bench.suite.cells import Ref
 
@@ -80,7 +82,9 @@ def decide(run: Path, job: RefinementJob, ranges: Sequence[tuple[int, int]]) -> 
     rows = dict(sorted(rows.items()))
     method: Refinement = job.method.build()
     state: State = job.fitted.state if job.fitted else {}
-    decision = method.decide(rows, groups, state, job.seed)
+    lent = {sample: {name: read_only(values) for name, values in row.items()} for sample, row in rows.items()}
+    with lending.state_lent(state, lending.marks_of(state), f"method {job.method.label}"):
+        decision = method.decide(lent, MappingProxyType(groups), state, job.seed)
     if decision.rows.keys() != rows.keys():
         raise BadPlugin(f"method {job.method.label} decided about other images than it was given")
     packed = store.pack_rows(decision.rows)

@@ -23,6 +23,7 @@ from bench.core.versions import numbers_of
 from bench.models import inference, numerics
 from bench.models.numerics import Numerics
 from bench.run import fits, preflight, scoring
+from bench.run.lending import Lender
 from bench.run.worker import Worker
 from bench.suite import registry
 from bench.suite.cells import Ref, Suite
@@ -142,16 +143,16 @@ def each(
         sample.image()
         began = time.perf_counter()
         with torch.no_grad():
-            views, merged = inference.look(network, sample, choice.numerics, choice.seed, asked)
+            lender = Lender(*inference.look(network, sample, choice.numerics, choice.seed, asked))
             score, labels = None, None
-            if merged.has_labels:
-                labels = merged.labels.cpu().numpy()
+            if lender.merged.has_labels:
+                labels = lender.merged.labels.cpu().numpy()
             if method is not None and choice.method is not None:
                 who = f"method {choice.method.label} on {sample.id}"
-                state = worker.state(choice.fitted)
-                score, own = scoring.score(method, state, views, merged, network.model.inference, who)
-                if isinstance(method, Refinement):
-                    score = scoring.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
+                with lender.lend(who) as (views, merged), worker.lent(choice.fitted, who) as state:
+                    score, own = scoring.score(method, state, views, merged, network.model.inference, who)
+                    if isinstance(method, Refinement):
+                        score = scoring.refined_alone(method, state, merged, score, sample.id, choice.seed, who)
                 labels = labels if own is None else own
         if labels is not None and labels.shape != sample.size:
             raise BadPlugin(f"{sample.id}: the class map is {list(labels.shape)}, the image {list(sample.size)}")

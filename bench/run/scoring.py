@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.api import Inference, Labels, Method, Prediction, Refinement, Scores, State, View
 from bench.core.errors import BadPlugin
+from bench.core.sharing import read_only
 from bench.models import inference
 from bench.run import checks
 
@@ -23,7 +24,7 @@ def score(
     ``views`` and ``merged`` are what the network says, as ``rule`` of its inference makes them. Raises BadPlugin.
     """
     if method.merge == "views":
-        parts = [checks.as_scored(method.score(prediction, state), who) for _, prediction in views]
+        parts = [checks.as_scored(method.score(prediction, state), prediction, who) for _, prediction in views]
         if any(part.labels is not None for part in parts) and len(parts) > 1:
             raise BadPlugin(f"{who}: a method that alters the class map of views must return their logits")
         labels = parts[0].labels
@@ -31,7 +32,7 @@ def score(
             labels = inference.relabelled(views, [part.logits for part in parts], rule)
         merged_score = inference.merge_scores([view for view, _ in views], [part.score for part in parts])
     else:
-        whole = checks.as_scored(method.score(merged, state), who)
+        whole = checks.as_scored(method.score(merged, state), merged, who)
         merged_score, labels = whole.score, whole.labels
         if whole.logits is not None:
             raise BadPlugin(f"{who}: logits are merged where views are scored; return labels, or say merge = 'views'")
@@ -44,5 +45,6 @@ def refined_alone(
     method: Refinement, state: State, merged: Prediction, before: Scores, sample: str, seed: int, who: str
 ) -> Scores:
     """The map of one image without a truth, float32 [H, W], by a refinement that was fitted."""
+    before = read_only(before)
     decision = method.decide({sample: method.describe(merged, before, None)}, {sample: ""}, state, seed)
     return checks.refined(method, before, None, decision.rows[sample], who)

@@ -85,7 +85,7 @@ def is_there(path: Path, stamp: str, ids: Sequence[str], spool: Path | None) -> 
         log.info("%s: of another code, network or data set, or of other images; it is thrown away", path)
         path.unlink()
         return False
-    return spool is None or all((spool / "scores" / f"{sample}.npy").is_file() for sample in ids)
+    return spool is None or all(store.map_path(spool, sample).is_file() for sample in ids)
 
 
 def read_decided(run: Path, key: str) -> dict[str, Row]:
@@ -131,5 +131,10 @@ def inputs_of(work: Work) -> list[str]:
         folders = {refinement.spool for refinement in refinements.values()}
         names = [str(decided_path(Path(), key)) for key in sorted(refinements)]
     kinds = ("scores", "predictions")
-    maps = [f"{folder}/{kind}/{sample}.npy" for folder in sorted(folders) for kind in kinds for sample in work.ids]
+    maps = [
+        str(store.map_path(Path(folder), sample, kind))
+        for folder in sorted(folders)
+        for kind in kinds
+        for sample in work.ids
+    ]
     return names + maps

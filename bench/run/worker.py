@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from bench.api import Method, Network, State
@@ -9,6 +11,7 @@ from bench.contract.network import loaded
 from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics, apply
+from bench.run import lending
 from bench.suite.cells import Ref
 from bench.suite.loader import Loader
 
@@ -21,6 +24,7 @@ class Worker:
         self._loaders: dict[tuple[Ref, int, bool], Loader] = {}
         self._methods: dict[Ref, Method] = {}
         self._states: dict[str, State] = {}
+        self._marks: dict[str, dict[str, bytes]] = {}  # of states, by key
         self._met: set[tuple[Ref, Ref, Numerics]] = set()
 
     def network(self, ref: Ref, numerics: Numerics) -> Network:
@@ -58,6 +62,22 @@ class Worker:
         if fitted not in self._states:
             self._states[fitted] = fitted_store.load(fitted).state
         return self._states[fitted]
+
+    @contextmanager
+    def lent(self, fitted: str | None, who: str) -> Iterator[State]:
+        """The same for one of the methods that share it. Raise BadPlugin at the end if it changed any of it."""
+        state = self.state(fitted)
+        if fitted is None:
+            yield state
+            return
+        if fitted not in self._marks:
+            self._marks[fitted] = lending.marks_of(state)
+        try:
+            with lending.state_lent(state, self._marks[fitted], who):
+                yield state
+        except lending.Changed:
+            del self._states[fitted]  # it is read again for the others
+            raise
 
     def take_state(self, fitted: str, state: State) -> None:
         """Keep what was fitted elsewhere, on a machine whose files are not here."""

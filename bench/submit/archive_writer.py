@@ -9,12 +9,15 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.api import Part
+from bench.api import Labels, Part, Scores
 from bench.contract.progress import Reporter
 from bench.core import files
+from bench.core.errors import BadPlugin
+from bench.core.file_names import file_name
 from bench.results import store
 from bench.run import score_maps
 from bench.submit import zips
@@ -47,7 +50,7 @@ def write(
         zips.pack(
             archive,
             (
-                (part.member(sample), _folder(out, part) / f"{sample}{part.ending}")
+                (_member(part, sample), _file(_folder(out, part), part, sample))
                 for part in parts
                 for sample in part.reader.ids()
             ),
@@ -88,11 +91,34 @@ def _maps(
     folder = _folder(out, part)
     store.open_spool(folder, stamp, keep=False)
     ids = list(part.reader.ids())
-    todo = [index for index, sample in enumerate(ids) if not (folder / f"{sample}{part.ending}").is_file()]
+    todo = [index for index, sample in enumerate(ids) if not _file(folder, part, sample).is_file()]
     reporter.advance(len(ids) - len(todo))
-    spent = score_maps.every(choice, part.reader, todo, part.sink(folder), processes, reporter.advance)
+    spent = score_maps.every(choice, part.reader, todo, _ByFileName(part.sink(folder)), processes, reporter.advance)
     cost = {"frames": len(ids), "computed": spent.images, "seconds": round(spent.seconds, 3)}
-    return cost | dict(part.summary(folder, ids))
+    return cost | dict(part.summary(folder, [file_name(sample) for sample in ids]))
+
+
+@dataclass(frozen=True)
+class _ByFileName:
+    """A sink that is given the name of a file in place of an id, which may be none."""
+
+    sink: score_maps.Sink
+
+    def __call__(self, sample: str, score: Scores | None, labels: Labels | None) -> None:
+        self.sink(file_name(sample), score, labels)
+
+
+def _file(folder: Path, part: Part, sample: str) -> Path:
+    return folder / f"{file_name(sample)}{part.ending}"
+
+
+def _member(part: Part, sample: str) -> str:
+    """The name of a map in the archive. Raise BadPlugin for one that would be unpacked elsewhere."""
+    member = part.member(sample)
+    path = PurePosixPath(member)
+    if path.is_absolute() or ".." in path.parts or "\\" in member or "\0" in member:
+        raise BadPlugin(f"{part.name}: the member of {sample!r} is {member!r}, wanted a path within the archive")
+    return member
 
 
 def _finished(archive: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -107,4 +133,4 @@ def _stamp(choice: score_maps.Choice, part: Part) -> str:
 
 
 def _folder(out: Path, part: Part) -> Path:
-    return out / "work" / part.name
+    return out / "work" / file_name(part.name)

@@ -443,3 +443,14 @@ def test_a_failing_program_fails_its_cells(tiny, tmp_path, capsys):
     argv = ["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0", "--only", "model=script"]
     assert main(argv) == 3
     assert "ended with status 1; it said last: no weights" in capsys.readouterr().err
+
+
+def test_ids_that_are_paths_stay_in_the_folders_of_the_exchange(tmp_path, scratch):
+    code = "for n in os.listdir(sys.argv[1]): np.save(out + n[:-4] + '_anomaly.npy', np.full((2, 3), 4, np.float32))\n"
+    ids = ["../../../outside", str(tmp_path / "absolute"), "a/b", "a\\b", "a"]
+    made = model(tmp_path, code)
+    made.prepare(samples(*ids))
+    assert {path.name for path in tmp_path.iterdir()} == {"program.py", "scratch"}
+    assert len(list(scratch.rglob("*_anomaly.npy"))) == len(ids)
+    for sample in ids:
+        assert made.predict([view(sample)])[0].raw["score"].eq(4).all()
