@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
+from bench.core import packed
 from bench.core.errors import FULL, CannotWrite, MissingData
 
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -43,10 +44,15 @@ def rooted(folder: Path) -> Iterator[None]:
         _ROOT.reset(token)
 
 
+def all_data() -> Path:
+    """The folder that holds data sets for which ``data.yaml`` names no other: $BENCH_DATA, or ./data."""
+    return _ROOT.get() or Path(os.environ.get("BENCH_DATA", "data"))
+
+
 def data(folder: str) -> Path:
-    """The folder of one data set: as ``data.yaml`` in ``home()`` says, or under $BENCH_DATA (default ./data)."""
-    if root := _ROOT.get():
-        return root / folder
+    """The folder of one data set: as ``data.yaml`` in ``home()`` says, or below ``all_data()``."""
+    if _ROOT.get():
+        return all_data() / folder
     listing = home() / "data.yaml"
     if listing.is_file():
         from bench.core import yaml_text
@@ -56,7 +62,7 @@ def data(folder: str) -> Path:
             raise MissingData(f"{listing}: wanted lines such as 'cityscapes: /where/it/lies'")
         if folder in places:
             return expanded(places[folder], str(listing))
-    return Path(os.environ.get("BENCH_DATA", "data"), folder)
+    return all_data() / folder
 
 
 def expanded(path: str, where: str) -> Path:
@@ -70,7 +76,7 @@ def expanded(path: str, where: str) -> Path:
 def digest(path: Path) -> str:
     """16 hex digits of a file's content."""
     try:
-        with path.open("rb") as file:
+        with packed.opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise MissingData(f"{path} cannot be read: {error.strerror}") from None

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from bench.core import packed
 from bench.core.disguised_files import HEAD, disguise
 from bench.core.errors import MissingData
 from bench.core.values import IGNORE, Labels
@@ -89,9 +90,12 @@ def opened(
 
 
 def _unidentified(source: Path | IO[bytes], formats: Sequence[str]) -> str:
-    if not isinstance(source, Path):
-        source.seek(0)
-    kind = disguise(source if isinstance(source, Path) else source.read(HEAD), *map(str.lower, formats))
+    if isinstance(source, Path) and source.is_file():
+        kind = disguise(source, *map(str.lower, formats))
+    else:
+        with _stream(source) as stream:
+            stream.seek(0)
+            kind = disguise(stream.read(HEAD), *map(str.lower, formats))
     return f"is not an image of the formats {', '.join(formats)}" + (f": {kind}" if kind else "")
 
 
@@ -102,7 +106,7 @@ def _stream(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
         return
     if source.exists() and not source.is_file():  # a pipe would keep its reader waiting
         raise Undecodable("is no regular file")
-    with source.open("rb") as stream:
+    with packed.opened(source) as stream:
         yield stream
 
 

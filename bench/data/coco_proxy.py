@@ -54,7 +54,7 @@ def write(
     root: Path, out: Path, choice: Choice, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> int:
     """Write what is missing of ``out`` and return how many images it holds. ``root`` is the folder of COCO."""
-    root = coco.unpacked(root, choice.split)
+    root = coco.unpacked(choice.split, root)
     annotations = root / "annotations" / f"instances_{choice.split}.json"
     chosen = coco_annotations.index(annotations, choice.exclude, choice.minimum)
     images = len(chosen.ids)

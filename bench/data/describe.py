@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from bench.api import IGNORE, Dataset, Sample
 from bench.core.errors import MissingData, UsageError, UserError
-from bench.core.images import read_labels
 from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
 from bench.datasets.wrappers.class_map import Renamed
@@ -227,7 +226,7 @@ def _add(card: Card, sample: Sample, class_names: Sequence[str], frame: Frame | 
         if kind == "anomaly" and counts[1]:
             total.components += _components(truth)
     if frame is not None and frame.mask is not None and truths:
-        stored = read_labels(frame.mask, indices=frame.encoding.palette)
+        stored = frame.encoding.stored(frame.mask)
         counts = np.bincount(stored.ravel(), minlength=256)
         for value in np.flatnonzero(counts).tolist():
             if value not in card.stored:

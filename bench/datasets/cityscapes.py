@@ -2,29 +2,39 @@
 
 Layout, label ids and train ids: mcordts/cityscapesScripts, README.md and cityscapesscripts/helpers/labels.py.
 ``gtFine_trainvaltest.zip`` holds ``*_labelIds.png``; ``*_labelTrainIds.png`` is made from the polygons by that
-repository's ``createTrainIdLabelImgs.py``, or here, in memory.
+repository's ``createTrainIdLabelImgs.py``, or here, in memory. Files of BDD-Anomaly in this layout, and others without
+the endings of these names, are read where ``labels`` says what they hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from bench.core.files import data
-from bench.datasets import frames, label_values
-from bench.datasets.frames import Encoding, Frame
+from bench.core.errors import MissingData
+from bench.datasets import cityscapes_polygons, frames, label_values, listing
+from bench.datasets.frames import Encoding, Frame, Side
 from bench.datasets.label_values import LABEL_IDS as LABEL_IDS
+from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
 
-Kind = Literal["labelIds", "labelTrainIds"]
+Kind = Literal["labelIds", "labelTrainIds", "polygons"]
 
-ENCODINGS: Mapping[Kind, Encoding] = {
-    "labelIds": Encoding("labelIds", label_values.label_ids(), "0..33 or 255"),
+ENCODINGS: Mapping[Kind, Encoding] = {  # in the order in which they are looked for
     "labelTrainIds": Encoding("labelTrainIds", label_values.train_ids(), "0..18 or 255"),
+    "labelIds": Encoding("labelIds", label_values.label_ids(), "0..33 or 255"),
+    "polygons": Encoding("polygons", label_values.label_ids(), "0..33", decode=cityscapes_polygons.draw),
 }
+_AFTER: Mapping[Kind, tuple[str, ...]] = {  # the id in a file name; BDD100K names train ids as the last one does
+    "labelTrainIds": ("_gtFine_labelTrainIds", "_labelTrainIds", "_train_id"),
+    "labelIds": ("_gtFine_labelIds", "_labelIds"),
+    "polygons": ("_gtFine_polygons", "_polygons"),
+}
+_AGAIN = ("unpack leftImg8bit_trainvaltest.zip", "unpack gtFine_trainvaltest.zip")
 _OFFICIAL = {"train": 2975, "val": 500, "test": 1525}
+
+LOCATION = Location("cityscapes")
 
 
 @dataclass(frozen=True)
@@ -33,10 +43,10 @@ class Cityscapes(Masked):
 
     ``test`` (1525) has no truth here: its published labels are empty. It is what a submission is made from.
 
-    ``labels`` says which files are read: ``labelTrainIds`` as they are, or ``labelIds`` mapped in memory. None takes
-    the former if every frame has one. ``values`` says what the files hold if it is not what they are named after:
-    ``train_ids``, ``label_ids``, ``from_1`` (classes counted from 1, 0 is void), or such as ``{19: ignore}``. A group
-    is one recorded sequence of one city.
+    ``labels`` says which files are read: ``labelTrainIds`` as they are, ``labelIds`` mapped in memory, or ``polygons``
+    drawn in memory. None takes the first of these that every frame has. ``values`` says what the files hold if it is
+    not what they are named after: ``train_ids``, ``label_ids``, ``from_1`` (classes counted from 1, 0 is void), or such
+    as ``{19: ignore}``. A group is one recorded sequence of one city.
     """
 
     name = "cityscapes"
@@ -71,31 +81,51 @@ class Cityscapes(Masked):
         )
 
     def scan(self) -> Sequence[Frame]:
-        root = data("cityscapes")
-        if not root.is_dir():
-            raise frames.absent(root, "leftImg8bit/ and gtFine/ of Cityscapes", self.obtain)
-        pictures, labels = root / "leftImg8bit" / self.split, root / "gtFine" / self.split
-        images = _files(pictures, "leftImg8bit")
+        pictures = self._tree("leftImg8bit")
+        images = frames.side(pictures, f"{_AGAIN[0]} again", after=("_leftImg8bit", ""), depth=1)
         if self.split == "test":
-            frames.counted(images, self.count, pictures, "unpack leftImg8bit_trainvaltest.zip again")
-            return [Frame(name, path, group=sequence(name)) for name, path in images.items()]
-        by_kind: Mapping[Kind, Mapping[str, Path]] = {kind: _files(labels, f"gtFine_{kind}") for kind in ENCODINGS}
-        kind = self.labels
-        if kind is None:
-            trains = by_kind["labelTrainIds"]
-            complete = bool(trains) and (images.keys() <= trains.keys() or not by_kind["labelIds"])
-            kind = "labelTrainIds" if complete else "labelIds"
-        chosen = by_kind[kind]
-        frames.paired(
-            images,
-            chosen,
-            mask_of=lambda name: labels / _city(name) / f"{name}_gtFine_{kind}.png",
-            image_of=lambda name: pictures / _city(name) / f"{name}_leftImg8bit.png",
-            masks_again="unpack gtFine_trainvaltest.zip again",
-            images_again="unpack leftImg8bit_trainvaltest.zip again",
+            frames.counted(images.paths, self.count, pictures.folder, images.again)
+            return [Frame(frames.plain(name), path, group=sequence(name)) for name, path in images.paths.items()]
+        masks, encoding = self._masks(images)
+        pairs = frames.paired(images, masks, self.frames)
+        frames.counted(pairs, self.count, pictures.folder, "unpack the archives again")
+        return frames.unique(
+            [Frame(frames.plain(name), *pair, encoding, sequence(name)) for name, pair in pairs.items()]
         )
-        frames.counted(images, self.count, pictures, "unpack the archives again")
-        return [Frame(name, images[name], chosen[name], ENCODINGS[kind], sequence(name)) for name in images]
+
+    def _tree(self, folder: str) -> Tree:
+        path = LOCATION.find(folder, self.split)
+        if path is None:
+            raise frames.absent(
+                LOCATION.wanted(folder, self.split), LOCATION, "leftImg8bit/ and gtFine/ of Cityscapes", self.obtain
+            )
+        return listing.tree(path)
+
+    def _masks(self, images: Side) -> tuple[Side, Encoding]:
+        """The labels as ``labels`` asks for them, or the kind of which every image has one, and their encoding."""
+        tree = self._tree("gtFine")
+
+        def of(kind: Kind) -> Side:
+            ends = (".json",) if kind == "polygons" else listing.MASKS
+            return frames.side(tree, f"{_AGAIN[1]} again", after=_AFTER[kind], ends=ends, depth=1, like=images)
+
+        kinds = [self.labels] if self.labels else list(ENCODINGS)
+        sides = {kind: of(kind) for kind in kinds}
+        there = {kind: each for kind, each in sides.items() if each.paths.keys() & images.paths.keys()}
+        whole = [kind for kind, each in there.items() if images.paths.keys() <= each.paths.keys()]
+        if there:
+            kind = next(iter([*whole, *(kind for kind in there if kind != "labelTrainIds"), *there]))
+            return there[kind], ENCODINGS[kind]
+        unnamed = frames.side(tree, f"{_AGAIN[1]} again", ends=listing.MASKS, depth=1)
+        if alike := sorted(unnamed.paths.keys() & images.paths.keys()):
+            if self.labels is None or self.labels == "polygons":
+                raise MissingData(
+                    f"{unnamed.paths[alike[0]]} does not say in its name which labels it holds; say labels:"
+                    f" labelTrainIds (0..18 or 255) or labels: labelIds (0..33 or 255) in the suite"
+                )
+            return unnamed, ENCODINGS[self.labels]
+        kind = self.labels or "labelIds"
+        return sides[kind], ENCODINGS[kind]
 
     def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
         doubt = super().doubt(scanned, masks)
@@ -110,13 +140,3 @@ class Cityscapes(Masked):
 def sequence(name: str) -> str:
     """The recorded sequence that ``<city>_<sequence>_<frame>`` belongs to."""
     return name.rpartition("_")[0]
-
-
-def _city(name: str) -> str:
-    return name.rsplit("_", 2)[0]
-
-
-def _files(folder: Path, kind: str) -> Mapping[str, Path]:
-    """``<city>_<sequence>_<frame>`` to the file of that kind, sorted by id."""
-    again = "unpack the Cityscapes archives so that it does"
-    return frames.listed(folder, f"*/*_{kind}.png", after=f"_{kind}.png", missing=again)

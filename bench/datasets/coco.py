@@ -18,17 +18,20 @@ import numpy as np
 from annotated_types import Ge
 
 from bench.core.errors import MissingData
-from bench.core.files import data, digest
+from bench.core.files import digest
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames
+from bench.datasets import frames, listing
 from bench.datasets.coco_annotations import Index, index
 from bench.datasets.frames import Frame
+from bench.datasets.listing import Location
 
 IN_CITYSCAPES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
 """Categories of COCO that Cityscapes has too, as Meta-OoD lists them. It leaves ``train`` in."""
 
 ROAD = 0  # train id
 _LISTED = {"train2017": 118287, "val2017": 5000}
+
+LOCATION = Location("coco", ("coco2017", "MSCOCO"), archives=False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Coco(frames.OnDisk):
 
     def scan(self) -> Sequence[Frame]:
         folder = self._root / self.split
-        paths = frames.listed(folder, "*.jpg", missing=f"unpack {self.split}.zip beside annotations/")
+        paths = listing.tree(folder, f"unpack {self.split}.zip beside annotations/").names()
         if not len(self._index.ids):
             raise MissingData(
                 f"{self._annotations}: no image is left that has no excluded category and at least {self.minimum}"
@@ -119,10 +122,7 @@ class Coco(frames.OnDisk):
 
     @property
     def _root(self) -> Path:
-        root = data("coco")
-        if not root.is_dir():
-            raise frames.absent(root, f"annotations/ and {self.split}/ of COCO 2017", self.obtain)
-        return unpacked(root, self.split)
+        return unpacked(self.split)
 
     @property
     def _annotations(self) -> Path:
@@ -133,12 +133,16 @@ class Coco(frames.OnDisk):
         return index(self._annotations, self.exclude, self.minimum)
 
 
-def unpacked(root: Path, split: str) -> Path:
-    """The folder with ``annotations/`` inside: ``root`` itself or, as the source has it, its folder ``2017``."""
-    annotations = frames.one_of((root / "annotations", root / "2017" / "annotations"))
-    if annotations is None:
-        raise MissingData(f"{root / 'annotations'} does not exist, nor below 2017/; {obtain(split)}")
-    return annotations.parent
+def unpacked(split: str, root: Path | None = None) -> Path:
+    """The folder with ``annotations/``: ``root``, without it that of the data set, or ``2017`` inside as the source."""
+    annotations = listing.inside(root, "annotations") if root else LOCATION.find("annotations")
+    if annotations is not None:
+        return annotations.parent
+    if root:
+        path = root / "annotations"
+        raise MissingData(f"{path} does not exist, nor below 2017/{listing.nearby(path)}; {obtain(split)}")
+    contents = f"annotations/ and {split}/ of COCO 2017"
+    raise frames.absent(LOCATION.wanted("annotations"), LOCATION, contents, obtain(split))
 
 
 def obtain(split: str) -> str:

@@ -22,7 +22,7 @@ from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import read_labels
 from bench.core.values import IGNORE, Labels
-from bench.datasets import coco, frames
+from bench.datasets import coco, frames, listing
 from bench.datasets.coco import ROAD
 from bench.datasets.frames import Encoding, Frame
 
@@ -67,12 +67,12 @@ class CocoProxy(frames.OnDisk):
 
     def scan(self) -> Sequence[Frame]:
         split = self._about["split"]
-        photographs, drawn = coco.unpacked(data("coco"), split) / split, self._root / masks(split)
+        photographs, drawn = coco.unpacked(split) / split, self._root / masks(split)
         if not self._rows:
             raise MissingData(f"{self._root / INDEX}: no image has outliers on {self.smallest} to {self.largest} of it")
         frames.counted([row["id"] for row in self._rows], self.count, self._root, "say frames otherwise")
-        masked = frames.listed(drawn, "*.png", missing=self.obtain)
-        pictures = frames.listed(photographs, "*.jpg", missing=f"unpack {split}.zip")
+        masked = listing.tree(drawn, self.obtain).names()
+        pictures = listing.tree(photographs, f"unpack {split}.zip").names()
         for row in self._rows:
             for paths, name, folder in ((masked, f"{row['id']}.png", drawn), (pictures, row["file"], photographs)):
                 if name not in paths:

@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core import untrusted_arrays
+from bench.core import packed, untrusted_arrays
 from bench.core.errors import MissingData
-from bench.core.files import data
 from bench.core.images import read_rgb
 from bench.core.untrusted_arrays import Unreadable
-from bench.datasets import cityscapes, frames
+from bench.datasets import cityscapes, frames, listing, lost_and_found
 from bench.datasets.frames import Frame, Ready
+from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
 
 Set = Literal["lost_and_found", "static"]
@@ -49,6 +49,8 @@ _SAYS: Mapping[Layout, str] = {
     "side_by_side": "LostAndFound/ and Static/ with X.jpg beside X.png, as Meta-OoD reads them",
 }
 _FOLDERS: Mapping[Set, str] = {"lost_and_found": "LostAndFound", "static": "Static"}
+
+LOCATION = Location("fishyscapes")
 
 
 @dataclass(frozen=True)
@@ -110,28 +112,29 @@ class Fishyscapes(Masked):
         return f"{archive} ({size}md5 {MD5[archive]}) is on {PAGE}: unpack it into {self._folder}/; {base}"
 
     def scan(self) -> Sequence[Frame]:
-        root = data("fishyscapes")
-        if not root.is_dir():
-            raise frames.absent(root, f"Fishyscapes in the layout {self.layout}", self.obtain)
+        contents = f"Fishyscapes in the layout {self.layout}"
         if self.layout != "official":
             ready = _ready(self.set, self.version, self.layout)
-            if not ready.present(root):
-                raise MissingData(
-                    f"{root / ready.images} and {root / ready.masks} match nothing{self._instead(root)}; {self.obtain}"
-                )
-            return [self._named(frame) for frame in ready.scan(root, self.count, self.obtain)]
-        folder = root / self._folder
-        if not folder.is_dir():
-            raise MissingData(f"{folder} does not exist{self._instead(root)}; {self.obtain}")
-        masks = frames.listed(folder, "*_labels.png", after="_labels.png", missing=self.obtain)
-        overlays = self._overlays(folder, masks) if self.set == "static" else {}
-        frames.counted(masks, self.count, folder, f"unpack {self._folder}.zip again")
+            if not ready.present(LOCATION):
+                raise frames.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain, self._instead())
+            return [self._named(frame) for frame in ready.scan(LOCATION, self.count, self.frames, self.obtain)]
+        folder = LOCATION.find(self._folder)
+        if folder is None:
+            raise frames.absent(LOCATION.wanted(self._folder), LOCATION, contents, self.obtain, self._instead())
+        tree, again = listing.tree(folder), f"unpack {self._folder}.zip again"
+        masks = frames.side(tree, again, after=("_labels",), ends=listing.MASKS, depth=0)
         if self.set == "static":
-            home = _home(root, "cityscapes")
-            made = [Frame(name, _cityscapes(home, path), path, overlay=overlays[name]) for name, path in masks.items()]
+            overlays = frames.side(tree, again, after=("_rgb",), ends=(".npz",), depth=0)
+            pairs = frames.paired(overlays, masks, self.frames)
+            frames.counted(pairs, self.count, folder, again)
+            base = _Base(
+                cityscapes.LOCATION, ("val",), "leftImg8bit_trainvaltest.zip of Cityscapes", "is to be laid over it"
+            )
+            made = [Frame(name, base.image(mask), mask, overlay=overlay) for name, (overlay, mask) in pairs.items()]
         else:
-            home = _home(root, "lost_and_found")
-            made = [Frame(name, _lost_and_found(home, path), path) for name, path in masks.items()]
+            frames.counted(masks.paths, self.count, folder, again)
+            base = _Base(lost_and_found.LOCATION, ("train", "test"), "leftImg8bit.zip of LostAndFound", "is its label")
+            made = [Frame(name, base.image(mask), mask) for name, mask in masks.paths.items()]
         return [self._named(frame) for frame in made]
 
     def decode(self, frame: Frame) -> NDArray[np.uint8]:
@@ -171,37 +174,26 @@ class Fishyscapes(Masked):
     @property
     def _archive(self) -> Path:
         """The path of the archive, which may not have been kept."""
-        return data("fishyscapes") / f"{self._folder}.zip"
+        return LOCATION.root / f"{self._folder}.zip"
 
-    def _instead(self, root: Path) -> str:
-        """Name the other layouts and versions below ``root`` and the words that ask for them; empty without any."""
-        held = [f"layout: {other}, {_SAYS[other]}" for other in _SAYS if self._holds(root, other)]
+    def _instead(self) -> str:
+        """Name the other layouts and versions that are there and the words that ask for them; empty without any."""
+        held = [f"layout: {other}, {_SAYS[other]}" for other in _SAYS if self._holds(other)]
         if self.set == "static":
-            held += [f"version: {number}" for number in (1, 2, 3) if (root / f"fs_val_v{number}").is_dir()]
+            held += [f"version: {number}" for number in (1, 2, 3) if LOCATION.find(f"fs_val_v{number}")]
         if not held:
             return ""
-        return f"; {root} holds {' and '.join(f'({text})' for text in held)}: say so in the suite if that is meant"
+        return f"{' and '.join(f'({text})' for text in held)}: say so in the suite if that is meant"
 
-    def _holds(self, root: Path, layout: Layout) -> bool:
+    def _holds(self, layout: Layout) -> bool:
         if layout == self.layout:
             return False
         if layout == "official":
-            pattern = "fishyscapes_lostandfound" if self.set == "lost_and_found" else "fs_val_v[123]"
-            return any(root.glob(pattern))
-        return any(_ready(self.set, version, layout).present(root) for version in (3, 2, 1))
-
-    def _overlays(self, folder: Path, masks: Mapping[str, Path]) -> Mapping[str, Path]:
-        """Id to overlay on Cityscapes, one for each mask. Raise MissingData for a mask or an overlay alone."""
-        overlays = frames.listed(folder, "*_rgb.npz", after="_rgb.npz")
-        frames.paired(
-            overlays,
-            masks,
-            mask_of=lambda name: folder / f"{name}_labels.png",
-            image_of=lambda name: folder / f"{name}_rgb.npz",
-            masks_again=f"unpack {self._folder}.zip again",
-            images_again=f"unpack {self._folder}.zip again",
-        )
-        return overlays
+            names = (
+                ["fishyscapes_lostandfound"] if self.set == "lost_and_found" else [f"fs_val_v{n}" for n in (1, 2, 3)]
+            )
+            return any(LOCATION.find(name) for name in names)
+        return any(_ready(self.set, version, layout).present(LOCATION) for version in (3, 2, 1))
 
     def _named(self, frame: Frame) -> Frame:
         """Return the frame with its sequence and its location, as far as its name tells."""
@@ -218,19 +210,19 @@ class Fishyscapes(Masked):
 
 
 def _ready(which: Set, version: Version | None, layout: Layout) -> Ready:
-    """The globs of the images and masks of a copy in use."""
+    """The folders and names of the images and masks of a copy in use."""
     if layout == "renamed":
         folder = "FsValLF" if which == "lost_and_found" else f"FsValV{version}Static"
         return Ready(
-            f"{folder}/leftImg8bit/val/**/*_leftImg8bit.png",
-            f"{folder}/gtFine/val/**/*_gtFine_labelTrainIds.png",
-            ("_leftImg8bit.png",),
-            "_gtFine_labelTrainIds.png",
+            (folder, "leftImg8bit", "val"),
+            (folder, "gtFine", "val"),
+            ("_leftImg8bit",),
+            ("_gtFine_labelTrainIds",),
         )
     folder = _FOLDERS[which]
     if layout == "original_labels":
-        return Ready(f"{folder}/original/*.png", f"{folder}/labels/*.png")
-    return Ready(f"{folder}/**/*.jpg", f"{folder}/**/*.png", (".jpg",))
+        return Ready((folder, "original"), (folder, "labels"), depth=0)
+    return Ready((folder,), (folder,), image_ends=(".jpg", ".jpeg"))
 
 
 def _base(name: str) -> str | None:
@@ -239,43 +231,34 @@ def _base(name: str) -> str | None:
     return match[1] if match else None
 
 
-def _home(root: Path, name: str) -> Path:
-    """The folder of the images: beside the labels, or that of their own data set."""
-    return root / name if (root / name / "leftImg8bit").is_dir() else data(name)
+class _Base:
+    """The images that masks of Fishyscapes belong to: those of another data set, beside the masks or on their own."""
 
+    def __init__(self, location: Location, splits: Sequence[str], archive: str, use: str) -> None:
+        beside = [LOCATION.find(location.name, "leftImg8bit", split) for split in splits]
+        folders = beside if any(beside) else [location.find("leftImg8bit", split) for split in splits]
+        official = [location.wanted("leftImg8bit", split) for split in splits]
+        self.folder, *others = [folder for folder in folders if folder] or official
+        self.archive, self.use = archive, use
+        self.paths: dict[str, Path] = {}
+        for folder in filter(None, folders):
+            named = frames.side(listing.tree(folder), "", after=("_leftImg8bit", ""), depth=1).paths
+            self.paths = {**named, **self.paths}
+        self.also = "".join(f", nor below {folder.name}/" for folder in others)
 
-def _lost_and_found(home: Path, mask: Path) -> Path:
-    """The image of one mask: PNG, WebP or JPEG, as SegmentMeIfYouCan looks for it. Raise MissingData without one."""
-    base = _base(mask.name.removesuffix("_labels.png"))
-    if base is None:
-        raise MissingData(f"{mask} is named after no frame of LostAndFound; wanted DDDD_<frame>_labels.png")
-    folder = base.rsplit("_", 2)[0]
-    candidates = [
-        home / "leftImg8bit" / split / folder / f"{base}_leftImg8bit.{end}"
-        for split in ("train", "test")
-        for end in ("png", "webp", "jpg")
-    ]
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise MissingData(
-        f"{candidates[0]} does not exist, nor below test/, but its label {mask} does; unpack leftImg8bit.zip of"
-        f" LostAndFound into {home}"
-    )
-
-
-def _cityscapes(home: Path, mask: Path) -> Path:
-    """The Cityscapes image under one overlay. Raise MissingData if it does not exist."""
-    base = _base(mask.name.removesuffix("_labels.png"))
-    if base is None:
-        raise MissingData(f"{mask} is named after no frame of Cityscapes; wanted DDDD_<frame>_labels.png")
-    path = home / "leftImg8bit" / "val" / base.rsplit("_", 2)[0] / f"{base}_leftImg8bit.png"
-    if not path.is_file():
+    def image(self, mask: Path) -> Path:
+        """The image of one mask. Raise MissingData without one."""
+        base = _base(mask.stem.removesuffix("_labels"))
+        source = self.archive.partition(" of ")[2]
+        if base is None:
+            raise MissingData(f"{mask} is named after no frame of {source}; wanted DDDD_<frame>_labels.png")
+        if base in self.paths:
+            return self.paths[base]
+        path = self.folder / base.rsplit("_", 2)[0] / f"{base}_leftImg8bit.png"
         raise MissingData(
-            f"{path} does not exist, but {mask} is to be laid over it; unpack leftImg8bit_trainvaltest.zip of"
-            f" Cityscapes into {home}"
+            f"{path} does not exist{self.also}, but {mask} {self.use}{listing.nearby(path)}; unpack {self.archive} into"
+            f" {self.folder.parent.parent}"
         )
-    return path
 
 
 def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -286,10 +269,13 @@ def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
         if shape != expected or dtype.kind not in "iuf":
             raise MissingData(f"{path} holds {dtype} {list(shape)}, wanted numbers {list(expected)} as its image has")
 
-    if not path.exists():
-        raise MissingData(f"{path} does not exist")
     try:
-        return untrusted_arrays.read(path, ".npz", fits, name="rgb").astype(np.int64)
+        with packed.opened(path) as stream:
+            return untrusted_arrays.read(stream, ".npz", fits, name="rgb").astype(np.int64)
+    except FileNotFoundError:
+        raise MissingData(f"{path} does not exist") from None
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read: {error.strerror}") from None
     except Unreadable as error:
         if error.reason == "name":
             raise MissingData(f"{path} {error}; is it an overlay of Fishyscapes Static?") from None
@@ -309,5 +295,10 @@ def _check_archive(archive: Path, scanned: Sequence[Frame]) -> None:
     with zipfile.ZipFile(archive) as packed:
         sums = {Path(info.filename).name: info.CRC for info in packed.infolist()}
     for frame in scanned:
-        if frame.mask is not None and sums.get(frame.mask.name) != zlib.crc32(frame.mask.read_bytes()):
+        if frame.mask is not None and sums.get(frame.mask.name) != _crc32(frame.mask):
             raise MissingData(f"{frame.mask} is not what {archive.name} holds under this name; unpack it again")
+
+
+def _crc32(path: Path) -> int:
+    with packed.opened(path) as file:
+        return zlib.crc32(file.read())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,12 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Dataset, Sample
-from bench.core import images
+from bench.core import images, packed
 from bench.core.errors import MissingData
 from bench.core.files import digest
 from bench.core.images import read_rgb
 from bench.core.values import IGNORE, Labels
-from bench.datasets import label_values
+from bench.datasets import label_values, listing
+from bench.datasets.listing import Location, Names, Tree
 
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
@@ -43,6 +45,7 @@ class Encoding:
     meaning: Mapping[int, int]  # stored value -> the value of the returned mask
     legal: str  # the legal values in words, such as "0, 1 or 255"
     palette: bool = False  # whether a palette of colours holds its indices
+    decode: Callable[[Path], Labels] | None = None  # of a file that is no image: its values, uint8 [H, W]
 
     @cached_property
     def table(self) -> Labels:
@@ -50,6 +53,18 @@ class Encoding:
         table = np.full(256, IGNORE, np.uint8)
         table[list(self.meaning)] = list(self.meaning.values())
         return table
+
+    def stored(self, path: Path, like: Path | None = None) -> Labels:
+        """uint8 [H, W]: the values of a file, of the size of the image ``like``. Raise MissingData for another."""
+        if self.decode is None:
+            return images.read_labels(path, like=like, indices=self.palette)
+        values = self.decode(path)
+        if like is not None and values.shape != (wanted := size(like)):
+            raise MissingData(
+                f"{path} is {values.shape[0]}x{values.shape[1]}, its image {like.name} is {wanted[0]}x{wanted[1]};"
+                f" labels are never resized, so unpack both archives again"
+            )
+        return values
 
     def __getstate__(self) -> dict[str, Any]:
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
@@ -207,60 +222,97 @@ class OnDisk(Dataset):
         return self.scan()
 
 
-def listed(folder: Path, pattern: str, *, before: str = "", after: str = "", missing: str = "") -> Mapping[str, Path]:
-    """Id to file for every file that matches, sorted by id whatever the file system's order.
+@dataclass(frozen=True)
+class Side:
+    """The images of a layout, or its masks: what is there, and how the next one would be named."""
 
-    ``pattern`` is a glob below ``folder`` and matches as it is written, also where file names ignore case. The id is
-    the name without ``before`` and ``after``. ``missing`` is the next step where the folder does not exist. Hidden
-    files and folders are passed over: archives made on a Mac carry a ``._name`` beside each name.
-    """
-    if not folder.is_dir():
-        raise MissingData(f"{folder} does not exist{_next(missing)}")
-    paths: dict[str, Path] = {}
-    for path in sorted(folder.glob(pattern)):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or not path.name.startswith(before) or not path.name.endswith(after):
-            continue
-        name = path.name[len(before) : len(path.name) - len(after)]
-        if name in paths:
-            raise MissingData(f"{path} and {paths[name]} are both the frame {name}; keep one of them")
-        paths[name] = path
-    return dict(sorted(paths.items()))
+    paths: Mapping[str, Path]  # by id
+    folder: Path
+    after: str  # what follows the id in a file name, before the ending
+    again: str  # the next step where one is absent
+    end: str = ".png"  # if there is none to take it from
+
+    def missing(self, name: str, partner: Path, other: Side) -> Path:
+        """The path of a file that is not there, named as those that are, where its partner of the other side lies."""
+        ends = [path.suffix for path in self.paths.values()] or [self.end]
+        below = partner.parent.relative_to(other.folder)
+        return self.folder / below / f"{name}{self.after}{max(sorted(set(ends)), key=ends.count)}"
 
 
-def paired(
-    images: Mapping[str, Path],
-    masks: Mapping[str, Path],
+def side(
+    tree: Tree,
+    again: str,
     *,
-    mask_of: Callable[[str], Path],
-    image_of: Callable[[str], Path],
-    masks_again: str,
-    images_again: str,
-) -> None:
-    """Raise MissingData for the first image without its mask, then for the first mask without its image.
+    after: Sequence[str] = ("",),
+    ends: Sequence[str] = listing.IMAGES,
+    depth: int | None = None,
+    like: Side | None = None,
+) -> Side:
+    """The files of a folder by id, with the first of several ``after`` for which there are any, of ids of ``like``."""
+    sides = [Side(tree.ids(after=text, ends=ends, depth=depth), tree.folder, text, again, ends[0]) for text in after]
+    for candidate in sides:
+        if candidate.paths.keys() & like.paths.keys() if like else candidate.paths:
+            return candidate
+    return sides[0]
 
-    ``mask_of`` and ``image_of`` say where the absent file should be, ``masks_again`` and ``images_again`` what to do.
+
+def paired(images: Side, masks: Side, stated: int | None = None) -> Mapping[str, tuple[Path, Path]]:
+    """The image and the mask of each id, sorted by id.
+
+    Raise MissingData for the first image without its mask, then for the first mask without its image, unless as many
+    pairs as ``stated`` are complete.
     """
-    for name, path in sorted(images.items()):
-        if name not in masks:
-            raise MissingData(f"{mask_of(name)} does not exist, but its image {path} does{_next(masks_again)}")
-    for name, path in sorted(masks.items()):
-        if name not in images:
-            raise MissingData(f"{image_of(name)} does not exist, but its label {path} does{_next(images_again)}")
+    labels = _spelled(masks.paths, images.paths)
+    pairs = {name: (path, labels[name]) for name, path in sorted(images.paths.items()) if name in labels}
+    if pairs and len(pairs) == stated:
+        return pairs
+    also = f", or say frames: {len(pairs)} in the suite if the complete ones are all there should be" if pairs else ""
+    for name, path in sorted(images.paths.items()):
+        if name not in labels:
+            mask = masks.missing(name, path, images)
+            held = listing.lossy(mask, path) or f"{listing.then(masks.again)}{also}"
+            raise MissingData(f"{mask} does not exist, but its image {path} does{held}")
+    for name, path in sorted(labels.items()):
+        if name not in images.paths:
+            image = images.missing(name, path, masks)
+            raise MissingData(f"{image} does not exist, but its label {path} does{listing.then(images.again)}{also}")
+    return pairs
+
+
+def _spelled(masks: Mapping[str, Path], images: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The masks by the ids of their images, also where these differ in upper and lower case and nothing else fits."""
+    alike: dict[str, list[str]] = {}
+    for name in images.keys() - masks.keys():
+        alike.setdefault(name.casefold(), []).append(name)
+    alone = Counter(name.casefold() for name in masks.keys() - images.keys())
+
+    def of(name: str) -> str:
+        names = alike.get(name.casefold(), [])
+        return names[0] if name not in images and len(names) == alone[name.casefold()] == 1 else name
+
+    return {of(name): path for name, path in masks.items()}
 
 
 def counted(entries: Collection[Any], expected: int, source: Path, again: str) -> None:
     """Raise MissingData unless there are as many as expected: a half-unpacked archive is no benchmark."""
     if len(entries) != expected:
         also = f", or say frames: {len(entries)} in the suite if that is all there should be" if entries else ""
-        raise MissingData(f"{source} holds {len(entries)} frames, wanted {expected}{_next(again)}{also}")
+        held = "" if entries else listing.nearby(source / "a frame")
+        raise MissingData(f"{source} holds {len(entries)} frames, wanted {expected}{held}{listing.then(again)}{also}")
 
 
-def absent(root: Path, contents: str, obtain: str) -> MissingData:
-    """The error for a data set that is not there at all."""
+def absent(path: Path, location: Location, contents: str, obtain: str, instead: str = "") -> MissingData:
+    """The error for a folder of a data set that is not there: what lies in its place, and how to get it.
+
+    ``instead`` says what the data set's folder holds, if that is known better than by its entries.
+    """
+    root = location.root
+    known = f"; {root} holds {instead}" if instead else ""
+    if root.is_dir():
+        return MissingData(f"{path} does not exist{known or listing.nearby(path)}; {obtain}")
     return MissingData(
-        f"{root} does not exist; wanted {contents} there: set $BENCH_DATA to the folder above it, or say where it lies"
-        f" in data.yaml; {obtain}"
+        f"{root} does not exist; wanted {contents} there{known or listing.nearby(root)}: set $BENCH_DATA to the folder"
+        f" above it, or say where it lies in data.yaml; {obtain}"
     )
 
 
@@ -270,7 +322,7 @@ def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> La
     Raise MissingData for a value that the encoding does not have, for colours, and for a size that is not that of the
     image ``like``: masks are never resized.
     """
-    stored = images.read_labels(path, like=like, indices=encoding.palette)
+    stored = encoding.stored(path, like)
     counts = np.bincount(stored.ravel(), minlength=256)
     if (masks := _COUNTS.get()) is not None:
         masks.append(counts)
@@ -305,7 +357,11 @@ def check_alike(scanned: Iterable[Frame]) -> None:
 
     Programs that make files smaller write 0 and 255 in 1 bit, and number the colours of a palette anew.
     """
-    masks = {frame.mask: (images.read_header(frame.mask), frame.encoding) for frame in scanned if frame.mask}
+    masks = {
+        frame.mask: (images.read_header(frame.mask), frame.encoding)
+        for frame in scanned
+        if frame.mask and not frame.encoding.decode
+    }
     check_depths({path: header for path, (header, _) in masks.items()})
     first: tuple[Path, bytes] | None = None
     for path, (header, encoding) in masks.items():
@@ -333,7 +389,7 @@ def check_depths(headers: Mapping[Path, images.Header]) -> None:
 def check_whole(path: Path, decode: Callable[[Path], object] = read_rgb) -> None:
     """Raise MissingData if an image file ends early. A file that ends as its format does is not decoded."""
     try:
-        with path.open("rb") as file:
+        with packed.opened(path) as file:
             head = file.read(12)
             length = file.seek(0, 2)
             file.seek(-min(len(_PNG_END), length), 2)
@@ -352,11 +408,6 @@ def check_whole(path: Path, decode: Callable[[Path], object] = read_rgb) -> None
         decode(path)
 
 
-def one_of(folders: Iterable[Path]) -> Path | None:
-    """The first folder that exists, or None."""
-    return next((folder for folder in folders if folder.is_dir()), None)
-
-
 def plain(name: str) -> str:
     """Return a file name as an id: every character but letters, digits, '.', '_' and '-' becomes '_'."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
@@ -364,45 +415,42 @@ def plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class Ready:
-    """A layout in which every image lies ready and has a mask of the same stem. Patterns are globs below a root."""
+    """A layout in which every image lies ready and has a mask of the same id, each below a folder of its own."""
 
-    images: str  # such as "LostAndFound/original/*.png"
-    masks: str
-    image_end: tuple[str, ...] = (".png",)
-    mask_end: str = ".png"
+    images: tuple[Names, ...]  # the names of the folders that lead there, such as LostAndFound, original
+    masks: tuple[Names, ...]
+    image_after: tuple[str, ...] = ("",)  # what follows the id in a file name; the first that fits
+    mask_after: tuple[str, ...] = ("",)
+    image_ends: Sequence[str] = listing.IMAGES
     encoding: Encoding = ANOMALY
+    depth: int | None = None  # folders that lie between; None: any number
 
-    def folder(self, root: Path) -> Path:
-        """The deepest folder that holds every image."""
-        return root / self.images.partition("*")[0]
+    def present(self, location: Location) -> bool:
+        """True if at least one image and one mask of this layout are there."""
+        pictures, labels = location.find(*self.images), location.find(*self.masks)
+        if pictures is None or labels is None:
+            return False
+        try:
+            images = self._images(pictures, "")
+            return bool(images.paths and self._masks(labels, "", images).paths)
+        except MissingData:  # two files of one id
+            return True
 
-    def present(self, root: Path) -> bool:
-        """True if a root holds at least one image and one mask of this layout."""
-        return all(any(True for _ in root.glob(pattern)) for pattern in (self.images, self.masks))
-
-    def scan(self, root: Path, count: int, again: str) -> Sequence[Frame]:
+    def scan(self, location: Location, count: int, stated: int | None, again: str) -> Sequence[Frame]:
         """List the frames, paired and counted, sorted by id; ``again`` is the next step where something is amiss."""
-        images: dict[str, Path] = {}
-        for end in self.image_end:
-            for stem, path in listed(root, self.images, after=end, missing=again).items():
-                if stem in images:
-                    raise MissingData(f"{path} and {images[stem]} are both the frame {stem}; keep one of them")
-                images[stem] = path
-        masks = listed(root, self.masks, after=self.mask_end, missing=again)
-        where = self.folder(root)
-        paired(
-            images,
-            masks,
-            mask_of=lambda stem: (
-                _beside(images[stem], where, root / self.masks.partition("*")[0]) / (stem + self.mask_end)
-            ),
-            image_of=lambda stem: where / (stem + self.image_end[0]),
-            masks_again=again,
-            images_again=again,
-        )
-        counted(images, count, where, again)
-        frames = [Frame(plain(stem), images[stem], masks[stem], self.encoding) for stem in images]
-        return unique(frames)
+        pictures, labels = (location.find(*chain) or location.wanted(*chain) for chain in (self.images, self.masks))
+        images = self._images(pictures, again)
+        pairs = paired(images, self._masks(labels, again, images), stated)
+        counted(pairs, count, pictures, again)
+        return unique([Frame(plain(name), image, mask, self.encoding) for name, (image, mask) in pairs.items()])
+
+    def _images(self, folder: Path, again: str) -> Side:
+        tree = listing.tree(folder, again)
+        return side(tree, again, after=self.image_after, ends=self.image_ends, depth=self.depth)
+
+    def _masks(self, folder: Path, again: str, images: Side) -> Side:
+        tree = listing.tree(folder, again)
+        return side(tree, again, after=self.mask_after, ends=listing.MASKS, depth=self.depth, like=images)
 
 
 def unique(frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -414,11 +462,6 @@ def unique(frames: Sequence[Frame]) -> Sequence[Frame]:
     return ordered
 
 
-def _beside(image: Path, images: Path, masks: Path) -> Path:
-    """The folder of a mask, if masks lie in the same tree of folders as images."""
-    return masks / image.parent.relative_to(images)
-
-
 def _above(paths: Sequence[Path]) -> Path:
     """The deepest folder that holds all of them."""
     return Path(commonpath([path.absolute().parent for path in paths]))
@@ -426,10 +469,6 @@ def _above(paths: Sequence[Path]) -> Path:
 
 def _bytes(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return packed.size(path)
     except OSError as error:
         raise MissingData(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _next(step: str) -> str:
-    return f"; {step}" if step else ""

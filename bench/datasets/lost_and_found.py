@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench.core.errors import MissingData
-from bench.core.files import data
 from bench.core.values import IGNORE
-from bench.datasets import frames, label_values
-from bench.datasets.frames import Encoding, Frame
+from bench.datasets import frames, label_values, listing
+from bench.datasets.frames import Encoding, Frame, Side
+from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
 
 Kind = Literal["labelIds", "labelTrainIds"]
@@ -47,6 +47,7 @@ KNOWN = (
 )
 """Beginnings of the ids of frames whose obstacles belong to classes of Cityscapes."""
 
+LOCATION = Location("lost_and_found", ("dataset_LostAndFound",))
 _ID = re.compile(r"\d{2}_.+_\d{6}_\d{6}")
 
 
@@ -123,37 +124,38 @@ class LostAndFound(Masked):
 
     def _listed(self) -> tuple[Mapping[str, Path], Mapping[str, Path], Encoding]:
         """Images and labels of the whole folder by id, and the encoding of the labels."""
-        root = data("lost_and_found")
-        if not root.is_dir():
-            raise frames.absent(root, "leftImg8bit/ and gtCoarse/ of LostAndFound", self.obtain)
-        again = "unpack leftImg8bit.zip and gtCoarse.zip so that it does"
-        images: Mapping[str, Path] = {}
-        for kind in ("png", "webp", "jpg"):  # as published, and as SegmentMeIfYouCan's own tools look for them
-            after = f"_leftImg8bit.{kind}"
-            images = images or frames.listed(self._pictures, f"*/*{after}", after=after, missing=again)
-        for name, path in images.items():
+        images = frames.side(
+            self._tree("leftImg8bit"), "unpack leftImg8bit.zip again", after=("_leftImg8bit",), depth=1
+        )
+        for name, path in images.paths.items():
             if not _ID.fullmatch(name):
                 raise MissingData(f"{path}: wanted NN_Scene_DDDDDD_DDDDDD_leftImg8bit as its name")
-        masks = root / "gtCoarse" / self._folder
+        tree = self._tree("gtCoarse")
 
-        def of(kind: Kind) -> Mapping[str, Path]:
-            after = f"_gtCoarse_{kind}.png"
-            return frames.listed(masks, f"*/*{after}", after=after, missing=again)
+        def of(kind: Kind) -> Side:
+            after = (f"_gtCoarse_{kind}",)
+            return frames.side(tree, "unpack gtCoarse.zip again", after=after, ends=listing.MASKS, depth=1)
 
-        stored, encoding = self.labels, LABEL_IDS if self.labels == "labelIds" else TRAIN_IDS
-        labels = of(stored)
-        if not labels and stored == "labelTrainIds":
-            stored, encoding = "labelIds", TRAIN_IDS_FROM_LABEL_IDS
-            labels = of(stored)
-        frames.paired(
-            images,
-            labels,
-            mask_of=lambda name: masks / _scene(name) / f"{name}_gtCoarse_{stored}.png",
-            image_of=lambda name: self._pictures / _scene(name) / f"{name}_leftImg8bit.png",
-            masks_again="unpack gtCoarse.zip again",
-            images_again="unpack leftImg8bit.zip again",
+        labels, encoding = of(self.labels), LABEL_IDS if self.labels == "labelIds" else TRAIN_IDS
+        if not labels.paths and self.labels == "labelTrainIds":
+            labels, encoding = of("labelIds"), TRAIN_IDS_FROM_LABEL_IDS
+        pairs = frames.paired(images, labels)
+        return (
+            {name: image for name, (image, _) in pairs.items()},
+            {name: mask for name, (_, mask) in pairs.items()},
+            encoding,
         )
-        return images, labels, encoding
+
+    def _tree(self, folder: str) -> Tree:
+        path = LOCATION.find(folder, self._folder)
+        if path is None:
+            raise frames.absent(
+                LOCATION.wanted(folder, self._folder),
+                LOCATION,
+                "leftImg8bit/ and gtCoarse/ of LostAndFound",
+                self.obtain,
+            )
+        return listing.tree(path)
 
     def _unlabelled(self, images: Mapping[str, Path], labels: Mapping[str, Path], encoding: Encoding) -> Sequence[str]:
         """The ids whose labels are all ignored: by their official places, or in a smaller set by looking."""
@@ -170,7 +172,7 @@ class LostAndFound(Masked):
 
     @property
     def _pictures(self) -> Path:
-        return data("lost_and_found") / "leftImg8bit" / self._folder
+        return LOCATION.find("leftImg8bit", self._folder) or LOCATION.wanted("leftImg8bit", self._folder)
 
 
 def _says_nothing(path: Path, encoding: Encoding) -> bool:

@@ -8,21 +8,25 @@ with RoadAnomaly21, which is ``smiyc``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.core import packed
 from bench.core.errors import MissingData
-from bench.core.files import data
-from bench.datasets import frames
-from bench.datasets.frames import Encoding, Frame, Ready
+from bench.datasets import frames, listing
+from bench.datasets.frames import Encoding, Frame, Ready, Side
+from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
 
 LABELS = Encoding("RoadAnomaly", {0: 0, 2: 1}, "0 or 2")
 """0 normal, 2 anomaly; nothing is ignored."""
 
-_READY = Ready("original/*.jpg", "labels/*.png", (".jpg",))
+_READY = Ready(("original",), ("labels",), depth=0)
+_AGAIN = "unpack RoadAnomaly_jpg.zip again"
+
+LOCATION = Location("road_anomaly", ("RoadAnomaly", "RoadAnomaly_jpg"))
 
 
 @dataclass(frozen=True)
@@ -56,42 +60,68 @@ class RoadAnomaly(Masked):
         )
 
     def scan(self) -> Sequence[Frame]:
-        root = data("road_anomaly")
-        if not root.is_dir():
-            raise frames.absent(root, "RoadAnomaly_jpg/", self.obtain)
-        home = root / "RoadAnomaly_jpg" if (root / "RoadAnomaly_jpg").is_dir() else root
-        listing = home / "frame_list.json"
         if self.layout == "original_labels":
-            if not _READY.present(root):
-                held = f"; {root} holds the layout official: leave layout out of the suite" if listing.is_file() else ""
-                raise MissingData(
-                    f"{root / _READY.images} and {root / _READY.masks} match nothing{held}; {self.obtain}"
+            if not _READY.present(LOCATION):
+                official = LOCATION.find("frames")
+                raise frames.absent(
+                    LOCATION.wanted(*_READY.images),
+                    LOCATION,
+                    "original/ and labels/",
+                    self.obtain,
+                    "the layout official: leave layout out of the suite if that is meant" if official else "",
                 )
-            return _READY.scan(root, self.count, self.obtain)
-        if not listing.is_file():
-            hint = (
-                f"; {root} holds the layout original_labels: say layout: original_labels in the suite if that is meant"
+            return _READY.scan(LOCATION, self.count, self.frames, self.obtain)
+        folder = LOCATION.find("frames")
+        if folder is None:
+            copied = _READY.present(LOCATION)
+            raise frames.absent(
+                LOCATION.wanted("RoadAnomaly_jpg", "frames"),
+                LOCATION,
+                "RoadAnomaly_jpg/",
+                self.obtain,
+                "the layout original_labels: say layout: original_labels in the suite if that is meant"
+                if copied
+                else "",
             )
-            raise MissingData(f"{listing} does not exist{hint if _READY.present(root) else ''}; {self.obtain}")
-        names = _names(listing)
-        frames.counted(names, self.count, listing, "unpack the archive again")
-        return frames.unique([_frame(home / "frames" / name) for name in names])
+        listed = folder.parent / "frame_list.json"
+        names = {Path(name).stem: name for name in _names(listed)}
+        images, masks = _sides(listing.tree(folder), names)
+        whole = images.paths.keys() & masks.paths.keys()
+        if len(whole) != self.frames:
+            frames.counted(names, self.count, listed, "unpack the archive again")
+            if missing := sorted(names.keys() - images.paths.keys()):
+                raise MissingData(f"{folder / names[missing[0]]} does not exist, but {listed.name} names it; {_AGAIN}")
+        pairs = frames.paired(images, masks, self.frames)
+        return frames.unique([Frame(frames.plain(name), *pair, LABELS) for name, pair in pairs.items()])
 
 
-def _names(listing: Path) -> Sequence[str]:
+def _sides(tree: Tree, names: Collection[str]) -> tuple[Side, Side]:
+    """The images and masks of ``frames/`` that the list names; copies have the masks right there, as X.labels.png."""
+    alike = {name.casefold(): name for name in names}
+    images = {alike.get(name.casefold(), ""): path for name, path in tree.ids(depth=0).items()}
+    flat = tree.ids(after=".labels", ends=listing.MASKS, depth=0)
+    deep = {
+        path.parent.name[: -len(".labels")]: path
+        for path in (tree.levels[1] if len(tree.levels) > 1 else ())
+        if path.parent.suffix.lower() == ".labels" and path.name.lower() == "labels_semantic.png"
+    }
+    after = ".labels/labels_semantic" if deep or not flat else ".labels"
+    masks = {alike.get(name.casefold(), ""): path for name, path in (deep or flat).items()}
+    return (
+        Side({name: path for name, path in images.items() if name}, tree.folder, "", _AGAIN, ".jpg"),
+        Side({name: path for name, path in masks.items() if name}, tree.folder, after, _AGAIN),
+    )
+
+
+def _names(path: Path) -> Sequence[str]:
     """The file names in the archive's own list. Raise MissingData if it is none."""
     try:
-        names = json.loads(listing.read_text(encoding="utf-8"))
+        with packed.opened(path) as file:
+            names = json.loads(file.read())
+    except FileNotFoundError:
+        raise MissingData(f"{path} does not exist{listing.nearby(path)}; unpack the archive again") from None
     except (OSError, ValueError) as error:
-        raise MissingData(f"{listing} cannot be read: {error}; unpack the archive again") from None
+        raise MissingData(f"{path} cannot be read: {error}; unpack the archive again") from None
     if not isinstance(names, list) or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise MissingData(f"{listing} is no list of file names, such as ['animals01.jpg']; unpack the archive again")
+        raise MissingData(f"{path} is no list of file names, such as ['animals01.jpg']; unpack the archive again")
     return names
-
-
-def _frame(image: Path) -> Frame:
-    mask = image.with_suffix(".labels") / "labels_semantic.png"
-    for path, other in ((image, "frame_list.json names it"), (mask, f"its image {image} does")):
-        if not path.is_file():
-            raise MissingData(f"{path} does not exist, but {other}; unpack RoadAnomaly_jpg.zip again")
-    return Frame(frames.plain(image.stem), image, mask, LABELS)

@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bench.core.errors import MissingData
-from bench.core.files import data
-from bench.datasets import frames
-from bench.datasets.frames import Frame, Ready
+from bench.datasets import frames, listing
+from bench.datasets.frames import Frame, Ready, Side
+from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
 
 Track = Literal["RoadAnomaly21", "RoadObstacle21"]
@@ -36,8 +35,7 @@ _PUBLISHED: Mapping[tuple[Track, Split], int] = {
 }
 _FOLDERS: Mapping[Track, str] = {"RoadAnomaly21": "dataset_AnomalyTrack", "RoadObstacle21": "dataset_ObstacleTrack"}
 _RENAMED: Mapping[Track, str] = {"RoadAnomaly21": "AnomalyTrack", "RoadObstacle21": "ObstacleTrack"}
-_IMAGES: Mapping[Track, str] = {"RoadAnomaly21": ".jpg", "RoadObstacle21": ".webp"}
-_MASK = "_labels_semantic.png"  # _labels_semantic_color.png lies beside it and is no label
+_MASK = "_labels_semantic"  # _labels_semantic_color lies beside it and is no label
 _ARCHIVES: Mapping[Track, str] = {
     "RoadAnomaly21": "dataset_AnomalyTrack.zip (50 MB, md5 231bf79ed58924bcd33d9cbe22e61076) is record 5270237",
     "RoadObstacle21": "dataset_ObstacleTrack.zip (198 MB, md5 895fb36d18765482cc291f69e63d6da6) is record 5281633",
@@ -49,6 +47,8 @@ _CLEAR = frozenset({
     "curvy-street", "one-way-street", "gravel", "greyasphalt", "motorway", "paving", "darkasphalt", "darkasphalt2",
 })  # fmt: skip
 _NOT_VALIDATION = tuple(f"validation_{number}" for number in (19, *range(21, 30)))  # the official code drops these
+
+LOCATION = Location("smiyc", ("SegmentMeIfYouCan",))
 
 
 @dataclass(frozen=True)
@@ -106,49 +106,44 @@ class SegmentMeIfYouCan(Masked):
         )
 
     def scan(self) -> Sequence[Frame]:
-        root = data("smiyc")
+        home = _FOLDERS[self.track]
         if self.layout == "renamed":
-            if not root.is_dir():
-                raise frames.absent(root, f"{_RENAMED[self.track]}/", self.obtain)
-            return self._renamed(root)
-        folder = frames.one_of((root / _FOLDERS[self.track], data(_FOLDERS[self.track])))
+            ready = _ready(self.track)
+            if not ready.present(LOCATION):
+                official = LOCATION.find(home, "images")
+                raise frames.absent(
+                    LOCATION.wanted(*ready.images),
+                    LOCATION,
+                    f"{_RENAMED[self.track]}/leftImg8bit/val/ and gtFine/val/",
+                    self.obtain,
+                    "the layout official: leave layout out of the suite if that is meant" if official else "",
+                )
+            return ready.scan(LOCATION, self.count, self.frames, self.obtain)
+        folder = LOCATION.find(home, "images")
         if folder is None:
-            if not root.is_dir():
-                raise frames.absent(root, f"{_FOLDERS[self.track]}/", self.obtain)
-            hint = f"; {root} holds the layout renamed: say so in the suite if that is meant"
-            held = hint if _ready(self.track).present(root) else ""
-            raise MissingData(f"{root / _FOLDERS[self.track]} does not exist{held}; {self.obtain}")
-        end, again = _IMAGES[self.track], "unpack the archive again"
-        pictures, labels = folder / "images", folder / "labels_masks"
-        every = frames.listed(pictures, f"*{end}", after=end, missing=self.obtain)
-        images = {name: path for name, path in every.items() if self._wants(name)}
-        if self.split != "validation":
-            frames.counted(images, self.count, pictures, again)
-            return frames.unique([self._frame(name, path) for name, path in images.items()])
-        every = frames.listed(labels, f"*{_MASK}", after=_MASK, missing=self.obtain)
-        masks = {name: path for name, path in every.items() if self._wants(name)}
-        frames.paired(
-            images,
-            masks,
-            mask_of=lambda name: labels / f"{name}{_MASK}",
-            image_of=lambda name: pictures / f"{name}{end}",
-            masks_again=again,
-            images_again=again,
-        )
-        frames.counted(images, self.count, pictures, again)
-        return frames.unique([replace(self._frame(name, path), mask=masks[name]) for name, path in images.items()])
-
-    def _renamed(self, root: Path) -> Sequence[Frame]:
-        ready = _ready(self.track)
-        if not ready.present(root):
-            official = (root / _FOLDERS[self.track]).is_dir()
-            held = (
-                f"; {root} holds the layout official: leave layout out of the suite if that is meant"
-                if official
-                else ""
+            renamed = _ready(self.track).present(LOCATION)
+            raise frames.absent(
+                LOCATION.wanted(home, "images"),
+                LOCATION,
+                f"{home}/",
+                self.obtain,
+                "the layout renamed: say so in the suite if that is meant" if renamed else "",
             )
-            raise MissingData(f"{root / ready.images} and {root / ready.masks} match nothing{held}; {self.obtain}")
-        return ready.scan(root, self.count, self.obtain)
+        again = "unpack the archive again"
+        images = self._wanted(frames.side(listing.tree(folder), again, depth=0))
+        if self.split != "validation":
+            frames.counted(images.paths, self.count, folder, again)
+            return frames.unique([self._frame(name, path) for name, path in images.paths.items()])
+        labels = LOCATION.find(home, "labels_masks") or LOCATION.wanted(home, "labels_masks")
+        tree = listing.tree(labels, self.obtain)
+        masks = self._wanted(frames.side(tree, again, after=(_MASK, ""), ends=listing.MASKS, depth=0, like=images))
+        pairs = frames.paired(images, masks, self.frames)
+        frames.counted(pairs, self.count, folder, again)
+        return frames.unique([replace(self._frame(name, path), mask=mask) for name, (path, mask) in pairs.items()])
+
+    def _wanted(self, side: Side) -> Side:
+        """The files of the split."""
+        return replace(side, paths={name: path for name, path in side.paths.items() if self._wants(name)})
 
     def _wants(self, name: str) -> bool:
         """True if an id belongs to the split."""
@@ -174,5 +169,5 @@ class SegmentMeIfYouCan(Masked):
 
 
 def _ready(track: Track) -> Ready:
-    folder, end = _RENAMED[track], _IMAGES[track]
-    return Ready(f"{folder}/leftImg8bit/val/**/*{end}", f"{folder}/gtFine/val/**/*{_MASK}", (end,), _MASK)
+    folder = _RENAMED[track]
+    return Ready((folder, "leftImg8bit", "val"), (folder, "gtFine", "val"), mask_after=(_MASK, ""))

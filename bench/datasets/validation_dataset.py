@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.core.errors import MissingData
-from bench.core.files import data
 from bench.datasets import frames, road_anomaly
 from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
+from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
 
 Set = Literal["RoadAnomaly", "RoadAnomaly21", "RoadObsticle21", "FS_LostFound_full", "fs_static"]
@@ -35,7 +34,14 @@ _INSTEAD: Mapping[Set, str] = {
     "FS_LostFound_full": "fishyscapes: {set: lost_and_found}",
     "fs_static": "fishyscapes: {set: static, version: 3}",
 }
-_ENDS = (".png", ".jpg", ".webp", ".jpeg")
+_SPELLINGS: Mapping[Set, tuple[str, ...]] = {
+    "RoadObsticle21": ("RoadObstacle21",),
+    "FS_LostFound_full": ("LostAndFound", "FS_LostFound", "FS_LostAndFound", "FS_LostAndFound_full"),
+    "fs_static": ("Static", "FS_Static_full"),
+}
+"""Names that people give to the folders of the sets, beside those of the copy."""
+
+LOCATION = Location("validation_dataset")
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,13 @@ class ValidationDataset(Masked):
         return f"this copy has no publisher and no checksum; the official set is {_INSTEAD[self.set]}"
 
     def scan(self) -> Sequence[Frame]:
-        root = data("validation_dataset")
-        if not root.is_dir():
-            raise frames.absent(root, f"{self.set}/images/ and {self.set}/labels_masks/", self.obtain)
-        ready = Ready(f"{self.set}/images/*", f"{self.set}/labels_masks/*.png", _ENDS, ".png", self._encoding)
-        if not ready.folder(root).is_dir():
-            raise MissingData(f"{ready.folder(root)} does not exist; {self.obtain}")
-        return ready.scan(root, self.count, self.obtain)
+        names = (self.set, *_SPELLINGS.get(self.set, ()))
+        after = ("", "_labels_semantic")
+        ready = Ready((names, "images"), (names, "labels_masks"), mask_after=after, encoding=self._encoding, depth=0)
+        if LOCATION.find(*ready.images) is None:
+            contents = f"{self.set}/images/ and {self.set}/labels_masks/"
+            raise frames.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain)
+        return ready.scan(LOCATION, self.count, self.frames, self.obtain)
 
     @property
     def _encoding(self) -> Encoding:

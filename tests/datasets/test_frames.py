@@ -16,6 +16,7 @@ from bench.core.errors import MissingData
 from bench.core.images import read_rgb
 from bench.datasets import frames
 from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
+from bench.datasets.listing import Location
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -35,40 +36,12 @@ def refused(act: Any, *args: Any, **options: Any) -> str:
     return message
 
 
-def test_files_are_listed_in_one_order_whatever_the_folder_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("b_x.png", "a_x.png", "a-b_x.png", "._a_x.png", "a_x_color.png"):
-        (tmp_path / name).touch()
-    wanted = ["a", "a-b", "b"]  # in the order of the ids, which is not that of the paths
-    assert list(frames.listed(tmp_path, "*_x.png", after="_x.png")) == wanted
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / ".cache" / "d_x.png").touch()
-    glob = Path.glob
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: reversed(sorted(glob(self, pattern))))
-    assert list(frames.listed(tmp_path, "**/*_x.png", after="_x.png")) == wanted
-
-
-def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
-    for city in ("a", "b"):
-        (tmp_path / city).mkdir()
-        (tmp_path / city / "1.png").touch()
-    message = refused(frames.listed, tmp_path, "**/*.png", after=".png")
-    assert (
-        message == f"{tmp_path / 'b' / '1.png'} and {tmp_path / 'a' / '1.png'} are both the frame 1; keep one of them"
-    )
-
-
-def test_a_missing_folder_comes_with_the_next_step(tmp_path: Path) -> None:
-    message = refused(frames.listed, tmp_path / "none", "*", missing="fetch it")
-    assert message == f"{tmp_path / 'none'} does not exist; fetch it"
-
-
 def test_counts_name_both_numbers_and_the_parameter(tmp_path: Path) -> None:
     frames.counted([1, 2], 2, tmp_path, "again")
     said = f"{tmp_path} holds 2 frames, wanted 3; again, or say frames: 2 in the suite if that is all there should be"
     assert refused(frames.counted, [1, 2], 3, tmp_path, "again") == said
-    assert refused(frames.counted, [], 3, tmp_path, "again") == f"{tmp_path} holds 0 frames, wanted 3; again"
+    empty = f"{tmp_path} holds 0 frames, wanted 3; {tmp_path} is empty; again"
+    assert refused(frames.counted, [], 3, tmp_path, "again") == empty
 
 
 def test_a_mask_is_read_by_meaning(tmp_path: Path) -> None:
@@ -198,17 +171,20 @@ def test_names_become_ids_and_two_of_one_id_are_refused() -> None:
     assert [frame.id for frame in frames.unique([Frame("b", Path()), Frame("a", Path())])] == ["a", "b"]
 
 
-def test_a_ready_layout_pairs_over_several_endings(tmp_path: Path) -> None:
-    ready = Ready("x/images/*", "x/masks/*.png", (".png", ".jpg"))
-    assert not ready.present(tmp_path)
-    save(tmp_path / "x" / "images" / "a.png", PICTURE)
-    save(tmp_path / "x" / "images" / "b.jpg", PICTURE)
+def test_a_ready_layout_pairs_over_several_endings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    home = Location("mine")
+    ready = Ready(("x", "images"), ("x", "masks"), depth=0)
+    assert not ready.present(home)
+    save(tmp_path / "mine" / "x" / "images" / "a.png", PICTURE)
+    save(tmp_path / "mine" / "x" / "images" / "b.jpg", PICTURE)
     for name in "ab":
-        save(tmp_path / "x" / "masks" / f"{name}.png", np.zeros((12, 20)))
-    assert ready.present(tmp_path)
-    assert [frame.image.name for frame in ready.scan(tmp_path, 2, "")] == ["a.png", "b.jpg"]
-    save(tmp_path / "x" / "images" / "a.jpg", PICTURE)
-    assert "are both the frame a" in refused(ready.scan, tmp_path, 2, "")
+        save(tmp_path / "mine" / "x" / "masks" / f"{name}.png", np.zeros((12, 20)))
+    assert ready.present(home)
+    assert [frame.image.name for frame in ready.scan(home, 2, None, "")] == ["a.png", "b.jpg"]
+    save(tmp_path / "mine" / "x" / "images" / "a.jpg", PICTURE)
+    assert "are both the frame a" in refused(ready.scan, home, 2, None, "")
 
 
 def test_an_encoding_travels_without_its_table() -> None:

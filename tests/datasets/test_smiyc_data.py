@@ -206,7 +206,7 @@ def test_the_renamed_copy_is_recognised_and_never_taken_for_the_official_set(roo
     writers.write("smiyc_renamed", SCENES, root)
     for track, folder in (("RoadAnomaly21", "dataset_AnomalyTrack"), ("RoadObstacle21", "dataset_ObstacleTrack")):
         message = complaint(SegmentMeIfYouCan(track, "validation"))  # type: ignore[arg-type]
-        assert message.startswith(f"{root / folder} does not exist; {root} holds the layout renamed: say so")
+        assert message.startswith(f"{root / folder / 'images'} does not exist; {root} holds the layout renamed: say")
         SegmentMeIfYouCan(track, "validation", "renamed", frames=16).check()  # type: ignore[arg-type]
 
 
