@@ -65,7 +65,7 @@ class Coco(frames.OnDisk):
         return obtain(self.split)
 
     def scan(self) -> Sequence[Frame]:
-        folder = self._root / self.split
+        folder = photographs(self.split)
         paths = listing.tree(folder, f"unpack {self.split}.zip beside annotations/").names()
         if not len(self._index.ids):
             raise MissingData(
@@ -80,14 +80,14 @@ class Coco(frames.OnDisk):
                 f" all there should be"
             )
         for name in self._index.names.tolist():
-            if name not in paths:
+            if name.lower() not in paths:
                 raise MissingData(
                     f"{folder / name} does not exist, but {self._annotations.name} lists it; unpack {self.split}.zip"
                     f" again"
                 )
         frames.counted(self._index.ids.tolist(), self.count, folder, f"unpack {self.split}.zip again")
         pairs = zip(self._index.ids.tolist(), self._index.names.tolist(), strict=True)
-        return [Frame(f"{number:012}", paths[name]) for number, name in pairs]
+        return [Frame(f"{number:012}", paths[name.lower()]) for number, name in pairs]
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
         self._check_size(frame)
@@ -126,7 +126,8 @@ class Coco(frames.OnDisk):
 
     @property
     def _annotations(self) -> Path:
-        return self._root / "annotations" / f"instances_{self.split}.json"
+        folder = listing.inside(self._root, "annotations") or self._root / "annotations"
+        return folder / f"instances_{self.split}.json"
 
     @cached_property
     def _index(self) -> Index:
@@ -143,6 +144,12 @@ def unpacked(split: str, root: Path | None = None) -> Path:
         raise MissingData(f"{path} does not exist, nor below 2017/{listing.nearby(path)}; {obtain(split)}")
     contents = f"annotations/ and {split}/ of COCO 2017"
     raise frames.absent(LOCATION.wanted("annotations"), LOCATION, contents, obtain(split))
+
+
+def photographs(split: str) -> Path:
+    """The folder of the images, which may not exist."""
+    root = unpacked(split)
+    return listing.inside(root, split) or root / split
 
 
 def obtain(split: str) -> str:

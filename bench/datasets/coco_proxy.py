@@ -67,7 +67,7 @@ class CocoProxy(frames.OnDisk):
 
     def scan(self) -> Sequence[Frame]:
         split = self._about["split"]
-        photographs, drawn = coco.unpacked(split) / split, self._root / masks(split)
+        photographs, drawn = coco.photographs(split), self._root / masks(split)
         if not self._rows:
             raise MissingData(f"{self._root / INDEX}: no image has outliers on {self.smallest} to {self.largest} of it")
         frames.counted([row["id"] for row in self._rows], self.count, self._root, "say frames otherwise")
@@ -75,10 +75,11 @@ class CocoProxy(frames.OnDisk):
         pictures = listing.tree(photographs, f"unpack {split}.zip").names()
         for row in self._rows:
             for paths, name, folder in ((masked, f"{row['id']}.png", drawn), (pictures, row["file"], photographs)):
-                if name not in paths:
+                if name.lower() not in paths:
                     raise MissingData(f"{folder / name} does not exist, but {self._root / INDEX} lists it")
         return [
-            Frame(row["id"], pictures[row["file"]], masked[f"{row['id']}.png"], self._encoding) for row in self._rows
+            Frame(row["id"], pictures[row["file"].lower()], masked[f"{row['id']}.png".lower()], self._encoding)
+            for row in self._rows
         ]
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:

@@ -48,6 +48,7 @@ _SAYS: Mapping[Layout, str] = {
     "original_labels": "LostAndFound/ and Static/ with original/ and labels/, as SynBoost packed them",
     "side_by_side": "LostAndFound/ and Static/ with X.jpg beside X.png, as Meta-OoD reads them",
 }
+_SPLITS = ("train", "test")  # of LostAndFound
 _FOLDERS: Mapping[Set, str] = {"lost_and_found": "LostAndFound", "static": "Static"}
 
 LOCATION = Location("fishyscapes")
@@ -132,8 +133,12 @@ class Fishyscapes(Masked):
             )
             made = [Frame(name, base.image(mask), mask, overlay=overlay) for name, (overlay, mask) in pairs.items()]
         else:
+            for name, path in tree.ids(after="_labels", ends=tuple(listing.LOSSY), depth=0).items():
+                if name not in masks.paths:
+                    mask = path.with_suffix(".png")
+                    raise MissingData(f"{mask} does not exist{listing.lossy(mask)}")
             frames.counted(masks.paths, self.count, folder, again)
-            base = _Base(lost_and_found.LOCATION, ("train", "test"), "leftImg8bit.zip of LostAndFound", "is its label")
+            base = _Base(lost_and_found.LOCATION, _SPLITS, "leftImg8bit.zip of LostAndFound", "is its label")
             made = [Frame(name, base.image(mask), mask) for name, mask in masks.paths.items()]
         return [self._named(frame) for frame in made]
 
@@ -204,7 +209,7 @@ class Fishyscapes(Masked):
         if self.set == "static":
             tags = {"city": location}
         else:
-            split = frame.image.parent.parent.name
+            split = next((part.lower() for part in reversed(frame.image.parts) if part.lower() in _SPLITS), "")
             tags = {"scene": location} | ({"split": split} if self.layout == "official" else {})
         return replace(frame, group=cityscapes.sequence(base), tags=tags)
 

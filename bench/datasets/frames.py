@@ -266,7 +266,7 @@ def paired(images: Side, masks: Side, stated: int | None = None) -> Mapping[str,
     pairs = {name: (path, labels[name]) for name, path in sorted(images.paths.items()) if name in labels}
     if pairs and len(pairs) == stated:
         return pairs
-    also = f", or say frames: {len(pairs)} in the suite if the complete ones are all there should be" if pairs else ""
+    also = fewer(pairs)
     for name, path in sorted(images.paths.items()):
         if name not in labels:
             mask = masks.missing(name, path, images)
@@ -291,6 +291,11 @@ def _spelled(masks: Mapping[str, Path], images: Mapping[str, Path]) -> Mapping[s
         return names[0] if name not in images and len(names) == alone[name.casefold()] == 1 else name
 
     return {of(name): path for name, path in masks.items()}
+
+
+def fewer(whole: Collection[Any]) -> str:
+    """The parameter that accepts the frames that are complete, as the end of an error; empty where there is none."""
+    return f", or say frames: {len(whole)} in the suite if the complete ones are all there should be" if whole else ""
 
 
 def counted(entries: Collection[Any], expected: int, source: Path, again: str) -> None:

@@ -88,7 +88,8 @@ class Tree:
     def levels(self) -> Sequence[Sequence[Path]]:
         """The files of each depth, in the order of their paths."""
         levels: list[list[Path]] = []
-        folders, entered = [self.folder], {os.path.realpath(self.folder)}
+        real = Path(os.path.realpath(self.folder))
+        folders, entered = [self.folder], {str(real), *map(str, real.parents)}
         while folders:
             inner: list[Path] = []
             levels.append([])
@@ -118,8 +119,12 @@ class Tree:
         return _by_id([path for level in self.levels for path in level], before, after, ends)
 
     def names(self) -> Mapping[str, Path]:
-        """File name to file, of those right in the folder, for lists that name each as it is spelled."""
-        return {path.name: path for path in self.levels[0]}
+        """File name in lower case to file, of those right in the folder. Raise MissingData for two of one name."""
+        paths = {path.name.lower(): path for path in self.levels[0]}
+        if len(paths) < len(self.levels[0]):
+            twice = next(path for path in self.levels[0] if paths[path.name.lower()] != path)
+            raise MissingData(f"{twice} and {paths[twice.name.lower()]} have one name; keep one of them")
+        return paths
 
 
 def inside(root: Path, *chain: Names) -> Path | None:

@@ -71,7 +71,7 @@ class RoadAnomaly(Masked):
                     "the layout official: leave layout out of the suite if that is meant" if official else "",
                 )
             return _READY.scan(LOCATION, self.count, self.frames, self.obtain)
-        folder = LOCATION.find("frames")
+        folder = LOCATION.find("RoadAnomaly_jpg", "frames") or LOCATION.find("frames")
         if folder is None:
             copied = _READY.present(LOCATION)
             raise frames.absent(
@@ -90,7 +90,9 @@ class RoadAnomaly(Masked):
         if len(whole) != self.frames:
             frames.counted(names, self.count, listed, "unpack the archive again")
             if missing := sorted(names.keys() - images.paths.keys()):
-                raise MissingData(f"{folder / names[missing[0]]} does not exist, but {listed.name} names it; {_AGAIN}")
+                raise MissingData(
+                    f"{folder / names[missing[0]]} does not exist, but {listed.name} names it; {_AGAIN}{frames.fewer(whole)}"
+                )
         pairs = frames.paired(images, masks, self.frames)
         return frames.unique([Frame(frames.plain(name), *pair, LABELS) for name, pair in pairs.items()])
 
@@ -103,7 +105,9 @@ def _sides(tree: Tree, names: Collection[str]) -> tuple[Side, Side]:
     deep = {
         path.parent.name[: -len(".labels")]: path
         for path in (tree.levels[1] if len(tree.levels) > 1 else ())
-        if path.parent.suffix.lower() == ".labels" and path.name.lower() == "labels_semantic.png"
+        if path.parent.suffix.lower() == ".labels"
+        and path.stem.lower() == "labels_semantic"
+        and path.suffix.lower() in listing.MASKS
     }
     after = ".labels/labels_semantic" if deep or not flat else ".labels"
     masks = {alike.get(name.casefold(), ""): path for name, path in (deep or flat).items()}
