@@ -90,9 +90,9 @@ class RoadAnomaly(Masked):
         if len(whole) != self.frames:
             frames.counted(names, self.count, listed, "unpack the archive again")
             if missing := sorted(names.keys() - images.paths.keys()):
-                raise MissingData(
-                    f"{folder / names[missing[0]]} does not exist, but {listed.name} names it; {_AGAIN}{frames.fewer(whole)}"
-                )
+                path = folder / names[missing[0]]
+                also = frames.fewer(whole)
+                raise MissingData(f"{path} does not exist, but {listed.name} names it; {_AGAIN}{also}")
         pairs = frames.paired(images, masks, self.frames)
         return frames.unique([Frame(frames.plain(name), *pair, LABELS) for name, pair in pairs.items()])
 

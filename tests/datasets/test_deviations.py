@@ -80,7 +80,7 @@ def place(written, tmp_path, monkeypatch):
 
 
 def reading(reader):
-    """What figures depend on: ids in their order, groups, tags, sizes, values of labels, and the pixels of one image."""
+    """All that figures depend on: ids in their order, groups, tags, sizes, labels, and the pixels of one image."""
     reader.check()
     samples = [reader.load(index) for index in range(len(reader.ids()))]
     truths = [

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from bench.api import IGNORE
 from bench.core.errors import MissingData
 from bench.core.images import read_rgb
-from bench.datasets import frames
+from bench.datasets import frames, listing
 from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
 from bench.datasets.listing import Location
 
@@ -201,7 +201,7 @@ class Listed(frames.OnDisk):
     encoding = ANOMALY
 
     def scan(self) -> list[Frame]:
-        paths = frames.listed(self.folder, "*_mask.png", after="_mask.png")
+        paths = listing.tree(self.folder).ids(after="_mask")
         return [Frame(name, self.folder / f"{name}.png", path, self.encoding) for name, path in paths.items()]
 
 
