@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from bench.core import packed
 from bench.core.disguised_files import HEAD, disguise
 from bench.core.errors import MissingData
+from bench.core.printable import one_line, shortened
 from bench.core.values import IGNORE, Labels
 
 Size = tuple[int, int]  # (H, W)
@@ -38,6 +39,7 @@ _BROKEN = (
 )  # fmt: skip
 MANY = 2**24  # pixels, from which on a PNG is asked for all of its rows before memory is taken for them
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type of PNG
+LONGEST = 300  # characters of a refusal
 _SHALLOW = ("L;2", "L;4")  # layouts
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _TURNED = 5  # from this orientation of EXIF on, height and width change places
@@ -47,7 +49,7 @@ class Undecodable(Exception):
     """An image that is refused. The text goes on after its name: ``is no image ...``."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(" ".join(text.split()))
+        super().__init__(shortened(one_line(text), LONGEST))
 
 
 @dataclass(frozen=True)
@@ -328,21 +330,19 @@ def _pixels(file: Any) -> NDArray[Any]:
 
 
 def _check_rows(stream: Any) -> None:
-    before = stream.tell()
+    before, end = stream.tell(), stream.seek(0, 2)
     stream.seek(8)
     remaining, unpack = 0, zlib.decompressobj()
-    while len(head := stream.read(8)) == 8:
-        length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        content = stream.read(length)
-        if kind == b"IHDR":
-            remaining = _packed(content)
-        elif kind == b"IDAT":
+    while len(head := stream.read(8)) == 8 and head[4:] != b"IEND":
+        after = min(stream.tell() + int.from_bytes(head[:4], "big"), end)  # a read takes memory for what it asks for
+        if head[4:] == b"IHDR":
+            remaining = _packed(stream.read(13))
+        while head[4:] == b"IDAT" and stream.tell() < after and remaining > 0 and not unpack.eof:
+            content = stream.read(min(after - stream.tell(), 2**20))
             while content and remaining > 0 and not unpack.eof:
                 remaining -= len(unpack.decompress(content, 2**20))
                 content = unpack.unconsumed_tail
-        elif kind == b"IEND":
-            break
-        stream.seek(4, 1)
+        stream.seek(after + 4)
     stream.seek(before)
     if remaining > 0:
         raise Undecodable(f"cannot be read: {remaining} bytes of its pixels are missing; is it truncated?")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -18,6 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.core.untrusted_arrays import Unreadable, described
 
 LOCAL = struct.Struct("<4s5H3I2H")  # the header of a member, APPNOTE.TXT 4.3.7
 MARK = struct.Struct(
@@ -58,6 +61,8 @@ def leading(path: Path, prefix: str) -> dict[str, NDArray[Any]] | None:
         if marked is None:
             return None
         count, size = marked
+        if size > os.fstat(file.fileno()).st_size:  # a read takes memory for what it asks for
+            raise ValueError("it is shorter than it says")
         while len(content) < size:
             more = file.read(size - len(content))
             if not more:
@@ -113,7 +118,10 @@ def _array(content: bytes, begin: int, end: int) -> NDArray[Any]:
 @lru_cache(maxsize=64)
 def _described(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Dtype and shape by the header of an array; files of one run have few different ones."""
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(header))
+    try:
+        shape, fortran, dtype = described(header)
+    except Unreadable as error:
+        raise ValueError(str(error)) from None
     if dtype.hasobject or (fortran and len(shape) > 1):
         raise ValueError("an array of objects, or in another order")
     return dtype, shape

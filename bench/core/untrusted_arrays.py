@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from bench.core.archives import DEFLATE
 from bench.core.archives import PLAIN as PACKINGS
+from bench.core.printable import one_line, printable, shortened
 
 Reason = Literal[
     "format",  # another format than its name says, or damaged
@@ -47,6 +48,8 @@ HEADER = 2**12  # bytes; the header of plain numbers takes some 120
 SLACK = 2**16  # bytes by which a declared size may exceed what its packed bytes can hold, and elements of a chunk
 CHUNKS = 2**17  # of one dataset
 NAMES = 5  # that a refusal lists
+LONGEST = 300  # characters of a refusal
+WIDEST = 8  # bytes of a number: what is wider would be rounded
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # by their numbers in HDF5
 _HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, AttributeError, MemoryError)
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, struct.error, OverflowError)
@@ -56,13 +59,8 @@ class Unreadable(Exception):
     """An array that is refused. ``names`` are some of those that the file does hold, fit for one line."""
 
     def __init__(self, reason: Reason, text: str, names: Sequence[str] = ()) -> None:
-        super().__init__(" ".join(text.split()))
+        super().__init__(shortened(one_line(text), LONGEST))
         self.reason, self.names = reason, tuple(map(printable, names))
-
-
-def printable(name: str) -> str:
-    """Return a name as it is, or as a literal of Python if it holds what would break a line."""
-    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def read(source: Path | IO[bytes], suffix: str, fits: Fits, *, name: str = "", limit: int = LIMIT) -> NDArray[Any]:
@@ -127,7 +125,7 @@ def _plain(stream: IO[bytes], length: int, fits: Fits, limit: int) -> NDArray[An
     size = int.from_bytes(prefix, "little")
     if size > HEADER:
         raise Unreadable("format", f"its header takes {size} bytes, that of plain numbers at most {HEADER}")
-    shape, fortran, dtype = _described(prefix + _exactly(stream, size), version)
+    shape, fortran, dtype = described(prefix + _exactly(stream, size), version)
     _check_type(dtype)
     fits(shape, dtype)
     _check_numbers(dtype)
@@ -153,7 +151,8 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
     return content
 
 
-def _described(header: bytes, version: tuple[int, int]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def described(header: bytes, version: tuple[int, int] = (1, 0)) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in the order of Fortran, and dtype by the header of an array. Raise Unreadable."""
     parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
         shape, fortran, dtype = parse(io.BytesIO(header))
@@ -167,12 +166,14 @@ def _described(header: bytes, version: tuple[int, int]) -> tuple[tuple[int, ...]
 def _check_type(dtype: np.dtype[Any]) -> None:
     if dtype.hasobject:
         raise Unreadable("type", "holds object: Python objects")
-    if dtype.names is not None or dtype.subdtype is not None:
+    if dtype.names is not None:
+        raise Unreadable("type", f"holds a structure of {len(dtype.names)} fields")
+    if dtype.subdtype is not None:
         raise Unreadable("type", f"holds {dtype}")
 
 
 def _check_numbers(dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "biuf":
+    if dtype.kind not in "biuf" or dtype.itemsize > WIDEST:
         raise Unreadable("type", f"holds {dtype}")
 
 
@@ -190,7 +191,7 @@ def _npz(stream: IO[bytes], fits: Fits, name: str, limit: int) -> NDArray[Any]:
             members = [info for info in members if info.filename == f"{name}.npy"]
         if not members:
             known = [info.filename.removesuffix(".npy") for info in archive.infolist()[:NAMES]]
-            raise Unreadable("name", f"holds no array named {printable(name)}", known)
+            raise Unreadable("name", f"holds no array named {name}", known)
         info = members[0]
         if len(members) > 1:
             raise Unreadable("count", f"holds {len(members)} arrays of this name, wanted one")

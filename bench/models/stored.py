@@ -92,7 +92,7 @@ def numbers(entry: Entry) -> Tensor:
     """float32 of two or three axes: an output that has no other rule."""
 
     def fits(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-        if dtype.kind not in "fui" or len(shape) not in (2, 3):
+        if dtype.kind not in "fui" or len(shape) not in (2, 3) or 0 in shape:
             raise BadScores(f"{entry} is {dtype} {list(shape)}, wanted numbers, [h, w] or [D, h, w]")
 
     return _finite(entry, read(entry, fits))

@@ -1,5 +1,6 @@
 """Files of arrays that any program can read, and ours in one piece; what was damaged is refused."""
 
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -106,6 +107,18 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path):
         path.write_bytes(whole[:end])
         with pytest.raises(ValueError, match="shorter than it says"):
             npz.leading(path, "replicates.")
+
+
+def test_a_file_that_claims_gigabytes_takes_none(tmp_path):
+    content = bytearray(written(tmp_path / "a.npz").read_bytes())
+    begin = npz.LOCAL.size + len("replicates.ap.npy")
+    content[begin : begin + npz.MARK.size] = npz.MARK.pack(npz.OURS, npz.MARK.size - 4, 3, 2**32 - 1)
+    (tmp_path / "a.npz").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="shorter than it says"):
+        npz.leading(tmp_path / "a.npz", "replicates.")
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
 
 
 def test_a_run_says_in_one_line_which_file_is_damaged(tmp_path):

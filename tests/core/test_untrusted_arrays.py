@@ -16,8 +16,9 @@ import pytest
 
 from bench.core import untrusted_arrays
 from bench.core.archives import Refused
-from bench.core.errors import BadScores
+from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Unreadable
+from bench.datasets import fishyscapes
 from bench.evaluate import files
 from bench.models import stored
 from bench.submit import float16_maps
@@ -53,6 +54,14 @@ HOSTILE_NPY: dict[str, bytes] = {
     "two arrays": npy(MAP) * 2,
     "objects": npy(np.array([[{}] * 20] * 12, dtype=object), allow_pickle=True),
     "structure": npy(np.zeros(SIZE, [("a", "<f2")])),
+    "structure in structures": declared("(12, 20)", repr([("a", [("b", [("c", "<f2")])])])),
+    "structure of many": declared("(12, 20)", repr("f4," * 900)),
+    "structure in many": declared("(12, 20)", "[('a'," * 200 + "'<f2'" + ")]" * 200),
+    "complex": npy(MAP.astype(np.complex64)),
+    "longer than doubles": declared(
+        "(12, 20)",
+        "'<f16'",
+    ),
     "subarray": declared("(12, 20)", "('<f2', (3,))"),
     "text": npy(np.full(SIZE, "x")),
     "no bytes each": declared("(12, 20)", "'|S0'"),
@@ -166,6 +175,8 @@ HOSTILE_HDF5: dict[str, bytes] = {
     "objects": hdf5(lambda file: file.create_dataset("value", SIZE, h5py.string_dtype())),
     "structure": dataset(np.zeros(SIZE, [("a", "<f2")])),
     "text": dataset(np.full(SIZE, b"x")),
+    "complex": dataset(MAP.astype(np.complex64)),
+    "longer than doubles": dataset(MAP.astype(np.longdouble)),
     "scalar": dataset(np.float16(1)),
     "empty": dataset(np.zeros((0, 20), np.float16)),
     "volume": dataset(np.zeros((2, 12, 20, 1), np.float16)),
@@ -214,6 +225,14 @@ def by_class_map(path: Path) -> object:
     return stored.class_map(stored.Entry(path), 19, SIZE)
 
 
+def by_other_output(path: Path) -> object:
+    return stored.numbers(stored.Entry(path))
+
+
+def by_overlay(path: Path) -> object:
+    return fishyscapes._overlay(path, SIZE)
+
+
 def by_board(path: Path) -> object:
     return float16_maps.unpacked(path.read_bytes(), SIZE, 0)
 
@@ -222,7 +241,14 @@ def by_board_without_images(path: Path) -> object:
     return float16_maps.unpacked(path.read_bytes(), None, 2**20)
 
 
-CALLERS = [by_evaluation, by_evaluation_of_classes, by_evaluation_of_an_archive, by_model, by_class_map]
+CALLERS = [
+    by_evaluation,
+    by_evaluation_of_classes,
+    by_evaluation_of_an_archive,
+    by_model,
+    by_class_map,
+    by_other_output,
+]
 BOARDS = [by_board, by_board_without_images]
 
 
@@ -236,7 +262,7 @@ def refusal(caller: Callable[[Path], object], path: Path) -> str:
     """The one line by which a caller refuses a file, and no more memory than a small map takes."""
     tracemalloc.start()
     try:
-        with pytest.raises((BadScores, Refused)) as caught:
+        with pytest.raises((BadScores, MissingData, Refused)) as caught:
             caller(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -251,7 +277,7 @@ def refusal(caller: Callable[[Path], object], path: Path) -> str:
 def test_every_caller_refuses_in_one_line_and_little_memory(suffix: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
-    for caller in [*CALLERS, *(BOARDS if suffix == ".hdf5" else [])]:
+    for caller in [*CALLERS, *(BOARDS if suffix == ".hdf5" else [by_overlay] if suffix == ".npz" else [])]:
         message = refusal(caller, path)
         assert caller in BOARDS or f"a{suffix}" in message, caller
 
@@ -377,8 +403,12 @@ def test_pipes_folders_and_absent_files_are_refused_at_once(tmp_path: Path) -> N
 
 def test_names_that_would_break_a_line_do_not(tmp_path: Path) -> None:
     (tmp_path / "a.hdf5").write_bytes(HOSTILE_HDF5["absent"])
-    assert refusal(by_evaluation, tmp_path / "a.hdf5").endswith(r"has no dataset 'value'; found a\nb")
-    assert refusal(by_model, tmp_path / "a.hdf5").endswith(r"has no dataset 'value' of its own; found a\nb")
+    assert refusal(by_evaluation, tmp_path / "a.hdf5").endswith(
+        "has no dataset 'value'; found a\N{REPLACEMENT CHARACTER}U+000Ab"
+    )
+    assert refusal(by_model, tmp_path / "a.hdf5").endswith(
+        "has no dataset 'value' of its own; found a\N{REPLACEMENT CHARACTER}U+000Ab"
+    )
 
 
 def test_an_import_loads_neither_torch_nor_h5py() -> None:

@@ -15,12 +15,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from bench.core import untrusted_arrays
 from bench.core.files import writing
+from bench.core.untrusted_arrays import Unreadable
 
 FOLDER, GIGABYTES = "BENCH_CORRUPTION_CACHE", "BENCH_CORRUPTION_CACHE_GB"
 STALE = 3600.0  # seconds after which a file without its final name belongs to nobody
@@ -66,14 +69,18 @@ class Cache:
     def get(self, key: str, shape: tuple[int, ...]) -> Image | None:
         """Return the image, or None if the cache holds no whole image of that shape."""
         path = self._path(key)
+
+        def fits(stored: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+            if stored != shape or dtype != np.uint8:
+                raise Unreadable("type", f"holds {dtype} {list(stored)}")
+
         try:
-            image = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            image = untrusted_arrays.read(path, ".npy", fits)
+        except Unreadable:
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # what was used last is cleared last
-        whole = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == shape
-        return image if whole else None
+        return image
 
     def put(self, key: str, image: Image) -> None:
         """Keep an image, and clear now and then."""
