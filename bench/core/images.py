@@ -42,7 +42,8 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type of PNG
 LONGEST = 300  # characters of a refusal
 _SHALLOW = ("L;2", "L;4")  # layouts
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-_TURNED = 5  # from this orientation of EXIF on, height and width change places
+TURNED = 5  # from this orientation of EXIF on, height and width change places
+UPRIGHT = "turn them in the file (exiftran -a, magick mogrify -auto-orient)"
 
 
 class Undecodable(Exception):
@@ -200,12 +201,6 @@ def rgb(source: Path | IO[bytes]) -> NDArray[np.uint8]:
         return np.ascontiguousarray(pixels, np.uint8)
 
 
-def orientation(source: Path | IO[bytes]) -> int:
-    """The rotation that EXIF asks viewers for, 1 to 8; 1, none, where it says nothing."""
-    with opened(source) as file:
-        return _orientation(file)
-
-
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """``rgb`` of a file. Raise MissingData, with its name."""
     with _named(path):
@@ -219,10 +214,10 @@ def read_labels(path: Path, *, like: Path | None = None, indices: bool = False) 
         if like is None or size == (wanted := read_header(like).size):
             return
         cure = "labels are never resized, so unpack both archives again"
-        if size == wanted[::-1] and (turn := orientation(like)) >= _TURNED:
+        if size == wanted[::-1] and (turn := read_orientation(like)) >= TURNED:
             cure = (
                 f"EXIF asks viewers to turn that image (orientation {turn}), and the mask fits the turned one: pixels"
-                " are read as they are stored, so turn them in the file (exiftran -a, magick mogrify -auto-orient)"
+                f" are read as they are stored, so {UPRIGHT}"
             )
         raise MissingData(f"{path} is {size[0]}x{size[1]}, its image {like.name} is {wanted[0]}x{wanted[1]}; {cure}")
 
@@ -234,6 +229,12 @@ def read_header(path: Path) -> Header:
     """``header`` of a file. Raise MissingData, with its name."""
     with _named(path):
         return header(path)
+
+
+def read_orientation(path: Path) -> int:
+    """The rotation that EXIF asks viewers for, 1 to 8; 1, none, where it says nothing. Raise MissingData."""
+    with _named(path), opened(path) as file:
+        return _orientation(file)
 
 
 @contextmanager

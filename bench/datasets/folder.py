@@ -18,6 +18,7 @@ from pydantic import AliasChoices, Field
 
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
+from bench.core.images import TURNED, UPRIGHT, read_orientation
 from bench.core.values import IGNORE, Labels
 from bench.datasets import frames, label_values
 from bench.datasets.frames import Encoding, Frame
@@ -152,6 +153,15 @@ class Folder(frames.OnDisk):
         for value, word in values.items():
             by_word.setdefault({"normal": "usual"}.get(str(word), str(word)), []).append(value)
         return " and ".join(f"{', '.join(named)} in {word}" for word, named in by_word.items())
+
+    def check_frame(self, frame: Frame) -> None:
+        super().check_frame(frame)
+        turn, (height, width) = read_orientation(frame.image), frames.size(frame.image)
+        if turn != 1 and (turn < TURNED or height == width):
+            raise MissingData(
+                f"{frame.image} has an EXIF orientation ({turn}), and its mask fits it stored as well as turned: pixels"
+                f" are read as they are stored; {UPRIGHT}, or take the orientation away (exiftool -Orientation=)"
+            )
 
     def digest(self) -> str:
         """16 hex digits of the bytes of every mask and of the tags, and the id and size in bytes of every image."""

@@ -425,3 +425,21 @@ def test_a_long_label_does_not_break_what_is_named_after_it(mine, tmp_path, caps
     run = ["run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), "--workers", "0", "--keep-maps"]
     assert main([*run, "--only", "protocol=anomaly"]) == 0
     assert len(list((tmp_path / "run" / "spool").rglob("*.npy"))) >= 3
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "ambiguous"),
+    [(3, (32, 48), True), (6, (32, 48), False), (6, (32, 32), True), (1, (32, 32), False)],
+)
+def test_an_exif_rotation_that_a_mask_does_not_decide_is_refused(mine, orientation, size, ambiguous):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size[::-1]).save(mine / "images" / "c.jpg", exif=exif)
+    save(mine / "labels" / "c.png", np.full(size, 7))
+    if ambiguous:
+        said = (
+            f"{mine / 'images' / 'c.jpg'} has an EXIF orientation ({orientation}), and its mask fits it stored as well"
+        )
+        assert complaint(folder()).startswith(said)
+    else:
+        folder().check()
