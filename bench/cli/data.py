@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.commands import Commands
 from bench.cli.output import echo
 from bench.core.errors import UsageError
-from bench.suite import arguments
+from bench.suite import arguments, limits
 
-data = typer.Typer(help="Write data sets to disk.", no_args_is_help=True)
+data = typer.Typer(cls=Commands, help="Write data sets to disk.", no_args_is_help=True)
 
 
 def describe(
@@ -59,7 +60,7 @@ def toytown(
     split: Annotated[
         Literal["train", "val", "anomaly"] | None, typer.Option(help="Which scenes. Default: what the layout holds.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=limits.SEED, help="Of the scenes.")] = 0,
 ) -> None:
     """Draw the synthetic street scenes into the folders and label values of a real data set."""
     from bench.datasets.layouts import writers
@@ -85,7 +86,9 @@ def coco_proxy(
         Literal["ignored", "road"], typer.Option(help="What is not annotated: 255, or 0 as in the source.")
     ] = "ignored",
     minimum: Annotated[int, typer.Option(min=1, help="Pixels of the shorter side.")] = 480,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that draw. Default: all cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=limits.PROCESSES, help="Processes that draw. Default: all cores.")
+    ] = None,
 ) -> None:
     """Write outlier masks of COCO as files, with an index. Kill it at any time: the same command goes on."""
     import os

@@ -11,7 +11,7 @@ import typer
 from bench.cli.options import parse_entry
 from bench.cli.output import echo
 from bench.core.errors import UsageError
-from bench.suite import arguments
+from bench.suite import arguments, limits
 
 if TYPE_CHECKING:
     from bench.run.train import Options
@@ -29,14 +29,16 @@ def fit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="A parameter of method or trainer. Repeatable.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=limits.SEED, help="Of everything that is drawn.")] = 0,
     seeds: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Several networks of a trainer, one for each seed.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write it to this .safetensors file.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where long trainings run.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch, in long trainings. Default: all cores.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=limits.PROCESSES, help="Of torch, in long trainings. Default: all cores.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, max=limits.PROCESSES, help="Processes that read images ahead.")] = 1,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for curves; needs tensorboard.")] = None,
 ) -> None:
     """Train a method, a network further, or whatever a suite declares. Kill it: the same command goes on."""

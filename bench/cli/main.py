@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,64 +13,102 @@ import typer
 
 from bench import __version__
 from bench.cli import fit, results, run, score
+from bench.cli.commands import HELP, Commands, refusal, show_help
 from bench.cli.data import data, describe
 from bench.cli.output import echo, encodable, unwritten
 from bench.cli.plugins import list_, new
 from bench.cli.submit import submit
 from bench.core import diagnostics
-from bench.core.errors import FULL, OutputClosed, Status, UserError
+from bench.core.errors import FULL, OutputClosed, Status, SystemRefused, UsageError, UserError
 from bench.core.foreign_code import told
 
 app = typer.Typer(
     help="Evaluate anomaly and misclassification detection in semantic segmentation.",
     epilog="Start with: bench run demo",
+    cls=Commands,
+    context_settings=HELP,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(run.run)
-app.command()(run.check)
-app.command()(fit.fit)
-app.command()(describe)
-app.command("list")(list_)
-app.command()(results.show)
-app.command()(results.compare)
-app.command(cls=results.ReportCommand)(results.report)
-app.command()(score.score)
-app.add_typer(new, name="new")
-app.add_typer(data, name="data")
-app.add_typer(submit, name="submit")
+app.command(short_help="Run what is missing, write the report.")(run.run)
+app.command(short_help="Find what is wrong before a run.")(run.check)
+app.command(short_help="Train a method or a network.")(fit.fit)
+app.command(short_help="Say what a data set or plug-in is.")(describe)
+app.command("list", short_help="List plug-ins, metrics, suites ...")(list_)
+app.command(short_help="Print the results of runs.")(results.show)
+app.command(short_help="Compare two runs, cell by cell.")(results.compare)
+app.command(cls=results.ReportCommand, short_help="Write a page or a file of runs.")(results.report)
+app.command(short_help="Evaluate maps made elsewhere.")(score.score)
+app.add_typer(new, name="new", short_help="Write a plug-in to start from.")
+app.add_typer(data, name="data", short_help="Write data sets to disk.")
+app.add_typer(submit, name="submit", short_help="Make and check what boards take.")
+
+
+@app.command("help", short_help="Print the help of a command.")
+def help_(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Such as: run, or submit check.")
+    ] = None,
+) -> None:
+    """Print the help of a command, as its --help does."""
+    echo(show_help(context, words or []))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status, one of ``Status``; a bug leaves as the exception that it is."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
         encodable()
-        returned = app(list(sys.argv[1:] if argv is None else argv), prog_name="bench", standalone_mode=False)
+        _check(words)
+        returned = app(words, prog_name="bench", standalone_mode=False)
     except UserError as error:
         return _ended(error)
     except typer.TyperException as error:
-        formatted = getattr(error, "format_message", None)
-        message = formatted() if formatted else str(error)
         if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help itself
-            _say(message)
-        else:
-            _say(f"bench: {message} Try 'bench --help'.")
+            return _helped(error)
+        _say(f"bench: {refusal(error)}")
         return Status.USER
-    except (OSError, SystemExit) as error:  # of typer, where the help, which it prints itself, is not taken
-        cause = error.__context__ if isinstance(error, SystemExit) else error
-        if not isinstance(cause, OSError) or cause.errno not in {errno.EPIPE, *FULL} or cause.filename is not None:
-            if not isinstance(error, SystemExit):
-                raise
-            _say(f"bench: a plug-in ended the command: {told(error)}; it must raise an error instead")
-            return Status.USER
-        return _ended(unwritten(cause))
+    except SystemExit as error:
+        cause = error.__context__
+        if isinstance(cause, OSError) and cause.errno == errno.EPIPE:  # typer leaves so when help is not read
+            return _ended(unwritten(cause))
+        _say(f"bench: a plug-in ended the command: {told(error)}; it must raise an error instead")
+        return Status.USER
+    except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is None:
+            raise
+        logging.getLogger(__name__).info("the system refused something", exc_info=error)
+        if isinstance(error, OSError) and error.errno in {errno.EPIPE, *FULL} and error.filename is None:
+            return _ended(unwritten(error))
+        return _ended(SystemRefused.of(error))
     except (KeyboardInterrupt, typer.Abort):
         returned = Status.INTERRUPTED
     if returned == Status.INTERRUPTED:  # typer returns it for a Ctrl-C that it caught itself
         _say("bench: interrupted; what was finished is on disk, the same command goes on from there")
     return int(returned or Status.DONE)
+
+
+def _check(words: Sequence[str]) -> None:
+    """Raise UsageError for a word that no file and no name can be."""
+    for word in words:
+        try:
+            os.fsencode(word)
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{word!r} holds the character U+{ord(word[error.start]):04X}") from None
+        if "\0" in word:
+            raise UsageError(f"{word!r} holds the character U+0000")
+
+
+def _helped(error: typer.TyperException) -> Status:
+    """Print the help that no words ask for; a reader or a disk may be at its end here, too."""
+    try:
+        echo(getattr(error, "format_message", error.__str__)())
+    except UserError as unread:
+        return _ended(unread)
+    return Status.DONE
 
 
 def _ended(error: UserError) -> Status:
@@ -97,7 +137,7 @@ def _common(
         ),
     ] = 0,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Say which one.")
     ] = False,
 ) -> None:
     context.call_on_close(diagnostics.attach(("", "info", "debug")[min(verbose, 2)]))

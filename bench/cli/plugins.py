@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bench.cli.commands import Commands
 from bench.cli.output import echo
 from bench.core.errors import UnknownName, UsageError
 from bench.suite import arguments
 from bench.suite.kinds import HOMES, Kind
 
-new = typer.Typer(help="Write a plug-in to start from.", no_args_is_help=True)
+new = typer.Typer(cls=Commands, help="Write a plug-in to start from.", no_args_is_help=True)
 
 PLUGINS: dict[str, Kind] = {home.plural: kind for kind, home in HOMES.items() if kind != "board"}
 KINDS = (*PLUGINS, "corruptions", "suites", HOMES["board"].plural, "published")

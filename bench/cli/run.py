@@ -19,6 +19,7 @@ from bench.cli import results
 from bench.cli.options import Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo
 from bench.core.errors import CellsFailed, UsageError
+from bench.suite import limits
 
 if TYPE_CHECKING:
     from bench.suite.cells import Ref, Suite
@@ -33,9 +34,15 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, help="First N images only; marks results partial.")] = None,
     processes: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that each hold the network. Default: one per GPU; on Ray what fits."),
+        typer.Option(
+            min=1,
+            max=limits.PROCESSES,
+            help="Processes that each hold the network. Default: one per GPU; on Ray what fits.",
+        ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead of each of those.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=limits.PROCESSES, help="Processes that read images ahead of each of those.")
+    ] = 1,
     executor: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster, such as auto. Default: $RAY_ADDRESS, or one of our own.")
@@ -135,7 +142,9 @@ def check(
     processes: Annotated[str, typer.Option(metavar="N,...", help="Numbers of processes to say the time for.")] = (
         "1,2,4,8"
     ),
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images ahead of each of those.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=limits.PROCESSES, help="Processes that read images ahead of each of those.")
+    ] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="The costs of a run with the first N images only.")] = None,
     shard: Annotated[int | None, typer.Option(min=1, help="Images per shard. Default: by size.")] = None,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print an estimate.")] = "table",

@@ -11,7 +11,7 @@ import typer
 
 from bench.cli.output import echo
 from bench.core.errors import UsageError
-from bench.suite import arguments
+from bench.suite import arguments, limits
 
 
 def score(
@@ -35,8 +35,8 @@ def score(
         bool, typer.Option("--definitions", help="Add every definition of FPR95 and AP in use, side by side.")
     ] = False,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples; 0 for no interval.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=limits.SEED, help="Of the bootstrap.")] = 0,
+    bootstrap: Annotated[int, typer.Option(min=0, max=limits.RESAMPLES, help="Resamples; 0 for no interval.")] = 1000,
     budget: Annotated[int, typer.Option(min=2**16, help="Bytes of exact keys before counts are certified.")] = 2**30,
 ) -> None:
     """Evaluate score maps made elsewhere, matched to labelled frames by file name."""

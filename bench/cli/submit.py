@@ -15,8 +15,9 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
+from bench.cli.commands import Commands, epilog
 from bench.cli.output import echo
 from bench.core.errors import BadPlugin, Status, UsageError, UserError
 
@@ -49,7 +50,7 @@ Asked = Annotated[
 Public = Annotated[bool, typer.Option("--public-log", help="Print nothing about any single frame or file.")]
 
 
-class Boards(TyperGroup):
+class Boards(Commands):
     """One command for each leaderboard, then those of this file."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -59,9 +60,14 @@ class Boards(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
         own = super().get_command(ctx, cmd_name)
-        if not isinstance(own, TyperCommand):
-            return _command_of_board(cmd_name)
-        return own if cmd_name not in ON_ARCHIVES else _command(cmd_name, *_choosing(ON_ARCHIVES[cmd_name]))
+        if isinstance(own, TyperCommand) and cmd_name not in ON_ARCHIVES:
+            return own
+        made = _command(cmd_name, *_choosing(ON_ARCHIVES[cmd_name])) if own else _command_of_board(cmd_name)
+        if made:
+            made.epilog = epilog(["submit", cmd_name])
+            if not any(parameter.name == "method" for parameter in made.params):  # a board of class maps
+                made.epilog = made.epilog.replace(" --method energy", "")
+        return made
 
 
 submit = typer.Typer(cls=Boards, help="Make and check what leaderboards take.", no_args_is_help=True)

@@ -18,8 +18,10 @@ def _cache_folder() -> Path | None:
     ``cache=True`` raises at import in a read-only installation without a writable home, which is what the containers of
     leaderboards are.
     """
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - raises for no home
     for folder in (Path(__file__).parent, user):
+        if not folder.is_absolute():  # of a user without a home
+            continue
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if os.access(existing, os.W_OK | os.X_OK):
             return None

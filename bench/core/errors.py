@@ -15,6 +15,7 @@
   - WorkerDied         a process of ours that the system ended
     + OutOfMemory      the same, but it could still say so
   - ClusterTrouble     a Ray cluster that cannot be used as asked
+  - SystemRefused      what the operating system says no to: a name too long, too many open files, no memory
   - CellsFailed        some cells have no figures, the others are done; exit status 3
   - OutputClosed       nobody reads the output any more, as after ``| head``; no line, exit status 141
 
@@ -118,6 +119,26 @@ class ClusterTrouble(UserError): ...
 
 class CellsFailed(UserError):
     status = Status.CELLS_FAILED
+
+
+class SystemRefused(UserError):
+    """What an error of the operating system, or the want of memory, means for who gave the command."""
+
+    @classmethod
+    def of(cls, error: OSError | MemoryError) -> SystemRefused:
+        """Return the error as a line with the file and what helps."""
+        if isinstance(error, MemoryError):
+            more = f" ({error})" if str(error) else ""
+            return cls(
+                f"there is not enough memory for this{more}; ask for less: smaller sizes, fewer images or resamples"
+            )
+        advice = {
+            errno.EMFILE: "; raise the number with 'ulimit -n 4096', or use fewer --workers and --processes",
+            errno.ENAMETOOLONG: "; choose a shorter one",
+            errno.EACCES: "; this user may not use it",
+        }.get(error.errno or 0, "")
+        place = f"{shortened(str(error.filename), WORD)}: " if error.filename is not None else ""
+        return cls(f"{place}{error.strerror or error}{advice}")
 
 
 class OutputClosed(UserError):

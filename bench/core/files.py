@@ -19,16 +19,41 @@ from typing import IO, Any
 from bench.core import packed
 from bench.core.errors import FULL, CannotWrite, MissingData
 
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 
 
 def home() -> Path:
-    """The folder of fitted things and settings: $BENCH_HOME, or the platform's place for application data."""
+    """The folder of fitted things and settings: $BENCH_HOME, or the platform's place for application data.
+
+    Raises MissingData where there is neither, as for a user without a home in a container.
+    """
     if folder := os.environ.get("BENCH_HOME"):
-        return Path(folder)
+        return expanded(folder, "$BENCH_HOME")
     import platformdirs
 
-    return platformdirs.user_data_path("ood-seg-bench")
+    path = platformdirs.user_data_path("ood-seg-bench")
+    if not path.is_absolute():
+        raise MissingData(f"{path} is no place for settings and fitted things; set $BENCH_HOME to a folder of yours")
+    return path
+
+
+def _listing() -> Path | None:
+    """The file that says where data sets lie; None where there is none, or no home that this user may look into."""
+    try:
+        path = home() / "data.yaml"
+    except MissingData:
+        return None
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - Path.is_file raises where the home is closed
 
 
 _ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
@@ -53,8 +78,7 @@ def data(folder: str) -> Path:
     """The folder of one data set: as ``data.yaml`` in ``home()`` says, or below ``all_data()``."""
     if _ROOT.get():
         return all_data() / folder
-    listing = home() / "data.yaml"
-    if listing.is_file():
+    if listing := _listing():
         from bench.core import yaml_text
 
         places = yaml_text.read(listing) or {}
@@ -88,10 +112,10 @@ def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
     A full disk or a folder without write permission is a CannotWrite, and the draft is removed.
     """
-    if path.exists() and not path.is_file():  # a rename would put a file in the place of a device or a folder
-        raise CannotWrite(f"{path} is no regular file; choose another place with --out")
     draft = None
     try:
+        if path.exists() and not path.is_file():  # a rename would put a file in the place of a device or a folder
+            raise CannotWrite(f"{path} is no regular file; choose another place with --out")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         draft = Path(name)
@@ -119,8 +143,15 @@ def cannot_write(path: Path, error: OSError) -> Exception:
             f"{path}: no room left ({error.strerror or error}); free some space and run the same command again"
         )
     if error.errno in REFUSED:
-        return CannotWrite(f"{path}: cannot be written ({error.strerror}); choose another place with --out")
+        return CannotWrite(f"{path}: cannot be written ({error.strerror}); {_elsewhere(path)}")
     return error
+
+
+def _elsewhere(path: Path) -> str:
+    with contextlib.suppress(MissingData):
+        if path.is_relative_to(home()):
+            return "set $BENCH_HOME to a folder that this user may write to"
+    return "choose another place with --out"
 
 
 def _umask() -> int:

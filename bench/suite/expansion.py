@@ -20,7 +20,7 @@ from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.core.yaml_text import Lines
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corruption
-from bench.suite import parameters, registry
+from bench.suite import limits, parameters, registry
 from bench.suite.cells import AXES, Cell, Ref, Suite, ordered
 from bench.suite.kinds import Kind
 from bench.suite.schema import Entry, NumericsRule, PointRule, Section, SuiteFile, SummaryRule
@@ -34,7 +34,6 @@ CHOOSES: Mapping[Kind, tuple[Kind, ...]] = {
 
 
 NO_LINES: Lines = {}  # of a suite that no file holds
-MOST_CELLS = 100_000  # of a suite; a sweep by mistake comes to more
 
 
 def shipped() -> dict[str, Path]:
@@ -261,8 +260,8 @@ def _refs(kind: Kind, entries: Sequence[Entry], blamed: Sequence[Path], seed: in
 
 def _check_number(factors: Iterable[int], what: str, units: str, path: Path) -> None:
     """Raise BadSuite where a product has more parts than anybody can mean."""
-    if (number := math.prod(factors)) > MOST_CELLS:
-        raise BadSuite(f"{path}: {what} comes to {number} {units}, and {MOST_CELLS} are the most that are taken")
+    if (number := math.prod(factors)) > limits.CELLS:
+        raise BadSuite(f"{path}: {what} comes to {number} {units}, and {limits.CELLS} are the most that are taken")
 
 
 def _single(entry: Entry, path: Path) -> tuple[str, dict[str, Any]]:

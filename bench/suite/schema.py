@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.datasets.wrappers.corrupted import Corruption
+from bench.suite import limits
 
 Entry = str | dict[str, Any]
 
@@ -68,10 +69,10 @@ class NumericsRule(Section):
     """The arithmetic of a run. ``auto`` takes the GPU where there is one."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(default=1, ge=1)  # of torch in each process, on a CPU
+    threads: int = Field(default=1, ge=1, le=limits.PROCESSES)  # of torch in each process, on a CPU
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass, by autocast; scores are float32
     tf32: bool = False  # on a GPU
-    batch: int = Field(default=1, ge=1)  # equally sized views of an image in one forward pass
+    batch: int = Field(default=1, ge=1, le=limits.PROCESSES)  # equally sized views of an image in one forward pass
     scoring: Literal["auto", "fused", "torch"] = "auto"  # reductions over the classes; auto is fused on a CPU
 
 
@@ -85,11 +86,11 @@ class SuiteFile(Section):
     models: list[Entry] = Field(min_length=1)
     datasets: list[Entry] = Field(min_length=1)
     methods: list[Entry] = []
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=limits.SEED)
     budget: int = Field(
         default=2**30, ge=2**16
     )  # bytes of exact keys that a cell may hold before it is certified instead
-    bootstrap: int = Field(default=1000, ge=0)  # resamples
+    bootstrap: int = Field(default=1000, ge=0, le=limits.RESAMPLES)
     resample: Literal["images", "groups"] = "images"  # groups: whole drives or sequences, whose images are alike
     numerics: NumericsRule = NumericsRule()
     summaries: list[SummaryRule] = []

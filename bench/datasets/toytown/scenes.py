@@ -27,6 +27,8 @@ from bench.datasets.toytown.weather import WEATHER, grain, light, photograph, sk
 COUNTS = {"train": 600, "val": 64, "anomaly": 64}
 DRIVE = 4  # consecutive frames that share a camera, a season and the weather
 CONDITIONS = tuple(WEATHER)
+LARGEST = 2**26  # pixels of a frame
+MOST = 10**6  # frames
 LEAST = 24  # pixels of an anomaly; one that is hidden but for a crumb is not asked for
 
 
@@ -48,10 +50,9 @@ class Toytown(Dataset):
     condition: Literal["day", "dusk", "night", "fog", "rain"] | None = None
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < 32:
-            raise ValueError(f"toytown is drawn from 32x32 on, not at {self.height}x{self.width}")
-        if self.images is not None and self.images < 1:
-            raise ValueError(f"images is {self.images}, wanted at least 1")
+        check_size(self.height, self.width)
+        if self.images is not None:
+            check_images(self.images)
 
     @property
     def annotations(self) -> frozenset[str]:
@@ -101,6 +102,20 @@ class Toytown(Dataset):
             group=f"toytown_{self.split}_drive_{drive:06}",
             tags=tags,
         )
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise ValueError for a frame that cannot be drawn, or not in the memory of most machines."""
+    if min(height, width) < 32:
+        raise ValueError(f"toytown is drawn from 32x32 on, not at {height}x{width}")
+    if height * width > LARGEST:
+        raise ValueError(f"toytown is drawn up to {LARGEST} pixels, not at {height}x{width}")
+
+
+def check_images(images: int) -> None:
+    """Raise ValueError for a number of frames that is none, or more than anybody looks at."""
+    if not 1 <= images <= MOST:
+        raise ValueError(f"images is {images}, wanted at least 1 and at most {MOST}")
 
 
 def _as_drawn(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,42 @@
+"""Examples of commands, as their help shows them."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "run": (
+        "bench run demo",
+        "bench run thesis.yaml --out runs/thesis --workers 4",
+        "bench run demo --only method=msp,dataset=toytown* --limit 8",
+        "bench run demo --method msp --method energy:temperature=2",
+    ),
+    "check": ("bench check thesis.yaml", "bench check thesis.yaml --estimate"),
+    "fit": ("bench fit energy --model toynet --data toytown:split=val", "bench fit thesis.yaml"),
+    "describe": (
+        "bench describe toytown:split=anomaly,images=4",
+        "bench describe thesis.yaml",
+        "bench describe energy",
+    ),
+    "list": ("bench list datasets", "bench list metrics", "bench list published --only dataset=Fishyscapes*"),
+    "show": (
+        "bench show runs/demo",
+        "bench show runs/demo --only method=msp --metrics ap,fpr95",
+        "bench show a=runs/a b=runs/b",
+    ),
+    "compare": ("bench compare runs/a runs/b", "bench compare runs/a runs/b --fail-if 'ap < -0.01'"),
+    "report": ("bench report runs/demo", "bench report runs/demo --format tex --table paper --out table.tex"),
+    "score": (
+        "bench score --protocol anomaly --labels masks --scores maps",
+        "bench score --protocol fishyscapes --dataset fishyscapes:set=static --scores maps.zip",
+    ),
+    "new NAME": ("bench new NAME my_NAME", "bench new NAME my_NAME --folder plugins"),
+    "new": ("bench new method my_score", "bench new dataset my_frames --folder plugins/datasets"),
+    "data": ("bench data toytown --layout cityscapes --out data/cityscapes",),
+    "data toytown": ("bench data toytown --layout fishyscapes --out data/fishyscapes --images 8 --size 128x256",),
+    "data coco-proxy": ("bench data coco-proxy --coco data/coco --out data/coco_proxy",),
+    "submit": ("bench submit smiyc --run runs/smiyc --method energy --out entry", "bench submit check entry"),
+    "submit NAME": ("bench submit NAME --run runs/thesis --method energy --out entry",),
+    "submit check": ("bench submit check entry/entry.zip", "bench submit check entry --board smiyc"),
+    "submit dry-run": ("bench submit dry-run entry --run runs/smiyc",),
+    "submit entry": ("bench submit entry entry --returned scores.json",),
+    "help": ("bench help run", "bench help submit check"),
+}
