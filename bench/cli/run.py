@@ -7,7 +7,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from bench.core.errors import CellsFailed, UsageError
 from bench.suite import limits
 
 if TYPE_CHECKING:
+    from bench.run.engine import Options
     from bench.suite.cells import Ref, Suite
 
 
@@ -63,9 +64,6 @@ def run(
     cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
-    from rich.console import Console
-
-    from bench.cli.progress import Bar
     from bench.datasets.wrappers import corruption_cache
     from bench.run import engine
 
@@ -91,17 +89,44 @@ def run(
             gallery=gallery,
             command=_command(folder),
         )
+        page, lines = _complete(suite, folder, options)
+        failed += lines
+        echo(results.printed([str(folder)]), styled=sys.stdout.isatty())
+        echo(f"report: {page}")
+    if failed:
+        raise CellsFailed(*failed)
+
+
+def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Path, Sequence[str]]:
+    """Compute what is missing and write the page; return its path, and lines on the cells that have no figures.
+
+    A damaged file of a finished cell that the page alone reads is put aside, and the cell computed again.
+    """
+    from rich.console import Console
+
+    from bench.cli.progress import Bar
+    from bench.results import store
+    from bench.results.run_files import Damaged
+    from bench.run import engine
+
+    aside: set[Path] = set()
+    while True:
+        failed: Sequence[str] = ()
         with Bar(Console(stderr=True)) as bar:
             try:
                 for result in engine.run(suite, folder, options, bar):
                     bar.tell(_finished(result))
             except CellsFailed as error:  # the report shows the others
-                failed += error.args
-        page = results.write([str(folder)], "html")
-        echo(results.printed([str(folder)]), styled=sys.stdout.isatty())
-        echo(f"report: {page}")
-    if failed:
-        raise CellsFailed(*failed)
+                failed = error.args
+        try:
+            return results.write([str(folder)], "html"), failed
+        except Damaged as error:
+            if error.path in aside or error.path.parent != folder / "cells":
+                raise
+            aside.add(error.path)
+            with store.owned(folder):
+                renamed = ", ".join(path.name for path in store.put_aside(folder, error.path.stem))
+            echo(f"{error.path} {error.problem}; put aside as {renamed}, and computed again", err=True)
 
 
 def _command(folder: Path) -> str:

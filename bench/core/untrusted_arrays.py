@@ -85,6 +85,34 @@ def names(path: Path, suffix: str) -> list[str]:
             return sorted(file)
 
 
+def read_all(path: Path, chosen: Callable[[str], bool], *, limit: int = LIMIT) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz whose names are ``chosen``, in order: plain numbers, and words of Unicode.
+
+    Raise Unreadable as ``read`` does, and for a name that is there twice.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    with _opened(path) as stream, _unzipped(stream) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if not chosen(name):
+                continue
+            if name in arrays:
+                raise Unreadable("count", f"holds two arrays named {printable(name)}")
+            check_member(info)
+            try:
+                with archive.open(info) as member:
+                    arrays[name] = _plain(member, info.file_size, _anything, limit, words=True)
+            except Unreadable as error:
+                raise Unreadable(error.reason, f"{printable(name)}: {error}") from None
+            except MemoryError:
+                raise Unreadable("limit", f"{printable(name)}: declares more than there is memory for") from None
+    return arrays
+
+
+def _anything(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """The rule of a caller that has none."""
+
+
 @contextmanager
 def _opened(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
     if not isinstance(source, Path):
@@ -113,7 +141,7 @@ def _npy(stream: IO[bytes], fits: Fits, name: str, limit: int) -> NDArray[Any]:
         raise Unreadable("format", str(error)) from None
 
 
-def _plain(stream: IO[bytes], length: int, fits: Fits, limit: int) -> NDArray[Any]:
+def _plain(stream: IO[bytes], length: int, fits: Fits, limit: int, *, words: bool = False) -> NDArray[Any]:
     """The array of an .npy file, or of a member of an .npz, that is ``length`` bytes long, header included."""
     start = _exactly(stream, 8)
     if start[:6] != np.lib.format.MAGIC_PREFIX:
@@ -128,7 +156,8 @@ def _plain(stream: IO[bytes], length: int, fits: Fits, limit: int) -> NDArray[An
     shape, fortran, dtype = described(prefix + _exactly(stream, size), version)
     _check_type(dtype)
     fits(shape, dtype)
-    _check_numbers(dtype)
+    if not (words and dtype.kind == "U" and dtype.itemsize):
+        _check_numbers(dtype)
     claimed, rest = math.prod(shape) * dtype.itemsize, length - len(start) - len(prefix) - size
     _check_limit(claimed, limit)
     if rest != claimed:
@@ -141,7 +170,15 @@ def _plain(stream: IO[bytes], length: int, fits: Fits, limit: int) -> NDArray[An
         if not count:
             raise Unreadable("short", f"{len(missing)} bytes are missing at its end")
         missing = missing[count:]
+    if dtype.kind == "U":
+        _check_words(array)
     return array.reshape(shape, order="F" if fortran else "C")
+
+
+def _check_words(array: NDArray[Any]) -> None:
+    characters = array.view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    if ((characters > 0x10FFFF) | ((characters >= 0xD800) & (characters < 0xE000))).any():
+        raise Unreadable("type", "holds numbers that are no characters")
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes:

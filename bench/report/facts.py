@@ -103,7 +103,7 @@ class Networks:
             miou_dataset=classified.labels.dataset if classified else "",
             miou_change=None,
         )
-        before = self._before(parents.get("model"), classified) if classified and parents else None
+        before = self._before(parents["model"], classified) if classified and parents.get("model") else None
         if classified is None or before is None:
             return facts
         return replace(facts, miou_change=change(self.run, classified, before, "miou"))

@@ -294,7 +294,8 @@ def place_of(dataset: Mapping[str, Any]) -> Place | None:
         return None
     if "class_map" in params:
         return None
-    corruption = (params.get("corruption") or {}).get("name", "")
+    damage = params.get("corruption")
+    corruption = str(damage.get("name", "")) if isinstance(damage, dict) else ""
     for name, wanted, called, split in _OURS:
         if dataset["name"] == name and all(params.get(key) == value for key, value in wanted.items()):
             if not corruption:

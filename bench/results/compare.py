@@ -197,7 +197,8 @@ def _differences(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) 
     for metric, definition in one.definitions.items():
         if metrics and metric not in metrics:
             continue
-        a, b = one.metrics[metric], other.metrics.get(metric, Undefined("the other has no such figure"))
+        a = one.metrics.get(metric, Undefined("the first has no such figure"))
+        b = other.metrics.get(metric, Undefined("the other has no such figure"))
         between = partial(Difference, cell, first, second, metric, definition.better)
         if isinstance(a, Value) and isinstance(b, Value):
             lo, hi, why = (None, None, apart) if apart else _interval(draws.get(metric), other_draws.get(metric))

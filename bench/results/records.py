@@ -69,6 +69,6 @@ def _record(result: Result, name: str, figure: Any) -> dict[str, Any]:
         "images": result.images,
         "partial": result.partial,
         "reason": (result.not_applicable or figure.reason) if undefined else None,
-        "evaluator": f"{result.cell.protocol.name} {result.about['protocol']['version']}",
+        "evaluator": f"{result.cell.protocol.name} {result.about.get('protocol', {}).get('version', '')}".strip(),
         "key": result.key,
     }

@@ -23,7 +23,7 @@ def spread(results: Sequence[Result]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], dict[int, Result]] = {}
     for result in results:
         parents = result.about.get("model", {}).get("parents")
-        if not parents or result.not_applicable:
+        if not parents or "seed" not in parents or result.not_applicable:
             continue
         shared = {name: value for name, value in parents.items() if name not in OWN}
         cell = result.cell
@@ -42,7 +42,7 @@ def _rows(seeds: dict[int, Result]) -> list[dict[str, Any]]:
     first = seeds[min(seeds)]
     rows = []
     for name in first.metrics:
-        figures = {seed: figure for seed in sorted(seeds) if isinstance(figure := seeds[seed].metrics[name], Value)}
+        figures = {seed: figure for seed in sorted(seeds) if isinstance(figure := seeds[seed].metrics.get(name), Value)}
         if len(figures) == len(seeds):
             values = {seed: figure.value for seed, figure in figures.items()}
             rows.append(
@@ -64,7 +64,8 @@ def _rows(seeds: dict[int, Result]) -> list[dict[str, Any]]:
 def _recipe(result: Result) -> str:
     """Return the words for what all of the networks are."""
     parents = result.about["model"]["parents"]
-    return f"{parents['model']['name']}, {parents['by']['trainer']}"
+    names = (parents.get("model") or {}).get("name"), parents.get("by", {}).get("trainer")
+    return ", ".join(filter(None, names))
 
 
 def lines(rows: Sequence[dict[str, Any]]) -> str:

@@ -19,10 +19,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import json
 import logging
+import os
+import re
 import shutil
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,70 +37,20 @@ from bench.api import Metric, Row, Undefined, Value
 from bench.core import files, npz
 from bench.core.errors import MissingData, RunInUse
 from bench.core.file_names import file_name
+from bench.results import file_schema, run_files
+from bench.results.result import SCHEMA as SCHEMA
+from bench.results.result import Plan as Plan
+from bench.results.result import Result as Result
+from bench.results.run_files import REPLICATES as REPLICATES
+from bench.results.run_files import Arrays, Damaged
 from bench.suite.cells import Cell as Cell
 from bench.suite.cells import CellLabels as CellLabels
 from bench.suite.cells import Ref as Ref
 from bench.suite.cells import uncorrupted as uncorrupted
 
-SCHEMA = 1  # of a result; raised with every change of shape
-REPLICATES = "replicates."  # how the names of those arrays begin
-
-Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The figures of one cell and all that is needed to doubt them."""
-
-    key: str
-    cell: Cell
-    metrics: Mapping[str, Value | Undefined]
-    definitions: Mapping[str, Metric]
-    about: Mapping[str, Mapping[str, Any]]  # by axis: source, and what a table must say of it
-    images: int
-    partial: bool  # True if --limit cut the data; never ranked beside a full result
-    not_applicable: str = ""  # why the pair cannot be evaluated; then every metric is undefined
-    refusal: str = ""  # the same as a code, which tells reasons apart; no result of before version 0.2 has it
-    pixels: Mapping[str, int] = field(default_factory=dict)  # by category
-    depends: Mapping[str, str] = field(default_factory=dict)  # what decides whether the result is fresh
-    provenance: Mapping[str, Any] = field(default_factory=dict)  # versions, commit, device, time, command
-    seconds: Mapping[str, float] = field(default_factory=dict)  # CPU seconds per stage
-    memory_mb: float = 0.0  # peak resident memory of the process that computed it
-    fitted: Mapping[str, Any] | None = None  # key, data and scalars of what was fitted
-    slices: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)  # axis, value: images, metrics
-    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by sample id
-
-    @property
-    def labels(self) -> CellLabels:
-        """The coordinates for people."""
-        return self.cell.labels
-
-    def refused_as(self, other: Result) -> bool:
-        """Return True if both are not applicable for the same reason, or neither is; by words where one has no code."""
-        if self.refusal and other.refusal:
-            return self.refusal == other.refusal
-        return self.not_applicable == other.not_applicable
-
-    @property
-    def ranked(self) -> bool:
-        """True where its figures are columns of a table; those of the ``definitions`` are a panel."""
-        return bool(self.about.get("protocol", {}).get("ranked", True))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The cells and figures that a run was asked for."""
-
-    name: str
-    title: str
-    note: str
-    keys: tuple[str, ...]
-    summaries: tuple[Mapping[str, Any], ...] = ()
-    cells: tuple[CellLabels, ...] = ()  # in the same order; empty in plans of before they were kept
-    operating_points: tuple[Mapping[str, str], ...] = ()
 
 
 class Memo:
@@ -140,24 +93,17 @@ class Run:
     def replicates(self, result: Result) -> dict[str, NDArray[np.float64]]:
         """The bootstrap's values by metric; read once, and without the counts beside them."""
         key = ("replicates", result.key)
-        return self.memo.once(key, lambda: _replicates(self.home(result).with_suffix(".npz")))
+        return self.memo.once(key, lambda: run_files.read_replicates(self._counts(result), result))
 
     def arrays(self, result: Result, *prefixes: str) -> dict[str, NDArray[Any]]:
         """Everything in the counts file of a cell, or only what begins with one of ``prefixes``."""
-        with load_arrays(self.home(result).with_suffix(".npz")) as arrays:
-            return {name: arrays[name] for name in arrays.files if not prefixes or name.startswith(prefixes)}
+        return run_files.read_arrays(self._counts(result), result, prefixes)
 
-
-def _replicates(path: Path) -> dict[str, NDArray[np.float64]]:
-    try:
-        replicates = npz.leading(path, REPLICATES)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    if replicates is not None:
-        return replicates
-    with load_arrays(path) as arrays:  # of before they stood at the beginning, or of another program
-        names = [name for name in arrays.files if name.startswith(REPLICATES)]
-        return {name.removeprefix(REPLICATES): arrays[name] for name in names}
+    def _counts(self, result: Result) -> Path:
+        home = self.home(result)
+        path = home.with_suffix(".npz")
+        run_files.check_inside(path, home.parent.parent)
+        return path
 
 
 def result_path(run: Path, key: str) -> Path:
@@ -188,32 +134,47 @@ def write_counts(run: Path, key: str, arrays: Arrays) -> None:
 
 def read_result(path: Path, known: dict[tuple[str, str], Ref] | None = None) -> Result:
     """Return a result of any schema ever published; ``known`` holds the coordinates of those that were read before."""
-    raw = read_json(path)
-    schema = raw.pop("schema", None) if isinstance(raw, dict) else None
-    if schema != SCHEMA:
-        raise MissingData(f"{path} has schema {schema!r}, this version reads up to {SCHEMA}; update ood-seg-bench")
-    try:
-        raw["metrics"] = {name: _figure(value) for name, value in raw["metrics"].items()}
-        raw["definitions"] = {name: Metric(**entry) for name, entry in raw["definitions"].items()}
-        for values in raw.get("slices", {}).values():
-            for part in values.values():
-                part["metrics"] = {name: _figure(value) for name, value in part["metrics"].items()}
-        raw["cell"] = Cell.read(raw["cell"], CellLabels(**raw.pop("labels")), {} if known is None else known)
-        result = Result(**raw)
-        if result.key != path.stem:  # the key leads to further files: it must not lead out of the run
-            raise ValueError(f"it has the key {result.key!r}")
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise MissingData(f"{path} is not a result of this program: {error}") from None
+    run_files.check_inside(path, path.parent.parent)
+    raw = run_files.read_json(path, file_schema.RESULT)
+    del raw["schema"]
+    raw["metrics"] = _figures(raw["metrics"])
+    raw["definitions"] = {name: Metric(**entry) for name, entry in raw["definitions"].items()}
+    for values in raw.get("slices", {}).values():
+        for part in values.values():
+            part["metrics"] = _figures(part["metrics"])
+    raw["cell"] = Cell.read(raw["cell"], CellLabels(**raw.pop("labels")), {} if known is None else known)
+    result = Result(**raw)
+    if result.key != path.stem:  # the key leads to further files: it must not lead out of the run
+        raise run_files.not_of_this_program(path, file_schema.RESULT, f"it has the key {result.key!r}")
     return result
 
 
-def _figure(raw: Mapping[str, Any]) -> Value | Undefined:
-    if "reason" in raw:
-        return Undefined(str(raw["reason"]))
-    numbers = {name: None if number is None else float(number) for name, number in raw.items()}
-    if numbers["value"] is None or numbers["err"] is None:
-        raise ValueError("a figure without a value gives no reason")
-    return Value(numbers["value"], numbers["err"], numbers["lo"], numbers["hi"])
+def _figures(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Value | Undefined]:
+    return {name: Undefined(**entry) if "reason" in entry else _value(**entry) for name, entry in raw.items()}
+
+
+def _value(value: float, err: float = 0.0, lo: float | None = None, hi: float | None = None) -> Value:
+    """A figure whose numbers may stand in JSON as integers."""
+    low, high = (None if end is None else float(end) for end in (lo, hi))
+    return Value(float(value), float(err), low, high)
+
+
+def _consistent(path: Path, known: dict[tuple[str, str], Ref]) -> Result:
+    result = read_result(path, known)
+    if problem := _contradiction(result):
+        raise run_files.not_of_this_program(path, file_schema.RESULT, problem)
+    return result
+
+
+def _contradiction(result: Result) -> str:
+    """Return what a result says that cannot be, of entries that each are as they should; empty for none."""
+    if not result.definitions or not result.metrics.keys() <= result.definitions.keys():
+        return "it has a figure without a definition, or none at all"
+    if result.not_applicable and any(isinstance(figure, Value) for figure in result.metrics.values()):
+        return "it is not applicable, and has figures"
+    if (result.cell.method is None) != ("method" not in result.labels.by_axis):
+        return "cell and labels do not both have a method"
+    return ""
 
 
 def write_plan(run: Path, plan: Plan, suite_text: str) -> None:
@@ -224,25 +185,64 @@ def write_plan(run: Path, plan: Plan, suite_text: str) -> None:
 
 def read_run(path: Path) -> Run:
     """The plan and every finished result. Nothing found in the directory is executed."""
-    if not (path / "run.json").is_file():
-        raise MissingData(f"{path} is not a run directory: it has no run.json; wanted what 'bench run' wrote")
-    raw = read_json(path / "run.json")
-    try:
-        plan = Plan(
-            raw["name"],
-            raw["title"],
-            raw["note"],
-            tuple(raw["keys"]),
-            tuple(raw["summaries"]),
-            tuple(CellLabels(**labels) for labels in raw["cells"]),
-            tuple(raw.get("operating_points", ())),
-        )
-    except (KeyError, TypeError) as error:
-        raise MissingData(f"{path / 'run.json'} is not a plan of this program: {error}") from None
-    paths = [result_path(path, key) for key in plan.keys if _is_key(key)]
+    plan = read_plan(path)
+    paths = [result_path(path, key) for key in dict.fromkeys(plan.keys) if re.match(file_schema.KEY, key)]
     known: dict[tuple[str, str], Ref] = {}
     with uncollected():
-        return Run(path, plan, tuple(read_result(file, known) for file in paths if file.is_file()))
+        return Run(path, plan, tuple(_consistent(file, known) for file in paths if os.path.lexists(file)))
+
+
+def read_plan(path: Path) -> Plan:
+    """Return the plan of a run directory."""
+    home = path / "run.json"
+    if not os.path.lexists(home):
+        raise MissingData(f"{path} is not a run directory: it has no run.json; wanted what 'bench run' wrote")
+    run_files.check_inside(home, path)
+    raw = run_files.read_json(home, file_schema.PLAN)
+    cells = tuple(CellLabels(**labels) for labels in raw.get("cells", ()))
+    keys, rules, points = (tuple(raw.get(name, ())) for name in ("keys", "summaries", "operating_points"))
+    if any(rule.keys().isdisjoint({"dataset", "datasets"}) for rule in rules):
+        raise run_files.not_of_this_program(home, file_schema.PLAN, "a summary names no data sets")
+    if cells and len(cells) != len(keys):
+        raise run_files.not_of_this_program(home, file_schema.PLAN, "keys and cells are not as many")
+    return Plan(raw["name"], raw["title"], raw["note"], keys, rules, cells, points)
+
+
+def finished(run: Path, key: str, known: dict[tuple[str, str], Ref] | None = None) -> Result | None:
+    """Return the result of a cell, None where there is none; raise Damaged unless its counts lie beside it.
+
+    The content of the counts is not looked at: who reads them finds what is broken there.
+    """
+    path, counts = result_path(run, key), counts_path(run, key)
+    if not os.path.lexists(path):
+        return None
+    result = read_result(path, known)
+    run_files.check_inside(counts, run)
+    run_files.check_arrays(counts)
+    return result
+
+
+def put_broken_aside(run: Path, keys: Iterable[str]) -> list[Path]:
+    """Rename the files of finished cells that cannot be read; return what they are called now."""
+    renamed: list[Path] = []
+    known: dict[tuple[str, str], Ref] = {}
+    for key in keys:
+        try:
+            finished(run, key, known)
+        except Damaged as error:
+            log.info("%s", error)
+            renamed += put_aside(run, key)
+    return renamed
+
+
+def put_aside(run: Path, key: str) -> list[Path]:
+    """Rename what there is of a finished cell to KEY.json.broken and KEY.npz.broken; return these paths."""
+    renamed = []
+    for path in (result_path(run, key), counts_path(run, key)):
+        if os.path.lexists(path):
+            names = (path.with_name(f"{path.name}.broken{number or ''}") for number in itertools.count())
+            renamed.append(path.rename(next(name for name in names if not os.path.lexists(name))))
+    return renamed
 
 
 @contextlib.contextmanager
@@ -257,10 +257,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _is_key(key: str) -> bool:
-    return len(key) == 16 and set(key) <= set("0123456789abcdef")
-
-
 def write_json(path: Path, content: Any) -> None:
     with files.writing(path, "w") as file:
         json.dump(content, file, indent=1, allow_nan=False, default=asdict)
@@ -268,27 +264,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """Return what a file of JSON holds, of no shape in particular."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> MissingData:
-    return MissingData(f"{path} cannot be read: {error}; delete it and run the suite again")
+    except (ValueError, OSError, RecursionError) as error:
+        raise MissingData(f"{path} cannot be read: {error}; delete it and run the same command again") from None
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
     with files.writing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
-
-
-def load_arrays(path: Path) -> Any:
-    """An open .npz; arrays of objects are refused."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
 
 
 def pack_rows(rows: Mapping[str, Row]) -> dict[str, NDArray[Any]]:
@@ -343,7 +328,7 @@ def map_path(folder: Path, sample: str, kind: str = "scores") -> Path:
 def spool_stamp(folder: Path) -> str:
     """Return the stamp of what the maps in a spool were made with; empty where there are none."""
     path = folder / "stamp"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def open_spool(folder: Path, stamp: str, *, keep: bool) -> None:
@@ -366,7 +351,9 @@ def open_spool(folder: Path, stamp: str, *, keep: bool) -> None:
 def drop_work(run: Path, key: str) -> None:
     """Forget the shards of a cell: it is finished, or they are of another version."""
     folder = run / "work" / key
-    if folder.exists():
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(folder)
     with contextlib.suppress(OSError):  # other cells still have shards
         (run / "work").rmdir()

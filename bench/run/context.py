@@ -11,6 +11,8 @@ from typing import Literal
 from bench.contract.progress import Reporter
 from bench.core.errors import UserError
 from bench.models.numerics import Numerics
+from bench.results import store
+from bench.results.run_files import Damaged
 from bench.run.blame import failure_of
 from bench.run.jobs import Job
 from bench.run.messages import Failure
@@ -62,6 +64,7 @@ class RunContext:
     broken: dict[Ref, Failure] = field(default_factory=dict)  # networks that cannot be loaded
     fitting: set[str] = field(default_factory=set)  # keys of fits under way
     unfit: dict[str, Failure] = field(default_factory=dict)  # by the key of a fit
+    aside: set[str] = field(default_factory=set)  # keys of cells whose files were damaged
 
     def fail(self, jobs: Iterable[Job], failure: Failure) -> None:
         """Give up cells, and say so at once: the run may take hours more."""
@@ -71,6 +74,15 @@ class RunContext:
         if new:
             more = f" and {len(new) - 1} more" if len(new) > 1 else ""
             self.reporter.tell(f"failed: {new[0].cell}{more}: {failure.message}")
+
+    def put_aside(self, damaged: Damaged) -> None:
+        """Rename the files of a finished cell one of which is damaged, and say so; raise it if it comes again."""
+        key = damaged.path.stem
+        if damaged.path.parent != self.run_dir / "cells" or key in self.aside:
+            raise damaged
+        self.aside.add(key)
+        renamed = ", ".join(path.name for path in store.put_aside(self.run_dir, key))
+        self.reporter.tell(f"{damaged.path} {damaged.problem}; put aside as {renamed}, and computed again")
 
     def alive(self, jobs: Iterable[Job]) -> list[Job]:
         """Those that have not failed."""

@@ -18,6 +18,7 @@ from bench.fit import fitted_store
 from bench.models import numerics
 from bench.models.numerics import Numerics
 from bench.results import operating, store, summary
+from bench.results.run_files import Damaged
 from bench.results.store import Plan, Result
 from bench.run import finalise, fits, gallery_pass, jobs, preflight
 from bench.run.context import Options as Options
@@ -25,6 +26,7 @@ from bench.run.context import RunContext
 from bench.run.executors import select
 from bench.run.executors.dispatch import Dispatcher, RayOptions, Step, WorkerPool
 from bench.run.jobs import Job
+from bench.run.preflight import Refusal
 from bench.run.steps import Pass
 from bench.suite.cells import Ref, Suite
 
@@ -44,15 +46,10 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
         context = RunContext(run_dir, resolved, options, reporter, checked)
         try:
             store.write_plan(run_dir, plan_of(suite), suite.text)
-            groups = yield from _planned(suite, context)
-            reporter.begin(_images(groups))
+            for path in store.put_broken_aside(run_dir, _unasked(suite)):
+                reporter.tell(f"{path}: put aside, it cannot be read")
             dispatcher = Dispatcher(pool, options.retries, reporter.advance, reporter.tell)
-            yield from _interleaved(groups, context, dispatcher)
-            finished = store.read_run(run_dir)
-            store.write_json(run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
-            if options.gallery:
-                alive = replace(suite, cells=tuple(cell for cell in suite.cells if cell.key not in context.failed))
-                gallery_pass.draw(finished, alive, options.gallery, resolved, options.workers, dispatcher, reporter)
+            yield from _whole(suite, context, dispatcher)
         finally:
             pool.close()
         with suppress(OSError):  # it holds the shards of cells that failed
@@ -105,6 +102,37 @@ def plan_of(suite: Suite) -> Plan:
     return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points)
 
 
+def _unasked(suite: Suite) -> list[str]:
+    """The keys of planned cells that are not to run now."""
+    asked = {cell.key for cell in suite.cells}
+    return [cell.key for cell in suite.planned if cell.key not in asked]
+
+
+def _whole(suite: Suite, context: RunContext, dispatcher: Dispatcher) -> Iterator[Result]:
+    """Compute what is missing and what is drawn from it; once more where a file of before turns out to be damaged."""
+    while True:
+        try:
+            groups = yield from _planned(suite, context)
+            context.reporter.begin(_images(groups))
+            yield from _interleaved(groups, context, dispatcher)
+            _conclude(suite, context, dispatcher)
+        except Damaged as error:
+            context.put_aside(error)
+        else:
+            return
+
+
+def _conclude(suite: Suite, context: RunContext, dispatcher: Dispatcher) -> None:
+    """Write the figures over several cells, and draw the gallery."""
+    options = context.options
+    finished = store.read_run(context.run_dir)
+    store.write_json(context.run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
+    if options.gallery:
+        alive = replace(suite, cells=tuple(cell for cell in suite.cells if cell.key not in context.failed))
+        shown = options.gallery, context.numerics, options.workers
+        gallery_pass.draw(finished, alive, *shown, dispatcher, context.reporter)
+
+
 def _planned(suite: Suite, context: RunContext) -> Generator[Result, None, Groups]:
     """Yield the results of cells that mean nothing, and return those to compute, by network and data set."""
     run_dir, checked, options = context.run_dir, context.checked, context.options
@@ -113,7 +141,7 @@ def _planned(suite: Suite, context: RunContext) -> Generator[Result, None, Group
         job = jobs.job_of(cell, checked, context.numerics, run_dir, limit=options.limit, keep_maps=options.keep_maps)
         refused = checked.refused.get(job.key)
         kept = not options.keep_maps or refused or jobs.has_maps(run_dir, job, checked)
-        if jobs.is_fresh(run_dir, job, refused) and kept:
+        if _is_fresh(context, job, refused) and kept:
             store.drop_work(run_dir, job.key)  # a run that was killed while it forgot them left some
             continue
         if refused:
@@ -123,6 +151,14 @@ def _planned(suite: Suite, context: RunContext) -> Generator[Result, None, Group
         else:
             groups.setdefault((cell.model, cell.dataset), []).append(job)
     return groups
+
+
+def _is_fresh(context: RunContext, job: Job, refused: Refusal | None) -> bool:
+    try:
+        return jobs.is_fresh(context.run_dir, job, refused)
+    except Damaged as error:
+        context.put_aside(error)
+        return False
 
 
 def _interleaved(groups: Groups, context: RunContext, dispatcher: Dispatcher) -> Iterator[Result]:

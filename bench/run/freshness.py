@@ -63,12 +63,12 @@ def is_fresh(
 ) -> bool:
     """Return True if a result is there that today's files would make again of that many images.
 
-    A cell that is not applicable is compared by the code of the reason, never by its words.
+    A cell that is not applicable is compared by the code of the reason, never by its words. Raises Damaged for a file
+    of a finished cell that cannot be read.
     """
-    path = store.result_path(run_dir, key)
-    if not path.is_file():
+    old = store.finished(run_dir, key)
+    if old is None:
         return False
-    old = store.read_result(path)
     cell = " / ".join(old.labels.by_axis.values())
     if refusal or old.not_applicable:
         same = refusal is not None and old.refusal == refusal.code

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.api import Row
+from bench.core import untrusted_arrays
+from bench.core.errors import MissingData
+from bench.core.untrusted_arrays import Unreadable
 from bench.counts.tally import Tally
 from bench.results import store
 from bench.run import cost
@@ -55,33 +59,57 @@ def write(path: Path, shard: Shard) -> None:
 
 
 def read(path: Path) -> Shard:
-    with store.load_arrays(path) as arrays:
-        header = json.loads(str(arrays["header"]))
-        counted = {name.removeprefix("tally."): arrays[name] for name in arrays.files if name.startswith("tally.")}
-        rows = store.unpack_rows(
-            header["ids"], {name: arrays[name] for name in arrays.files if name.startswith("row.")}
-        )
-    tally = Tally.from_arrays(counted) if counted else None
-    spent, about = (header["seconds"], header["memory_mb"]), (header["about"], header.get("network", {}))
-    return Shard(header["stamp"], tally, rows, *spent, *about)
+    """Return the content of a shard file; raise MissingData for what ``write`` never wrote."""
+    arrays = _arrays(path, lambda _: True)
+    try:
+        header = _header(arrays)
+        counted = {name.removeprefix("tally."): array for name, array in arrays.items() if name.startswith("tally.")}
+        rows = {name: array for name, array in arrays.items() if name.startswith("row.")}
+        tally = Tally.from_arrays(counted) if counted else None
+        spent, about = (header["seconds"], header["memory_mb"]), (header["about"], header.get("network", {}))
+        return Shard(header["stamp"], tally, store.unpack_rows(header["ids"], rows), *spent, *about)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise _broken(path, error) from None
 
 
 def header_of(path: Path) -> dict[str, Any]:
     """Stamp, sample ids and number of counted pixels of a shard file, without its counts."""
-    with store.load_arrays(path) as arrays:
-        header: dict[str, Any] = json.loads(str(arrays["header"]))
-        return header
+    try:
+        return _header(_arrays(path, lambda name: name == "header"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise _broken(path, error) from None
+
+
+def _header(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(str(arrays["header"]))
+    return header
+
+
+def _arrays(path: Path, chosen: Callable[[str], bool]) -> dict[str, NDArray[Any]]:
+    try:
+        return untrusted_arrays.read_all(path, chosen)
+    except Unreadable as error:
+        raise _broken(path, error) from None
+
+
+def _broken(path: Path, error: Exception) -> MissingData:
+    return MissingData(f"{path} cannot be read: {error}; the same command throws it away and computes it again")
 
 
 def is_there(path: Path, stamp: str, ids: Sequence[str], spool: Path | None) -> bool:
     """True if a shard file was made with ``stamp``, of these samples, and its maps are in ``spool``.
 
-    A file that was made otherwise is deleted.
+    A file that was made otherwise, or cannot be read, is deleted.
     """
     if not path.is_file():
         return False
-    header = header_of(path)
-    if header["stamp"] != stamp or sorted(header["ids"]) != sorted(ids):
+    try:
+        shard = read(path)
+    except MissingData as error:
+        log.info("%s", error)
+        path.unlink()
+        return False
+    if shard.stamp != stamp or sorted(shard.rows) != sorted(ids):
         log.info("%s: of another code, network or data set, or of other images; it is thrown away", path)
         path.unlink()
         return False
@@ -90,8 +118,7 @@ def is_there(path: Path, stamp: str, ids: Sequence[str], spool: Path | None) -> 
 
 def read_decided(run: Path, key: str) -> dict[str, Row]:
     """What a refinement decided about each image, by its id."""
-    with store.load_arrays(decided_path(run, key)) as arrays:
-        packed = {name: arrays[name] for name in arrays.files}
+    packed = _arrays(decided_path(run, key), lambda _: True)
     return store.unpack_rows([str(sample) for sample in packed.pop("ids")], packed)
 
 

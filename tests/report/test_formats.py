@@ -268,14 +268,14 @@ def test_parquet_survives_what_others_wrote_in_place_of_a_number(tmp_path: Path)
     pandas = pytest.importorskip("pandas")
     odd = made("msp", full(0.5))
     odd = replace(
-        odd, cell=replace(odd.cell, seed=2**70, bootstrap=2**70), about={**odd.about, "model": {"parameters": []}}
+        odd, cell=replace(odd.cell, seed=2**70, bootstrap=2**70), about={**odd.about, "model": {"parameters": 2**70}}
     )
     run = written(tmp_path, [odd])
     table = pandas.read_parquet(io.BytesIO(writing.parquet(run)))
     assert table[["seed", "bootstrap", "parameters"]].isna().all().all() and len(table) == 3
     file = run.home(odd)
     file.write_text(file.read_text().replace(str(2**70), '"x"'))
-    with pytest.raises(MissingData, match="is not a result of this program: seed is 'x'"):
+    with pytest.raises(MissingData, match=r"is not a result of this program: cell\.seed is 'x'"):
         store.read_run(tmp_path)
 
 
