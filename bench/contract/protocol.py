@@ -64,7 +64,8 @@ class Protocol(PlugIn, ABC):
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         """Return figures of one image that counts cannot hold; every image must have the same fields.
 
-        ``score`` is what is counted, float32 [H, W], None where no map is. What the bootstrap of a ranking needs is
+        ``score`` is what is counted, [H, W], None where no map is: float32, but float64 where ``bench score`` was given
+        float64 that float32 cannot hold. What the bootstrap of a ranking needs is
         added to every row: ``bins``, ``bin_counts`` and ``bin_bits``.
         """
         return {}
@@ -106,6 +107,14 @@ class TwoPhase(Protocol):
     def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
         """Return what the second phase takes from the first, such as a threshold; Undefined if there is none."""
 
+    def undecided(self, counts: Counts) -> tuple[float, float] | None:
+        """Return the span of scores, ends included, that ``parameters`` wants counted exactly, as ``counts.near``.
+
+        None if it wants nothing more, as with exact counts. Where the span cannot be looked at again there is no
+        ``near``.
+        """
+        return None
+
     @abstractmethod
     def second_row(
         self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
@@ -122,10 +131,11 @@ class Quantized(Protocol):
     """A protocol that counts scores as a board stores them, or after another change of every map."""
 
     resizes: ClassVar[bool] = False  # True: ``bench score`` upsamples maps smaller than their labels unasked
+    levels: ClassVar[int] = 0  # above 0: stored whole numbers q up to it stand for (q + 0.5) / levels
 
     @abstractmethod
     def quantize(self, score: Scores) -> Scores:
-        """Return the score as it is counted, float32 of the same shape, such as rounded to float16."""
+        """Return the score as it is counted, of the same shape, such as rounded to float16: float32 or float64."""
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
@@ -177,6 +187,12 @@ class Presented(Protocol):
 def spool_dtype(protocol: Protocol) -> Literal["float16", "float32"]:
     """Return how the maps that a protocol counts are kept."""
     return protocol.spool if isinstance(protocol, TwoPhase) else "float16"
+
+
+def wants_exact(protocol: Protocol) -> bool:
+    """Return whether a second phase may want exact counts of a span of scores."""
+    own = getattr(type(protocol), "undecided", TwoPhase.undecided)  # plug-ins of version 0.1 have none
+    return isinstance(protocol, TwoPhase) and own is not TwoPhase.undecided
 
 
 def quantized(protocol: Protocol, score: Scores) -> Scores:

@@ -114,7 +114,7 @@ def grown(pool: NDArray[Any], pages: int) -> NDArray[Any]:
     return larger
 
 
-def ranks_among(keys: NDArray[np.uint32], among: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def ranks_among(keys: NDArray[Any], among: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For ascending keys [n]: how many of the ascending ``among`` are smaller, and how many equal."""
     if kernels is not None:
         below, at = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)

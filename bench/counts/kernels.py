@@ -120,9 +120,7 @@ def count_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8], table: NDAr
 
 
 @compiled
-def ranks_among(
-    keys: NDArray[np.uint32], among: NDArray[np.uint32], below: NDArray[np.int64], at: NDArray[np.int64]
-) -> None:
+def ranks_among(keys: NDArray[Any], among: NDArray[Any], below: NDArray[np.int64], at: NDArray[np.int64]) -> None:
     """For ascending keys [n]: how many of the ascending ``among`` are smaller, and how many equal."""
     position = 0
     for index in range(keys.size):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from io import FileIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint32]
+WideKeys = NDArray[np.uint64]
+AnyKeys = NDArray[Any]  # Keys or WideKeys
 
 SPILL = 1 << 28  # bytes of new keys that are held in memory; several tallies may grow side by side
 PIECE = 1 << 22  # keys read back at a time
@@ -18,15 +21,16 @@ PIECE = 1 << 22  # keys read back at a time
 class Runs:
     """Any number of keys of several categories. Where the file cannot be written, they stay in memory."""
 
-    def __init__(self, categories: int) -> None:
-        self._memory: list[list[Keys]] = [[] for _ in range(categories)]
+    def __init__(self, categories: int, dtype: type[np.uint32] | type[np.uint64] = np.uint32) -> None:
+        self.dtype = np.dtype(dtype)
+        self._memory: list[list[Any]] = [[] for _ in range(categories)]
         self._sorted = [True] * categories
         self._file: FileIO | None = None
         self._segments: list[list[tuple[int, int]]] = [[] for _ in range(categories)]  # first byte, keys
         self._fresh = 0  # bytes in memory that were never whole
         self._spills = True
 
-    def append(self, category: int, keys: Keys) -> None:
+    def append(self, category: int, keys: AnyKeys) -> None:
         """Take the keys, in any order; the array is the tally's from now on."""
         if not keys.size:
             return
@@ -36,20 +40,21 @@ class Runs:
         if self._fresh > SPILL and self._spills:
             self._spill()
 
-    def pieces(self, category: int) -> Iterator[Keys]:
+    def pieces(self, category: int) -> Iterator[Any]:
         """All keys of a category, in no order, a bounded number at a time; not to be written to."""
         for start, count in self._segments[category]:
             for first in range(0, count, PIECE):
-                yield self._read(start + 4 * first, np.empty(min(PIECE, count - first), np.uint32))
+                size = self.dtype.itemsize
+                yield self._read(start + size * first, np.empty(min(PIECE, count - first), self.dtype))
         for run in self._memory[category]:
             for first in range(0, run.size, PIECE):
                 yield run[first : first + PIECE]
 
-    def whole(self, category: int) -> Keys:
+    def whole(self, category: int) -> Any:
         """All keys of a category, ascending. Each part is released as it is copied, so that memory does not double."""
         runs, segments = self._memory[category], self._segments[category]
         if not self._sorted[category]:
-            whole = np.empty(sum(run.size for run in runs) + sum(count for _, count in segments), np.uint32)
+            whole = np.empty(sum(run.size for run in runs) + sum(count for _, count in segments), self.dtype)
             end = 0
             while runs:
                 run = runs.pop()
@@ -63,7 +68,7 @@ class Runs:
             runs.append(whole)
             self._sorted[category] = True
             self._fresh = 0
-        return runs[0] if runs else np.empty(0, np.uint32)
+        return runs[0] if runs else np.empty(0, self.dtype)
 
     def _spill(self) -> None:
         try:
@@ -79,7 +84,7 @@ class Runs:
             self._spills = False
         self._fresh = 0
 
-    def _read(self, start: int, keys: Keys) -> Keys:
+    def _read(self, start: int, keys: NDArray[Any]) -> NDArray[Any]:
         assert self._file is not None  # noqa: S101 - a segment is in a file
         self._file.seek(start)
         rest = memoryview(keys.view(np.uint8).data)

@@ -2,6 +2,9 @@
 
 A score becomes an order-preserving key. The leading 32 bits of it are the score itself (exact), 24 bits bound every
 figure to within 5e-5 (certified), and 16 bits per image resample (bootstrap). Each is a fold of the one before.
+
+Scores are float32. Those that float32 cannot tell apart come as float64 (``keys.narrowed``); from the first such map on
+a tally keeps keys of 64 bits, exact at twice the memory, and folds them to the 24 bits of what they round down to.
 """
 
 from __future__ import annotations
@@ -15,9 +18,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.values import IGNORE, Labels, Rows, Scores
-from bench.counts.keys import key_value, union
-from bench.counts.runs import Keys, Runs
+from bench.core.values import IGNORE, Labels, Scores
+from bench.counts.keys import (
+    key_value,
+    order_key,
+    rounded_down,
+    rounded_up,
+    union,
+    wide_key,
+    wide_value,
+    widened,
+)
+from bench.counts.runs import AnyKeys, Runs
 
 BUDGET = 2**30  # bytes
 CROWDED = 128  # keys of one image below which 16 bits tell too little of its ranking
@@ -28,21 +40,21 @@ DENSE = 4  # categories
 class Column(NamedTuple):
     """The pixels of one category, by key."""
 
-    keys: Keys  # ascending; distinct if there are counts
+    keys: Any  # AnyKeys, ascending; distinct if there are counts
     counts: NDArray[np.int64] | None  # None: every key once, and as often as it occurs
 
     @property
     def total(self) -> int:
         return self.keys.size if self.counts is None else int(self.counts.sum())
 
-    def distinct(self) -> tuple[Keys, NDArray[np.int64]]:
+    def distinct(self) -> tuple[Any, NDArray[np.int64]]:
         """Keys ascending without repetition, and how often each occurs."""
         if self.counts is not None:
             return self.keys, self.counts
         first = np.flatnonzero(np.concatenate([[self.keys.size > 0], self.keys[1:] != self.keys[:-1]]))
         return self.keys[first], np.diff(np.append(first, self.keys.size))
 
-    def ranks(self, keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def ranks(self, keys: AnyKeys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For ascending, distinct keys [n]: how many pixels of this column are below each, and how many at it."""
         from bench.counts import counting
 
@@ -57,15 +69,28 @@ class Column(NamedTuple):
 
 
 class Counts:
-    """Counts by key and category, ``bits`` leading bits of each key, right aligned."""
+    """Counts by key and category, ``bits`` leading bits of each key, right aligned.
 
-    def __init__(self, bits: int, columns: Sequence[Column]) -> None:
+    64 bits are whole float64 scores, 32 whole float32 ones; fewer are of float32, to which scores were ``rounded`` down
+    if they were float64. ``near``, if there is one, is exact: all pixels of a span of scores that was looked at again.
+    """
+
+    def __init__(
+        self, bits: int, columns: Sequence[Column], *, rounded: bool = False, near: Counts | None = None
+    ) -> None:
         self.bits = bits
         self.columns = tuple(columns)
+        self.rounded = rounded
+        self.near = near
+
+    @property
+    def exact(self) -> bool:
+        """Every key is one score."""
+        return self.bits >= 32
 
     @cached_property
-    def keys(self) -> Keys:
-        """uint32 [n], ascending: every key that occurs."""
+    def keys(self) -> Any:
+        """AnyKeys [n], ascending: every key that occurs."""
         return union([column.distinct()[0] for column in self.columns])
 
     @property
@@ -95,8 +120,8 @@ class Counts:
         columns = []
         for start, end in pairwise([0, *ends]):
             keys = arrays["keys"][start:end]
-            columns.append(Column(keys, None if bits == 32 else arrays["counts"][start:end].astype(np.int64)))
-        return cls(bits, columns)
+            columns.append(Column(keys, None if bits >= 32 else arrays["counts"][start:end].astype(np.int64)))
+        return cls(bits, columns, rounded=arrays["tally"].size > 4)
 
     def column(self, categories: Sequence[int]) -> Column:
         """Several categories as one."""
@@ -104,7 +129,7 @@ class Counts:
         if len(chosen) == 1:
             return chosen[0]
         keys = np.concatenate([column.keys for column in chosen] or [np.empty(0, np.uint32)])
-        if self.bits == 32:
+        if self.exact:
             keys.sort()
             return Column(keys, None)
         unique, index = np.unique(keys, return_inverse=True)
@@ -112,31 +137,69 @@ class Counts:
         np.add.at(counts, index, np.concatenate([column.distinct()[1] for column in chosen] or [counts]))
         return Column(unique, counts)
 
-    def lowest(self, keys: Keys) -> NDArray[np.float32]:
-        """The smallest score that has each key: what is not below it has this key or a larger one."""
+    def lowest(self, keys: AnyKeys) -> NDArray[Any]:
+        """The smallest score that has each key: what is not below it has this key or a larger one.
+
+        float32, or float64 for 64 bits.
+        """
+        if self.bits == 64:
+            return wide_value(np.asarray(keys, np.uint64))
         shifted = np.asarray(keys, np.uint32) << np.uint32(32 - self.bits)
         return key_value(np.maximum(shifted, np.uint32(0x007FFFFF)))  # below -infinity there are only NaNs
 
-    def highest(self, keys: Keys) -> NDArray[np.float32]:
-        """The largest score that has each key."""
+    def highest(self, keys: AnyKeys) -> NDArray[Any]:
+        """The largest score that has each key; of rounded ones the next float32, which none of them reaches."""
+        if self.bits == 64:
+            return wide_value(np.asarray(keys, np.uint64))
         shift = np.uint32(32 - self.bits)
         filled = np.asarray(keys, np.uint32) << shift | np.uint32((1 << int(shift)) - 1)
-        return key_value(np.minimum(filled, np.uint32(0xFF800000)))  # above infinity there are only NaNs
+        highest = key_value(np.minimum(filled, np.uint32(0xFF800000)))  # above infinity there are only NaNs
+        with np.errstate(over="ignore"):
+            return np.nextafter(highest, np.float32(np.inf)) if self.rounded else highest
+
+    def first_at(self, threshold: float) -> tuple[AnyKeys, bool]:
+        """The key [1] of the smallest score >= threshold, and whether every score of that key is."""
+        value = np.array([threshold], np.float64)
+        if self.bits == 64:
+            return wide_key(value), True
+        near = rounded_down(value) if self.rounded else rounded_up(value)
+        key = order_key(near) >> np.uint32(32 - self.bits)
+        return key, threshold <= float(self.lowest(key)[0])
+
+    def last_at(self, threshold: float) -> tuple[AnyKeys, bool]:
+        """The key [1] of the largest score <= threshold, and whether every score of that key is."""
+        value = np.array([threshold], np.float64)
+        if self.bits == 64:
+            return wide_key(value), True
+        return order_key(rounded_down(value)) >> np.uint32(32 - self.bits), self.bits == 32
 
 
 class Keyed:
     """The pixels of one image, ready to be counted."""
 
-    def __init__(self, bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> None:
-        self.bits = bits  # uint32 [n]: float32 scores as they lie in memory
+    def __init__(self, score: NDArray[Any], categories: NDArray[np.uint8], n_categories: int) -> None:
+        self.score = score  # float32 or float64 [n]
         self.categories = categories  # uint8 [n]
         self.n_categories = n_categories
         self.pixels = int(np.count_nonzero(categories != IGNORE))  # that are not ignored
 
-    def split(self) -> list[Keys]:
-        """The keys of 32 bits by category, unsorted."""
+    @property
+    def wide(self) -> bool:
+        """The scores are float64."""
+        return self.score.dtype == np.float64
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint32]:
+        """uint32 [n]: float32 scores as they lie in memory, float64 ones rounded down."""
+        return (rounded_down(self.score) if self.wide else self.score).view(np.uint32)
+
+    def split(self) -> list[Any]:
+        """The keys by category, unsorted: of 32 bits, or of 64 where the scores are wide."""
         from bench.counts import counting
 
+        if self.wide:
+            keys = wide_key(self.score)
+            return [keys[self.categories == category] for category in range(self.n_categories)]
         return counting.split_keys(self.bits, self.categories, self.n_categories)
 
     def bins(self) -> dict[str, NDArray[Any]]:
@@ -144,7 +207,7 @@ class Keyed:
 
         ``bins`` uint32 [n], ascending: the keys that occur, all but the leading bits 0; ``bin_counts`` uint32 [n, K];
         ``bin_bits`` uint8 []: 16, unless the scores of the image crowd into fewer than ``CROWDED`` of such keys, as
-        those just below 1 do: then 20 or 24.
+        those just below 1 do: then 20 or 24. Wide scores that crowd even so have uint64 ``bins``, of 32 to 64 bits.
         """
         from bench.counts import counting
 
@@ -153,9 +216,10 @@ class Keyed:
         if used.size >= CROWDED or not used.size:
             return _bins(used.astype(np.uint32) << np.uint32(16), table[:, used].T, 16)
         columns = self.split()
-        for bits in (20, 24):
-            shift = np.uint32(32 - bits)
-            keys, index = np.unique(np.concatenate(columns) >> shift, return_inverse=True)
+        joined = np.concatenate(columns)
+        for bits in (20, 24, 32, 40, 48, 56, 64) if self.wide else (20, 24):
+            shift = joined.dtype.type(8 * joined.itemsize - bits)
+            keys, index = np.unique(joined >> shift, return_inverse=True)
             if keys.size >= CROWDED:
                 break
         owners = np.repeat(np.arange(len(columns)), [column.size for column in columns])
@@ -164,14 +228,14 @@ class Keyed:
 
 
 def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
-    """Score float32 [H, W], categories uint8 [H, W] below K, 255 ignored.
+    """Score float32 or float64 [H, W], categories uint8 [H, W] below K, 255 ignored.
 
     Nothing is copied that is contiguous and can be written.
     """
-    if score.shape != categories.shape or score.dtype != np.float32 or categories.dtype != np.uint8:
+    if score.shape != categories.shape or score.dtype not in (np.float32, np.float64) or categories.dtype != np.uint8:
         raise ValueError(
             f"score is {score.dtype} {score.shape}, categories {categories.dtype} {categories.shape}; "
-            "wanted float32 and uint8 of one shape"
+            "wanted float32 or float64, and uint8, of one shape"
         )
     # What counts was compiled for arrays that can be written, and would be again for those that cannot.
     score = score if score.flags.writeable else score.copy()
@@ -180,48 +244,23 @@ def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
     largest = int((flat + np.uint8(1)).max(initial=0))  # 255, ignored, becomes 0
     if largest > n_categories:
         raise ValueError(f"a pixel of category {largest - 1}; there are {n_categories}")
-    return Keyed(np.ascontiguousarray(score).reshape(-1).view(np.uint32), flat, n_categories)
+    return Keyed(np.ascontiguousarray(score).reshape(-1), flat, n_categories)
 
 
-def _bins(keys: Keys, counts: NDArray[Any], bits: int) -> dict[str, NDArray[Any]]:
+def _bins(keys: AnyKeys, counts: NDArray[Any], bits: int) -> dict[str, NDArray[Any]]:
     return {
-        "bins": keys.astype(np.uint32),
+        "bins": keys,
         "bin_counts": np.ascontiguousarray(counts, np.uint32),
         "bin_bits": np.array(bits, np.uint8),
     }
 
 
-def common_bins(rows: Rows) -> tuple[int, list[tuple[Keys, NDArray[np.uint32]]]]:
-    """The bits that every image has, and the keys and counts of each image folded to them, low bits 0."""
-    bits = min((int(row["bin_bits"]) for row in rows.values() if row["bins"].size), default=16)
-    mask = np.uint32(0xFFFFFFFF << (32 - bits) & 0xFFFFFFFF)
-    folded = []
-    for row in rows.values():
-        keys, counts = row["bins"] & mask, row["bin_counts"]
-        first = np.flatnonzero(np.concatenate([[keys.size > 0], keys[1:] != keys[:-1]]))
-        if first.size < keys.size:
-            keys, counts = keys[first], np.add.reduceat(counts, first, axis=0, dtype=np.uint32)
-        folded.append((keys, counts))
-    return bits, folded
-
-
-def binned_counts(rows: Rows, categories: int) -> Counts:
-    """The counts of all images together, from the leading bits that every one of them has kept."""
-    bits, images = common_bins(rows)
-    used = union([keys for keys, _ in images])
-    table = np.zeros((used.size, categories), np.int64)
-    for keys, counts in images:
-        table[np.searchsorted(used, keys)] += counts
-    shifted = used >> np.uint32(32 - bits)
-    return Counts(bits, [Column(shifted[column > 0], column[column > 0]) for column in table.T])
-
-
 class Tally:
     """Counts of (category, key) over any number of images: a commutative monoid.
 
-    Exact (every score of every valid pixel, 4 bytes each) while the pixels fit ``budget`` bytes, counts of the leading
-    24 bits beyond. Pixels only grow under ``add`` and ``merge``, so the final state is a function of the set of pixels
-    alone: neither order nor batches nor shards can change a number.
+    Exact (every score of every valid pixel, 4 bytes each, 8 if one is wide) while the pixels fit ``budget`` bytes,
+    counts of the leading 24 bits beyond. Pixels only grow under ``add`` and ``merge``, so the final state is a function
+    of the set of pixels alone: neither order nor batches nor shards can change a number.
     """
 
     def __init__(self, categories: int, budget: int = BUDGET) -> None:
@@ -230,6 +269,7 @@ class Tally:
         self.categories = categories
         self.budget = budget  # bytes
         self.pixels = 0  # valid ones
+        self.wide = False  # a map was float64
         self._runs: Runs | None = Runs(categories)  # None once folded
         self._directory: NDArray[np.int32] = np.empty((0, 0), np.int32)
         self._pool: NDArray[Any] = np.empty((0, 0), np.uint32)
@@ -241,8 +281,8 @@ class Tally:
 
     @property
     def bits(self) -> int:
-        """32 if exact, 24 if certified."""
-        return 32 if self.exact else 24
+        """32, or 64 of wide scores, if exact; 24 if certified."""
+        return (64 if self.wide else 32) if self.exact else 24
 
     def add(self, pixels: Keyed) -> None:
         """Count one image."""
@@ -250,10 +290,10 @@ class Tally:
 
         if pixels.n_categories != self.categories:
             raise ValueError(f"pixels of {pixels.n_categories} categories for a tally of {self.categories}")
-        self._make_room(pixels.pixels)
+        self._make_room(pixels.pixels, wide=pixels.wide)
         if self._runs is not None:
             for category, keys in enumerate(pixels.split()):
-                self._runs.append(category, keys)
+                self._runs.append(category, self._as_wide(keys))
         else:
             self._pool, self._used = counting.count_pages(
                 pixels.bits, pixels.categories, self._directory, self._pool, self._used
@@ -263,7 +303,7 @@ class Tally:
         """Add what another tally has counted; it stays as it is."""
         if (self.categories, self.budget) != (other.categories, other.budget):
             raise ValueError("tallies of different categories or budgets do not add")
-        self._make_room(other.pixels)
+        self._make_room(other.pixels, wide=other.wide)
         if other._runs is None:
             self.fold()
         for category in range(self.categories):
@@ -274,7 +314,7 @@ class Tally:
                 if self._runs is None:
                     self._add_column(category, _folded(piece))
                 else:
-                    self._runs.append(category, piece.copy())
+                    self._runs.append(category, self._as_wide(piece.copy()))
 
     def copy(self) -> Tally:
         """Another tally of the same pixels."""
@@ -297,13 +337,30 @@ class Tally:
             for piece in runs.pieces(category):
                 self._add_column(category, _folded(piece))
 
+    def between(self, low: float, high: float, budget: int) -> Tally | None:
+        """Another tally of the pixels with low <= score <= high; None where they are too many, or known in part."""
+        if self._runs is None:
+            return None
+        part = Tally(self.categories, budget)
+        ends = np.array([low, high])
+        first, last = wide_key(ends) if self.wide else order_key(ends.astype(np.float32))
+        for category in range(self.categories):
+            for piece in self._runs.pieces(category):
+                keys = piece[(piece >= first) & (piece <= last)]
+                part._make_room(keys.size, wide=self.wide)
+                if part._runs is None:
+                    return None
+                part._runs.append(category, keys)
+        return part
+
     def counts(self) -> Counts:
         """Return what has been counted. The arrays are the tally's own: read only, and until the next ``add``."""
-        return Counts(self.bits, self._columns())
+        return Counts(self.bits, self._columns(), rounded=self.wide and not self.exact)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The state for an .npz file: equal states give equal arrays."""
-        return _arrays(self._columns(), self.categories, self.budget, self.bits, self.pixels)
+        state = [self.categories, self.budget, self.bits, self.pixels]
+        return _arrays(self._columns(), [*state, 1] if self.wide else state)
 
     def folded_arrays(self) -> dict[str, NDArray[Any]]:
         """``arrays`` of the tally folded to 24 bits; the tally stays as it is."""
@@ -315,11 +372,11 @@ class Tally:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Tally:
         """The inverse of ``arrays``."""
-        categories, budget, bits, pixels = (int(value) for value in arrays["tally"])
+        categories, budget, bits, pixels, *wide = (int(value) for value in arrays["tally"])
         tally = cls(categories, budget)
         if bits == 24:
             tally.fold()
-        tally._make_room(pixels)
+        tally._make_room(pixels, wide=bool(wide))
         ends = arrays["ends"]
         for category, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             keys = arrays["keys"][start:end]
@@ -329,12 +386,27 @@ class Tally:
                 tally._runs.append(category, keys)
         return tally
 
-    def _make_room(self, pixels: int) -> None:
+    def _make_room(self, pixels: int, *, wide: bool) -> None:
         self.pixels += pixels
-        if self.exact and self.pixels * 4 > self.budget:
+        if wide and not self.wide:
+            self._widen()
+        if self.exact and self.pixels * (8 if self.wide else 4) > self.budget:
             self.fold()
         if not self.exact and self.pixels >= WIDEST and self._pool.dtype == np.uint32:
             self._pool = self._pool.astype(np.uint64)
+
+    def _widen(self) -> None:
+        """Keep keys of 64 bits from here on."""
+        self.wide = True
+        if self._runs is None:
+            return
+        runs, self._runs = self._runs, Runs(self.categories, np.uint64)
+        for category in range(self.categories):
+            for piece in runs.pieces(category):
+                self._runs.append(category, widened(piece))
+
+    def _as_wide(self, keys: AnyKeys) -> AnyKeys:
+        return widened(keys) if self.wide and keys.dtype == np.uint32 else keys
 
     def _add_column(self, category: int, column: Column) -> None:
         from bench.counts import counting
@@ -360,15 +432,18 @@ class Tally:
         return Column(keys, pages[row, offset].astype(np.int64))
 
 
-def _folded(keys: Keys) -> Column:
+def _folded(keys: AnyKeys) -> Column:
+    if keys.dtype == np.uint64:
+        keys = order_key(rounded_down(wide_value(keys)))
     return Column(*Column(np.sort(keys >> np.uint32(8)), None).distinct())
 
 
-def _arrays(columns: Sequence[Column], categories: int, budget: int, bits: int, pixels: int) -> dict[str, NDArray[Any]]:
+def _arrays(columns: Sequence[Column], state: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """``state``: categories, budget, bits, pixels, and a 1 where scores were wide."""
     counts = [column.counts for column in columns if column.counts is not None]
     joint = np.concatenate(counts) if counts else np.empty(0, np.int64)
     return {
-        "tally": np.array([categories, budget, bits, pixels], np.int64),
+        "tally": np.array(state, np.int64),
         "ends": np.cumsum([column.keys.size for column in columns]).astype(np.int64),
         "keys": np.concatenate([column.keys for column in columns]),
         "counts": joint.astype(np.uint32 if joint.max(initial=0) < WIDEST else np.uint64),

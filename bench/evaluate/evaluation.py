@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.api import Labels, Protocol, Quantized, Sample, Scores, Undefined, Value
 from bench.core.errors import BadScores
+from bench.counts.tally import Tally
 from bench.evaluate import files as score_files
 from bench.evaluate.files import Map, MapFile, Matched
 from bench.evaluate.frames import Folder, Frames
@@ -146,6 +147,8 @@ class _Set:
         self.asked = self.accumulators[: len(protocols)]  # of the protocols themselves; those of the spreads follow
         self.look = Look()
         self.infinite: list[str] = []
+        self.wide: list[str] = []
+        self.rounding: set[str] = set()  # names of protocols that round wide maps
         self.channel: list[str] = []
         self.smaller: list[str] = []
 
@@ -237,6 +240,8 @@ class _Set:
         """Go over the maps again for the protocols that have a second phase, unless its parameters are undefined."""
         second: list[tuple[Accumulator, Mapping[str, float]]] = []
         for accumulator in self.asked:
+            if (span := accumulator.undecided()) is not None:
+                accumulator.settle(self._tallies(accumulator, files), span)
             parameters = accumulator.parameters()
             if parameters is not None and not isinstance(parameters, Undefined):
                 second.append((accumulator, parameters))
@@ -245,6 +250,14 @@ class _Set:
             for accumulator, parameters in second:
                 if (score := image.score(accumulator.protocol)) is not None:
                     accumulator.add_second(truth.sample, truth.predicted, score, parameters)
+
+    def _tallies(self, accumulator: Accumulator, files: Mapping[str, Files]) -> Iterator[Tally]:
+        """One exact tally per image, from its files."""
+        for image in self._read(files):
+            if (counted := image.counted(accumulator.protocol)) is not None:
+                alone = Tally(counted.keyed.n_categories, max(self.options.budget, 8 * counted.keyed.pixels))
+                alone.add(counted.keyed)
+                yield alone
 
     def _evaluations(self) -> list[Evaluation]:
         """The figures, one tally after the other: each takes its keys into memory and is forgotten then."""
@@ -271,8 +284,17 @@ class _Set:
 
     def _look_at(self, image: _StoredImage) -> None:
         name, stored = str(image.file), image.stored
+        wide = stored.values.dtype == np.float64
+        if wide:
+            protocols = [accumulator.protocol for accumulator in self.asked]
+            self.rounding |= {
+                protocol.name
+                for protocol in protocols
+                if (score := image.score(protocol)) is not None and score.dtype == np.float32
+            }
         self.look.add(name, stored.values, stored.dtype)
         for names, holds in (
+            (self.wide, wide),
             (self.infinite, bool(np.isinf(stored.values).any())),
             (self.channel, stored.channel),
             (self.smaller, image.smaller),
@@ -285,6 +307,12 @@ class _Set:
             yield (
                 f"{len(self.infinite)} score maps hold infinities (first: {self.infinite[0]}); they are ranked at the"
                 " ends, equal ones as ties. 'bench run' and submissions refuse them"
+            )
+        if self.wide:
+            names = " and ".join(sorted(self.rounding))
+            yield (
+                f"{len(self.wide)} score maps hold numbers that float32 does not (first: {self.wide[0]}); they are"
+                f" ranked in float64{f'; {names} rounds them, as its source does' if names else ''}"
             )
         if self.channel:
             yield f"{len(self.channel)} maps have a last axis of length 1 (first: {self.channel[0]}); it was dropped"
@@ -320,6 +348,8 @@ class _StoredImage(ScoredImage):
 
     def taken(self, protocol: Protocol, score: Scores) -> Scores:
         size = self.truth.sample.size
+        if isinstance(protocol, Quantized) and protocol.levels and self.stored.dtype.kind in "ui":
+            score = self._of_levels(protocol, score)
         if not self.smaller:
             return super().taken(protocol, score)
         if isinstance(protocol, Quantized) and protocol.resizes:  # stored as its board stores it, then upsampled
@@ -330,6 +360,16 @@ class _StoredImage(ScoredImage):
                 " let --resize upsample them"
             )
         return super().taken(protocol, self.shared(score_files.upsampled(score, size)))
+
+    def _of_levels(self, protocol: Quantized, score: Scores) -> Scores:
+        """What stored whole numbers stand for."""
+        low, high = int(score.min()), int(score.max())
+        if self.stored.dtype.itemsize == 1 or low < 0 or high >= protocol.levels:
+            raise BadScores(
+                f"{self.file} holds {self.stored.dtype} from {low} to {high}; {protocol.name} reads whole numbers of 16"
+                f" bits, 0 to {protocol.levels - 1}, or fractions from 0 to 1"
+            )
+        return ((score + np.float32(0.5)) / np.float32(protocol.levels)).astype(np.float32, copy=False)
 
 
 def _some(lines: Sequence[str]) -> str:

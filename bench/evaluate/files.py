@@ -23,6 +23,7 @@ from bench.api import IGNORE, Labels, Scores
 from bench.core import frame_names, images, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Unreadable
+from bench.counts import keys
 
 Size = tuple[int, int]  # (H, W)
 Role = Literal["score map", "prediction"]
@@ -82,7 +83,7 @@ class MapFile:
 class Map(NamedTuple):
     """One map as it was stored."""
 
-    values: Scores  # float32 [h, w]; no NaN; infinities are let through
+    values: Scores  # float32 [h, w], float64 where that would round; no NaN; infinities are let through
     dtype: np.dtype[Any]  # of the file
     channel: bool  # whether a last axis of length 1 was dropped
 
@@ -198,8 +199,10 @@ def read_map(file: MapFile, size: Size) -> Map:
         stored = stored[..., 0]
     if stored.dtype.kind == "f" and np.isnan(stored).any():
         raise BadScores(f"{file} holds {int(np.isnan(stored).sum())} NaN; a score must order pixels")
-    with np.errstate(over="ignore"):  # a float64 beyond float32 ranks at the end, with the infinities
-        return Map(np.ascontiguousarray(stored, np.float32), stored.dtype, channel)
+    try:
+        return Map(keys.narrowed(stored), stored.dtype, channel)
+    except ValueError as error:
+        raise BadScores(f"{file} holds {error}; rescale them, or write float64") from None
 
 
 def read_classes(file: MapFile, size: Size) -> Labels:

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Breakdown, Protocol, TwoPhase, quantized
+from bench.contract.protocol import Breakdown, Protocol, TwoPhase, quantized, wants_exact
 from bench.core.errors import BadPlugin
 from bench.core.sharing import mark, read_only
 from bench.core.values import Labels, Row, Rows, Scores, Undefined, Value
-from bench.counts.tally import BUDGET, Column, Counts, Keyed, Tally, binned_counts, key_pixels
+from bench.counts.bins import binned_counts
+from bench.counts.tally import BUDGET, Column, Counts, Keyed, Tally, key_pixels
 from bench.metrics.intervals import intervals
 
 NOTHING = Counts(32, ())  # what a protocol reads that counts no scores
@@ -152,6 +153,7 @@ class Accumulator:
             self.tally.fold()
         self._rows: dict[str, Row] = {}
         self._second: set[str] = set()  # ids with a row of the second phase
+        self._near: Tally | None = None  # pixels of the span that the second phase wanted counted exactly
 
     @property
     def rows(self) -> dict[str, Row]:
@@ -178,6 +180,23 @@ class Accumulator:
     def parameters(self) -> Mapping[str, float] | Undefined | None:
         """Return what the second phase takes from the first; None if the protocol has one phase."""
         return self.reading().parameters() if isinstance(self.protocol, TwoPhase) else None
+
+    def undecided(self) -> tuple[float, float] | None:
+        """Return the span of scores that the second phase wants counted exactly; None if it knows enough."""
+        if isinstance(self.protocol, TwoPhase) and wants_exact(self.protocol):
+            return self.protocol.undecided(self.reading().counts)
+        return None
+
+    def settle(self, tallies: Iterable[Tally], span: tuple[float, float]) -> None:
+        """Take the span from exact tallies of all images; without one of them it stays undecided."""
+        assert self.tally is not None  # noqa: S101 - a span is one of scores
+        near = Tally(self.tally.categories, self.tally.budget)
+        for tally in tallies:
+            part = tally.between(*span, self.tally.budget)
+            if part is None:
+                return
+            near.merge(part)
+        self._near = near if near.exact else None
 
     def add_second(
         self, sample: Sample, predicted: Labels | None, score: Scores, parameters: Mapping[str, float]
@@ -206,7 +225,10 @@ class Accumulator:
     def reading(self) -> Reading:
         """Return counts and rows, to read figures off; valid until the next image is added."""
         rows = {sample: _sealed(row) for sample, row in self.rows.items()}
-        return Reading(self.protocol, NOTHING if self.tally is None else self.tally.counts(), rows)
+        counts = NOTHING if self.tally is None else self.tally.counts()
+        if self._near is not None:
+            counts.near = self._near.counts()
+        return Reading(self.protocol, counts, rows)
 
 
 def _sealed(row: Row) -> Row:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.values import Rows, Value
+from bench.counts.bins import common_bins
 from bench.counts.keys import union
-from bench.counts.tally import common_bins
 from bench.metrics.ranking import RESAMPLED, binned_ranking
 
 Floats = NDArray[np.float64]

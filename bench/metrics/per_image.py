@@ -16,8 +16,8 @@ Floats = NDArray[np.float64]
 
 
 def steps(score: Scores, truth: Labels) -> ranking.Steps:
-    """The exact ranking of one image. score float32 [H, W], truth uint8 [H, W]: 0, 1, 255 ignored."""
-    alone = Tally(2, 4 * score.size)
+    """The exact ranking of one image. score float32 or float64 [H, W], truth uint8 [H, W]: 0, 1, 255 ignored."""
+    alone = Tally(2, 8 * score.size)
     alone.add(key_pixels(score, truth, 2))
     return ranking.steps(alone.counts(), [1], [0])
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.values import Metric, Undefined, Value
-from bench.counts.runs import Keys
+from bench.counts.runs import AnyKeys
 from bench.counts.tally import Column, Counts
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ RESAMPLED = ("auroc", "ap", "fpr95", "best_f1")  # a threshold on 16 bits says n
 class Steps:
     """The ranking from the top down, at the keys that hold a positive. No figure here depends on the others."""
 
-    keys: Keys  # uint32 [n], descending
+    keys: AnyKeys  # [n], descending
     positives: NDArray[np.int64]  # [n], at the key
     negatives: NDArray[np.int64]  # [n], at the key
     above: NDArray[np.int64]  # [n], negatives at all larger keys
@@ -71,7 +71,7 @@ def undefined(positives: int, negatives: int) -> Undefined | None:
 
 
 def ranking(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> dict[str, Value | Undefined]:
-    """The figures of ``METRICS``: exact for 32 bits; for 24, ``value`` +- ``err`` holds the exact one for certain.
+    """The figures of ``METRICS``: exact for whole scores; for 24 bits ``value`` +- ``err`` holds the exact one.
 
     A certified value is the middle of its bounds. They hold for every order of the pixels that share a key, and for
     every way in which they may be tied.
@@ -79,7 +79,40 @@ def ranking(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) 
     above, below = counts.column(positives), counts.column(negatives)
     if reason := undefined(above.total, below.total):
         return dict.fromkeys(METRICS, reason)
-    return _exact(above, below, counts) if counts.bits == 32 else _certified(_steps(above, below), counts)
+    if counts.exact:
+        return _exact(above, below, counts)
+    ranked = _steps(above, below)
+    settled = _settled(ranked, counts.near, positives, negatives) if counts.near else {}
+    return {**_certified(ranked, counts), **settled}
+
+
+def undecided(counts: Counts, positives: Sequence[int], negatives: Sequence[int]) -> tuple[float, float] | None:
+    """The span of scores, ends included, whose exact counts would settle the best F1; None where nothing is open."""
+    ranked = steps(counts, positives, negatives)
+    if counts.exact or counts.near or undefined(ranked.total_positives, ranked.total_negatives):
+        return None
+    rivals = ranked.keys[_rivals(ranked)]
+    return float(counts.lowest(rivals[-1])), float(counts.highest(rivals[0]))
+
+
+def _rivals(ranked: Steps) -> NDArray[np.intp]:
+    """Which of the keys may hold the best threshold."""
+    true, false = np.cumsum(ranked.positives), ranked.above + ranked.negatives
+    known = 2 * true / (true + false + ranked.total_positives)
+    return np.flatnonzero(2 * true / (true + ranked.above + ranked.total_positives) >= known.max())
+
+
+def _settled(
+    ranked: Steps, near: Counts, positives: Sequence[int], negatives: Sequence[int]
+) -> dict[str, Value | Undefined]:
+    """The best F1 and its threshold, exactly, from every pixel of the span of ``undecided``."""
+    first = _rivals(ranked)[0]
+    inside = steps(near, positives, negatives)
+    true = int(ranked.positives[:first].sum()) + np.cumsum(inside.positives)
+    false = int(ranked.above[first]) + inside.above + inside.negatives
+    f1 = 2 * true / (true + false + ranked.total_positives)
+    best = int(np.argmax(f1))
+    return {"best_f1": Value(float(f1[best])), "best_f1_threshold": _threshold(near.lowest(inside.keys[best]))}
 
 
 def area(ranked: Steps) -> float:
@@ -144,7 +177,7 @@ def _certified(ranked: Steps, counts: Counts) -> dict[str, Value | Undefined]:
     f1 = 2 * true / (true + false + total_p)
     most = 2 * true / (true + above + total_p)
     best = int(np.argmax(f1))
-    rivals = ranked.keys[most >= f1[best]]  # one of them holds the best threshold
+    rivals = ranked.keys[_rivals(ranked)]
     return {
         "auroc": between(area, area + tied),
         "ap": between(float(last.sum()) / total_p, float(tops.sum()) / total_p),

@@ -49,7 +49,7 @@ def read(
     risks = [value / total for value in _risks(wrong, right)]
     best = float(perfect(np.array([errors]), np.array([total]))[0])
     share = errors / total
-    aurc = Value(risks[0]) if counts.bits == 32 else held(*risks)
+    aurc = Value(risks[0]) if counts.exact else held(*risks)
     spread = share * (1 - share)
     return {
         "aurc": aurc,

@@ -17,6 +17,7 @@ from bench.core import frame_names, images, untrusted_arrays
 from bench.core.disguised_files import disguise
 from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Fits, Unreadable
+from bench.counts import keys
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,7 @@ ENTRIES = (".npy", ".npz", ".hdf5", ".h5")  # of one sample each, in a folder
 PICTURES = (".png",)  # of class maps
 HDF5 = (".hdf5", ".h5")
 ARCHIVES = (".npz", *HDF5)  # with an array for each sample under its id
+LOST = 1e-4  # share of the pairs of numbers that may become equal in float32
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,16 @@ def numbers(entry: Entry) -> Tensor:
 def _finite(entry: Entry, array: NDArray[Any]) -> Tensor:
     import torch
 
+    if array.dtype.itemsize > 4 and np.isfinite(array).all():
+        largest = float(abs(array).max(initial=0))
+        if largest > np.finfo(np.float32).max:
+            raise BadScores(f"{entry} holds numbers up to {largest:.3g}, beyond the 3.4e38 of float32; rescale them")
+        planes = array if array.ndim == 3 else array[None]
+        if (lost := max(keys.lost_order(plane.astype(np.float64)) for plane in planes)) > LOST:
+            raise BadScores(
+                f"{entry} holds {array.dtype} that float32 cannot tell apart: {100 * lost:.2g} % of its pairs would"
+                " tie; store logits, or the logarithm of what is near 1; 'bench score' ranks such maps as they are"
+            )
     outputs = torch.from_numpy(np.ascontiguousarray(array, np.float32))
     if not torch.isfinite(outputs).all():
         raise BadScores(f"{entry} holds {int((~torch.isfinite(outputs)).sum())} numbers that are not finite")

@@ -46,7 +46,7 @@ def as_scored(returned: Any, prediction: Prediction, who: str) -> Scored:
     score: Any = scored.score
     if not isinstance(score, torch.Tensor) or score.dtype != torch.float32 or score.ndim != 2:
         shape = f"{score.dtype} {list(score.shape)}" if isinstance(score, torch.Tensor) else type(score).__name__
-        raise BadPlugin(f"{who} returned {shape}, wanted torch.float32 [h, w]")
+        raise BadPlugin(f"{who} returned {shape}, wanted torch.float32 [h, w]{_wide(score)}")
     _over_view(tuple(score.shape), prediction, f"{who} returned a score of {list(score.shape)}")
     if scored.labels is not None:
         _labels(scored.labels, prediction.size, f"{who}: its class map")
@@ -93,6 +93,12 @@ def _labels(labels: Any, size: tuple[int, int], what: str) -> None:
         raise BadPlugin(f"{what} is {shape}, wanted torch.uint8 {list(size)}")
 
 
+def _wide(score: Any) -> str:
+    if getattr(score, "dtype", None) != torch.float64:
+        return ""
+    return ": call .float(), after a logarithm or another change of scale where float32 would make scores equal"
+
+
 def scores(score: Scores, size: tuple[int, int], who: str) -> None:
     """Refuse a score map of another size than the labels, or with infinities: the price is one pass over it."""
     if score.shape != size:
@@ -137,8 +143,10 @@ def refined(method: Refinement, before: Scores, truth: Labels | None, decided: R
 
 
 def storable(score: Scores, dtype: str, who: str) -> Scores:
-    """A score map in the type that it is kept in; an overflow of float16 is refused."""
+    """A score map in the type that it is kept in; an overflow of float16 is refused, and what float32 would merge."""
     kept = score.astype(dtype)
+    if dtype == "float32" and not np.array_equal(kept, score):
+        raise BadPlugin(f"{who}: {score.dtype} scores that float32 does not hold, in which maps are kept; rescale them")
     if not np.isfinite(kept).all():
         raise BadPlugin(f"{who}: scores beyond 65504 do not fit float16; rescale them")
     return kept

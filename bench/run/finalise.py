@@ -101,6 +101,8 @@ def _merged(task: Finish, protocol: Protocol) -> tuple[Accumulator, _Gathered]:
         raise MissingData(
             f"{task.label}: sample {error.sample} was counted twice; delete {work} and run again"
         ) from None
+    if (span := accumulator.undecided()) is not None:
+        accumulator.settle((shard.tally for shard in _read(task, 1) if shard.tally is not None), span)
     return accumulator, gathered
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.api import Protocol, Refinement, TwoPhase
-from bench.contract.protocol import spool_dtype
+from bench.contract.protocol import spool_dtype, wants_exact
 from bench.fit.fitted_store import Fitted
 from bench.models.numerics import Numerics
 from bench.results import store
@@ -116,8 +116,11 @@ def has_shard(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: S
 
 
 def account(run_dir: Path, job: Job, start: int, stop: int, phase: int) -> None:
-    """Keep what lies on disk within the budget: once a cell as a whole folds, so do the shards it has."""
-    if phase != 1 or job.protocol.reads is None:
+    """Keep what lies on disk within the budget: once a cell as a whole folds, so do the shards it has.
+
+    Not those of a protocol that may ask for some of their scores again; the maps that it spools are as large.
+    """
+    if phase != 1 or job.protocol.reads is None or wants_exact(job.protocol):
         return
     path = shard_files.path_of(run_dir, job.key, start, stop, phase)
     job.pixels += shard_files.header_of(path)["pixels"]

@@ -275,8 +275,8 @@ def test_a_folded_key_says_between_which_scores_it_lies(value):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="a pixel of category 2; there are 2"):
         key_pixels(np.zeros((1, 2), np.float32), np.uint8([[0, 2]]), 2)
-    with pytest.raises(ValueError, match="wanted float32 and uint8"):
-        key_pixels(np.zeros((1, 2)), np.uint8([[0, 1]]), 2)
+    with pytest.raises(ValueError, match="wanted float32 or float64, and uint8"):
+        key_pixels(np.zeros((1, 2), int), np.uint8([[0, 1]]), 2)
     with pytest.raises(ValueError, match="of different categories or budgets"):
         Tally(2).merge(Tally(3))
     with pytest.raises(ValueError, match="wanted 1 to 64"):

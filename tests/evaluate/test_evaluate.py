@@ -18,8 +18,8 @@ from bench.core.errors import BadScores
 from bench.evaluate import evaluation, files, lint
 from bench.evaluate.frames import Folder
 from bench.metrics.protocols import smiyc
-from bench.metrics.protocols.fed import OpenMeanIoU
 from bench.metrics.protocols.fishyscapes import Fishyscapes
+from bench.metrics.protocols.open_miou import OpenMeanIoU
 from bench.metrics.protocols.pooled import Anomaly, Misclassification
 from bench.results import definitions
 

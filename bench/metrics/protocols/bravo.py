@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import Quantized
 from bench.core.errors import BadPlugin, BadScores, MissingData
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
+from bench.counts.keys import rounded_down
 from bench.counts.tally import Column, Counts
 from bench.metrics import bravo_index, bravo_levels, ranking, segmentation
 from bench.metrics.bravo_index import NOT_JUDGED, Judged
@@ -86,10 +87,11 @@ def confusion(labels: Labels, predicted: Labels, who: str) -> Ints:
 
 
 @dataclass(frozen=True)
-class Bravo(Protocol):
+class Bravo(Quantized):
     """One subset: labels 0 to 18, and as the anomaly mask what is invalid (1), if the samples carry one.
 
-    Pixels that either of them ignores (255) are void. Reads confidences in [0, 1], not scores. Rows hold the confusion
+    Pixels that either of them ignores (255) are void. Reads confidences in [0, 1], or its own 65,536 levels as whole
+    numbers of 16 bits, not scores. Rows hold the confusion
     of the classes, the reliability of 15 bins (pixels, right ones, sum of levels) and counts by ``bravo_levels.BINS``.
     """
 
@@ -99,6 +101,7 @@ class Bravo(Protocol):
     metrics = METRICS
     needs = frozenset({"labels", "prediction", "confidence"})
     category_names = ("right", "wrong", "invalid")
+    levels = bravo_levels.LEVELS
 
     judged: Judged = "both"  # as ``bravo_index.SUBSETS`` has it: SMIYC ood, synobjs both, the other seven semantic
     samples: int = 100_000  # pixels of one image that are ranked
@@ -107,6 +110,10 @@ class Bravo(Protocol):
     def __post_init__(self) -> None:
         if self.samples < 1 or self.seed < 0:
             raise ValueError("samples must be at least 1 and the seed at least 0")
+
+    def quantize(self, score: Scores) -> Scores:
+        """Float32 of the same level: floor(65536 c) of float64 is that of c rounded down."""
+        return score if score.dtype == np.float32 else rounded_down(score.astype(np.float64))
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         """Of the sampled pixels; all others are ignored."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import TwoPhase
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
+from bench.counts.keys import at_or_above
 from bench.counts.tally import Counts
 from bench.metrics import components, ranking
 from bench.metrics.truths import anomaly_of
@@ -31,7 +32,7 @@ class Components(TwoPhase):
 
     name = "components"
     source = "Chan et al., SegmentMeIfYouCan, arXiv:2104.14812, section 4; see bench.metrics.components"
-    version = 1
+    version = 2  # 2: the exact threshold, beyond the budget too
     computations = TwoPhase.computations | {"segments"}
     metrics = COMPONENTS
     needs = frozenset({"anomaly", "score"})
@@ -45,23 +46,27 @@ class Components(TwoPhase):
         return anomaly_of(sample)
 
     def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
-        threshold = ranking.ranking(counts, [1], [0])["best_f1_threshold"]
+        threshold = _threshold(counts)
         return threshold if isinstance(threshold, Undefined) else {"threshold": threshold.value}
+
+    def undecided(self, counts: Counts) -> tuple[float, float] | None:
+        return ranking.undecided(counts, [1], [0])
 
     def second_row(
         self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
     ) -> Row:
         return components.find(
-            score >= np.float32(parameters["threshold"]),
+            at_or_above(score, parameters["threshold"]),
             anomaly_of(sample),
             min_predicted=self.min_predicted,
             min_truth=self.min_truth,
         )
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        threshold = ranking.ranking(counts, [1], [0])["best_f1_threshold"]
-        if isinstance(threshold, Undefined):
-            return dict.fromkeys(self.metrics, threshold)
+        known, threshold = _threshold(counts), _best(counts)
+        looked_at = bool(rows) and all("siou" in row for row in rows.values())
+        if isinstance(threshold, Undefined) or (not looked_at and isinstance(known, Undefined)):
+            return {**dict.fromkeys(self.metrics, known), "threshold": threshold}
         return {**components.read([rows[image] for image in sorted(rows)]), "threshold": threshold}
 
     def bootstrap(self, weights: NDArray[np.float64], rows: Rows) -> Mapping[str, NDArray[np.float64]]:
@@ -70,3 +75,19 @@ class Components(TwoPhase):
             return {name: np.full(len(weights), np.nan) for name in ("siou", "ppv", "mean_f1")}
         counts = np.array([components.pooled(row) for row in rows.values()]).reshape(len(rows), -1)
         return components.figures(weights @ counts) if len(rows) else {}
+
+
+def _best(counts: Counts) -> Value | Undefined:
+    return ranking.ranking(counts, [1], [0])["best_f1_threshold"]
+
+
+def _threshold(counts: Counts) -> Value | Undefined:
+    """The threshold, if it is known exactly: a neighbour of it may find other objects."""
+    threshold = _best(counts)
+    if isinstance(threshold, Value) and threshold.err:
+        needed = (8 if counts.rounded else 4) * counts.pixels
+        return Undefined(
+            f"the threshold is known to within {threshold.err:.1g} only: scores beyond the budget are kept in 24 bits;"
+            f" a budget of {needed} bytes keeps them whole"
+        )
+    return threshold

@@ -163,7 +163,7 @@ def of_counts(counts: Counts, positives: Sequence[int], negatives: Sequence[int]
         return dict.fromkeys(RANKED, reason)
     known = ranking.ranking(counts, positives, negatives)
     theirs = fed.ood_metrics(counts, positives, negatives)
-    exact = counts.bits == 32
+    exact = counts.exact
     return {
         "fpr95_first": known["fpr95"],
         "fpr95_strict": strict(ranked, exact=exact),
@@ -188,12 +188,12 @@ def of_histograms(rows: Iterable[Row], pixels: int) -> Value | Undefined:
 
 
 def rescaled(score: Scores) -> Scores:
-    """float32 [H, W]: the finite scores moved to [0, 1] by their own minimum and maximum; a constant map becomes 0."""
+    """[H, W]: the finite scores moved to [0, 1] by their own minimum and maximum; a constant map becomes 0."""
     finite = score[np.isfinite(score)].astype(np.float64)
     if not finite.size:
         return score
     low, high = float(finite.min()), float(finite.max())
-    return ((score.astype(np.float64) - low) / (high - low or 1.0)).astype(np.float32)
+    return ((score.astype(np.float64) - low) / (high - low or 1.0)).astype(score.dtype)
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class EveryDefinition(Quantized, Presented):
     """
 
     source = "who uses which is said with each rule"
-    version = 1
+    version = 2  # 2: edges of the bins of fpr95_histogram in float64
     metrics = METRICS
     ranked = False
     category_names = ("negative", "positive", "negative of a clean frame")

@@ -39,9 +39,12 @@ ROW = ("normal", "anomalous")
 
 
 def histogram(score: Scores, truth: Labels) -> Row:
-    """int64 [100] each of ``normal`` and ``anomalous`` pixels; truth 0, 1, 255."""
+    """int64 [100] each of ``normal`` and ``anomalous`` pixels; truth 0, 1, 255.
+
+    The edges are those of linspace(0, 1, 101) in float64: NumPy rounds them to float32 for scores of that type.
+    """
     return {
-        name: np.histogram(score[truth == side], BINS, (0, 1))[0].astype(np.int64)
+        name: np.histogram(score[truth == side].astype(np.float64), BINS, (0, 1))[0].astype(np.int64)
         for name, side in (("normal", 0), ("anomalous", 1))
     }
 
@@ -76,7 +79,7 @@ class EntropyMax(Protocol):
 
     name = "entropy_max"
     source = "Chan et al., arXiv:2012.06575; robin-chan/meta-ood, evaluation/ood_segmentation"
-    version = 1
+    version = 2  # 2: edges of the bins in float64
     metrics = METRICS
     needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")

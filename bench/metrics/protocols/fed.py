@@ -2,24 +2,26 @@
 
 Source: Gudovskiy et al., Concurrent Misclassification and Out-of-Distribution Detection, arXiv:2305.09610;
 gudovskiy/flowenedet, whose protocols are ``--eval mFishy, mOurs, oIoU``. Its "AP" is the trapezoidal area under the
-precision-recall curve, its FPR95 is interpolated on the ROC: neither is what the leaderboards call so.
+precision-recall curve, its FPR95 is interpolated on the ROC: neither is what the leaderboards call so. It rounds
+scores to float32.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.keys import order_key
 from bench.counts.tally import Counts
 from bench.metrics import bootstrap, per_image, ranking
 from bench.metrics.ranking import Steps, held
+from bench.metrics.single_precision import SinglePrecision
 from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, score_of, wrong_pixels
 
 Floats = NDArray[np.float64]
@@ -73,12 +75,17 @@ def ood_metrics(counts: Counts, positives: Sequence[int], negatives: Sequence[in
     ranked = ranking.steps(counts, positives, negatives)
     if reason := ranking.undefined(ranked.total_positives, ranked.total_negatives):
         return dict.fromkeys(OURS, reason)
-    exact = counts.bits == 32
+    exact = counts.exact
     return {
         "auroc": ranking.ranking(counts, positives, negatives)["auroc"],
         "ap": trapezoid_exact(ranked) if exact else trapezoid(ranked),
         "fpr95": interpolated(ranked, exact=exact),
     }
+
+
+def scores_of(ranked: Steps) -> Floats:
+    """The score of each key of an exact ranking."""
+    return Counts(8 * ranked.keys.itemsize, []).lowest(ranked.keys).astype(np.float64)
 
 
 def tuned_threshold(ranked: Steps, scores: Floats) -> float:
@@ -95,7 +102,7 @@ def _precision(hits: NDArray[np.int64], alarms: NDArray[np.int64]) -> Floats:
 
 
 @dataclass(frozen=True)
-class FedAnomaly(Protocol):
+class FedAnomaly(SinglePrecision):
     """All pixels pooled, anomaly against the rest, with FED's AP and FPR95 (``mFishy``)."""
 
     name = "fed_anomaly"
@@ -129,11 +136,12 @@ BY_IMAGE = ("auroc", "ap", "fpr95", "best_f1_threshold")
 
 
 @dataclass(frozen=True)
-class Idm(Protocol):
+class Idm(SinglePrecision):
     """In-distribution misclassification: by image as FED publishes it (``mOurs``), and all pixels pooled.
 
-    Unlabelled pixels are left out. An image without a wrong or without a right pixel has no figure and is left out of
-    the means, which it turns into NaN in the source.
+    Unlabelled pixels are left out. An image with no wrong pixel, or with no right one, has no ranking. ``fidelity:
+    corrected`` leaves it out of the means. ``reference`` gives the source's figures: the AP of such an image is 0.5
+    without a wrong pixel and 1 without a right one, and there is no mean of AUROC and FPR95, which are NaN there.
     """
 
     name = "idm"
@@ -143,31 +151,42 @@ class Idm(Protocol):
     needs = frozenset({"labels", "prediction", "score"})
     category_names = ("correct", "wrong")
 
+    fidelity: Literal["corrected", "reference"] = "corrected"
+
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return wrong_pixels(labels_of(sample), classes_of(sample, predicted))
 
     def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
         ranked = per_image.steps(score_of(sample, score), self.categories(sample, predicted))
-        if ranking.undefined(ranked.total_positives, ranked.total_negatives):
-            return per_image.nothing(BY_IMAGE)
+        if reason := ranking.undefined(ranked.total_positives, ranked.total_negatives):
+            as_source = self.fidelity == "reference" and reason != ranking.NO_PIXELS
+            alone = {"ap": 1.0 if ranked.total_positives else 0.5} if as_source else {}
+            return {**per_image.nothing(BY_IMAGE), **per_image.row(**alone)}
         return per_image.row(
             auroc=ranking.area(ranked),
             ap=trapezoid_exact(ranked).value,
             fpr95=interpolated(ranked, exact=True).value,
-            best_f1_threshold=tuned_threshold(ranked, _scores(ranked)),
+            best_f1_threshold=tuned_threshold(ranked, scores_of(ranked)),
         )
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         pooled = ranking.ranking(counts, [1], [0])
         means = per_image.read(rows, BY_IMAGE, "no image with both right and wrong pixels")
+        if self.fidelity == "reference" and (single := [image for image in rows if np.isnan(rows[image]["auroc"])]):
+            lacking = Undefined(f"{len(single)} of {len(rows)} images have one kind of pixels, a mean of NaN")
+            means |= {"auroc": lacking, "fpr95": lacking}
         return {**means, **{f"{name}_pooled": pooled[name] for name in OURS}}
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         pooled = bootstrap.replicate_ranking(weights, rows, [1], [0])
         means = per_image.bootstrap(weights, rows, OURS)
+        if self.fidelity == "reference":
+            single = weights @ np.array([np.isnan(row["auroc"]) for row in rows.values()], np.float64) > 0
+            means |= {name: np.where(single, np.nan, means[name]) for name in ("auroc", "fpr95")}
         return {**means, **{f"{name}_pooled": pooled[name] for name in OURS}}
 
 
+DRAWN = (1 << 15, 1 << 15, 1 << 16)  # right, wrong and unlabelled pixels of one image, at most
 TRUTHS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "idm": ((1,), (0,)),
     "ood": ((2,), (0, 1)),
@@ -184,12 +203,27 @@ THREE: Mapping[str, Metric] = {
 }
 
 
+def drawn(kinds: Labels, most: Sequence[int], image: str) -> Labels:
+    """uint8 [H, W]: at most so many pixels of each kind, drawn without replacement; the others are ignored."""
+    flat, kept = kinds.reshape(-1), np.full(kinds.size, IGNORE, np.uint8)
+    seed = int.from_bytes(hashlib.sha256(image.encode()).digest(), "big")
+    chance = np.random.PCG64(seed).random_raw(kinds.size)  # frozen, as NumPy's distributions are not
+    for kind, number in enumerate(most):
+        pixels = np.flatnonzero(flat == kind)
+        if pixels.size > number:
+            pixels = pixels[np.argpartition(chance[pixels], number)[:number]]
+        kept[pixels] = kind
+    return kept.reshape(kinds.shape)
+
+
 @dataclass(frozen=True)
-class IdmOodCdd(Protocol):
+class IdmOodCdd(SinglePrecision):
     """FED's three truths of one score, all pixels pooled: misclassified, unlabelled, and either.
 
-    Unlabelled pixels (255) are the source's out-of-distribution pixels of Cityscapes. The source draws 131,072 pixels
-    of each image at random, unseeded; here all of them count.
+    Unlabelled pixels (255) are the source's out-of-distribution pixels of Cityscapes. ``fidelity: corrected`` counts
+    every pixel. ``reference`` has the source's shares of the three kinds, on which AP depends: of each image it draws
+    at most 65,536 unlabelled pixels, 32,768 that are right and 32,768 that are wrong. The source draws them unseeded;
+    here the id of the image decides.
     """
 
     name = "idm_ood_cdd"
@@ -199,9 +233,12 @@ class IdmOodCdd(Protocol):
     needs = frozenset({"labels", "prediction", "score"})
     category_names = ("hit", "miss", "void")
 
+    fidelity: Literal["corrected", "reference"] = "corrected"
+
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         wrong = wrong_pixels(labels_of(sample), classes_of(sample, predicted))
-        return np.where(wrong == IGNORE, np.uint8(2), wrong)
+        kinds = np.where(wrong == IGNORE, np.uint8(2), wrong)
+        return drawn(kinds, DRAWN, sample.id) if self.fidelity == "reference" else kinds
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         figures = {truth: ood_metrics(counts, *sides) for truth, sides in TRUTHS.items()}
@@ -210,135 +247,3 @@ class IdmOodCdd(Protocol):
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         figures = {truth: bootstrap.replicate_ranking(weights, rows, *sides) for truth, sides in TRUTHS.items()}
         return {f"{truth}_{name}": figures[truth][name] for name in OURS for truth in TRUTHS}
-
-
-OPEN: Mapping[str, Metric] = {
-    "open_miou": Metric("open mIoU", "mean IoU over the classes and 'rejected', which every wrong pixel should be"),
-    "open_mean_accuracy": Metric("open mean accuracy", "mean over the classes and 'rejected' of the recall"),
-    "open_pixel_accuracy": Metric("open pixel accuracy", "share of right pixels kept and wrong pixels rejected"),
-    "threshold": Metric("threshold", "score > threshold is rejected", "neither"),
-}
-
-
-@dataclass(frozen=True)
-class OpenMeanIoU(Protocol):
-    """Segmentation that may reject: wrong pixels are one more class, which a high score predicts. Nothing is ignored.
-
-    Without ``threshold`` it is the source's: the mean over images of the score with the best F1 for wrong against right
-    pixels of that image, chosen on the labels it is tested on. ``threshold`` fixes it beforehand, as on another split.
-    """
-
-    name = "open_miou"
-    source = "Gudovskiy et al., arXiv:2305.09610, section 4; gudovskiy/flowenedet --eval oIoU"
-    version = 1
-    metrics = OPEN
-    needs = frozenset({"labels", "prediction", "score"})
-    category_names = tuple(f"{kind} {index}" for kind in ("hit", "miss") for index in range(19))
-
-    threshold: float | None = None
-
-    def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
-        labels, classes = labels_of(sample), classes_of(sample, predicted)
-        return np.where(labels == classes, classes, classes + np.uint8(19))
-
-    def row(self, sample: Sample, predicted: Labels | None, score: Scores | None = None) -> Row:
-        if self.threshold is not None:
-            return {}
-        wrong = (labels_of(sample) != classes_of(sample, predicted)).astype(np.uint8)
-        ranked = per_image.steps(score_of(sample, score), wrong)
-        return per_image.row(tuned=tuned_threshold(ranked, _scores(ranked)) if ranked.total_positives else np.nan)
-
-    def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        threshold = self._threshold(rows)
-        if isinstance(threshold, Undefined):
-            return dict.fromkeys(OPEN, threshold)
-        kept, unsure, whole = _split(counts, threshold)
-        if not whole.sum():
-            return dict.fromkeys(OPEN, ranking.NO_PIXELS)
-        return {**_open_bounds(kept, unsure, whole), "threshold": Value(threshold)}
-
-    def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
-        """From the leading 16 bits of each image; the threshold is held."""
-        names = ("open_miou", "open_mean_accuracy", "open_pixel_accuracy")
-        threshold = self._threshold(rows)
-        if isinstance(threshold, Undefined) or not rows:
-            return {name: np.full(len(weights), np.nan) for name in names}
-        edge = order_key(np.array([threshold], np.float32))[0]
-        kept = np.array([row["bin_counts"][row["bins"] <= edge].sum(axis=0) for row in rows.values()])
-        whole = np.array([row["bin_counts"].sum(axis=0) for row in rows.values()])
-        return dict(zip(names, _open_figures(weights @ kept, weights @ whole), strict=True))
-
-    def _threshold(self, rows: Rows) -> float | Undefined:
-        if self.threshold is not None:
-            return self.threshold
-        tuned = np.array([rows[image]["tuned"] for image in sorted(rows)], np.float32)
-        tuned = tuned[~np.isnan(tuned)]
-        if not tuned.size:
-            return Undefined("no wrong pixels to choose a threshold by")
-        return float(tuned.mean())  # in float32, in the order of the ids, as the source's list of float32 has it
-
-
-def _scores(ranked: Steps) -> Floats:
-    return Counts(32, []).lowest(ranked.keys).astype(np.float64)
-
-
-def _split(counts: Counts, threshold: float) -> tuple[Floats, Floats, Floats]:
-    """[38] each: pixels with score <= threshold for certain, those whose key is the threshold's, and all."""
-    edge = int(order_key(np.array([_rounded_down(threshold)]))[0])
-    shift = 32 - counts.bits
-    kept, unsure, whole = (np.zeros(len(counts.columns)) for _ in range(3))
-    for category, column in enumerate(counts.columns):
-        below, at = (int(part[0]) for part in column.ranks(np.array([edge >> shift], np.uint32)))
-        kept[category] = below + (at if shift == 0 else 0)
-        unsure[category] = at if shift else 0
-        whole[category] = column.total
-    return kept, unsure, whole
-
-
-def _rounded_down(threshold: float) -> np.float32:
-    """The largest float32 that is not above it: score > threshold is score > this."""
-    near = np.float32(threshold)
-    return near if float(near) <= threshold else np.nextafter(near, np.float32(-np.inf))
-
-
-def _open_figures(kept: Floats, whole: Floats) -> tuple[Floats, Floats, Floats]:
-    """Open mIoU, mean accuracy, pixel accuracy [...] of pixels kept and pixels in all [..., 38]: hits, then misses."""
-    classes = kept.shape[-1] // 2
-    hits, wrong_kept, right = kept[..., :classes], kept[..., classes:], whole[..., :classes]
-    wrong = whole[..., classes:].sum(axis=-1, keepdims=True)
-    rejected = wrong - wrong_kept.sum(axis=-1, keepdims=True)
-    refused = (whole - kept).sum(axis=-1, keepdims=True)
-    inside = np.concatenate([hits, rejected], axis=-1)
-    union = np.concatenate([right + wrong_kept, refused + wrong - rejected], axis=-1)
-    labelled = np.concatenate([right, wrong], axis=-1)
-    return (
-        _mean(inside, union),
-        _mean(inside, labelled),
-        _mean(inside.sum(axis=-1, keepdims=True), labelled.sum(axis=-1, keepdims=True)),
-    )
-
-
-def _mean(part: Floats, whole: Floats) -> Floats:
-    each = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
-    present = (whole > 0).sum(axis=-1)
-    total = each.sum(axis=-1)
-    return np.asarray(np.divide(total, present, out=np.full(np.shape(present), np.nan), where=present > 0), np.float64)
-
-
-def _open_bounds(kept: Floats, unsure: Floats, whole: Floats) -> dict[str, Value]:
-    """The figures, and how far the pixels that share the threshold's key can move them, each class by itself.
-
-    Every class gains when its unsure hits are kept and its unsure misses are rejected, and so does 'rejected'.
-    """
-    classes = len(kept) // 2
-    names = ("open_miou", "open_mean_accuracy", "open_pixel_accuracy")
-    best, worst = kept.copy(), kept.copy()
-    best[:classes] += unsure[:classes]
-    worst[classes:] += unsure[classes:]
-    highs, lows = _open_figures(best, whole), _open_figures(worst, whole)
-    if not unsure.any():
-        return {name: Value(float(value)) for name, value in zip(names, highs, strict=True)}
-    return {
-        name: held(float(low + high) / 2, float(low), float(high))
-        for name, low, high in zip(names, lows, highs, strict=True)
-    }

@@ -13,16 +13,18 @@ from bench.core.values import Labels, Rows, Undefined, Value
 from bench.counts.tally import Counts
 from bench.metrics import ranking
 from bench.metrics.protocols.pooled import PooledRanking
+from bench.metrics.single_precision import SinglePrecision
 from bench.metrics.truths import anomaly_of, only_known
 
 KEPT = ("ap", "fpr95", "auroc")
 
 
 @dataclass(frozen=True)
-class Fishyscapes(PooledRanking):
+class Fishyscapes(PooledRanking, SinglePrecision):
     """All pixels of all frames pooled, ties merged; labels other than 0 and 1 are ignored.
 
-    Where the source returns an FPR95 of 0 because there is no anomaly, there is no figure here. Infinite scores tie.
+    Scores are rounded to float32, as in the source. Where the source returns an FPR95 of 0 because there is no anomaly,
+    there is no figure here. Infinite scores tie.
     """
 
     name = "fishyscapes"

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import Protocol, TwoPhase
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.keys import order_key
-from bench.counts.tally import Counts, common_bins
+from bench.counts.bins import common_bins, first_bin
+from bench.counts.keys import at_or_above
+from bench.counts.tally import Counts
 from bench.metrics import ranking
 from bench.metrics.ranking import held
 from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, wrong_pixels
@@ -48,14 +49,12 @@ class _AtThreshold(Protocol):
         columns = [counts.column([category]) for category in (1, 0)]
         if reason := ranking.undefined(columns[0].total, columns[1].total):
             return dict.fromkeys(METRICS, reason)
-        rounded = _rounded_up(self.threshold)
-        edge = int(order_key(np.array([rounded], np.float32))[0])
-        key = np.array([edge >> (32 - counts.bits)], np.uint32)
+        key, begins = counts.first_at(self.threshold)
         total_p, total_n = (column.total for column in columns)
         below, at = zip(*(column.ranks(key) for column in columns), strict=True)
         more_hits, more_alarms = total_p - int(below[0][0]), total_n - int(below[1][0])
         hits, alarms = more_hits - int(at[0][0]), more_alarms - int(at[1][0])
-        if rounded == counts.lowest(key)[0]:  # the key begins at the threshold: every pixel of it is at or above
+        if begins:
             hits, alarms = more_hits, more_alarms
         if not more_hits + more_alarms:
             precision: Value | Undefined = NOTHING
@@ -71,10 +70,10 @@ class _AtThreshold(Protocol):
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """From the leading 16 bits of each image."""
-        edge = int(order_key(np.array([_rounded_up(self.threshold)], np.float32))[0])
         bits, images = common_bins(rows)
-        begin = edge >> (32 - bits) << (32 - bits)  # of the key that holds the threshold
-        above = np.array([counts[keys >= begin].sum(axis=0) for keys, counts in images], np.float64)
+        above = np.array(
+            [counts[keys >= first_bin(self.threshold, keys, bits)].sum(axis=0) for keys, counts in images], np.float64
+        )
         whole = np.array([row["bin_counts"].sum(axis=0) for row in rows.values()], np.float64)
         alarms, hits = (weights @ above.reshape(-1, 2)).T
         total_n, total_p = (weights @ whole.reshape(-1, 2)).T
@@ -113,7 +112,7 @@ class OperatingPoint(_AtThreshold, TwoPhase):
         return only_known(anomaly_of(sample))
 
     def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float]:
-        return {"threshold": float(_rounded_up(self.threshold))}
+        return {"threshold": self.threshold}
 
     def second_row(
         self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
@@ -121,7 +120,7 @@ class OperatingPoint(_AtThreshold, TwoPhase):
         from scipy import ndimage
 
         truth = self.categories(sample, predicted)
-        alarms, count = ndimage.label((score >= np.float32(parameters["threshold"])) & (truth != IGNORE), EIGHT)
+        alarms, count = ndimage.label(at_or_above(score, parameters["threshold"]) & (truth != IGNORE), EIGHT)
         objects, known = ndimage.label(truth == 1, EIGHT)
         large = np.bincount(alarms.reshape(-1), minlength=count + 1) >= self.min_alarm
         large[0] = False
@@ -161,12 +160,6 @@ class MisclassificationPoint(_AtThreshold):
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return wrong_pixels(labels_of(sample), classes_of(sample, predicted))
-
-
-def _rounded_up(threshold: float) -> np.float32:
-    """The smallest float32 that is not below it: score >= threshold is score >= this."""
-    near = np.float32(threshold)
-    return near if float(near) >= threshold else np.nextafter(near, np.float32(np.inf))
 
 
 def _share(hits: int, alarms: int) -> float:

@@ -2,8 +2,10 @@
 
 Source: SegmentMeIfYouCan/road-anomaly-benchmark@1c7804e, ``PixBinaryClass`` and ``SegEval-*``. Scores are float16, as
 the benchmark stores them. The official curve joins a sketch of each frame: its scores' histogram between at most 768
-quantiles. Frames are taken in the order of their ids, equal thresholds in a stable order, reversed; the source leaves
-both to chance. Where it divides by zero or calls a figure 0 without an anomaly, there is no figure here.
+quantiles. Where several frames share the highest score, the official figures depend on which of them is read first,
+because its first threshold is not joined with equal ones. Frames are taken in the order of their ids; a figure that
+another order would move carries an ``err`` as large as that. Where the source divides by zero or calls a figure 0
+without an anomaly, there is no figure here.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ Floats = NDArray[np.float64]
 Halves = NDArray[np.float16]
 
 QUANTILES = 384  # of each class and frame; 768 / 2 in the source
+INSERTED = 16  # so few entries are sorted by insertion in NumPy, which leaves equal ones in their order
 
 EXACT = {f"{name}_exact": metric for name, metric in ranking.METRICS.items() if name in ranking.RESAMPLED}
 AT = (25, 50, 75)  # percent: the first, sixth and last of components.TAUS
@@ -53,7 +56,7 @@ CURVE = ("ap", "fpr95", "auroc", "best_f1", "best_f1_threshold")
 
 
 def halved(score: Scores) -> Scores:
-    """float32 [H, W] with the values that float16 can hold."""
+    """float32 [H, W] with the values that float16 can hold, rounded once, from float64 too."""
     with np.errstate(over="ignore"):
         return score.astype(np.float16).astype(np.float32)
 
@@ -141,14 +144,43 @@ def curve(rows: Rows) -> dict[str, Floats]:
 
     Equal thresholds are joined at their last, but the very first entry is kept, as in the source.
     """
+    joined, orders = _orders(rows)
+    return _points(joined, orders[0])
+
+
+def in_any_order(rows: Rows) -> dict[str, Value | Undefined]:
+    """The figures of ``curve``, each with an ``err`` as large as another order of the frames could move it."""
+    joined, orders = _orders(rows)
+    figures, *others = (read_curve(_points(joined, order)) for order in orders)
+    for name, figure in figures.items():
+        if isinstance(figure, Value):
+            moved = [abs(figure.value - other.value) for each in others if isinstance(other := each[name], Value)]
+            figures[name] = Value(figure.value, max(moved, default=0.0))
+    return figures
+
+
+def _orders(rows: Rows) -> tuple[dict[str, Floats], list[NDArray[np.int64]]]:
+    """The entries of all frames by id, and in which orders they may be read: one for each entry that may be the first.
+
+    Among equal thresholds only the first of all matters. It is that of the first frame, but of the last one where there
+    are at most 16 entries in all: so NumPy 1.23, which the source pins, sorts them in every published case.
+    """
     frames = [rows[image] for image in sorted(rows)]
     joined = {
         name: np.concatenate([np.empty(0), *(row[name] for row in frames)]) for name in ("threshold", "hits", "alarms")
     }
-    order = np.argsort(joined["threshold"], kind="stable")[::-1]
+    order = np.argsort(-joined["threshold"], kind="stable")
+    highest = int(np.count_nonzero(joined["threshold"] == joined["threshold"].max(initial=-np.inf)))
+    leaders = {tuple(joined[name][entry] for name in ("hits", "alarms")): entry for entry in order[:highest][::-1]}
+    default = order[highest - 1 if 0 < order.size <= INSERTED else 0] if order.size else 0
+    firsts = dict.fromkeys([int(default), *(int(entry) for entry in leaders.values())])
+    return joined, [np.concatenate([[first], order[order != first]]) for first in firsts] if order.size else [order]
+
+
+def _points(joined: Mapping[str, Floats], order: NDArray[np.int64]) -> dict[str, Floats]:
     threshold = joined["threshold"][order]
     if not threshold.size:
-        return joined
+        return dict(joined)
     kept = np.concatenate([[0], np.flatnonzero(np.diff(threshold)), [threshold.size - 1]])
     hits, alarms = (np.cumsum(joined[name][order])[kept] for name in ("hits", "alarms"))
     threshold = threshold[kept]
@@ -182,7 +214,7 @@ def read_curve(points: Mapping[str, Floats]) -> dict[str, Value | Undefined]:
 class _Smiyc(TwoPhase, Quantized):
     """Pixels by the official sketch, then components at its threshold, strictly above, both in float16."""
 
-    version = 1
+    version = 2  # 2: of frames that share the highest score the first one by id is read first
     computations = TwoPhase.computations | {"segments"}
     metrics = METRICS
     needs = frozenset({"anomaly", "score"})
@@ -221,7 +253,7 @@ class _Smiyc(TwoPhase, Quantized):
         return components.find(above, truth, min_predicted=self.min_predicted, min_truth=self.min_truth)
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        official = read_curve(curve(rows))
+        official = in_any_order(rows)
         exact = ranking.ranking(counts, [1], [0])
         figures: dict[str, Value | Undefined] = {f"{name}_exact": exact[name] for name in ranking.RESAMPLED}
         figures.update(official)
