@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.counts import counting, runs, tally
+from bench.counts import bins, counting, runs, tally
 from bench.counts.keys import key_value, order_key
 from bench.counts.tally import Counts, Tally, key_pixels
 
@@ -255,13 +255,13 @@ def test_scores_that_crowd_get_more_bits_and_fold_to_those_of_their_neighbours()
     truth = np.zeros((40, 50), np.uint8)
     rows = {"wide": key_pixels(wide, truth, 1).bins(), "narrow": key_pixels(narrow, truth, 1).bins()}
     assert (int(rows["wide"]["bin_bits"]), int(rows["narrow"]["bin_bits"])) == (16, 24)
-    bits, folded = tally.common_bins(rows)
+    bits, folded = bins.common_bins(rows)
     assert bits == 16
     for score, (keys, counts) in zip((wide, narrow), folded, strict=True):
         expected, times = np.unique(order_key(score) >> np.uint32(16), return_counts=True)
         assert (keys >> np.uint32(16)).tolist() == expected.tolist()
         assert counts[:, 0].tolist() == times.tolist()
-    assert tally.common_bins({"narrow": rows["narrow"]})[0] == 24
+    assert bins.common_bins({"narrow": rows["narrow"]})[0] == 24
 
 
 @given(FLOATS)
