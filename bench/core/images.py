@@ -162,7 +162,7 @@ def numbers(
             return stored // np.uint8(85 if layout.startswith("L;2") else 17)
         if layout == "I;32N":
             return stored.view(np.uint32)
-        return stored.astype(stored.dtype.newbyteorder("="))
+        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def labels(source: Path | IO[bytes], fits: Fits | None = None, *, indices: bool = False) -> Labels:
@@ -173,7 +173,7 @@ def labels(source: Path | IO[bytes], fits: Fits | None = None, *, indices: bool 
     if stored.size and not 0 <= int(stored.min()) <= int(stored.max()) <= IGNORE:
         value = int(stored.max() if stored.max() > IGNORE else stored.min())
         raise Undecodable(f"holds the value {value} in {stored.dtype.itemsize * 8} bits, wanted 0 to {IGNORE}")
-    return stored.astype(np.uint8)
+    return stored.astype(np.uint8, copy=False)
 
 
 def rgb(source: Path | IO[bytes]) -> NDArray[np.uint8]:

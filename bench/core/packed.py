@@ -6,6 +6,7 @@ them is refused as a whole.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ def entries(folder: Path) -> tuple[Sequence[Path], Sequence[Path]]:
 def opened(path: Path) -> io.BufferedReader | io.BytesIO:
     """A file, or a member of a .zip, open for reading. Raise OSError as ``open`` does, MissingData for a bad member."""
     if (inside := split(path)) is None or not inside[1]:
+        if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+            raise OSError(errno.EINVAL, "no regular file", str(path))
         return path.open("rb")
     archive, name = inside
     packed = _opened(archive)[0]

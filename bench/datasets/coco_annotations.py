@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -75,7 +76,16 @@ def _read(path: Path) -> Index:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Index(**{entry.name: arrays[entry.name] for entry in fields(Index)})
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        LookupError,
+        ValueError,
+        TypeError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise MissingData(f"{path} cannot be read: {error}; delete it, it is made again") from None
 
 

@@ -276,7 +276,7 @@ def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
 
     try:
         with packed.opened(path) as stream:
-            return untrusted_arrays.read(stream, ".npz", fits, name="rgb").astype(np.int64)
+            overlay = untrusted_arrays.read(stream, ".npz", fits, name="rgb")
     except FileNotFoundError:
         raise MissingData(f"{path} does not exist") from None
     except OSError as error:
@@ -287,6 +287,11 @@ def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
         if error.reason == "type":
             raise MissingData(f"{path} {error}, wanted numbers {list(expected)} as its image has") from None
         raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
+    if overlay.dtype.kind == "f" and not np.isfinite(overlay).all():
+        raise MissingData(
+            f"{path} holds {int((~np.isfinite(overlay)).sum())} numbers that are not finite; unpack it again"
+        )
+    return overlay.astype(np.int64)
 
 
 def _check_archive(archive: Path, scanned: Sequence[Frame]) -> None:

@@ -14,7 +14,8 @@ by eye and double the size of a file.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from math import floor
 from pathlib import Path
@@ -256,24 +257,31 @@ def _legend(colours: Mapping[str, Colour]) -> list[dict[str, str]]:
 
 def checked(path: Path, size: tuple[int, int] | None = None) -> Path:
     """Raise MissingData unless a PNG or WebP of (h, w) lies there, no larger than those written here."""
+    with _opened(path) as picture:
+        drawn = picture.size[::-1]
+        if max(drawn) > LARGEST or (size is not None and drawn != size):
+            limit = f"{size[0]} x {size[1]}" if size else f"at most {LARGEST}"
+            raise MissingData(f"{path} is {drawn[0]} x {drawn[1]} pixels, wanted {limit}; run the suite again")
+        picture.verify()
+    return path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         heavy = path.stat().st_size
         if heavy > HEAVIEST:
             raise MissingData(f"{path} has {heavy} bytes, wanted a picture of at most {HEAVIEST}; run the suite again")
         with images.opened(path, ("PNG", "WEBP")) as picture:
-            drawn = picture.size[::-1]
-            if max(drawn) > LARGEST or (size is not None and drawn != size):
-                limit = f"{size[0]} x {size[1]}" if size else f"at most {LARGEST}"
-                raise MissingData(f"{path} is {drawn[0]} x {drawn[1]} pixels, wanted {limit}; run the suite again")
-            picture.verify()
+            yield picture
     except (OSError, images.Undecodable) as error:
-        raise MissingData(f"{path} is no picture of a gallery: {error}; delete its folder and run again") from None
-    return path
+        reason = f"it {error}" if isinstance(error, images.Undecodable) else error.strerror
+        raise MissingData(f"{path} is no picture of a gallery: {reason}; delete its folder and run again") from None
 
 
 def thumbnail(path: Path, width: int = 160) -> bytes:
     """A picture made smaller, as WebP; what is indexed is taken and not mixed, as above."""
-    with images.opened(checked(path), ("PNG", "WEBP")) as picture:
+    with _opened(checked(path)) as picture:
         size = min(width, picture.width), max(1, round(picture.height * min(width, picture.width) / picture.width))
         resampling = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS
         small = picture.resize(size, resampling).convert("RGB")

@@ -140,6 +140,16 @@ def test_an_overlay_is_added_and_clipped_as_officially(root: Path) -> None:
     np.testing.assert_array_equal(static().load(2).image(), np.clip(below + overlay, 0, 255).astype("uint8"))
 
 
+def test_an_overlay_that_is_not_finite_is_refused(root: Path) -> None:
+    frame = static().scan()[2]
+    assert frame.overlay is not None
+    for value in (np.nan, np.inf):
+        overlay = np.zeros((64, 128, 3), np.float32)
+        overlay[3, 4] = value
+        store(frame.overlay, rgb=overlay)
+        assert complaint(static()).startswith(f"{frame.overlay} holds 3 numbers that are not finite")
+
+
 def test_unsigned_and_fractional_overlays_do_not_wrap(root: Path) -> None:
     frame = static().scan()[2]
     assert frame.overlay is not None

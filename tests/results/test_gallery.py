@@ -704,7 +704,7 @@ def png(size, mode="P"):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", r"is no picture of a gallery: cannot identify"),
+        (b"", r"is no picture of a gallery: it is not an image of the formats PNG, WEBP: it is an empty file"),
         (b"GIF89a" + bytes(40), r"is no picture of a gallery"),
         (png((3000, 3000)), r"is 3000 x 3000 pixels, wanted 32 x 64"),
         (png((64, 32))[:-30], r"is no picture of a gallery"),
