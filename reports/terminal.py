@@ -20,7 +20,7 @@ from bench.report.document import Document
 from bench.report.figures import Figure
 from bench.report.grids import Grid
 from bench.report.layout import Lacking, Marked, Name, Tabular
-from bench.report.leaderboard import Table
+from bench.report.leaderboard import Table, departed
 from bench.report.text import Style, certified, percent
 
 NAMES = (None, 32, 24, 18, 14)  # columns that names may take, in narrow terminals the fewer
@@ -73,6 +73,8 @@ def _table(console: Console, table: Table, style: Style, missing: str) -> None:
         console.print(_text(f"figures are certified to within {within}"))
     for number, note in enumerate(table.notes, 1):
         console.print(_text(f"[{number}] {note}"))
+    for sentence in departed([row.result for row in table.lines]):
+        console.print(_text(sentence))
     if missing:
         console.print(_text(f"no result yet: {missing}"))
     for absence in table.absences:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from bench.api import Metric, Value
 from bench.core.errors import UnknownName
+from bench.datasets.wrappers import departures
 from bench.report.facts import Facts, Networks
 from bench.report.figures import (
     HIDDEN,
@@ -113,7 +114,7 @@ class Table:
     groups: tuple[Group, ...]
     notes: tuple[str, ...]  # why figures are undefined; Figure.note counts from 1
     absences: tuple[Absence, ...]
-    remarks: tuple[str, ...]  # why nothing is bold
+    remarks: tuple[str, ...]  # departures from the data set as published, and why nothing is bold
     baselines: tuple[str, ...] = ()  # labels of the methods that rows are held against
 
     @property
@@ -167,7 +168,7 @@ def _table(networks: Networks, results: Sequence[Result], against: Baseline) -> 
     first = (shown or results)[0]
     about = first.about.get("protocol", {})
     notes: dict[str, int] = {}
-    remarks: dict[str, None] = {}
+    remarks: dict[str, None] = dict.fromkeys(departed(shown))
     groups = []
     by_model: dict[str, dict[str, Result]] = {}
     for result in shown:
@@ -192,6 +193,18 @@ def _table(networks: Networks, results: Sequence[Result], against: Baseline) -> 
         tuple(remarks),
         tuple(dict.fromkeys(label for rows in by_model.values() for label in rows if label in against.runs)),
     )
+
+
+def departed(results: Sequence[Result]) -> list[str]:
+    """Sentences that say where the results' data set and images are not taken as published."""
+    words = dict.fromkeys(word for result in results for word in departures.in_words(result.cell.dataset.params))
+    sentences = [f"Not the data set as published: {'; '.join(words)}."] if words else []
+    inferences = {result.labels.model: result.cell.model.params.get("inference") for result in results}
+    if smoothed := [
+        name for name, value in inferences.items() if isinstance(value, dict) and value.get("resize") == "pil"
+    ]:
+        sentences.append(f"Images are resized with antialiasing, as Pillow does, for {', '.join(smoothed)}.")
+    return sentences
 
 
 def _lines(

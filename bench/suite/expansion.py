@@ -18,7 +18,7 @@ from bench.api import Dataset, Fitting, Method, PlugIn, SegModel
 from bench.core import files, suggestions, yaml_text
 from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.core.yaml_text import Lines
-from bench.datasets.wrappers import class_map, corrupted
+from bench.datasets.wrappers import class_map, corrupted, departures
 from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import limits, parameters, registry
 from bench.suite.cells import AXES, Cell, Ref, Suite, ordered
@@ -282,6 +282,8 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     only_for = _only_for(kind, spelled, name, path)
     names = _class_map(spelled, name, path) if kind == "dataset" else None
     corruption = _corruption(spelled, name, path, seed) if kind == "dataset" else None
+    departing = departures.parsed(spelled, where=f"{path}: {name}") if kind == "dataset" else {}
+    spelled = {key: value for key, value in spelled.items() if key not in departures.NAMES}
     cls = registry.plugin(kind, name, where=str(path))
     for key in parameters.file_fields(cls) & spelled.keys():
         if isinstance(spelled[key], str):
@@ -293,7 +295,8 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     params = arguments | {
         key: Path(arguments[key]).name for key in parameters.file_fields(cls) if arguments[key] is not None
     }
-    params |= {key: {ref.name: ref.params} for key, ref in inner.items()}
+    params |= {key: {ref.name: ref.params} for key, ref in inner.items()} | departing
+    arguments |= departing
     data, training = _fit_data(instance, name, fit, path, seed) if fit is not None else (None, {})
     if label is not None and not isinstance(label, str):
         raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")

@@ -26,7 +26,7 @@ from bench import api
 from bench.core import suggestions
 from bench.core.errors import BadPlugin, UnknownName
 from bench.core.foreign_code import is_theirs, told
-from bench.datasets.wrappers import class_map, corrupted
+from bench.datasets.wrappers import class_map, corrupted, departures
 from bench.suite import declarations, parameters
 from bench.suite.kinds import HOMES, Home, Kind
 
@@ -163,6 +163,10 @@ def build(kind: Kind, name: str, params: Mapping[str, Any], *, where: str) -> An
         plain = {key: value for key, value in params.items() if key != "corruption"}
         corruption = corrupted.parsed(params["corruption"], where=f"{where}: {name}")
         return corrupted.Corrupted(build(kind, name, plain, where=where), corruption)
+    if kind == "dataset" and not params.keys().isdisjoint(departures.NAMES):  # of any data set
+        plain = {key: value for key, value in params.items() if key not in departures.NAMES}
+        departing = departures.parsed(params, where=f"{where}: {name}")
+        return departures.applied(build(kind, name, plain, where=where), departing)
     return parameters.parsed(kind, cls, params, where=where)
 
 
