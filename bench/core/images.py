@@ -172,7 +172,10 @@ def labels(source: Path | IO[bytes], fits: Fits | None = None, *, indices: bool 
         raise Undecodable(f"holds {stored.dtype}, wanted whole numbers from 0 to {IGNORE}")
     if stored.size and not 0 <= int(stored.min()) <= int(stored.max()) <= IGNORE:
         value = int(stored.max() if stored.max() > IGNORE else stored.min())
-        raise Undecodable(f"holds the value {value} in {stored.dtype.itemsize * 8} bits, wanted 0 to {IGNORE}")
+        raise Undecodable(
+            f"holds the value {value} in {stored.dtype.itemsize * 8} bits, wanted 0 to {IGNORE}; {IGNORE} is what is"
+            f" ignored"
+        )
     return stored.astype(np.uint8, copy=False)
 
 
@@ -184,8 +187,9 @@ def rgb(source: Path | IO[bytes]) -> NDArray[np.uint8]:
     """
     with opened(source) as file:
         _check(file)
-        mode, deep = file.mode, ";16" in _layout(file) or file.mode.startswith("I;16")
-        if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr") and not mode.startswith("I;16"):
+        mode, layout = file.mode, _layout(file)
+        grey16 = mode.startswith("I;16") or (mode == "I" and file.format == "PNG")  # by the version of Pillow
+        if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr") and not grey16:
             raise Undecodable(f"is stored as {mode}, which has no one meaning in RGB; store it as RGB of 8 bits")
         stored = _pixels(file)
         if mode == "P":
@@ -193,10 +197,10 @@ def rgb(source: Path | IO[bytes]) -> NDArray[np.uint8]:
         elif mode in ("CMYK", "YCbCr"):
             pixels = np.array(file.convert("RGB"))
         else:
-            upper = stored >> 8 if mode.startswith("I;16") else stored * np.uint8(255) if mode == "1" else stored
+            upper = stored >> 8 if grey16 else stored * np.uint8(255) if mode == "1" else stored
             colours = upper.reshape(*stored.shape[:2], -1)[:, :, : 1 if mode == "LA" else 3]
             pixels = colours if colours.shape[2] == 3 else np.repeat(colours, 3, axis=2)
-        if deep and pixels.max() < DARKEST:
+        if (grey16 or ";16" in layout) and pixels.max() < DARKEST:
             raise Undecodable("has 16 bits and uses fewer than 12 of them: say what is white by storing it in 8 bits")
         return np.ascontiguousarray(pixels, np.uint8)
 
@@ -301,6 +305,7 @@ def _of_palette(stored: NDArray[np.uint8], file: Image.Image, indices: bool) -> 
         return stored
     raise Undecodable(
         "is stored with a palette of colours, wanted grey values; is this the picture of the labels and not the labels?"
+        " if its indices are the values, store them as grey, 8 bits"
     )
 
 

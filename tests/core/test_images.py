@@ -133,7 +133,7 @@ def test_labels_beyond_eight_bits_are_refused():
     for value in (256, 65535):
         content = packed(Image.fromarray(np.array([[0, value]], np.uint16)))
         assert refused(lambda held: images.labels(io.BytesIO(held)), content) == (
-            f"holds the value {value} in 16 bits, wanted 0 to 255"
+            f"holds the value {value} in 16 bits, wanted 0 to 255; 255 is what is ignored"
         )
         np.testing.assert_array_equal(numbers(content), [[0, value]])
     content = packed(Image.fromarray(np.array([[0, 0.5]], np.float32)), "TIFF")
