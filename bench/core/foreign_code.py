@@ -12,18 +12,18 @@ from types import TracebackType
 
 from bench.core.errors import BadPlugin, UserError
 
-MACHINERY = Path(__file__).parents[1]
+MODULES: set[str] = set()  # of others, by name: those that were imported as plug-ins
 STANDARD = sysconfig.get_path("stdlib")
 
 
 def is_theirs(error: BaseException) -> bool:
     """True for what code of others raised, ``sys.exit`` included; False where somebody pressed Ctrl-C.
 
-    Python itself raises KeyboardInterrupt between any two instructions, code by a ``raise``.
+    Python itself raises KeyboardInterrupt between any two instructions, a plug-in by a ``raise``.
     """
     if isinstance(error, KeyboardInterrupt):
         last = _last(error.__traceback__)
-        if last is None or MACHINERY in Path(last.tb_frame.f_code.co_filename).parents:
+        if last is None or last.tb_frame.f_globals.get("__name__") not in MODULES:
             return False
         return dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
     return isinstance(error, Exception | SystemExit)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from bench.core import archives
 from bench.core.archives import Archive, Refused
 from bench.core.errors import BadScores, MissingData
+from bench.core.noted_files import note
 
 SUFFIX = ".zip"
 LARGEST = 2**28  # bytes of one member: an image of 8 times the pixels of Cityscapes, uncompressed, has 2**26
@@ -63,7 +64,9 @@ def entries(folder: Path) -> tuple[Sequence[Path], Sequence[Path]]:
 
 def opened(path: Path) -> io.BufferedReader | io.BytesIO:
     """A file, or a member of a .zip, open for reading. Raise OSError as ``open`` does, MissingData for a bad member."""
-    if (inside := split(path)) is None or not inside[1]:
+    inside = split(path)
+    note(inside[0] if inside else path)
+    if inside is None or not inside[1]:
         if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
             raise OSError(errno.EINVAL, "no regular file", str(path))
         return path.open("rb")
@@ -79,7 +82,9 @@ def opened(path: Path) -> io.BufferedReader | io.BytesIO:
 
 def size(path: Path) -> int:
     """The bytes of a file, or of an unpacked member. Raise OSError as ``stat`` does."""
-    if (inside := split(path)) is None or not inside[1]:
+    inside = split(path)
+    note(inside[0] if inside else path)
+    if inside is None or not inside[1]:
         return path.stat().st_size
     packed = _opened(inside[0])[0]
     if inside[1] not in packed.members:

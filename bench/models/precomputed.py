@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bench.api import CITYSCAPES, File, Prediction, Sample, ShardModel, ShardNetwork, View
 from bench.core import files, untrusted_arrays
 from bench.core.errors import BadPlugin, MissingData
+from bench.core.noted_files import note
 from bench.models import stored
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _digest(source: Path, paths: Sequence[Path]) -> str:
         known = {}
     entries: dict[str, list[int | str]] = {}
     for path in paths:
+        note(path)
         state, key = path.stat(), os.path.relpath(path, source)
         old = known.get(key) if isinstance(known, dict) else None
         if isinstance(old, list) and old[:2] == [state.st_size, state.st_mtime_ns] and len(old) == 3:

@@ -109,9 +109,10 @@ def is_fresh(run_dir: Path, job: Job, refusal: Refusal | None) -> bool:
     return freshness.is_fresh(run_dir, job.key, job.depends, refusal, job.images, partial=job.partial)
 
 
-def has_shard(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: Sequence[str]) -> bool:
-    """Return True if what a phase leaves of a range is on disk, counts and maps."""
+def has_shard(run_dir: Path, job: Job, start: int, stop: int, phase: int, ids: Sequence[str], since: float) -> bool:
+    """Return True if what a phase leaves of a range is on disk, counts and maps, and was written after ``since``."""
     path = shard_files.path_of(run_dir, job.key, start, stop, phase)
+    shard_files.drop_older(path, since)
     return shard_files.is_there(path, job.stamp, ids, run_dir / job.spool if phase == 1 and job.spool else None)
 
 

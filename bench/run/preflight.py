@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.api import Constants, Dataset, Fitting, Method, Protocol, Refinement,
 from bench.core.errors import BadPlugin, BadSuite, MissingData, NotFitted
 from bench.core.file_names import file_name
 from bench.core.foreign_code import named
+from bench.core.noted_files import NotedFiles, noting
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corrupted, Corruption
 from bench.fit import fitted_store
@@ -42,6 +44,7 @@ class Checked:
     data_digests: dict[Ref, str] = field(default_factory=dict)
     method_digests: dict[Ref, str] = field(default_factory=dict)  # beside that of the source file
     refused: dict[str, Refusal] = field(default_factory=dict)  # by cell key
+    files: dict[Ref, NotedFiles] = field(default_factory=dict)  # that digests stand for
     # What thousands of cells share is made once: instances, digests of source files, origins of fits.
     _built: dict[Ref, Any] = field(default_factory=dict, repr=False)
     _sources: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
@@ -54,6 +57,28 @@ class Checked:
             with named(f"{ref.kind} {ref.label}"):
                 self._built[ref] = _declared(ref)
         return self._built[ref]
+
+    @contextmanager
+    def noting(self, ref: Ref) -> Iterator[None]:
+        """Inside the context, files are noted that the digest of a plug-in stands for."""
+        with noting(self.files.setdefault(ref, NotedFiles())):
+            yield
+
+    def changed(self, ref: Ref) -> str:
+        """Return what is no longer what it was when its digest was taken; empty where all is."""
+        files = self.files.get(ref.plain, NotedFiles())
+        if path := files.changed():
+            return str(path)
+        if files.states or ref.kind == "method":
+            return ""
+        known = self.data_digests if ref.kind == "dataset" else self.model_digests
+        digest = ref.plain.build().digest()  # of a plug-in that reads its files itself
+        digest = corrupted.digest(digest) if ref.corruption else digest
+        return "" if known.get(ref) in {None, digest} else "what its digest stands for"
+
+    def newest(self, ref: Ref) -> float:
+        """Return when the last file of a plug-in was written or put there, in seconds since 1970; 0 without any."""
+        return self.files.get(ref.plain, NotedFiles()).newest()
 
     def source(self, ref: Ref) -> str:
         """The digest of a plug-in's source files, as they were when it was first asked for."""
@@ -74,10 +99,10 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
     for cell in suite.cells:
         for ref in filter(None, [cell.dataset, cell.method and cell.method.fit]):
             if ref not in checked.datasets:
-                with named(f"dataset {ref.label}"):
+                with named(f"dataset {ref.label}"), checked.noting(ref.plain):
                     checked.datasets[ref] = _dataset(ref, plain, tried)
         if cell.model not in checked.models:
-            with named(f"model {cell.model.label}"):
+            with named(f"model {cell.model.label}"), checked.noting(cell.model):
                 model: SegModel = _declared(cell.model)
                 model.check()
                 checked.models[cell.model] = model
@@ -200,8 +225,9 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
     if isinstance(protocol, RefinementAware) and (why := protocol.refuses(method)):
         return Refusal("protocol", why)
     if (cell.method, cell.model) not in checked._met:
-        method.check(model)
-        checked.method_digests[cell.method] = method.digest()
+        with checked.noting(cell.method):
+            method.check(model)
+            checked.method_digests[cell.method] = method.digest()
         checked._met.add((cell.method, cell.model))
     return None
 

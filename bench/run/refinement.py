@@ -61,9 +61,10 @@ def job_of(run: Path, model: Ref, dataset: Ref, method: Ref, seed: int, stamp: s
     return RefinementJob(key, model, dataset, method, seed, stamp, str(folder.relative_to(run)))
 
 
-def shard_there(run: Path, job: RefinementJob, start: int, stop: int, ids: Sequence[str]) -> bool:
-    """True if the first pass over a range is on disk, columns and maps."""
+def shard_there(run: Path, job: RefinementJob, start: int, stop: int, ids: Sequence[str], since: float) -> bool:
+    """True if the first pass over a range is on disk, columns and maps, and was written after ``since``."""
     path = shard_files.path_of(run, job.key, start, stop, 0)
+    shard_files.drop_older(path, since)
     return shard_files.is_there(path, job.stamp, ids, run / job.spool)
 
 

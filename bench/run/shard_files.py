@@ -96,6 +96,16 @@ def _broken(path: Path, error: Exception) -> MissingData:
     return MissingData(f"{path} cannot be read: {error}; the same command throws it away and computes it again")
 
 
+def drop_older(path: Path, since: float) -> None:
+    """Delete a shard file of before a time, in seconds since 1970.
+
+    Data that were changed under a run that was killed, and are as before now, leave it with the right stamp.
+    """
+    if path.is_file() and path.stat().st_mtime < since:
+        log.info("%s: older than what it was read from; it is thrown away", path)
+        path.unlink()
+
+
 def is_there(path: Path, stamp: str, ids: Sequence[str], spool: Path | None) -> bool:
     """True if a shard file was made with ``stamp``, of these samples, and its maps are in ``spool``.
 

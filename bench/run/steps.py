@@ -29,7 +29,7 @@ from bench.run import finalise, fits, jobs, refinement
 from bench.run.context import RunContext
 from bench.run.executors.dispatch import Step
 from bench.run.jobs import Job
-from bench.run.messages import Finish, Fit, Outcome, Task, Work
+from bench.run.messages import Failure, Finish, Fit, Outcome, Task, Work
 from bench.run.refinement import RefinementJob
 from bench.suite.cells import Ref
 
@@ -56,6 +56,7 @@ class Pass:
         self.refinements: list[tuple[RefinementJob, list[Job]]] = []  # each once, with its cells
         self._published: set[str] = set()  # keys of cells whose results nobody has taken yet
         self._fits: dict[str, Fit] = {}
+        self._looked: dict[Ref, str] = {}  # what changed of each, as of the last look
         self._ahead: deque[Callable[[], Step | None]] = deque(
             [
                 self._fit,
@@ -165,7 +166,30 @@ class Pass:
         counted = context.alive(job for job in self.jobs if job.refinement)
         return CountStep(self, 1, counted) if counted else None
 
+    def _hold(self) -> None:
+        """Fail the cells whose data or network are no longer those whose digests they carry, and forget what was read.
+
+        Their shards would be merged with others once everything is as it was before.
+        """
+        context = self.context
+        for job in context.alive(self.jobs):
+            method = job.cell.method
+            for ref in filter(None, [self.dataset, self.model, method, method and method.fit]):
+                if why := self._changed(ref):
+                    context.fail([job], Failure(f"{ref.kind} {ref.label}: {why} changed under the run; run it again"))
+                    for key in [job.key, *([job.refinement.key] if job.refinement else [])]:
+                        store.drop_work(context.run_dir, key)
+
+    def _changed(self, ref: Ref) -> str:
+        if ref not in self._looked:
+            self._looked[ref] = ""
+            with self.context.failing(f"{ref.kind} {ref.label}", *self.jobs):
+                self._looked[ref] = self.context.checked.changed(ref)
+        return self._looked[ref]
+
     def _figures_of_first(self) -> Step | None:
+        self._looked.clear()
+        self._hold()
         finished = self.context.alive(job for job in self.jobs if not isinstance(job.protocol, TwoPhase))
         return FigureStep(self, finished) if finished else None
 
@@ -178,13 +202,15 @@ class Pass:
         return CountStep(self, 2, ready) if ready else None
 
     def _figures_of_second(self) -> Step | None:
+        self._looked.clear()
+        self._hold()
         finished = self.context.alive(job for job in self.jobs if isinstance(job.protocol, TwoPhase))
         return FigureStep(self, finished) if finished else None
 
     def _clean_up(self) -> None:
         """Forget what nobody needs; what failed keeps its shards and its maps for the next run."""
         run_dir, failed = self.context.run_dir, self.context.failed
-        begun = [job for job in self.jobs if job.key in failed and any((run_dir / "work" / job.key).iterdir())]
+        begun = [job for job in self.jobs if job.key in failed and any((run_dir / "work" / job.key).glob("*"))]
         lost = [job.refinement.spool for job in self.jobs if job.refinement and job.key in failed]
         self._drop_spool({*lost, *(job.spool for job in begun)})
         for refined, users in self.refinements:
@@ -222,6 +248,11 @@ class FitStep(Step):
 
     def take(self, work: Work, outcome: Outcome) -> None:
         if outcome.state is not None and isinstance(work, Fit):
+            for ref in work.refs:
+                if why := self._context.checked.changed(ref):
+                    failure = Failure(f"{work}: {why} changed under the run; run it again")
+                    self._context.unfit[work.key] = failure
+                    return
             fits.keep(work, outcome.state)
         self._context.unfit |= outcome.failures
 
@@ -248,7 +279,9 @@ class CountStep(Step):
         }
         self._seed = (cells[0].cell if cells else refinements[0][0]).seed
         self._refined = phase == 1 and any(job.refinement for job in cells)
-        self._ids = tuple(owner.context.checked.datasets[owner.dataset].ids())
+        checked = owner.context.checked
+        self._ids = tuple(checked.datasets[owner.dataset].ids())
+        self._since = max(checked.newest(owner.dataset), checked.newest(owner.model))
         self._unopened = deque(owner.ranges)
         self._opened: deque[tuple[Range, list[Job], list[tuple[RefinementJob, list[Job]]]]] = deque()
 
@@ -292,14 +325,14 @@ class CountStep(Step):
             ids = self._ids[start:stop]
             cells = []
             for job in context.alive(self._jobs.values()):
-                if jobs.has_shard(context.run_dir, job, start, stop, self._phase, ids):
+                if jobs.has_shard(context.run_dir, job, start, stop, self._phase, ids, self._since):
                     jobs.account(context.run_dir, job, start, stop, self._phase)
                 else:
                     cells.append(job)
             lacking = [
                 (refined, users)
                 for refined, users in self._refinements
-                if not refinement.shard_there(context.run_dir, refined, start, stop, ids)
+                if not refinement.shard_there(context.run_dir, refined, start, stop, ids, self._since)
             ]
             self._opened.append(((start, stop), cells, lacking))
 

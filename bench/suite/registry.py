@@ -25,7 +25,7 @@ from typing import Any
 from bench import api
 from bench.core import suggestions
 from bench.core.errors import BadPlugin, UnknownName
-from bench.core.foreign_code import is_theirs, told
+from bench.core.foreign_code import MODULES, is_theirs, told
 from bench.datasets.wrappers import class_map, corrupted, departures
 from bench.suite import declarations, parameters
 from bench.suite.kinds import HOMES, Home, Kind
@@ -97,6 +97,7 @@ def _modules(home: Home) -> Iterator[tuple[str, Callable[[], ModuleType]]]:
                 if path.name != "__init__.py":
                     yield str(path), partial(from_file, path, f"{FOREIGN}_{folder}_{path.stem}")
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        MODULES.add(point.module)
         yield point.value, partial(importlib.import_module, point.module)
 
 
@@ -117,6 +118,7 @@ def from_file(path: Path, name: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise BadPlugin(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    MODULES.add(name)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

@@ -182,7 +182,7 @@ def test_a_key_that_somebody_pressed_is_nobodys_fault():
         assert not foreign_code.is_theirs(error)
     with pytest.raises(KeyboardInterrupt), foreign_code.named("a plug-in"):
         signal.raise_signal(signal.SIGINT)
-    with pytest.raises(BadPlugin, match="a plug-in: KeyboardInterrupt"), foreign_code.named("a plug-in"):
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), foreign_code.named("a plug-in"):
+        raise KeyboardInterrupt  # of the machinery, as it raises it after a signal
     with pytest.raises(BadPlugin, match=r"it called sys.exit\(2\) \(test_foreign_code.py"), foreign_code.named("it"):
         argparse.ArgumentParser().parse_args(["--odd"])
