@@ -20,7 +20,9 @@ def score(
         typer.Option(metavar="NAME[:k=v,...]", help="The definitions; see 'bench list protocols'. Repeatable, or a,b."),
     ],
     labels: Annotated[Path | None, typer.Option(help="Folder of PNG labels: 0, 1, 255, or train ids.")] = None,
-    pair: Annotated[str, typer.Option(metavar="PATTERN", help="How its files are named.")] = "{id}.png",
+    pair: Annotated[
+        str, typer.Option(metavar="PATTERN", help="How its files are named, such as {id}_mask.png. Default: {id}.png.")
+    ] = "",
     dataset: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME[:k=v,...]", help="Instead of --labels: frames of a data set. Repeatable, or a,b."),
@@ -29,6 +31,16 @@ def score(
         Path | None, typer.Option(help="Folder or .zip of maps, in any layout of docs/score.md; higher is suspicious.")
     ] = None,
     predictions: Annotated[Path | None, typer.Option(help="The same of class maps, if a protocol needs them.")] = None,
+    label_values: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|V=W,...",
+            help="What labels hold: train_ids, label_ids, from_1, or such as 19=ignore or 255=anomaly.",
+        ),
+    ] = None,
+    prediction_values: Annotated[
+        str | None, typer.Option(metavar="NAME|V=W,...", help="What class maps hold: the same, or such as 24=0.")
+    ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Upsample smaller maps bilinearly (loads torch).")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Evaluate the frames with a map.")] = False,
     definitions: Annotated[
@@ -42,14 +54,18 @@ def score(
     """Evaluate score maps made elsewhere, matched to labelled frames by file name."""
     from bench.evaluate import evaluation
     from bench.evaluate import text as score_text
+    from bench.evaluate.conventions import Said
     from bench.evaluate.frames import Folder, Frames, Published
 
     if (labels is None) == (not dataset):
         raise UsageError("say what the maps are held against: either --labels FOLDER or --dataset NAME")
+    if label_values and labels is None:
+        raise UsageError("--label-values is about --labels; of a data set say --dataset 'NAME:values=...'")
+    said = Said.parsed(label_values, prediction_values)
     protocols = [evaluation.protocol_named(*named) for named in _several(protocol, "--protocol")]
     sets: list[Frames] = [Published.named(*named) for named in _several(dataset or [], "--dataset")]
     if labels is not None:
-        sets = [Folder(labels, pair)]
+        sets = [Folder(labels, pair, said.labels)]
     options = evaluation.Options(
         seed=seed,
         resamples=bootstrap,
@@ -57,6 +73,7 @@ def score(
         resize=resize,
         allow_missing=allow_missing,
         definitions=definitions,
+        said=said,
     )
     evaluated = evaluation.score(protocols, sets, scores, predictions, options)
     if format_ == "json":

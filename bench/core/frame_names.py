@@ -1,6 +1,9 @@
 """Endings that data sets and tools give to the files of a frame, which are no part of its id."""
 
-TAILS = ("_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds", "_rgb_anon")  # of images and of labels
+TAILS = (  # of images and of labels
+    "_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds", "_gtCoarse_labelIds", "_gtCoarse_labelTrainIds",
+    "_rgb_anon",
+)  # fmt: skip
 
 
 def bare(stem: str, tails: tuple[str, ...] = TAILS) -> str:

@@ -50,6 +50,7 @@ CHUNKS = 2**17  # of one dataset
 NAMES = 5  # that a refusal lists
 LONGEST = 300  # characters of a refusal
 WIDEST = 8  # bytes of a number: what is wider would be rounded
+MANY = 64  # of which a caller may choose
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}  # by their numbers in HDF5
 _HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, AttributeError, MemoryError)
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, struct.error, OverflowError)
@@ -223,7 +224,8 @@ def _npz(stream: IO[bytes], fits: Fits, name: str, limit: int) -> NDArray[Any]:
     with _unzipped(stream) as archive:
         members = archive.infolist()
         if not name and len(members) != 1:
-            raise Unreadable("count", f"holds {len(members)} arrays, wanted one")
+            known = [info.filename.removesuffix(".npy") for info in members[:MANY]]
+            raise Unreadable("count", f"holds {len(members)} arrays, wanted one", known)
         if name:
             members = [info for info in members if info.filename == f"{name}.npy"]
         if not members:

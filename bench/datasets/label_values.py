@@ -255,7 +255,7 @@ def _odd_classes(counts: Counts, now: Meaning, classes: int) -> Doubt | None:
         )
     if classes != CLASSES:
         return None
-    if plain and held <= set(ALL_IDS) and _like_label_ids(counts):
+    if plain and _is_road_7(counts):
         return Doubt(everything, [("their shares fit label ids of Cityscapes", "label_ids")], asked)
     if not plain and held <= set(range(classes)) and counts[0] + counts[2] > counts[7]:
         return Doubt(f"{everything}, wanted label ids, which go up to 33", [("they fit train ids", "train_ids")], asked)
@@ -270,7 +270,11 @@ def _like_label_ids(counts: Counts) -> bool:
     They hold classes alone and void, which train ids do not, or 7, as a train id a traffic sign and as a label id the
     road, has more pixels than train ids of road and building.
     """
-    return set(_held(counts)) <= {0, *LABEL_IDS, IGNORE} or bool(counts[7] > counts[0] + counts[2])
+    return set(_held(counts)) <= {0, *LABEL_IDS, IGNORE} or _is_road_7(counts)
+
+
+def _is_road_7(counts: Counts) -> bool:
+    return bool(counts[7] > counts[0] + counts[2])
 
 
 def shares(counts: Counts, some: Sequence[int] = (), where: str = "") -> str:
@@ -300,7 +304,11 @@ def words_of(now: Meaning) -> str:
 
 
 def _words(values: Sequence[int]) -> list[str]:
-    return [run.replace("-", "..") for run in _runs(values)]
+    words = []
+    for run in _runs(values):
+        first, _, last = run.partition("-")
+        words += [first, last] if last and int(last) == int(first) + 1 else [run.replace("-", "..")]
+    return words
 
 
 def _runs(values: Sequence[int]) -> list[str]:

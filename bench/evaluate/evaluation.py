@@ -7,16 +7,18 @@ score that they see or in the pixels that they count. Imports no torch unless a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.api import Labels, Protocol, Quantized, Sample, Scores, Undefined, Value
+from bench.api import IGNORE, Labels, Protocol, Quantized, Sample, Scores, Undefined, Value
 from bench.core.errors import BadScores
 from bench.counts.tally import Tally
+from bench.evaluate import conventions
 from bench.evaluate import files as score_files
+from bench.evaluate.conventions import Said, Seen
 from bench.evaluate.files import Map, MapFile, Matched
 from bench.evaluate.frames import Folder, Frames
 from bench.evaluate.lint import Finding, Look, inverted, missing
@@ -38,6 +40,7 @@ class Options:
     resize: bool = False  # upsample smaller maps; some protocols do so anyway
     allow_missing: bool = False
     definitions: bool = False
+    said: Said = field(default_factory=Said)  # what the values of labels and class maps mean
 
 
 @dataclass(frozen=True)
@@ -145,15 +148,19 @@ class _Set:
         spreads = [Spread(inner=protocol, scaled=scaled) for protocol in two_sided for scaled in (False, True)]
         self.accumulators = sharing([*protocols, *spreads], options.budget)
         self.asked = self.accumulators[: len(protocols)]  # of the protocols themselves; those of the spreads follow
+        self._class_of = conventions.table(conventions.predicted(options.said.predictions))  # of a stored prediction
         self.look = Look()
         self.infinite: list[str] = []
         self.wide: list[str] = []
         self.rounding: set[str] = set()  # names of protocols that round wide maps
         self.channel: list[str] = []
+        self.unknown: list[str] = []
+        self.several: list[str] = []
         self.smaller: list[str] = []
 
     def evaluate(self, scores: Located, predictions: Located) -> Report:
         files, lacking, extra = self._matched(scores, predictions)
+        self._judge_values(files)
         for image in self._read(files):
             add_together(self.accumulators, image)
             if isinstance(image, _StoredImage):
@@ -172,7 +179,8 @@ class _Set:
         matches: list[tuple[score_files.Role, Located, Matched]] = []
         roles: tuple[tuple[score_files.Role, Located], ...] = (("score map", scores), ("prediction", predictions))
         for role, asked in roles:
-            matched = Matched({}, ()) if asked is None else score_files.match(asked[0], ids, role)
+            own = [] if asked is None else score_files.of_set(asked[0], self.frames.names)
+            matched = score_files.match(own, ids, role)
             matches.append((role, asked, matched))
             if asked is not None and not matched.files and not self.frames.exact:
                 raise BadScores(
@@ -202,7 +210,7 @@ class _Set:
             if self.frames.exact and matched.extra:
                 lone = [f"{file.name} has no labels in {getattr(self.frames, 'folder', '')}" for file in matched.extra]
                 lone += [f"{self.frames.file_of(sample)} has no {role} in {folder}" for sample in absent]
-                raise BadScores(_some(lone))
+                raise BadScores(f"{_some(lone)}; --pair says how labels are named, such as '{{id}}_mask.png'")
 
     def _absent(self, asked: Sequence[tuple[str, str, Matched]], absent: Sequence[str], finding: Finding) -> str:
         lone = [
@@ -225,16 +233,31 @@ class _Set:
                 return False
         return True
 
+    def _judge_values(self, files: Mapping[str, Files]) -> None:
+        """Raise BadScores where the values of all labels and class maps can hardly mean what they are taken for."""
+        seen = Seen()
+        for sample, each in files.items():
+            if (each.prediction or self.frames.exact) and (labels := self.frames.stored(sample)) is not None:
+                size = (labels.shape[0], labels.shape[1])
+                seen.add(sample, labels, score_files.read_classes(each.prediction, size) if each.prediction else None)
+        if told := self.frames.doubt(seen, self.options.said):
+            raise BadScores(told)
+
     def _read(self, files: Mapping[str, Files]) -> Iterator[ScoredImage]:
         for sample_id, each in files.items():
             sample = self.frames.load(sample_id)
-            predicted = score_files.read_classes(each.prediction, sample.size) if each.prediction else None
-            truth = Truth(sample, predicted)
+            truth = Truth(sample, self._predicted(each.prediction, sample.size) if each.prediction else None)
             if each.score:
-                stored = score_files.read_map(each.score, sample.size)
+                truths = [kind for kind in (sample.labels, sample.anomaly) if kind is not None]
+                ignored = np.logical_and.reduce([kind == IGNORE for kind in truths])
+                stored = score_files.read_map(each.score, sample.size, ignored)
                 yield _StoredImage(truth, each.score, stored, resize=self.options.resize)
             else:
                 yield ScoredImage(truth, {})
+
+    def _predicted(self, file: MapFile, size: tuple[int, int]) -> Labels:
+        classes = score_files.read_classes(file, size)
+        return classes if self.options.said.predictions is None else self._class_of[classes]
 
     def _second_phase(self, files: Mapping[str, Files]) -> None:
         """Go over the maps again for the protocols that have a second phase, unless its parameters are undefined."""
@@ -297,6 +320,8 @@ class _Set:
             (self.wide, wide),
             (self.infinite, bool(np.isinf(stored.values).any())),
             (self.channel, stored.channel),
+            (self.unknown, bool(stored.unknown)),
+            (self.several, stored.several),
             (self.smaller, image.smaller),
         ):
             if holds:
@@ -315,7 +340,17 @@ class _Set:
                 f" ranked in float64{f'; {names} rounds them, as its source does' if names else ''}"
             )
         if self.channel:
-            yield f"{len(self.channel)} maps have a last axis of length 1 (first: {self.channel[0]}); it was dropped"
+            yield f"{len(self.channel)} maps have an axis of length 1 (first: {self.channel[0]}); it was dropped"
+        if self.unknown:
+            yield (
+                f"{len(self.unknown)} score maps hold NaN (first: {self.unknown[0]}), only on pixels that are ignored;"
+                " the lowest score of the map stands there"
+            )
+        if self.several:
+            yield (
+                f"{len(self.several)} files hold several arrays (first: {self.several[0]}); the one named like a score"
+                " was read"
+            )
         if self.smaller:
             yield (
                 f"{len(self.smaller)} maps are smaller than their labels (first: {self.smaller[0]}); they were"

@@ -6,11 +6,12 @@ what a file declares is held against the size of its labels before memory is tak
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Scores
-from bench.core import frame_names, images, untrusted_arrays
+from bench.core import disguised_files, frame_names, images, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts import keys
@@ -31,7 +32,21 @@ Role = Literal["score map", "prediction"]
 SPOOLED: Mapping[Role, str] = {"score map": "scores", "prediction": "predictions"}
 TREE = "anomaly_p"  # SegmentMeIfYouCan keeps <TREE>/<method>/<set>/<frame>.hdf5
 SEGMENTATION = "_segmentation"  # Fishyscapes keeps DDDD_<frame>_anomaly.npy and DDDD_<frame>_segmentation.npy
-TAILS = ("_anomaly", SEGMENTATION, "_labels", *frame_names.TAILS)
+TAILS = ("_anomaly", SEGMENTATION, "_labels", "_labels_semantic", *frame_names.TAILS)
+NAMED: Mapping[Role, Sequence[str]] = {  # arrays of a file that holds several, without what is no letter
+    "score map": (
+        "score", "scores", "scoremap", "anomaly", "anomalyscore", "anomalyscores", "anomalymap", "ood", "oodscore",
+        "uncertainty", "confidence", "heatmap", "value",
+    ),
+    "prediction": (
+        "prediction", "predictions", "pred", "preds", "classes", "classmap", "segmentation", "argmax", "labels",
+    ),
+}  # fmt: skip
+SHOWN = 5  # names that a message lists
+KINDS: Mapping[str, tuple[str, ...]] = {  # of bench.core.disguised_files
+    ".npy": ("npy",), ".npz": ("npz", "zip", "broken zip"), ".hdf5": ("hdf5",), ".h5": ("hdf5",), ".png": ("png",),
+    ".tif": ("tiff",), ".tiff": ("tiff",),
+}  # fmt: skip
 NUMBER = re.compile(r"^\d{4}_(?=.)")
 PLAIN = 2**20  # bytes of an archive's member beyond 16 for each pixel of the labels
 
@@ -85,7 +100,9 @@ class Map(NamedTuple):
 
     values: Scores  # float32 [h, w], float64 where that would round; no NaN; infinities are let through
     dtype: np.dtype[Any]  # of the file
-    channel: bool  # whether a last axis of length 1 was dropped
+    channel: bool  # whether an axis of length 1 was dropped
+    unknown: int  # pixels that are NaN, all of them ignored: they hold the lowest score
+    several: bool  # whether the file holds several arrays
 
 
 class Matched(NamedTuple):
@@ -161,6 +178,23 @@ def _hidden(parts: Sequence[str]) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
+def of_set(files: Sequence[MapFile], names: Collection[str]) -> list[MapFile]:
+    """The files below folders that are called like a set; all of them where no folder is.
+
+    ``names`` are what the set is called. Folders that all files share do not count.
+    """
+    folders = [[_plain_folder(part) for part in file.parts[:-1]] for file in files]
+    shared = sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False)))
+    kept = list(zip(files, (set(parts[shared:]) for parts in folders), strict=True))
+    for name in map(_plain_folder, names):
+        kept = [each for each in kept if name in each[1]] or kept
+    return [file for file, _ in kept]
+
+
+def _plain_folder(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower()).replace("obsticle", "obstacle")
+
+
 def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
     """Match by name: as it is, else without the common endings, else also without a leading number of four digits."""
     pool = list(files)
@@ -189,27 +223,34 @@ def _names(stem: str) -> tuple[str, str, str]:
     return stem, base, NUMBER.sub("", base)
 
 
-def read_map(file: MapFile, size: Size) -> Map:
-    """A score map that is not larger than its labels; NaN is refused by name, infinities are not."""
-    stored = array_of(file, size)
+def read_map(file: MapFile, size: Size, ignored: NDArray[np.bool_] | None = None) -> Map:
+    """A score map that is not larger than its labels; infinities are let through, and NaN on pixels that are ignored.
+
+    ``ignored`` is bool [H, W], of that size; None: none is. Raise BadScores by name for what is refused.
+    """
+    stored, several = _array_for("score map", file, size)
     if stored.dtype.kind not in "fui":
         raise BadScores(f"{file} holds {stored.dtype}, wanted numbers")
-    channel = stored.ndim == 3
-    if channel:
-        stored = stored[..., 0]
-    if stored.dtype.kind == "f" and np.isnan(stored).any():
-        raise BadScores(f"{file} holds {int(np.isnan(stored).sum())} NaN; a score must order pixels")
+    channel = stored.ndim > 2
+    stored = stored.reshape(_plane(stored.shape))
+    unknown = 0
+    if stored.dtype.kind == "f" and (nan := np.isnan(stored)).any():
+        unknown = int(nan.sum())
+        counting = nan if ignored is None or stored.shape != size else nan & ~ignored
+        if counting.any():
+            counted = f", {int(counting.sum())} of them on pixels that count" if ignored is not None else ""
+            raise BadScores(f"{file} holds {unknown} NaN{counted}; a score must order pixels")
+        stored = np.where(nan, np.nanmin(stored, initial=np.inf) if unknown < nan.size else 0, stored)
     try:
-        return Map(keys.narrowed(stored), stored.dtype, channel)
+        return Map(keys.narrowed(stored), stored.dtype, channel, unknown, several)
     except ValueError as error:
         raise BadScores(f"{file} holds {error}; rescale them, or write float64") from None
 
 
 def read_classes(file: MapFile, size: Size) -> Labels:
     """A class map, uint8 [H, W]."""
-    stored = array_of(file, size)
-    if stored.ndim == 3:
-        stored = stored[..., 0]
+    stored, _ = _array_for("prediction", file, size)
+    stored = stored.reshape(_plane(stored.shape))
     if stored.shape != size or stored.dtype.kind not in "ui":
         raise BadScores(f"{file} is {stored.dtype} {list(stored.shape)}, wanted whole numbers {list(size)}")
     if stored.size and (stored.min() < 0 or stored.max() > IGNORE):
@@ -228,6 +269,32 @@ def upsampled(score: Scores, size: Size) -> Scores:
 
 
 def array_of(file: MapFile, size: Size) -> NDArray[Any]:
+    """The only numbers of a file. Raise BadScores for what cannot be read."""
+    try:
+        return _read(file, size, "")
+    except Unreadable as error:
+        raise BadScores(f"{file}{_refusal(file, error)}{_disguise(file, size)}") from None
+
+
+def _array_for(role: Role, file: MapFile, size: Size) -> tuple[NDArray[Any], bool]:
+    """The numbers of a file, and whether it holds several arrays, of which one is called like its role.
+
+    Raise BadScores for what cannot be read.
+    """
+    try:
+        return _read(file, size, ""), False
+    except Unreadable as error:
+        names = [name for name in error.names if re.sub(r"[^a-z]", "", name.lower()) in NAMED[role]]
+        if error.reason not in ("count", "name") or len(names) != 1:
+            cure = f"; call the one that is the {role} {NAMED[role][0]}" if error.reason == "count" else ""
+            raise BadScores(f"{file}{_refusal(file, error)}{cure}{_disguise(file, size)}") from None
+    try:
+        return _read(file, size, names[0]), True
+    except Unreadable as error:
+        raise BadScores(f"{file}{_refusal(file, error)}") from None
+
+
+def _read(file: MapFile, size: Size, name: str) -> NDArray[Any]:
     try:
         with file.opened(size) as stream:
             if file.suffix in IMAGES:
@@ -236,14 +303,23 @@ def array_of(file: MapFile, size: Size) -> NDArray[Any]:
                 stream,
                 file.suffix,
                 lambda shape, dtype: _check_header(shape, dtype, file, size),
+                name=name,
                 limit=16 * math.prod(size),
             )
-    except Unreadable as error:
-        raise BadScores(f"{file}{_refusal(file, error)}") from None
     except images.Undecodable as error:
         raise BadScores(f"{file} {error}") from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise BadScores(f"{file} cannot be unpacked: {error}; pack the archive again") from None
+
+
+def _disguise(file: MapFile, size: Size) -> str:
+    """What a file is instead of what its name says; empty where its bytes say nothing."""
+    try:
+        with file.opened(size) as stream:
+            instead = disguised_files.disguise(stream.read(disguised_files.HEAD), *KINDS[file.suffix])
+    except (OSError, BadScores, Unreadable, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        return ""
+    return f"; {instead}" if instead else ""
 
 
 def _refusal(file: MapFile, error: Unreadable) -> str:
@@ -255,7 +331,9 @@ def _refusal(file: MapFile, error: Unreadable) -> str:
             return f" {error}; found {', '.join(error.names) or 'nothing'}"
         case "link" | "foreign":
             return f": {error}; wanted the map itself in this file"
-        case "count" | "filters" | "chunks":
+        case "count":
+            return f" {error}: {', '.join(error.names[:SHOWN])}" if error.names else f" {error}"
+        case "filters" | "chunks":
             return f" {error}"
         case "type":
             return f" {error}, wanted numbers" if hdf5 else f" is not a NumPy file of plain numbers: it {error}"
@@ -271,11 +349,20 @@ def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], file: MapFile, s
 
 def _check_size(shape: tuple[int, ...], file: MapFile, size: Size) -> None:
     """Refuse a declared shape that no map of these labels can have."""
-    plane = shape[:2] if len(shape) == 3 and shape[2] == 1 else shape
+    plane = _plane(shape)
     if len(plane) != 2:
         raise BadScores(f"{file} is {list(shape)}, wanted one number for each pixel, {list(size)}")
     if plane[0] > size[0] or plane[1] > size[1] or 0 in plane:
         raise BadScores(f"{file} is {list(plane)}, its labels are {list(size)}; write maps at label size")
+
+
+def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without axes of length 1 at its end, and then at its beginning, as far as two are left."""
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
 
 
 def _image(*formats: str) -> Callable[[IO[bytes], MapFile, Size], NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import IGNORE, Dataset, Protocol, Sample
+from bench.api import Dataset, Labels, Protocol, Sample
 from bench.core import images
 from bench.core.errors import BadScores, MissingData
+from bench.datasets import label_values
 from bench.datasets.frames import check_depths
+from bench.datasets.label_values import Values
+from bench.evaluate import conventions
+from bench.evaluate.conventions import Said, Seen
 from bench.suite import parameters, registry
+
+PICTURES = ("_color", "_instanceIds", "_instanceTrainIds", "_colormask", "_overlay")  # beside labels, for people
+TRAINS, IDS = "_labelTrainIds", "_labelIds"  # of Cityscapes: where both lie, train ids count
 
 
 class Frames(ABC):
@@ -25,6 +32,7 @@ class Frames(ABC):
     label = ""  # for people; empty for a folder
     parameters: Mapping[str, Any] | None = None  # of the data set
     exact = False  # whether every map must belong to a frame
+    names: Collection[str] = ()  # that a folder of its maps may have
 
     @property
     @abstractmethod
@@ -41,7 +49,15 @@ class Frames(ABC):
 
     @abstractmethod
     def check(self, protocols: Sequence[Protocol]) -> None:
-        """Raise BadScores if a protocol needs what these frames do not carry."""
+        """Raise BadScores if a protocol needs what these frames do not carry, and MissingData for labels amiss."""
+
+    @abstractmethod
+    def stored(self, sample: str) -> Labels | None:
+        """The labels that are held against class maps, as they are stored, uint8 [H, W]; None where there are none."""
+
+    @abstractmethod
+    def doubt(self, seen: Seen, said: Said) -> str:
+        """Return why the values that were seen can hardly mean what they are taken for; empty where they can."""
 
 
 class Published(Frames):
@@ -53,6 +69,7 @@ class Published(Frames):
         defaults = parameters.defaults(type(dataset))
         changed = [f"{name}={value}" for name, value in self.parameters.items() if defaults.get(name) != value]
         self.label = f"{dataset.name}[{','.join(changed)}]" if changed else dataset.name
+        self.names = [dataset.name, *(value for value in self.parameters.values() if isinstance(value, str))]
 
     @classmethod
     def named(cls, name: str, params: Mapping[str, Any]) -> Published:
@@ -81,31 +98,45 @@ class Published(Frames):
             if lacking := sorted(protocol.truths - self.dataset.annotations):
                 has = getattr(self.dataset, "hidden", "") or f"it has {', '.join(sorted(self.dataset.annotations))}"
                 raise BadScores(f"{self.label} has no {' and no '.join(lacking)}, which {protocol.name} needs; {has}")
+        self.dataset.check()
+
+    def stored(self, sample: str) -> Labels | None:
+        return self.load(sample).labels
+
+    def doubt(self, seen: Seen, said: Said) -> str:
+        classes = len(self.dataset.class_names)
+        return conventions.doubt(seen, label_values.train_ids(classes), said, classes=classes, fixed=True)
 
 
 class Folder(Frames):
-    """One PNG per frame: 0, 1 and 255 if a protocol needs anomalies, else train ids. Every map must have its labels."""
+    """One PNG per frame: 0, 1 and 255 if a protocol needs anomalies, else train ids. Every map must have its labels.
+
+    Without a pattern the files are named ``{id}.png``, or as publishers name them: pictures of labels are passed over.
+    ``values`` is what their values mean if it is not that.
+    """
 
     exact = True
 
-    def __init__(self, folder: Path, pattern: str = "{id}.png") -> None:
-        if pattern.count("{id}") != 1:
+    def __init__(self, folder: Path, pattern: str = "", values: Values | None = None) -> None:
+        if pattern and pattern.count("{id}") != 1:
             raise BadScores(f"--pair is {pattern!r}, wanted {{id}} in it exactly once, such as '{{id}}_labels.png'")
-        self.folder, self.pattern = folder, pattern
-        self._anomaly = False
+        self.folder, self.pattern, self.values = folder, pattern, values
+        self._kind: label_values.Kind = "labels"
+        self._classes: int | None = None  # that a protocol counts
 
     @cached_property
     def _paths(self) -> Mapping[str, Path]:
         if not self.folder.is_dir():
             raise MissingData(f"{self.folder} is not a folder; wanted one PNG of labels per image in it")
-        before, after = map(re.escape, self.pattern.split("{id}"))
-        named = re.compile(f"{before}(.+){after}", re.IGNORECASE if self.pattern == "{id}.png" else 0)
+        before, after = map(re.escape, (self.pattern or "{id}.png").split("{id}"))
+        named = re.compile(f"{before}(.+){after}", 0 if self.pattern else re.IGNORECASE)
         matches = [(named.fullmatch(path.name), path) for path in sorted(self.folder.iterdir())]
         paths = {match[1]: path for match, path in matches if match and not path.name.startswith(".")}
+        if not self.pattern:
+            paths = _without_pictures(paths)
         if not paths:
-            raise MissingData(
-                f"{self.folder} holds no labels; wanted files named {self.pattern}; --pair says otherwise"
-            )
+            wanted = self.pattern or "{id}.png"
+            raise MissingData(f"{self.folder} holds no labels; wanted files named {wanted}; --pair says otherwise")
         return dict(sorted(paths.items()))
 
     @property
@@ -113,15 +144,15 @@ class Folder(Frames):
         return list(self._paths)
 
     def load(self, sample: str) -> Sample:
-        path = self._paths[sample]
-        stored = images.read_labels(path)
+        stored = images.read_labels(self._paths[sample])
         size = (stored.shape[0], stored.shape[1])
-        if not self._anomaly:
-            return Sample(sample, size, _no_image, labels=stored)
-        illegal = np.setdiff1d(stored, np.array([0, 1, IGNORE], np.uint8))
-        if illegal.size:
-            raise MissingData(f"{path} holds the value {illegal[0]}, wanted 0 normal, 1 anomaly, 255 ignored")
-        return Sample(sample, size, _no_image, anomaly=stored)
+        if illegal := sorted(set(np.unique(stored).tolist()) - set(self._meaning)):
+            wanted = label_values.words_of(self._meaning)
+            raise MissingData(f"{self._paths[sample]} holds the value {illegal[0]}, wanted {wanted}")
+        truth = conventions.table(self._meaning)[stored]
+        if self._kind == "anomaly":
+            return Sample(sample, size, _no_image, anomaly=truth)
+        return Sample(sample, size, _no_image, labels=truth)
 
     def file_of(self, sample: str) -> str:
         return self._paths[sample].name
@@ -131,8 +162,47 @@ class Folder(Frames):
         if len(needs) > 1:
             both = " and ".join(f"{need} ({name})" for need, name in sorted(needs.items()))
             raise BadScores(f"{self.folder} holds one kind of labels, the protocols need {both}; evaluate them apart")
-        self._anomaly = "anomaly" in needs
+        self._kind = "anomaly" if "anomaly" in needs else "labels"
+        counted = [classes for each in protocols if isinstance(classes := getattr(each, "classes", None), int)]
+        self._classes = min(counted, default=None)
+        try:
+            self._meaning  # noqa: B018 - words that say nothing are refused before any file is read
+        except ValueError as error:
+            raise BadScores(f"{conventions.LABELS}: {error}") from None
         check_depths({path: images.read_header(path) for path in self._paths.values()})
+
+    @cached_property
+    def _meaning(self) -> label_values.Meaning:
+        if self._kind == "anomaly":
+            return label_values.meaning(self.values, label_values.ANOMALY, "anomaly", {})
+        count = self._classes or label_values.CLASSES
+        known = dict(label_values.conventions(count))
+        if self._classes is None:  # no protocol says how many there are
+            known["train_ids"] = {value: value for value in range(256)}
+        return label_values.meaning(self.values, known["train_ids"], "labels", known)
+
+    def stored(self, sample: str) -> Labels:
+        return images.read_labels(self._paths[sample])
+
+    def doubt(self, seen: Seen, said: Said) -> str:
+        if self._kind == "labels":
+            told = conventions.doubt(seen, self._meaning, said, classes=self._classes, fixed=False)
+        else:
+            doubt = label_values.doubt(seen.masks, "anomaly", self._meaning, said=self.values is not None)
+            told = doubt.text(conventions.as_label_option) if doubt else ""
+        if not told:
+            return ""
+        for sample, counts in zip(seen.frames, seen.masks, strict=True):
+            if illegal := [value for value in np.flatnonzero(counts).tolist() if value not in self._meaning]:
+                return f"{self._paths[sample]} holds the value {illegal[0]}; {told}"
+        return f"{self.folder}: {told}"
+
+
+def _without_pictures(paths: Mapping[str, Path]) -> dict[str, Path]:
+    """Files by what is left of their names, without the pictures that publishers keep beside labels."""
+    kept = {name: path for name, path in paths.items() if not name.endswith(PICTURES)}
+    trains = {name.removesuffix(TRAINS) for name in kept if name.endswith(TRAINS)}
+    return {name: path for name, path in kept.items() if not (name.endswith(IDS) and name.removesuffix(IDS) in trains)}
 
 
 def _no_image() -> NDArray[np.uint8]:

@@ -111,7 +111,7 @@ def test_nan_is_refused_by_file_name(maps, capsys):
     array = np.load(maps / "scores" / "f3.npy")
     array[2, 2] = np.nan
     np.save(maps / "scores" / "f3.npy", array)
-    assert score(capsys, maps).endswith("f3.npy holds 1 NaN; a score must order pixels")
+    assert score(capsys, maps).endswith("f3.npy holds 1 NaN, 1 of them on pixels that count; a score must order pixels")
 
 
 def test_a_wrong_size_is_refused_by_file_name(maps, capsys):
@@ -139,7 +139,8 @@ def test_a_pickle_is_not_opened(maps, capsys):
 
 def test_illegal_labels_are_named(maps, capsys):
     Image.fromarray(np.full((12, 20), 7, np.uint8)).save(maps / "anomaly" / "f0.png")
-    assert "f0.png holds the value 7, wanted 0 normal, 1 anomaly, 255 ignored" in score(capsys, maps)
+    told = score(capsys, maps)
+    assert "f0.png holds the value 7; all masks together hold" in told and "wanted 0, 1 or 255" in told
 
 
 def test_colour_labels_are_refused(maps, capsys):
@@ -155,7 +156,8 @@ def test_labels_of_one_bit_among_others_are_refused(maps, capsys):
 def test_no_anomaly_at_all_has_no_value_and_says_so(maps, capsys):
     for path in (maps / "anomaly").glob("*.png"):
         Image.fromarray(np.zeros((12, 20), np.uint8)).save(path)
-    found = score(capsys, maps)
+    assert "none of these is an anomaly" in score(capsys, maps)
+    found = score(capsys, maps, "anomaly", "anomaly", "--label-values", "1=anomaly")
     assert {figure["reason"] for figure in found["metrics"].values()} == {"no positive pixels"}
 
 
@@ -270,7 +272,7 @@ def test_a_last_axis_of_one_is_dropped_with_a_note(town, tmp_path, capsys):
         write(tmp_path / "b" / f"{sample}.npy", array[..., None])
     plain, channel = (of_town(capsys, tmp_path / folder) for folder in "ab")
     assert channel[0] == plain[0] and plain[1]["notes"] == []
-    assert channel[1]["notes"][0].startswith("6 maps have a last axis of length 1 (first: ")
+    assert channel[1]["notes"][0].startswith("6 maps have an axis of length 1 (first: ")
 
 
 def test_maps_of_other_frames_are_let_be_with_a_note(town, tmp_path, capsys):
@@ -351,7 +353,7 @@ def test_several_protocols_in_one_pass_are_each_alone(maps, capsys, monkeypatch)
     ]
     opened = []
     original = files.read_map
-    monkeypatch.setattr(files, "read_map", lambda file, size: opened.append(file) or original(file, size))
+    monkeypatch.setattr(files, "read_map", lambda file, *more: opened.append(file) or original(file, *more))
     found = run(capsys, "--protocol", SEVERAL, "--scores", maps / "scores", "--labels", maps / "anomaly")
     assert found["schema"] == 2
     assert found["evaluations"] == [{k: v for k, v in each.items() if k not in ("notes", "lint")} for each in alone]
@@ -638,3 +640,108 @@ def test_the_first_commands_of_the_page_run(maps, capsys, monkeypatch):
     for line in (first, last):
         assert main(line.split()) == 0
     assert "definitions, in percent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 20), (12, 20, 1), (1, 1, 12, 20), (1, 12, 20, 1)])
+def test_axes_of_length_one_are_dropped_at_both_ends(maps, capsys, shape):
+    plain = score(capsys, maps)
+    for path in (maps / "scores").glob("*.npy"):
+        np.save(path, np.load(path).reshape(shape))
+    found = score(capsys, maps)
+    assert found["metrics"] == plain["metrics"] and "have an axis of length 1" in found["notes"][0]
+    np.save(maps / "scores" / "f0.npy", np.zeros((2, 12, 20), np.float32))
+    assert "f0.npy is [2, 12, 20], wanted one number for each pixel" in score(capsys, maps)
+
+
+def test_nan_is_let_be_where_labels_are_ignored(maps, capsys):
+    plain = score(capsys, maps)
+    array = np.load(maps / "scores" / "f3.npy")
+    array[0] = np.nan
+    np.save(maps / "scores" / "f3.npy", array)
+    found = score(capsys, maps)
+    assert found["metrics"] == plain["metrics"]
+    assert found["notes"][0].startswith("1 score maps hold NaN (first: ") and "ignored" in found["notes"][0]
+    array[4, 4] = np.nan
+    np.save(maps / "scores" / "f3.npy", array)
+    assert "f3.npy holds 21 NaN, 1 of them on pixels that count" in score(capsys, maps)
+
+
+@pytest.mark.parametrize("name", ["score", "anomaly_score", "Anomaly-Map", "ood"])
+def test_of_several_arrays_the_one_named_like_a_score_is_read(maps, capsys, name):
+    plain = score(capsys, maps)
+    for path in (maps / "scores").glob("*.npy"):
+        array = np.load(path)
+        np.savez(path.with_suffix(".npz"), **{"gt": np.zeros((12, 20), np.uint8), name: array, "image": array})
+        path.unlink()
+    found = score(capsys, maps)
+    assert found["metrics"] == plain["metrics"] and found["notes"][0].startswith("6 files hold several arrays")
+    np.savez(maps / "scores" / "f0.npz", a=array, b=array)
+    assert "f0.npz holds 2 arrays, wanted one: a, b; call the one that is the score map score" in score(capsys, maps)
+    np.savez(maps / "scores" / "f0.npz", score=array, ood=array)
+    assert "f0.npz holds 2 arrays" in score(capsys, maps)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html><head><title>Google Drive</title>", "HTML page"),
+        (b"", "an empty file"),
+    ],
+)
+@pytest.mark.parametrize("end", ["npy", "npz", "hdf5", "png", "tif"])
+def test_a_file_that_is_another_thing_is_named_for_what_it_is(maps, capsys, end, content, says):
+    (maps / "scores" / "f0.npy").unlink()
+    (maps / "scores" / f"f0.{end}").write_bytes(content)
+    told = score(capsys, maps)
+    assert f"f0.{end}" in told and told.count(says) == 1 and "\n" not in told
+
+
+def test_official_names_of_labels_are_understood_and_their_pictures_passed_over(maps, capsys):
+    ask = ["anomaly", "anomaly", "--bootstrap", 0]
+    plain = score(capsys, maps, *ask)
+    for path in (maps / "anomaly").glob("*.png"):
+        path.rename(path.with_name(f"{path.stem}_labels_semantic.png"))
+        Image.new("RGB", (20, 12)).save(path.with_name(f"{path.stem}_labels_semantic_color.png"))
+    assert score(capsys, maps, *ask)["metrics"] == plain["metrics"]
+
+
+def test_label_ids_beside_train_ids_are_passed_over(maps, capsys):
+    ask = ["misclassification", "trainids", "--predictions", maps / "predictions", "--bootstrap", 0]
+    plain = score(capsys, maps, *ask)
+    for path in (maps / "trainids").glob("*.png"):
+        path.rename(path.with_name(f"{path.stem}_gtFine_labelTrainIds.png"))
+        for kind in ("labelIds", "instanceIds", "color"):
+            Image.new("L", (20, 12)).save(path.with_name(f"{path.stem}_gtFine_{kind}.png"))
+    assert score(capsys, maps, *ask)["metrics"] == plain["metrics"]
+
+
+def test_labels_that_are_named_otherwise_lead_to_the_option(maps, capsys):
+    for path in (maps / "anomaly").glob("*.png"):
+        path.rename(path.with_name(f"{path.stem}_mine.png"))
+    assert "--pair says how labels are named, such as '{id}_mask.png'" in score(capsys, maps)
+
+
+def test_sets_of_equal_ids_are_told_apart_by_the_folders_of_their_maps(tmp_path, capsys, monkeypatch):
+    draws = np.random.default_rng(1)
+    wanted = []
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    for name in ("RoadAnomaly21", "fs_static"):
+        for number in range(3):
+            score_map = draws.random((6, 8)).astype(np.float32)
+            for kind in ("images", "labels_masks"):
+                path = tmp_path / "validation_dataset" / name / kind / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = (draws.random((6, 8)) < 0.4).astype(np.uint8)
+                Image.fromarray(pixels if kind == "labels_masks" else np.zeros((6, 8, 3), np.uint8)).save(path)
+            for folder in (tmp_path / "maps" / name, tmp_path / f"alone_{name}"):
+                folder.mkdir(parents=True, exist_ok=True)
+                np.save(folder / f"{number}.npy", score_map)
+        data = ["--dataset", f"validation_dataset:set={name},frames=3", "--bootstrap", 0]
+        wanted += run(capsys, "--protocol", "anomaly", "--scores", tmp_path / f"alone_{name}", *data)["evaluations"]
+    sets = [part for name in ("RoadAnomaly21", "fs_static") for part in
+            ("--dataset", f"validation_dataset:set={name},frames=3")]  # fmt: skip
+    ask = ["--protocol", "anomaly", "--scores", tmp_path / "maps", *sets, "--bootstrap", 0]
+    assert run(capsys, *ask)["evaluations"] == wanted
+    (tmp_path / "maps" / "fs_static" / "1.npy").unlink()
+    assert "1 has no score map in" in run(capsys, *ask)  # and not that of the other set
