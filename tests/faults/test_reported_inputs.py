@@ -3,7 +3,7 @@
 The cases are inputs of people who report and ask in public; they are not part of the project, so this skips without
 them. Ordinary tests of the rooms make the same kinds of input for themselves.
 
-`python tests/faults/test_reports.py` prints the table of all cases: status, and the line that a person reads.
+`python tests/faults/test_reported_inputs.py` prints the table of all cases: status, and the line that a person reads.
 """
 
 import functools
