@@ -18,11 +18,12 @@ import typer
 from bench.cli import results
 from bench.cli.options import Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo
-from bench.core.errors import CellsFailed, UsageError
+from bench.core.errors import BadSuite, CellsFailed, UsageError
 from bench.suite import limits
 
 if TYPE_CHECKING:
     from bench.run.engine import Options
+    from bench.run.preflight import Checked
     from bench.suite.cells import Ref, Suite
 
 
@@ -154,6 +155,10 @@ def check(
     only: Only = None,
     method: Methods = None,
     model: Models = None,
+    network: Annotated[
+        bool,
+        typer.Option("--network/--no-network", help="Load each network and put an image of each data set through it."),
+    ] = True,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Say what it will cost: time, disk and memory, from what was measured.")
     ] = False,
@@ -174,7 +179,10 @@ def check(
     shard: Annotated[int | None, typer.Option(min=1, help="Images per shard. Default: by size.")] = None,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print an estimate.")] = "table",
 ) -> None:
-    """Do all that 'bench run' does before it computes: names, parameters, files, labels, impossible pairs."""
+    """Say what would go wrong in 'bench run': names, parameters, files, labels, impossible pairs, and each network.
+
+    Nothing is written. One image of each data set goes through each network, and each method scores it.
+    """
     from bench.run import preflight
 
     if estimate:
@@ -190,10 +198,28 @@ def check(
         for cell in suite.cells:
             reason = checked.refused.get(cell.key)
             echo(f"{cell.key}  {cell}" + (f"  n/a: {reason}" if reason else ""))
+        if network:
+            _try_networks(suite, checked)
         images = sum(
             data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values()
         )
         echo(f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run")
+
+
+def _try_networks(suite: Suite, checked: Checked) -> None:
+    """Put one image of each data set through each network. Raises BadSuite with all causes of failures."""
+    from rich.console import Console
+
+    from bench.cli.progress import Bar
+    from bench.models import numerics
+    from bench.run import trial
+
+    with Bar(Console(stderr=True)) as bar:
+        causes = trial.causes(suite, checked, numerics.resolve(suite.numerics), bar)
+    if causes:
+        failed = {cell.key for cause in causes for cell in cause.cells}
+        first = f"{suite.name}: {len(failed)} of {len(suite.cells)} cells would have no figures; repair this first:"
+        raise BadSuite(first, *map(str, causes))
 
 
 @dataclass(frozen=True)

@@ -94,13 +94,14 @@ class Task:
     pictures: PictureTask | None = None  # in place of cells
     ids: tuple[str, ...] = ()  # of the samples
     inputs: Path | None = None  # where files of earlier phases are, if not in ``run``
+    others: tuple[str, ...] = ()  # keys of cells that nothing is counted for, and that fail with the network
 
     @property
     def keys(self) -> tuple[str, ...]:
         """What a failure of the whole task fails: cells and refinements, or pictures."""
         if self.pictures:
             return (self.pictures.folder,)
-        return (*(cell.key for cell in self.cells), *(refinement.key for refinement in self.refinements))
+        return (*(cell.key for cell in self.cells), *(refinement.key for refinement in self.refinements), *self.others)
 
     @property
     def images(self) -> int:
