@@ -203,7 +203,8 @@ def check(
         images = sum(
             data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values()
         )
-        echo(f"{suite.name}: {len(suite.cells)} cells, {len(checked.models)} models, {images} images; ready to run")
+        cells = f"{len(suite.cells)} cells" + (f" ({len(checked.refused)} n/a)" if checked.refused else "")
+        echo(f"{suite.name}: {cells}, {len(checked.models)} models, {images} images; ready to run")
 
 
 def _try_networks(suite: Suite, checked: Checked) -> None:

@@ -143,8 +143,8 @@ def test_of_a_grid_of_corruptions_one_stands_for_all(suite, capsys, tmp_path, mo
     Image.new("RGB", (30, 20)).save(tmp_path / "small" / "a.png")
     Image.fromarray(np.eye(20, 30, dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
     grid = SUITE.split("datasets")[0].replace("misclassification, miou", "anomaly") + (
-        "datasets:\n  - folder: {{images: 'small/*.png', labels: 'masks/*.png', anomaly: [1], label: small,"
-        " corruptions: {{names: [fog, snow], severities: [1, 2]}}}}\nmethods: [msp]\nbootstrap: 0\n"
+        "datasets:\n  - folder: {{images: 'small/*.png', labels: 'masks/*.png', ids: {{0: road}}, anomaly: [1],"
+        " label: small, corruptions: {{names: [fog, snow], severities: [1, 2]}}}}\nmethods: [msp]\nbootstrap: 0\n"
     )
     status, text = checked(suite(grid), capsys)
     assert status == 2 and re.search(r"4 of 4 cells .*\n  4 cells: .*32x32", text)
