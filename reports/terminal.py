@@ -23,6 +23,7 @@ from bench.report.layout import Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table, departed
 from bench.report.text import Style, certified, percent
 
+NARROW = "{} columns are too few for the 95 % intervals of some tables; bench show --format md has them."
 NAMES = (None, 32, 24, 18, 14)  # columns that names may take, in narrow terminals the fewer
 
 
@@ -51,11 +52,14 @@ def _print(console: Console, document: Document) -> None:
     run, style = document.run, Style.of(document.choice, intervals=True)
     for table in document.tables:
         _table(console, table, style, document.pending.get((table.protocol, table.dataset), ""))
+    narrow = style.intervals and any(_is_narrow(table, console.width, style) for table in document.tables)
     for grid in document.grids:
         _grid(console, grid, style)
     if run.missing:
         console.print(f"{len(run.results)} of {len(run.plan.keys)} cells are finished; the same 'bench run' goes on.")
-    for sentence in filter(None, (document.baseline, *document.remarks, run.plan.note)):
+    for sentence in filter(
+        None, (NARROW.format(console.width) * narrow, document.baseline, *document.remarks, run.plan.note)
+    ):
         console.print(_text(sentence))
 
 
@@ -81,6 +85,13 @@ def _table(console: Console, table: Table, style: Style, missing: str) -> None:
         # Where no row is left, the reason is the data set's and the pairs add nothing.
         console.print(_text(f"n/a: {absence.reason}" + (f" ({', '.join(absence.pairs)})" if table.lines else "")))
     console.print()
+
+
+def _is_narrow(table: Table, width: int, style: Style) -> bool:
+    """Return True if a table has intervals, and no room for them."""
+    values = [figure.value for row in table.lines for figure in row.figures]
+    known = any(isinstance(value, Value) and value.lo is not None for value in values)
+    return known and _fitting(layout.board(table, {}), width, style)[0].padding[3] == 0
 
 
 def _within(table: Table) -> str:

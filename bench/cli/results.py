@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
     from bench.api import Format
     from bench.report.selection import Choice
     from bench.results.compare import ImageDifference
+    from bench.results.gates import Condition, Judgement
     from bench.results.store import Run
 
+DIFFERENCE = (  # fields of ``bench compare --format json``
+    *("cell", "first", "second", "metric", "better", "unit", "one", "other", "difference", "err", "lo", "hi"),
+    *("reason", "clear", "equal"),
+)
 TERMINAL = "terminal"  # the format that ``bench show`` prints
 ELSEWHERE = {  # what stands in place of a table that a format does not have
     "paper": "the HTML page has its own tables",
@@ -119,15 +125,26 @@ def _show_slices(run: Run, axes: Sequence[str], format_: str) -> None:
     if format_ == "json":
         echo(json.dumps({"schema": records.SCHEMA, "records": [*rows]}, indent=1, default=asdict))
     else:
-        echo(listings.slices(rows, markdown=format_ == "md"))
+        definitions = {
+            (result.labels.protocol, name): m for result in run.results for name, m in result.definitions.items()
+        }
+        echo(listings.slices(rows, definitions, markdown=format_ == "md"))
 
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A run directory, or RUN@AXIS=GLOB,... for some cells.")],
     second: Annotated[str, typer.Argument(metavar="B", help="What to compare with it.")],
     fail_if: Annotated[
-        str, typer.Option(metavar="EXPR", help="Exit with 4 if B - A meets it: 'ap < -0.01 or auroc.hi < 0'.")
+        str, typer.Option(metavar="EXPR", help="Exit with 4 if B - A meets it: 'ap < -1% or auroc.hi < 0'.")
     ] = "",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Let --fail-if pass cells and figures that one of them lacks.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write what --fail-if found to this file, as JUnit XML.")] = None,
+    github: Annotated[
+        bool, typer.Option("--github", help="Add it to $GITHUB_STEP_SUMMARY, and print annotations.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Print figures that are equal in both, too.")] = False,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
     metrics: Annotated[str, typer.Option(metavar="NAME,...", help="These figures only.")] = "",
     per_image: Annotated[
@@ -141,7 +158,10 @@ def compare(
     """Differences B - A with paired 95 % intervals, cell by cell; or image by image."""
     from bench.report import listings
     from bench.results import compare as comparing
+    from bench.results import gates
 
+    if (junit or github or allow_missing) and not fail_if:
+        raise UsageError("--junit, --github and --allow-missing say more of --fail-if; give a condition to it")
     sides = comparing.side(first), comparing.side(second)
     if per_image:
         if fail_if:
@@ -149,17 +169,53 @@ def compare(
         _compare_images(comparing.by_image(*sides, _names(metrics)), format_, top, export)
         return
     differences = comparing.compare(*sides, _names(metrics))
+    lacking = comparing.unpaired(*sides)
     if export:
         _export(differences, export)
     elif format_ == "json":
-        entries = [asdict(entry) | {"clear": entry.clear} for entry in differences]
-        echo(json.dumps({"schema": 1, "differences": entries}, indent=1))
+        entries = [{name: getattr(entry, name) for name in DIFFERENCE} for entry in differences]
+        echo(json.dumps({"schema": 1, "differences": entries, "only": {"A": lacking[0], "B": lacking[1]}}, indent=1))
     else:
-        echo(listings.differences(differences))
-    if fail_if and (failed := comparing.failing(fail_if, differences)):
-        for entry in failed:
-            difference = f"{entry.metric} differs by {entry.difference:+.4g}, which meets {fail_if!r}"
-            echo(f"bench: {entry.cell}: {difference}", err=True)
+        echo(listings.differences(differences, every=every))
+        for line in listings.beside(comparing.made_with(*sides), lacking):
+            echo(line)
+    if fail_if:
+        everything = comparing.compare(*sides) if metrics else differences
+        conditions = gates.parse(fail_if, everything)
+        _gate(conditions, gates.judge(conditions, everything, lacking[0], allow_missing=allow_missing), junit, github)
+
+
+def _gate(conditions: Sequence[Condition], judgements: Sequence[Judgement], junit: Path | None, github: bool) -> None:
+    """Say what the conditions came to; Exit with 4 where one is met or cannot be judged."""
+    from bench.core import files
+    from bench.report import gate_files
+
+    counts = {
+        name: sum(each.outcome == name for each in judgements) for name in ("met", "unknown", "skipped", "passed")
+    }
+    verdict = (
+        f"--fail-if {' or '.join(map(str, conditions))}: {counts['met']} met, {counts['unknown']} cannot be judged,"
+        f" {counts['skipped']} left out, {counts['passed']} passed"
+    )
+    failed = [each for each in judgements if each.outcome in ("met", "unknown")]
+    if junit:
+        with files.writing(junit, "w") as file:
+            file.write(gate_files.junit(judgements))
+    if github:
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if not summary:
+            raise UsageError("--github: $GITHUB_STEP_SUMMARY is not set; it is in a step of GitHub Actions")
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(gate_files.summary("bench compare", verdict, judgements))
+        except OSError as error:
+            raise files.cannot_write(Path(summary), error) from error
+        for line in gate_files.commands(judgements):
+            echo(line)
+    for each in failed:
+        echo(f"bench: {each.name}: {each.words}", err=True)
+    echo(f"bench: {verdict}", err=True)
+    if failed:
         raise typer.Exit(Status.GATE_MET)
 
 

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
+from bench.api import Metric
 from bench.core.printable import one_line
+from bench.report.text import certified, difference, listed, number
 from bench.results.compare import Difference, ImageDifference
 
 
-def slices(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
-    """A table per cell and axis, a part per line and a figure per column, of ``bench.results.records.slices``."""
+def slices(
+    rows: Sequence[Mapping[str, Any]], definitions: Mapping[tuple[str, str], Metric], *, markdown: bool = False
+) -> str:
+    """A table per cell and axis, a part per line and a figure per column, of ``bench.results.records.slices``.
+
+    ``definitions`` are the metrics by label of the protocol and name; rates are in percent.
+    """
     tables: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in rows:
         named = (str(row[axis]) for axis in ("protocol", "model", "dataset", "method") if row[axis])
         cell = one_line(" / ".join(named))
         line = tables.setdefault((cell, row["slice"]), {}).setdefault(row["part"], {"images": str(row["images"])})
-        line[row["metric"]] = _sliced(row)
+        line[row["metric"]] = _sliced(row, definitions[row["protocol"], row["metric"]])
     style = "github" if markdown else "simple"
     parts = [
         f"{cell}\n\n" + tabulate([{axis: part, **line} for part, line in lines.items()], headers="keys", tablefmt=style)
@@ -29,30 +36,41 @@ def slices(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
     return "\n\n".join(parts)
 
 
-def _sliced(row: Mapping[str, Any]) -> str:
+def _sliced(row: Mapping[str, Any], metric: Metric) -> str:
     if row["value"] is None:
         return f"n/a ({row['reason']})"
-    return f"{row['value']:.4f}" + (f" ± {row['err']:.1g}" if row["err"] >= 5e-5 else "")
+    return f"{number(row['value'], metric)} {certified(row['err'], metric)}".rstrip()
 
 
-def differences(entries: Sequence[Difference], width: int | None = None) -> str:
+UNITS = "Rates in percent, their differences in points of a percent; * marks an interval that excludes 0."
+
+
+def differences(entries: Sequence[Difference], width: int | None = None, *, every: bool = False) -> str:
     """Return a line per pair of cells and metric, of ``bench.results.compare``. A star marks a clear difference.
 
-    Where one table of all pairs is too wide, there is one for each pair; in narrow ones A and B go, their difference
-    stays.
+    Figures that are equal on both sides are counted unless ``every`` line is asked for. Where one table of all pairs is
+    too wide, there is one for each pair; in narrow ones A and B go, their difference stays.
     """
     columns = width or shutil.get_terminal_size((120, 40)).columns
     pairs = dict.fromkeys(f"A: {entry.first}, B: {entry.second}" for entry in entries)
+    changed = [entry for entry in entries if every or not entry.equal]
+    same = len(entries) - len(changed)
+    count = f"{same} of {len(entries)} figures are equal in A and B; --all prints them." if same else ""
+    if not changed:
+        return "\n".join(
+            [one_line("; ".join(pairs)), f"All {len(entries)} figures are equal in A and B, to the last bit."]
+        )
     rows = []
-    for entry in entries:
+    for entry in changed:
         which = {"which": one_line(f"{entry.first} / {entry.second}")} if len(pairs) > 1 else {}
         rows.append({"cell": one_line(entry.cell)} | which | _difference(entry, {}))
     text = _simple(rows)
+    end = "\n".join(textwrap.fill(line, columns) for line in (UNITS, count) if line)
     if _fits(text, columns):
-        return f"{one_line('; '.join(pairs))}\n\n{text}"
+        return f"{one_line('; '.join(pairs))}\n\n{text}\n\n{end}"
     groups: dict[tuple[str, str, str], list[Difference]] = {}
     reasons: dict[str, int] = {}
-    for entry in entries:
+    for entry in changed:
         groups.setdefault((entry.cell, entry.first, entry.second), []).append(entry)
         if entry.lo is None and entry.reason:
             reasons.setdefault(one_line(entry.reason), len(reasons) + 1)
@@ -65,7 +83,16 @@ def differences(entries: Sequence[Difference], width: int | None = None) -> str:
         head = one_line(f"{cell}; A: {first}, B: {second}".removeprefix("; "))
         parts.append("\n".join([*textwrap.wrap(head, columns), text]))
     notes = "\n".join(textwrap.fill(f"[{number}] {reason}", columns) for reason, number in reasons.items())
-    return "\n\n".join(filter(None, (*parts, notes)))
+    return "\n\n".join(filter(None, (*parts, notes, end)))
+
+
+def beside(made_with: Mapping[str, int], lacking: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:
+    """Yield lines on two sides that were compared: what they were made with that differs, and cells without a pair."""
+    for words, pairs in made_with.items():
+        yield one_line(f"A and B differ in {words}: {pairs} {'pair' if pairs == 1 else 'pairs'} of cells")
+    for name, cells in zip("AB", lacking, strict=True):
+        if cells:
+            yield one_line(f"Only {name} has {len(cells)} {'cell' if len(cells) == 1 else 'cells'}: {listed(cells, 4)}")
 
 
 def _fits(text: str, columns: int) -> bool:
@@ -74,16 +101,26 @@ def _fits(text: str, columns: int) -> bool:
 
 def _difference(entry: Difference, reasons: Mapping[str, int]) -> dict[str, str]:
     """The columns of a difference; a reason by its number where it has one."""
-    between = None if entry.lo is None or entry.hi is None else f"[{entry.lo:+.4f}, {entry.hi:+.4f}]"
+    metric, ends = entry.definition, (entry.lo, entry.hi)
+    lo, hi = (None if end is None else difference(end, metric) for end in ends)
+    between = None if lo is None or hi is None else f"[{lo}, {hi}]"
     reason = one_line(entry.reason or "")
     return {
         "metric": one_line(entry.metric),
-        "A": "n/a" if entry.one is None else f"{entry.one:.4f}",
-        "B": "n/a" if entry.other is None else f"{entry.other:.4f}",
-        "B - A": "n/a" if entry.difference is None else f"{entry.difference:+.4f}",
+        **_values(entry),
         "paired 95 %": between or (f"[{reasons[reason]}]" if reason in reasons else reason),
         "": "*" if entry.clear else "",
     }
+
+
+def _values(entry: Difference | ImageDifference) -> dict[str, str]:
+    """Both figures and their difference, rates in percent."""
+    metric, change = entry.definition, entry.difference
+    values = {
+        name: "n/a" if value is None else number(value, metric)
+        for name, value in (("A", entry.one), ("B", entry.other))
+    }
+    return values | {"B - A": "n/a" if change is None else difference(change, metric)}
 
 
 def _simple(rows: Sequence[Mapping[str, str]]) -> str:
@@ -101,9 +138,7 @@ def images(entries: Sequence[ImageDifference], top: int) -> str:
         lines = [
             {
                 "image": one_line(entry.image),
-                "A": f"{entry.one:.4f}",
-                "B": f"{entry.other:.4f}",
-                "B - A": f"{entry.difference:+.4f}",
+                **_values(entry),
                 "tags": one_line(", ".join(f"{axis} {tag}" for axis, tag in entry.tags.items())),
             }
             for entry in known[:top]

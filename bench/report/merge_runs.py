@@ -17,19 +17,8 @@ from typing import Any
 
 from bench.core.errors import UsageError
 from bench.report.text import listed
-from bench.results import store
+from bench.results import differing, store
 from bench.results.store import CellLabels, Plan, Result, Run, uncorrupted
-
-AXES = ("protocol", "model", "dataset", "method")
-SETTINGS = ("seed", "bootstrap", "resample")  # of a cell: what is drawn
-NUMERICS = "numerics{}: figures agree to about 1e-6, not to the last bit"
-PARTS = {
-    "dataset": "the data",
-    "metrics": "the counting",
-    "fitted": "what was fitted",
-    "model": "the model's code or weights",
-}
-UNPAIRED = "intervals of differences between them are not paired"
 
 Scope = tuple[str, str, str, str]  # protocol, model, method, and the first of the data sets that belong together
 
@@ -348,7 +337,7 @@ def _agree(results: Mapping[str, Result], other: Mapping[str, Result]) -> bool:
 
 
 def _settings(result: Result) -> tuple[Any, ...]:
-    return result.depends.get("numerics"), *(result.cell.recorded(name) for name in SETTINGS)
+    return result.depends.get("numerics"), *(result.cell.recorded(name) for name in differing.SETTINGS)
 
 
 def _equal(result: Result, other: Result) -> bool:
@@ -372,24 +361,7 @@ def _apart(first: Sequence[_Shelf], other: Sequence[_Shelf], scope: Scope) -> It
 
 
 def _differences(result: Result, other: Result, *, same: bool) -> Iterator[str]:
-    for name in SETTINGS:
-        if (drawn := result.cell.recorded(name)) != (other_drawn := other.cell.recorded(name)):
-            yield f"{name} ({drawn} and {other_drawn}): {UNPAIRED}"
-    for name in AXES:
-        if same and getattr(result.cell, name) != getattr(other.cell, name):
-            yield f"parameters of the {name}"
-    for name in sorted(result.depends.keys() | other.depends.keys()):
-        if result.depends.get(name) == other.depends.get(name) or (name == "dataset" and not same):
-            continue
-        if name == "numerics":
-            ours, others = (of.provenance.get("numerics") or {} for of in (result, other))
-            changed = [
-                f"{key} {ours.get(key)} and {others.get(key)}"
-                for key in ours | others
-                if ours.get(key) != others.get(key)
-            ]
-            yield NUMERICS.format(f" ({', '.join(changed)})" if changed else "")
-        else:
-            yield PARTS.get(name, f"the {name}'s code")
+    """In words; ``same`` is False for results of two data sets of one mean."""
+    yield from differing.reasons(result, other) if same else differing.reasons(result, other, (), ["dataset"])
     if same and result.images != other.images:
         yield f"images ({result.images} and {other.images})"

@@ -1,4 +1,4 @@
-"""Two sets of results side by side: differences with paired intervals, and conditions that may fail.
+"""Two sets of results side by side: differences with paired intervals.
 
 Both sides resampled the same images with the same weights, so the n-th replicate of one minus the n-th of the other is
 a replicate of the difference: what is common to both, the easy and the hard images, cancels.
@@ -7,30 +7,24 @@ a replicate of the difference: what is common to both, the easy and the hard ima
 from __future__ import annotations
 
 import math
-import operator
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Undefined, Value
+from bench.api import Metric, Undefined, Value
 from bench.core.errors import MissingData, UnknownName, UsageError
-from bench.results import store, summary
+from bench.results import differing, store, summary
 from bench.results.store import Result, Run
 from bench.suite.cells import AXES
 from bench.suite.kinds import Kind
 
 Replicates = NDArray[np.float64]
-
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
-CONDITION = re.compile(r"\s*(\w+)(?:\.(lo|hi))?\s*(<=|>=|<|>)\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*")
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class Difference:
     first: str  # and what tells them apart
     second: str
     metric: str
-    better: str
+    better: Literal["higher", "lower", "neither"]
     one: float | None
     other: float | None
     difference: float | None
@@ -67,6 +61,21 @@ class Difference:
     lo: float | None
     hi: float | None
     reason: str | None  # why there is no difference, or no interval
+    unit: Literal["rate", "number"] = "rate"
+    largest: float = 1.0  # difference that there can be
+    same: bool = False  # True where both lack the figure for the same reason
+    alike: bool = True  # False where one of them is of other images, or of fewer
+    whole: bool = False  # True where ``first`` and ``second`` are the paths of runs
+
+    @property
+    def definition(self) -> Metric:
+        """The metric as far as printing needs it."""
+        return Metric(self.metric, "", self.better, self.unit)
+
+    @property
+    def equal(self) -> bool:
+        """True where both have the same figure, or lack it for the same reason."""
+        return self.same or (self.one is not None and self.one == self.other)
 
     @property
     def clear(self) -> bool:
@@ -85,6 +94,8 @@ def side(text: str) -> Side:
         known = next((known for known in AXES if known == axis), None)
         if known is None:
             raise UnknownName("axis", axis, AXES, text)
+        if known in patterns:
+            raise UsageError(f"{text}: {axis} is named twice")
         patterns[known] = pattern
     selected = Side(store.read_run(Path(folder)), patterns)
     if not selected.cells():
@@ -100,12 +111,18 @@ class ImageDifference:
     first: str  # and what tells them apart
     second: str
     metric: str
-    better: str
+    better: Literal["higher", "lower", "neither"]
     image: str  # its id
     one: float | None  # of the leading bits of the image's scores; None where the image has no figure
     other: float | None
     difference: float | None
     tags: Mapping[str, str]
+    unit: Literal["rate", "number"] = "rate"
+
+    @property
+    def definition(self) -> Metric:
+        """The metric as far as printing needs it."""
+        return Metric(self.metric, "", self.better, self.unit)
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,29 @@ def compare(first: Side, second: Side, metrics: Sequence[str] = ()) -> list[Diff
     return [difference for pair in pairs for difference in _differences(first.run, second.run, pair, metrics)]
 
 
+def unpaired(first: Side, second: Side) -> tuple[list[str], list[str]]:
+    """Return the cells of each side that have no partner on the other, by their labels."""
+    pairs = _pairs(first, second)
+    partners = {pair.one.key for pair in pairs}, {pair.other.key for pair in pairs}
+    alone = [
+        [str(result.labels) for result in side.cells() if result.key not in keys]
+        for side, keys in zip((first, second), partners, strict=True)
+    ]
+    return alone[0], alone[1]
+
+
+def made_with(first: Side, second: Side) -> dict[str, int]:
+    """Return what the two were made with that differs, in words, with the number of pairs that differ in it."""
+    free = _free(first, second)
+    chosen: set[str] = {axis for axis in AXES if axis not in free}
+    hidden = chosen | ({"fitted"} if chosen & {"method", "model"} else set())
+    counts: dict[str, int] = {}
+    for pair in _pairs(first, second):
+        for reason in differing.reasons(pair.one, pair.other, free, hidden):
+            counts[reason] = counts.get(reason, 0) + 1
+    return counts
+
+
 def by_image(first: Side, second: Side, metrics: Sequence[str] = ()) -> list[ImageDifference]:
     """The same for each image that both have, those that changed most first; of the leading metric or of those named.
 
@@ -139,8 +179,18 @@ def by_image(first: Side, second: Side, metrics: Sequence[str] = ()) -> list[Ima
     return differences
 
 
+def _free(first: Side, second: Side) -> list[Kind]:
+    """The axes on which cells must agree: those that no side names, or both by the same glob."""
+    if odd := first.patterns.keys() ^ second.patterns.keys():
+        raise UsageError(
+            f"{', '.join(sorted(odd))} is named on one side only; name it on both, such as RUN@method=msp"
+            " OTHER@method=msp, or on neither"
+        )
+    return [axis for axis in AXES if first.patterns.get(axis) == second.patterns.get(axis)]
+
+
 def _pairs(first: Side, second: Side) -> list[_Pair]:
-    free = [axis for axis in AXES if axis not in first.patterns and axis not in second.patterns]
+    free = _free(first, second)
     others: dict[tuple[str, ...], list[Result]] = {}
     for result in second.cells():
         others.setdefault(_common(result, free), []).append(result)
@@ -183,10 +233,10 @@ def _images(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) -> It
         for image in sorted(a.keys() & b.keys()):
             first, second = (value if math.isfinite(value) else None for value in (a[image], b[image]))
             change = None if first is None or second is None else second - first
-            better = pair.one.definitions[metric].better
+            better, unit = pair.one.definitions[metric].better, pair.one.definitions[metric].unit
             tags = pair.one.tags.get(image) or pair.other.tags.get(image) or {}
             names = (pair.cell, pair.first, pair.second, metric, better)
-            rows.append(ImageDifference(*names, image, first, second, change, tags))
+            rows.append(ImageDifference(*names, image, first, second, change, tags, unit))
         yield from sorted(rows, key=lambda row: -1.0 if row.difference is None else abs(row.difference), reverse=True)
 
 
@@ -199,14 +249,27 @@ def _differences(run: Run, other_run: Run, pair: _Pair, metrics: Sequence[str]) 
             continue
         a = one.metrics.get(metric, Undefined("the first has no such figure"))
         b = other.metrics.get(metric, Undefined("the other has no such figure"))
-        between = partial(Difference, cell, first, second, metric, definition.better)
+        alike = (one.partial, one.images) == (other.partial, other.images) or not (one.images and other.images)
+        between = partial(
+            Difference,
+            cell,
+            first,
+            second,
+            metric,
+            definition.better,
+            unit=definition.unit,
+            largest=definition.limits[1] - definition.limits[0] if definition.better != "neither" else math.inf,
+            alike=alike,
+            whole=(first, second) == (str(run.path), str(other_run.path)),
+        )
         if isinstance(a, Value) and isinstance(b, Value):
             lo, hi, why = (None, None, apart) if apart else _interval(draws.get(metric), other_draws.get(metric))
             yield between(a.value, b.value, b.value - a.value, a.err + b.err, lo, hi, why)
         else:
             known = [figure.value if isinstance(figure, Value) else None for figure in (a, b)]
-            reason = next(figure.reason for figure in (a, b) if isinstance(figure, Undefined))
-            yield between(known[0], known[1], None, 0.0, None, None, reason)
+            reasons = [figure.reason for figure in (a, b) if isinstance(figure, Undefined)]
+            same = len(reasons) == 2 and (reasons[0] == reasons[1] or bool(one.refusal and one.refused_as(other)))
+            yield between(known[0], known[1], None, 0.0, None, None, reasons[0], same=same)
 
 
 def _apart(run: Run, other_run: Run, one: Result, other: Result) -> str | None:
@@ -224,24 +287,3 @@ def _interval(a: Replicates | None, b: Replicates | None) -> tuple[float | None,
         return None, None, "no replicates to pair"
     lo, hi = summary.between(b, a)
     return lo, hi, "no resample has the figure on both sides" if lo is None else None
-
-
-def failing(expression: str, differences: Sequence[Difference]) -> list[Difference]:
-    """Differences that meet ``ap < -0.01``, ``ap.hi < 0`` ..., several joined by ``or``.
-
-    The bare name is the difference, second minus first; ``.lo`` and ``.hi`` are the ends of its paired interval.
-    """
-    known = sorted({difference.metric for difference in differences})
-    hits: dict[int, Difference] = {}
-    for text in re.split(r"\bor\b", expression):
-        parsed = CONDITION.fullmatch(text)
-        if parsed is None:
-            raise UsageError(f"--fail-if: {text.strip()!r} must be METRIC[.lo|.hi] < NUMBER, such as 'ap.hi < 0'")
-        metric, end, sign, number = parsed.groups()
-        if metric not in known:
-            raise UnknownName("metric", metric, known, "--fail-if")
-        for index, difference in enumerate(differences):
-            value = getattr(difference, end or "difference")
-            if difference.metric == metric and value is not None and OPERATORS[sign](value, float(number)):
-                hits[index] = difference
-    return [hits[index] for index in sorted(hits)]

@@ -344,7 +344,7 @@ def test_the_command_prints_and_exports_what_changed_by_image(
     assert main([*argv, "--top", "1"]) == 0
     shown = capsys.readouterr().out
     assert (
-        "-0.4000" in shown and "i2" not in shown and "2 images have the figure in both; 1 more are not listed." in shown
+        "-40.00" in shown and "i2" not in shown and "2 images have the figure in both; 1 more are not listed." in shown
     )
     assert main([*argv, "--export", str(tmp_path / "i.csv")]) == 0
     rows_ = list(csv.DictReader(io.StringIO((tmp_path / "i.csv").read_text())))
@@ -378,7 +378,7 @@ def test_differences_fit_terminals_of_any_width(tmp_path: Path, width: int) -> N
     found = compare.compare(*sides)
     text = listings.differences(found, width)
     assert max(map(len, text.splitlines())) <= max(width, 42) and text.count("B - A") == (1 if width == 160 else 2)
-    assert "+0.0100" in text and "no anomaly in any image" in " ".join(text.split())
+    assert "+1.00" in text and "no anomaly in any image" in " ".join(text.split())
 
 
 def test_an_undefined_figure_and_a_pair_that_is_not_applicable_survive_merging(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Differences with paired intervals, conditions that fail, figures by slice and by image."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.counts.tally import key_pixels
 from bench.metrics import slices
 from bench.metrics.accumulate import Reading
-from bench.results import compare, store
+from bench.results import compare, gates, store
 from bench.suite import registry
 
 
@@ -68,22 +71,112 @@ def test_runs_that_resampled_differently_have_no_paired_interval(run, how):
         assert difference.difference is None or "did not resample the same images" in difference.reason
 
 
-def test_a_condition_that_is_met_ends_with_status_3(run, capsys):
+def test_a_condition_that_is_met_ends_with_status_4(run, capsys):
     pair = [f"{run}@method=msp", f"{run}@method=energy"]
     assert main(["compare", *pair]) == 0
     assert "B - A" in capsys.readouterr().out
     assert main(["compare", *pair, "--fail-if", "auroc < 1"]) == 4
     assert "auroc differs by" in capsys.readouterr().err
-    assert main(["compare", *pair, "--fail-if", "auroc < -1 or ap.hi < -1", "--format", "json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
+    assert main(["compare", *pair, "--fail-if", "auroc < -0.99 or ap.hi < -99%", "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    shown = json.loads(printed.out)
     assert shown["schema"] == 1 and {"lo", "hi", "difference", "clear"} <= shown["differences"][0].keys()
+    assert "auroc < -99 points of a percent or ap.hi < -99 points of a percent: 0 met, 0 cannot" in printed.err
 
 
-def test_a_condition_nobody_can_read_is_refused(run):
-    with pytest.raises(UsageError, match="'auroc gets worse' must be METRIC"):
-        compare.failing("auroc gets worse", found(run))
-    with pytest.raises(UnknownName, match="did you mean 'auroc'"):
-        compare.failing("auroq < 0", found(run))
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("auroc gets worse", "'auroc gets worse' must be METRIC"),
+        ("auroq < 0", "did you mean 'auroc'"),
+        ("auroc < -1", "is met by every difference or by none.*write 'auroc < -1%'"),
+        ("ap.hi > 50", "write 'ap.hi > 50%'"),
+        ("best_f1_threshold < 1%", "is no rate, leave out the %"),
+    ],
+)
+def test_a_condition_that_judges_nothing_is_refused(run, condition, words):
+    with pytest.raises((UsageError, UnknownName), match=words):
+        gates.parse(condition, found(run))
+
+
+def without(run, tmp_path, *, drop=0, undefined=(), partial=False):
+    """A copy of a run that lacks some results, or some figures of all others."""
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    for number, path in enumerate(sorted((copy / "cells").glob("*.json"))):
+        if number < drop:
+            path.unlink()
+            continue
+        content = json.loads(path.read_text())
+        content["metrics"] |= {name: {"reason": "gone"} for name in undefined if name in content["metrics"]}
+        content |= {"partial": True, "images": 3} if partial else {}
+        path.write_text(json.dumps(content))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"drop": 3}, "B has no such cell"),
+        ({"undefined": ["auroc"]}, "auroc < -1 points of a percent: gone"),
+        ({"partial": True}, "A and B are of other images"),
+    ],
+)
+def test_what_is_missing_or_undefined_fails_unless_it_may(run, tmp_path, capsys, change, words):
+    pair = [str(run), str(without(run, tmp_path, **change))]
+    assert main(["compare", *pair, "--fail-if", "auroc < -1%"]) == 4
+    assert words in capsys.readouterr().err
+    assert main(["compare", *pair, "--fail-if", "auroc < -1%", "--allow-missing"]) == 0
+    assert ", 0 left out" not in capsys.readouterr().err
+    assert main(["compare", *reversed(pair), "--fail-if", "auroc < -1%"]) == (0 if "drop" in change else 4)
+
+
+def test_what_both_lack_for_one_reason_was_lost_by_nobody(run, tmp_path, capsys):
+    copy = str(without(run, tmp_path, undefined=["auroc"]))
+    assert main(["compare", copy, copy, "--fail-if", "auroc < -1% or ap < -1%"]) == 0
+    assert "0 cannot be judged" in capsys.readouterr().err
+
+
+def test_junit_and_github_are_told(run, tmp_path, monkeypatch, capsys):
+    pair = [str(run), str(without(run, tmp_path, drop=1, undefined=["ap"]))]
+    out, summary = tmp_path / "gate.xml", tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    summary.write_text("before\n")
+    assert main(["compare", *pair, "--fail-if", "ap < 0", "--junit", str(out), "--github"]) == 4
+    suite = ElementTree.parse(out).getroot()  # noqa: S314 - written by this program two lines above
+    cases = list(suite)
+    assert int(suite.get("errors")) == sum(case.find("error") is not None for case in cases) > 1
+    assert suite.get("failures") == "0" and len(cases) == int(suite.get("tests"))
+    assert summary.read_text().startswith("before\n### bench compare") and "| gone |" in summary.read_text()
+    assert "::error title=" in capsys.readouterr().out
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY")
+    assert main(["compare", *pair, "--fail-if", "ap < 0", "--github"]) == 2
+    assert main(["compare", *pair, "--junit", str(out)]) == 2
+
+
+def test_equal_runs_are_two_lines_and_what_they_were_made_with_is_named(run, tmp_path, capsys):
+    assert main(["compare", str(run), str(run)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["compare", str(run), str(run), "--all"]) == 0
+    assert "auroc" in capsys.readouterr().out
+    copy = without(run, tmp_path)
+    for path in (copy / "cells").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["cell"]["dataset"]["params"]["seed"] = 3
+        path.write_text(json.dumps(content))
+    assert main(["compare", str(run), str(copy)]) == 0
+    assert "A and B differ in parameters of the dataset (seed 0 and 3): 13 pairs of cells" in capsys.readouterr().out
+
+
+def test_an_axis_that_one_side_names_is_refused(run):
+    with pytest.raises(UsageError, match="method is named on one side only"):
+        compare.compare(compare.side(f"{run}@method=msp"), compare.side(str(run)))
+    with pytest.raises(UsageError, match="method is named twice"):
+        compare.side(f"{run}@method=msp,method=energy")
+
+
+def test_a_glob_that_both_sides_name_pairs_equal_labels(run):
+    pairs = found(run, "method=m*", "method=m*")
+    assert pairs and all(difference.equal for difference in pairs)
 
 
 def test_what_cannot_be_paired_is_refused(run):
