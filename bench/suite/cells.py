@@ -82,7 +82,7 @@ class Ref:
 
     kind: Kind
     name: str
-    params: Mapping[str, Any]  # every parameter as JSON has it, files by name alone
+    params: Mapping[str, Any]  # every parameter as JSON has it, files by name, and ``digests`` of what they hold
     label: str  # for people: the name and the parameters that are not the default
     arguments: Mapping[str, Any]  # the same with files by absolute path: what the plug-in is built from
     fit: Ref | None = None  # the data set that a method is fitted on

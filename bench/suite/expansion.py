@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -167,7 +167,11 @@ def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
         for ref in refs:
             first = seen.setdefault(ref.label, ref)
             if (first, first.class_map) != (ref, ref.class_map):
-                raise BadSuite(f"{path}: two {axis}s have the label {ref.label!r}; give each its own")
+                differ = " (their files differ)" if first.params.get("digests") != ref.params.get("digests") else ""
+                raise BadSuite(
+                    f"{path}: two {axis}s have the label {ref.label!r}{differ}; give each a label of its own,"
+                    " label: NAME beside its parameters"
+                )
     for refs in axes.values():
         for ref in refs:
             for others, names in ref.only_for.items():
@@ -292,9 +296,10 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     spelled |= {key: {ref.name: ref.arguments} for key, ref in inner.items()}
     instance: PlugIn = registry.build(kind, name, spelled, where=str(path))
     arguments = parameters.values(instance)
-    params = arguments | {
-        key: Path(arguments[key]).name for key in parameters.file_fields(cls) if arguments[key] is not None
-    }
+    named = {key: Path(arguments[key]) for key in parameters.file_fields(cls) if arguments[key] is not None}
+    params = arguments | {key: file.name for key, file in named.items()}
+    if digests := {key: _content(file) for key, file in named.items() if file.is_file()}:
+        params["digests"] = digests
     params |= {key: {ref.name: ref.params} for key, ref in inner.items()} | departing
     arguments |= departing
     data, training = _fit_data(instance, name, fit, path, seed) if fit is not None else (None, {})
@@ -305,6 +310,17 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
         label = label if label.endswith(f"+{corruption.label}") else f"{label}+{corruption.label}"
         params, arguments = params | {"corruption": asdict(corruption)}, arguments | {"corruption": asdict(corruption)}
     return Ref(kind, name, ordered(params), label, ordered(arguments), data, ordered(training), only_for, names)
+
+
+def _content(file: Path) -> str:
+    """16 hex digits of a file's content, read once while it does not change: half of all weights are model_best.pth."""
+    status = file.stat()
+    return _digest_of(str(file), status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _digest_of(file: str, _changed: int, _size: int) -> str:
+    return files.digest(Path(file))
 
 
 def _inner(cls: type[PlugIn], spelled: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref]:
@@ -373,7 +389,7 @@ def _fit_data(instance: PlugIn, name: str, fit: Any, path: Path, seed: int) -> t
 def _label(instance: PlugIn, params: Mapping[str, Any], data: Ref | None, training: Mapping[str, Any]) -> str:
     """The name with the parameters that are not the default, those of a fit included."""
     defaults = parameters.defaults(type(instance))
-    shown = {key: value for key, value in sorted(params.items()) if value != defaults.get(key)}
+    shown = {key: value for key, value in sorted(params.items()) if value != defaults.get(key) and key != "digests"}
     inside = [f"{key}={_short(value)}" for key, value in shown.items()] + ([f"fit={data.label}"] if data else [])
     if training and isinstance(instance, Method) and isinstance(instance.fitting, Fitting):
         defaults = parameters.defaults(registry.plugin("trainer", str(instance.fitting.trainer), where="label"))

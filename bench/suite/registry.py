@@ -158,6 +158,8 @@ def plugin(kind: Kind, name: str, *, where: str) -> type[Any]:
 def build(kind: Kind, name: str, params: Mapping[str, Any], *, where: str) -> Any:
     """Return an instance of a plug-in from parameters as YAML or JSON gives them, checked to the letter."""
     cls = plugin(kind, name, where=where)
+    if "digests" in params:  # what files held whose names stand in a key: nothing to build from
+        params = {key: value for key, value in params.items() if key != "digests"}
     if kind == "dataset" and "class_map" in params:  # of any data set, put there by a suite
         plain = {key: value for key, value in params.items() if key != "class_map"}
         return class_map.renamed(build(kind, name, plain, where=where), params["class_map"], where=where)

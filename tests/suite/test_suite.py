@@ -182,12 +182,42 @@ def test_paths_on_the_command_line_are_relative_to_the_current_folder(tiny, tmp_
         suites.load(tiny, {"methods": ["enrgy"]})
 
 
+TWO_FILES = """
+protocols: [anomaly]
+models:
+  - enet: {weights: first/model_best.pth}
+  - enet: {weights: second/model_best.pth}
+datasets: [{toytown: {split: anomaly, images: 2}}]
+methods: [msp]
+"""
+
+
+def test_files_of_one_name_are_told_apart_by_what_they_hold(tmp_path):
+    for folder, content in (("first", b"1"), ("second", b"2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model_best.pth").write_bytes(content)
+    suite = tmp_path / "two.yaml"
+    suite.write_text(TWO_FILES)
+    with pytest.raises(BadSuite, match=r"'enet\[weights=model_best.pth\]' \(their files differ\); give each a label"):
+        suites.load(suite)
+    suite.write_text(TWO_FILES.replace("second/model_best.pth", "second/model_best.pth, label: second"))
+    keys = [cell.key for cell in suites.load(suite).cells]
+    assert len(set(keys)) == 2
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "first" / "model_best.pth").rename(tmp_path / "moved" / "model_best.pth")
+    suite.write_text(suite.read_text().replace("first/", "moved/"))
+    assert [cell.key for cell in suites.load(suite).cells] == keys, "a folder is no part of a key"
+    (tmp_path / "moved" / "model_best.pth").write_bytes(b"3")
+    assert suites.load(suite).cells[0].key != keys[0]
+    assert suites.load(suite).cells[0].model.build().weights.endswith("moved/model_best.pth")
+
+
 def test_two_things_of_one_label_are_refused(tmp_path):
     for methods in (
         "[{msp: {label: x}}, {maxlogit: {label: x}}]",
         "[{energy: {label: e, sweep: {temperature: [1, 2]}}}]",
     ):
-        with pytest.raises(BadSuite, match=r"two methods have the label '.'; give each its own"):
+        with pytest.raises(BadSuite, match=r"two methods have the label '.'; give each a label of its own"):
             suites.load(write(tmp_path, GOOD.replace("[energy]", methods)))
 
 
