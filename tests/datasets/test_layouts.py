@@ -7,6 +7,7 @@ import pickle
 import re
 import resource
 import shutil
+import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -236,6 +237,40 @@ def test_a_mask_in_colour_is_named(name: str, written: Path, tmp_path: Path, mon
     path = mask_of(fresh(name).scan()[3])
     stamp(path, lambda pixels: np.dstack([pixels, pixels, pixels + 1]))
     assert complaint(fresh(name)).startswith(f"{path} is stored as RGB, and its channels differ")
+
+
+def in_greys(pixels: Pixels) -> Image.Image:
+    """The same numbers as the colours of a palette whose indices are others."""
+    picture = Image.fromarray(255 - pixels, "P")
+    picture.putpalette(np.repeat(np.arange(255, -1, -1, dtype=np.uint8), 3).tobytes())
+    return picture
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_reader_takes_pixels_however_they_are_stored_and_starts_no_program(
+    name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(CASES[name], written, tmp_path, monkeypatch)
+    frames, before = fresh(name).scan(), [fresh(name).truth(frame) for frame in fresh(name).scan()]
+    ways = [in_greys, lambda each: Image.fromarray(each.astype(np.uint16)), lambda each: Image.fromarray(each)]
+    ways += [lambda each, mode=mode: Image.fromarray(each).convert(mode) for mode in ("LA", "RGB", "RGBA")]
+    for frame, way in zip(frames, ways, strict=False):
+        way(np.array(Image.open(mask_of(frame)))).save(mask_of(frame))
+    for frame, mode in zip(frames, ("L", "LA", "P", "1", "I;16"), strict=False):
+        picture = Image.open(frame.image).convert("RGB" if mode == "P" else "L")
+        deep = mode == "I;16"
+        stored = Image.fromarray(np.array(picture).astype(np.uint16) * 257) if deep else picture.convert(mode)
+        stored.save(frame.image, "PNG")  # whatever its name ends in
+    data = fresh(name)
+    data.check()
+    for index, frame in enumerate(frames):
+        for kind, truth in before[index].items():
+            np.testing.assert_array_equal(data.truth(frame)[kind], truth)
+        assert data.load(index).image().shape == (*next(iter(before[index].values())).shape, 3)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
+    for path in (frames[1].image, mask_of(frames[1])):
+        path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 128 64\nshowpage\n")
+        assert complaint(fresh(name)).startswith(f"{path} is not an image of the formats ")
 
 
 @pytest.mark.parametrize("kept", [0, 30, -30])

@@ -1,5 +1,7 @@
 """Images and masks of strangers: `bench check` refuses each in one line, or what it lets pass is decoded by a run."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from damaged_files import OTHER_THINGS, SIZE, altered, encoded, png, trials
@@ -39,6 +41,7 @@ def check(tmp_path, monkeypatch, capfd):
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
     (tmp_path / "suite.yaml").write_text(SUITE)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program was started"))
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 
