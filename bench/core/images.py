@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bench.core import packed
-from bench.core.disguised_files import HEAD, disguise
+from bench.core.disguised_files import HEAD, content_of
 from bench.core.errors import MissingData
 from bench.core.printable import one_line, shortened
 from bench.core.values import IGNORE, Labels
@@ -93,13 +93,14 @@ def opened(
 
 
 def _unidentified(source: Path | IO[bytes], formats: Sequence[str]) -> str:
-    if isinstance(source, Path) and source.is_file():
-        kind = disguise(source, *map(str.lower, formats))
-    else:
-        with _stream(source) as stream:
-            stream.seek(0)
-            kind = disguise(stream.read(HEAD), *map(str.lower, formats))
-    return f"is not an image of the formats {', '.join(formats)}" + (f": {kind}" if kind else "")
+    with _stream(source) as stream:
+        stream.seek(0)
+        content = content_of(stream.read(HEAD))
+    if content and content.kind.upper() in formats:
+        unusual = ", such as floats of 64 bits" if content.kind == "tiff" else ""
+        return f"is {content.words} whose header is damaged, or says something unusual{unusual}; store it anew"
+    held = f": it is {content.words}" + (f"; {content.cure}" if content.cure else "") if content else ""
+    return f"is not an image of the formats {', '.join(formats)}{held}"
 
 
 @contextmanager

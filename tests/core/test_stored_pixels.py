@@ -158,6 +158,8 @@ def test_what_pillow_would_alter_in_a_tiff_is_refused_or_mended():
     high = np.array([[1, 2**32 - 1]], np.uint32)
     np.testing.assert_array_equal(numbers(tiff(high)), high)
     np.testing.assert_array_equal(numbers(tiff(-VALUES.astype(np.int32), sign=2)), -VALUES.astype(np.int32))
+    wide = tiff(VALUES.astype(np.float64), sign=3)
+    assert refused(numbers, wide).startswith("is a TIFF image whose header is damaged, or says something unusual, such")
     assert "signed numbers of 8 bits" in refused(numbers, tiff(VALUES, sign=2))
     assert "0 is white" in refused(numbers, tiff(VALUES, photometric=0))
     for act in (numbers, rgb):
