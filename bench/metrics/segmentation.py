@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.errors import BadPlugin
 from bench.core.values import IGNORE, Labels
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,8 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int
         raise ValueError(f"labels {labels.shape} and class map {predicted.shape} differ in size")
     pairs = counting.count_pairs(np.ascontiguousarray(labels).reshape(-1), np.ascontiguousarray(predicted).reshape(-1))
     if pairs[classes:IGNORE].any():
-        raise ValueError(f"a label beyond the {classes} classes")
+        beyond = int(np.flatnonzero(pairs[classes:IGNORE].any(axis=1))[0]) + classes
+        raise BadPlugin(f"the labels hold the class {beyond}, and {classes} are counted: write miou: {{classes: ...}}")
     return np.concatenate([pairs[:classes, :classes], pairs[:classes, classes:].sum(axis=1, keepdims=True)], axis=1)
 
 

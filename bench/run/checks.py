@@ -14,6 +14,9 @@ from bench.core.sharing import read_only
 
 SPATIAL = frozenset({"logits", "class_scores", "features", "query_masks", "score"})  # outputs [.., h, w] over a view
 
+SPARSE = 32  # every so-manieth row and column decides first
+ROUNDED = 0.01  # by which a softmax that was stored in 16 bits may miss 1
+
 
 def outputs(predictions: Iterable[Prediction], who: str) -> None:
     """Refuse outputs of a network that are not finite everywhere, or do not lie over their view."""
@@ -26,8 +29,23 @@ def outputs(predictions: Iterable[Prediction], who: str) -> None:
                     f"{who}: {name} is {list(output.shape)}, which has not the proportions of its view,"
                     f" {list(prediction.size)}; wanted [.., h, w]"
                 )
+            if name == "logits" and _are_probabilities(output):
+                raise BadPlugin(
+                    f"{who}: logits lie in [0, 1] and sum to 1 at every pixel: they are probabilities. Give what stands"
+                    " before the softmax; without it, their logarithm: msp and entropy are the same of it, maxlogit and"
+                    " energy are not"
+                )
         if prediction.own_labels is not None:
             _labels(prediction.own_labels, prediction.size, f"{who}: the class map of the network")
+
+
+def _are_probabilities(logits: torch.Tensor) -> bool:
+    """Whether a [C, h, w] output is a softmax already; a few pixels are looked at first."""
+    for part in (logits[:, ::SPARSE, ::SPARSE], logits):
+        values = part.float()
+        if len(values) < 2 or bool((values < 0).any()) or not bool(((values.sum(0) - 1).abs() < ROUNDED).all()):
+            return False
+    return True
 
 
 def class_map(merged: Prediction, sample: Sample) -> Labels | None:

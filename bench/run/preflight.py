@@ -195,6 +195,12 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
     if "labels" in protocol.needs and not class_map.same(model.class_names, data.class_names):
         code = _code("classes", {*model.class_names} ^ {*data.class_names})
         return Refusal(code, f"{cell.model.label} and {_other_names(cell.dataset, data, model)}")
+    counted = getattr(protocol, "classes", None)  # of the protocols that fill a table of them
+    if "labels" in protocol.needs and isinstance(counted, int) and len(data.class_names) > counted:
+        number = len(data.class_names)
+        reason = f"{cell.protocol.label} counts {counted} classes, {cell.dataset.label} has {number}"
+        cure = f"write {cell.protocol.name}: {{classes: {number}}}"
+        return Refusal(f"classes-counted {counted} {number}", f"{reason}; {cure}")
     fit = cell.method and cell.method.fit
     if cell.method and fit and not class_map.same(checked.datasets[fit].class_names, model.class_names):
         names = _other_names(fit, checked.datasets[fit], model)

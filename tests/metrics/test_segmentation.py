@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bench.core.errors import BadPlugin
 from bench.counts import counting
 from bench.metrics.segmentation import class_iou, confusion, miou, pixel_accuracy
 
@@ -55,7 +56,7 @@ def test_without_numba_the_counts_are_the_same(monkeypatch):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="a label beyond the 2 classes"):
+    with pytest.raises(BadPlugin, match="the labels hold the class 2, and 2 are counted"):
         confusion(np.uint8([[2]]), np.uint8([[0]]), 2)
     with pytest.raises(ValueError, match="differ in size"):
         confusion(np.uint8([[0]]), np.uint8([[0, 0]]), 2)
