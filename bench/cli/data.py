@@ -51,6 +51,17 @@ def describe(
         raise MissingData(f"{', '.join(wrong)}: not complete; the description says what is wrong")
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(help="Your images and masks, in whatever folders.")],
+    out: Annotated[Path | None, typer.Option(help="The suite to write. Default: its name, .yaml, here.")] = None,
+) -> None:
+    """Look into a folder of your own and write a suite that evaluates it, saying what was taken for what."""
+    from bench.data import own_folder
+
+    for line in own_folder.write(folder, out):
+        echo(line)
+
+
 @data.command()
 def toytown(
     layout: Annotated[str, typer.Option(help="On-disk layout to write, as docs/data.md lists them.")],

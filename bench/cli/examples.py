@@ -16,6 +16,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bench describe thesis.yaml",
         "bench describe energy",
     ),
+    "init": ("bench init photos", "bench init /data/photos --out photos.yaml"),
     "list": ("bench list datasets", "bench list metrics", "bench list published --only dataset=Fishyscapes*"),
     "show": (
         "bench show runs/demo",

@@ -14,7 +14,7 @@ import typer
 from bench import __version__
 from bench.cli import fit, results, run, score
 from bench.cli.commands import HELP, Commands, refusal, show_help
-from bench.cli.data import data, describe
+from bench.cli.data import data, describe, init
 from bench.cli.output import echo, encodable, unwritten
 from bench.cli.plugins import list_, new
 from bench.cli.submit import submit
@@ -36,6 +36,7 @@ app.command(short_help="Run what is missing, write the report.")(run.run)
 app.command(short_help="Find what is wrong before a run.")(run.check)
 app.command(short_help="Train a method or a network.")(fit.fit)
 app.command(short_help="Say what a data set or plug-in is.")(describe)
+app.command(short_help="Write a suite for your own folder.")(init)
 app.command("list", short_help="List plug-ins, metrics, suites ...")(list_)
 app.command(short_help="Print the results of runs.")(results.show)
 app.command(short_help="Compare two runs, cell by cell.")(results.compare)

@@ -20,13 +20,12 @@ from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import TURNED, UPRIGHT, read_orientation
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames, label_values
+from bench.datasets import frames, label_values, pairing
 from bench.datasets.frames import Encoding, Frame
 
 Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask
 
 SAME_NAME = r"(?:.*/)?([^/]+)"
-_WILD = re.compile(r"[*?\[]")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -37,7 +36,8 @@ class Folder(frames.OnDisk):
     The first part of a glob names the data: a folder under $BENCH_DATA, or a line of data.yaml, so that ``images:
     mine/**/*.jpg`` is the same data set wherever ``mine`` lies. ``pair`` is a regular expression for the path below
     that folder, without its ending: what its groups match is the frame's id, joined by ``_``. Files that it does not
-    match are passed over. Without it the id is the file's name.
+    match are passed over. Without it the id is the file's name; where those of images and masks differ, what data sets
+    add to names (``_leftImg8bit``, ``_mask``, ``_labels_semantic``) and pictures beside masks are left out.
 
     A mask holds values up to 255: grey, a palette of greys, or the indices of a palette of colours. ``ids`` says which
     are classes, ``anomaly`` which are anomalies, ``usual`` which are neither, and ``ignore`` which count nowhere; any
@@ -74,7 +74,10 @@ class Folder(frames.OnDisk):
         for key in ("pair", "group"):
             _check_expression(key, getattr(self, key))
         if not self.class_ids and not self.anomaly:
-            raise ValueError("the masks mean nothing; say ids: {7: road, ...}, anomaly: [254], or both")
+            raise ValueError(
+                "the masks mean nothing; say ids: {7: road, ...}, anomaly: [254], or both; bench init FOLDER looks into"
+                " a folder and writes what fits"
+            )
         meanings = Counter([*(self.class_ids or {}), *self.anomaly, *self.usual, *self.ignore])
         if twice := sorted(value for value, number in meanings.items() if number > 1):
             raise ValueError(f"the value {twice[0]} has two meanings among ids, anomaly, usual and ignore")
@@ -110,7 +113,7 @@ class Folder(frames.OnDisk):
         )
 
     def scan(self) -> Sequence[Frame]:
-        images, masks = self._files("images", self.images), self._files("labels", self.labels)
+        images, masks = self._paired()
         for paths, partners, lacks, pattern in (
             (images, masks, "mask", self.labels),
             (masks, images, "image", self.images),
@@ -185,19 +188,35 @@ class Folder(frames.OnDisk):
         anomaly[list(self.anomaly)] = 1
         return {"labels": labels, "anomaly": anomaly}
 
-    def _files(self, key: str, pattern: str) -> Mapping[str, Path]:
-        """Return id to file for a glob, sorted by id. Raise MissingData for no file, and for two of one id."""
+    def _paired(self) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
+        """Images and masks by id; where names differ and ``pair`` is not said, without what data sets add to them."""
+        images, masks = self._files("images", self.images), self._files("labels", self.labels)
+        if not self.pair and (both := pairing.paired(images, masks)):
+            return both
+        return self._by_id("images", self.images, images), self._by_id("labels", self.labels, masks)
+
+    def _files(self, key: str, pattern: str) -> Sequence[Path]:
+        """The files that a glob matches, sorted. Raise MissingData for none."""
         root, below = _folder_of(pattern), str(PurePosixPath(*PurePosixPath(pattern).parts[1:]))
         if not root.is_dir():
             raise MissingData(
                 f"{root} does not exist; wanted the {key} {below} there: set $BENCH_DATA to the folder above it, or say"
                 f" where it lies in data.yaml"
             )
+        if not (paths := pairing.globbed(root, below)):
+            raise MissingData(
+                f"{root} holds no file {below}; {key} says otherwise, and bench init {root} looks into it"
+            )
+        return paths
+
+    def _by_id(self, key: str, pattern: str, files: Sequence[Path]) -> Mapping[str, Path]:
+        """Id to file, sorted by id. Raise MissingData for no file that ``pair`` fits, and for two of one id."""
+        root = _folder_of(pattern)
         named = re.compile(self.pair or SAME_NAME)
         paths: dict[str, Path] = {}
-        for path in sorted(root.glob(below)):
+        for path in files:
             match = named.fullmatch(path.relative_to(root).with_suffix("").as_posix())
-            if match is None or path.name.startswith(".") or not path.is_file():
+            if match is None:
                 continue
             name = _UNFIT.sub("_", "_".join(part for part in match.groups() if part))
             if not name:
@@ -208,8 +227,8 @@ class Folder(frames.OnDisk):
                 )
             paths[name] = path
         if not paths:
-            also = f" whose path fits pair: {self.pair}" if self.pair else ""
-            raise MissingData(f"{root} holds no file {below}{also}; {key} says otherwise")
+            below = PurePosixPath(*PurePosixPath(pattern).parts[1:])
+            raise MissingData(f"{root} holds no file {below} whose path fits pair: {self.pair}; {key} says otherwise")
         return dict(sorted(paths.items()))
 
     def _group(self, image: Path, root: Path) -> str:
@@ -259,7 +278,7 @@ def _check_place(key: str, text: str) -> None:
             f"{key} is {text!r}, wanted a path below the data, such as mine/images/*.png: where mine lies is for"
             f" $BENCH_DATA or data.yaml to say, not for a suite"
         )
-    if len(parts) < 2 or _WILD.search(parts[0]) or ".." in parts:
+    if len(parts) < 2 or pairing.WILD.search(parts[0]) or ".." in parts:
         raise ValueError(f"{key} is {text!r}, wanted the folder of the data and what lies in it: mine/images/*.png")
 
 
