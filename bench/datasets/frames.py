@@ -123,6 +123,10 @@ class OnDisk(Dataset):
     def ids(self) -> Sequence[str]:
         return [frame.id for frame in self._frames]
 
+    def image_paths(self) -> Sequence[Path]:
+        """The file of each image, in the order of the ids."""
+        return [frame.image for frame in self._frames]
+
     def load(self, index: int) -> Sample:
         frame = self._frames[index]
         truth = self.truth(frame)

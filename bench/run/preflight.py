@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +110,7 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
         with named(str(cell)):
             if refusal := _refusal(cell, checked):
                 checked.refused[cell.key] = refusal
+    _refuse_small_images(suite, {ref.plain: plain[ref.plain][0] for ref in checked.datasets if ref.corruption})
     for ref in checked.datasets:
         digest = plain[ref.plain][1]
         checked.data_digests[ref] = corrupted.digest(digest) if ref.corruption else digest
@@ -167,6 +168,17 @@ def _dataset(ref: Ref, plain: dict[Ref, tuple[Dataset, str]], tried: set[Corrupt
         wrapped.try_out()
         tried.add(corruption)
     return wrapped
+
+
+def _refuse_small_images(suite: Suite, corrupted_data: Mapping[Ref, Dataset]) -> None:
+    """Raise MissingData, once for all cells, where images are too small to be corrupted."""
+    for ref, data in corrupted_data.items():
+        if small := corrupted.too_small(data):
+            cells = [cell for cell in suite.cells if cell.dataset.plain == ref and cell.dataset.corruption]
+            raise MissingData(
+                f"{small}, which {len(cells)} of {len(suite.cells)} cells ask for; leave corruption and corruptions out"
+                f" of the entry of {ref.label}, or take larger images"
+            )
 
 
 def _check_ids(ids: Sequence[str], count: int, label: str) -> None:

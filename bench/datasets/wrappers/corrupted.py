@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -19,11 +19,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from bench import corruptions
-from bench.contract.dataset import Sample
+from bench.contract.dataset import Dataset, Sample
 from bench.core import versions
-from bench.core.errors import BadSuite, UnknownName
+from bench.core.errors import BadSuite, MissingData, UnknownName
 from bench.corruptions import NAMES as NAMES
 from bench.corruptions import SEVERITIES as SEVERITIES
+from bench.datasets import frames
+from bench.datasets.frames import OnDisk
 from bench.datasets.wrappers.corruption_cache import Cache
 from bench.datasets.wrappers.wrapped import Wrapped
 
@@ -74,8 +76,10 @@ class Corrupted(Wrapped):
         return digest(self.inner.digest())
 
     def check(self) -> None:
-        """Also raise where the corruption lacks a package or the first image is too small for it."""
+        """Also raise where the corruption lacks a package or an image is too small for it."""
         self.inner.check()
+        if small := too_small(self.inner):
+            raise MissingData(small)
         self.try_out()
 
     def try_out(self) -> None:
@@ -96,6 +100,21 @@ def _corrupted(image: Callable[[], NDArray[np.uint8]], corruption: Corruption, s
     if cache:
         cache.put(key, made)
     return made
+
+
+def too_small(data: Dataset) -> str:
+    """The first image that cannot be corrupted, and its size, in words; empty if all can.
+
+    Of images that are no files the first is looked at alone: none of them need be made to know.
+    """
+    if isinstance(data, OnDisk):
+        sizes: Iterable[tuple[object, tuple[int, ...]]] = ((path, frames.size(path)) for path in data.image_paths())
+    else:
+        sizes = ((name, data.load(0).image().shape[:2]) for name in data.ids()[:1])
+    for name, (height, width) in sizes:
+        if min(height, width) < corruptions.LEAST:
+            return f"{name} is {height}x{width}, and corruptions need {corruptions.LEAST}x{corruptions.LEAST}"
+    return ""
 
 
 def digest(plain: str) -> str:
