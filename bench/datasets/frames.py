@@ -274,12 +274,16 @@ def paired(images: Side, masks: Side, stated: int | None = None) -> Mapping[str,
     for name, path in sorted(images.paths.items()):
         if name not in labels:
             mask = masks.missing(name, path, images)
-            held = listing.lossy(mask, path) or f"{listing.then(masks.again)}{also}"
+            others = "" if labels else listing.nearby(mask)
+            held = listing.lossy(mask, path) or f"{others}{listing.then(masks.again)}{also}"
             raise MissingData(f"{mask} does not exist, but its image {path} does{held}")
     for name, path in sorted(labels.items()):
         if name not in images.paths:
             image = images.missing(name, path, masks)
-            raise MissingData(f"{image} does not exist, but its label {path} does{listing.then(images.again)}{also}")
+            others = "" if images.paths else listing.nearby(image)
+            raise MissingData(
+                f"{image} does not exist, but its label {path} does{others}{listing.then(images.again)}{also}"
+            )
     return pairs
 
 

@@ -114,9 +114,9 @@ class Tree:
         MissingData for two files of one id.
         """
         official = self.levels[depth] if depth is not None and depth < len(self.levels) else ()
-        if paths := _by_id(official, before, after, ends):
+        if paths := by_id(official, before, after, ends):
             return paths
-        return _by_id([path for level in self.levels for path in level], before, after, ends)
+        return by_id([path for level in self.levels for path in level], before, after, ends)
 
     def names(self) -> Mapping[str, Path]:
         """File name in lower case to file, of those right in the folder. Raise MissingData for two of one name."""
@@ -220,7 +220,8 @@ def _bare(path: Path) -> str:
     return path.stem if path.suffix.lower() == packed.SUFFIX else path.name
 
 
-def _by_id(files: Iterable[Path], before: str, after: str, ends: Sequence[str]) -> Mapping[str, Path]:
+def by_id(files: Iterable[Path], before: str = "", after: str = "", ends: Sequence[str] = IMAGES) -> Mapping[str, Path]:
+    """The files of which the name fits, by what stands between ``before`` and ``after``; see ``Tree.ids``."""
     paths: dict[str, Path] = {}
     for path in files:
         end = path.suffix.lower()

@@ -25,6 +25,7 @@ LABELS = Encoding("RoadAnomaly", {0: 0, 2: 1}, "0 or 2")
 
 _READY = Ready(("original",), ("labels",), depth=0)
 _AGAIN = "unpack RoadAnomaly_jpg.zip again"
+_MASK = ".labels/labels_semantic"  # after the id of a frame
 
 LOCATION = Location("road_anomaly", ("RoadAnomaly", "RoadAnomaly_jpg"))
 
@@ -100,8 +101,7 @@ class RoadAnomaly(Masked):
 def _sides(tree: Tree, names: Collection[str]) -> tuple[Side, Side]:
     """The images and masks of ``frames/`` that the list names; copies have the masks right there, as X.labels.png."""
     alike = {name.casefold(): name for name in names}
-    images = {alike.get(name.casefold(), ""): path for name, path in tree.ids(depth=0).items()}
-    flat = tree.ids(after=".labels", ends=listing.MASKS, depth=0)
+    images = {alike.get(name.casefold(), ""): path for name, path in listing.by_id(tree.levels[0]).items()}
     deep = {
         path.parent.name[: -len(".labels")]: path
         for path in (tree.levels[1] if len(tree.levels) > 1 else ())
@@ -109,8 +109,9 @@ def _sides(tree: Tree, names: Collection[str]) -> tuple[Side, Side]:
         and path.stem.lower() == "labels_semantic"
         and path.suffix.lower() in listing.MASKS
     }
-    after = ".labels/labels_semantic" if deep or not flat else ".labels"
-    masks = {alike.get(name.casefold(), ""): path for name, path in (deep or flat).items()}
+    flat = {after: listing.by_id(tree.levels[0], after=after, ends=listing.MASKS) for after in (".labels", "_labels")}
+    after, named = next(((text, paths) for text, paths in flat.items() if paths and not deep), (_MASK, deep))
+    masks = {alike.get(name.casefold(), ""): path for name, path in named.items()}
     return (
         Side({name: path for name, path in images.items() if name}, tree.folder, "", _AGAIN, ".jpg"),
         Side({name: path for name, path in masks.items() if name}, tree.folder, after, _AGAIN),

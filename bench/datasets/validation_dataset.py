@@ -77,7 +77,7 @@ class ValidationDataset(Masked):
 
     def scan(self) -> Sequence[Frame]:
         names = (self.set, *_SPELLINGS.get(self.set, ()))
-        after = ("", "_labels_semantic")
+        after = ("", "_labels_semantic", "_labels", "_label", "_mask", "_gt")  # as publishers and programs name masks
         ready = Ready((names, "images"), (names, "labels_masks"), mask_after=after, encoding=self._encoding, depth=0)
         if LOCATION.find(*ready.images) is None:
             contents = f"{self.set}/images/ and {self.set}/labels_masks/"

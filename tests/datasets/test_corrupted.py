@@ -8,8 +8,10 @@ import time
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from bench import corruptions
+from bench.cli.main import main
 from bench.core import versions
 from bench.core.errors import BadSuite, MissingPackage, UnknownName
 from bench.datasets.wrappers import corrupted, corruption_cache
@@ -227,3 +229,25 @@ def test_hidden_frames_stay_hidden():
         "dataset", "smiyc", {"track": "RoadAnomaly21", "split": "test", "corruption": FOG}, where="test"
     )
     assert not data.annotations and "kept by the organisers" in data.hidden
+
+
+@pytest.mark.parametrize(("size", "status"), [((31, 64), 2), ((32, 32), 0)])
+def test_images_too_small_to_be_corrupted_are_named_once_for_all_cells(tmp_path, monkeypatch, capsys, size, status):
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    for folder in ("images", "labels"):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+    for name, (height, width) in (("a", (40, 50)), ("b", size)):
+        Image.new("RGB", (width, height)).save(tmp_path / "mine" / "images" / f"{name}.png")
+        mask = np.zeros((height, width), np.uint8)
+        mask[5:9] = 1
+        Image.fromarray(mask).save(tmp_path / "mine" / "labels" / f"{name}.png")
+    suite = tmp_path / "small.yaml"
+    suite.write_text(
+        "protocols: [anomaly]\nmodels: [toynet]\nmethods: [msp, energy]\ndatasets:\n  - folder: {images: mine/images/*,"
+        " labels: mine/labels/*, anomaly: [1], usual: [0], corruptions: {names: [fog, contrast], severities: [1, 5]}}\n"
+    )
+    assert main(["check", str(suite)]) == status
+    if status:
+        (line,) = capsys.readouterr().err.splitlines()
+        small = tmp_path / "mine" / "images" / "b.png"
+        assert line.startswith(f"bench: {small} is 31x64, and corruptions need 32x32, which 8 of 8 cells ask for; ")

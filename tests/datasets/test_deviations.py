@@ -183,6 +183,55 @@ def images_in_another_format(home, name):
         path.unlink()
 
 
+def rename_masks(home, name, rename):
+    for path in masks(home, name):
+        path.rename(rename(path))
+
+
+def masks_named_as_smiyc_names_them(home, name):
+    rename_masks(home, name, lambda path: path.with_name(f"{path.stem}_labels_semantic.png"))
+    for path in masks(home, name):  # the archives have pictures of the masks beside them
+        shutil.copy(path, path.with_name(f"{path.stem}_color.png"))
+
+
+def masks_right_beside_the_images(home, name):
+    rename_masks(home, name, lambda path: path.parent.with_name(f"{path.parent.name}.png"))
+
+
+def no_city_folders(home, name):
+    for path in files(home):
+        path.rename(path.parent.parent / path.name)
+
+
+def archives_of_their_own(home, name):
+    """One for the images and one for the labels, with a folder around, beside the folder of the data set."""
+    for inner in list(home.iterdir()):
+        with zipfile.ZipFile(home.parent / f"{inner.name}_trainvaltest.ZIP", "w") as archive:
+            for path in files(inner):
+                archive.write(path, Path("trainvaltest") / path.relative_to(home))
+    shutil.rmtree(home)
+
+
+def images_packed_and_labels_not(home, name):
+    with zipfile.ZipFile(home / "leftImg8bit_trainvaltest.zip", "w") as archive:
+        for path in files(home / "leftImg8bit"):
+            archive.write(path, path.relative_to(home))
+    shutil.rmtree(home / "leftImg8bit")
+
+
+def a_broken_archive_beside_it(home, name):
+    (home / "other.zip").write_bytes(b"PK")
+
+
+def the_publishers_name(home, name):
+    names = {"smiyc": "SegmentMeIfYouCan", "road_anomaly": "RoadAnomaly", "lost_and_found": "dataset_LostAndFound"}
+    home.rename(home.with_name(names[home.name]))
+
+
+def the_right_spelling(home, name):
+    (home / "RoadObsticle21").rename(home / "RoadObstacle21")
+
+
 def masks(home, name):
     return [frame.mask for frame in replace(READERS[name][2]).scan() if frame.mask]
 
@@ -204,6 +253,14 @@ READ_ALIKE = {
     right_in_the_data: EVERY,
     masks_in_another_lossless_format: EVERY - NO_MASK - NO_ENDING,
     images_in_another_format: EVERY - NO_ENDING,
+    a_broken_archive_beside_it: EVERY,
+    masks_named_as_smiyc_names_them: {"validation_dataset"},
+    masks_right_beside_the_images: {"road_anomaly"},
+    no_city_folders: {"cityscapes", "lost_and_found"},
+    archives_of_their_own: {"cityscapes", "lost_and_found", "anomaly_track"},
+    images_packed_and_labels_not: {"cityscapes", "lost_and_found"},
+    the_publishers_name: {"anomaly_track", "obstacle_track", "road_anomaly", "lost_and_found"},
+    the_right_spelling: {"validation_dataset"},
 }
 
 
@@ -229,6 +286,18 @@ def test_what_differs_in_no_value_is_read_as_the_official_layout(deviation, name
     official = reading(reader)
     deviation(home, name)
     assert reading(replace(reader)) == official
+
+
+def test_labels_that_do_not_say_what_they_hold_are_read_as_the_suite_says(place):
+    home, reader = place("cityscapes")
+    official = reading(reader)
+    for path in files(home):  # as BDD-Anomaly lies in these folders
+        if path.stem.endswith("_labelIds"):
+            path.unlink()
+        else:
+            path.rename(path.with_name(path.name.replace("_leftImg8bit", "").replace("_gtFine_labelTrainIds", "")))
+    assert "does not say in its name which labels it holds; say labels: labelTrainIds" in complaint(reader)
+    assert reading(replace(reader, labels="labelTrainIds")) == official
 
 
 def complaint(reader):
