@@ -91,7 +91,7 @@ def test_another_seed_is_another_cell_and_another_image(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "error", "words"),
     [
-        ({"corruption": {"name": "fgo", "severity": 1}}, UnknownName, "did you mean 'fog'"),
+        ({"corruption": {"name": "fogg", "severity": 1}}, UnknownName, "did you mean 'fog'"),
         ({"corruption": {"name": "fog", "severity": 6}}, BadSuite, r"corruption.severity is 6, wanted"),
         ({"corruption": {"name": "fog", "severity": True}}, BadSuite, r"corruption.severity is True"),
         ({"corruption": "fog"}, BadSuite, r"corruption is 'fog', wanted \{name: fog"),
