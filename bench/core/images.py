@@ -6,7 +6,10 @@ and start other programs for some of them; so the formats are named.
 
 from __future__ import annotations
 
+import logging
+import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -37,13 +40,18 @@ _BROKEN = (
     OSError, ValueError, EOFError, SyntaxError, LookupError, TypeError, AttributeError, OverflowError, ArithmeticError,
     AssertionError, MemoryError, RuntimeError, SystemError, struct.error, zlib.error,
 )  # fmt: skip
-MANY = 2**24  # pixels, from which on a PNG is asked for all of its rows before memory is taken for them
+MANY = 2**24  # pixels, from which on a file is asked whether it can have so many before memory is taken for them
+DENSEST = 2**14  # pixels that a byte of a file may stand for; one bit each and deflated they are half as many
+_ONE_AT_A_TIME = threading.Lock()
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type of PNG
 LONGEST = 300  # characters of a refusal
 _SHALLOW = ("L;2", "L;4")  # layouts
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 TURNED = 5  # from this orientation of EXIF on, height and width change places
 UPRIGHT = "turn them in the file (exiftran -a, magick mogrify -auto-orient)"
+
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would speak beside the one line of a refusal
 
 
 class Undecodable(Exception):
@@ -80,7 +88,11 @@ def opened(
     try:
         with warnings.catch_warnings(), _stream(source) as stream:
             warnings.simplefilter("ignore")  # of large pictures and odd metadata: what cannot be used is refused
+            length = stream.seek(0, 2)
+            stream.seek(0)
             with Image.open(stream, formats=(*formats, *others)) as file:
+                if (pixels := file.width * file.height) > max(MANY, DENSEST * length):
+                    raise Undecodable(f"declares {pixels} pixels in {length} bytes; is it truncated?")
                 yield file
     except FileNotFoundError:
         raise Undecodable("does not exist") from None
@@ -324,7 +336,8 @@ def _of_channels(stored: NDArray[np.uint8], mode: str, layout: str) -> NDArray[n
 def _pixels(file: Any) -> NDArray[Any]:
     """[H, W] or [H, W, C], as Pillow decodes them. Refuse a PNG with fewer rows than it declares."""
     if file.format != "PNG":
-        return np.array(file)
+        with _without_libtiff(file):
+            return np.array(file)
     stream, interlaced = file.fp, file.info.get("interlace")
     declared = interlaced or file.width * file.height > MANY
     if declared:
@@ -334,6 +347,22 @@ def _pixels(file: Any) -> NDArray[Any]:
     if not declared and not stored[-1].any():
         _check_rows(stream)
     return stored
+
+
+@contextmanager
+def _without_libtiff(file: Any) -> Iterator[None]:
+    """Keep a library that writes to the error output by itself from it; what it says there is raised as well."""
+    if not any(tile[0] == "libtiff" for tile in file.tile):
+        yield
+        return
+    with _ONE_AT_A_TIME, Path(os.devnull).open("wb") as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _check_rows(stream: Any) -> None:

@@ -3,8 +3,10 @@
 import ast
 import io
 import os
+import re
 import struct
 import subprocess
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -168,6 +170,15 @@ def test_what_pillow_would_alter_in_a_tiff_is_refused_or_mended():
     assert "jpeg" in refused(numbers, packed(Image.fromarray(VALUES), "TIFF", compression="jpeg"))
 
 
+def test_a_broken_tiff_is_refused_without_a_word_of_its_library(capfd):
+    for way in ("tiff_lzw", "tiff_adobe_deflate"):
+        content = bytearray(packed(Image.fromarray(PIXELS[:, :, 0]), "TIFF", compression=way))
+        content[9:60] = b"\xff" * 51
+        assert refused(numbers, bytes(content)).startswith("cannot be read")
+    sys.stderr.write("later words")
+    assert capfd.readouterr().err == "later words"
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM"])
 def test_a_grey_picture_is_three_equal_channels(kind):
     picture = Image.fromarray(PIXELS[:, :, 0])
@@ -221,11 +232,21 @@ def test_rows_that_a_png_lacks_are_not_black(size, interlaced):
 
 
 def test_a_small_file_takes_no_memory_for_the_picture_that_it_declares():
-    for content in (png((13000, 13000), 8, 2, bytes(39001 * 3)), png((60000, 60000), 8, 0, b"")):
+    few = png((13000, 13000), 8, 2, bytes(39001 * 3))
+    for content in (few, few + bytes(2**15), png((60000, 60000), 8, 0, b"")):
         tracemalloc.start()
-        assert "cannot be read: " in refused(rgb, content)
+        assert re.match(
+            r"(declares 169000000 pixels|cannot be read: \d+ bytes|cannot be read: Image)", refused(rgb, content)
+        )
         assert tracemalloc.get_traced_memory()[1] < 2**24
         tracemalloc.stop()
+    flat = packed(Image.new("1", (4097, 4096)))
+    assert numbers(flat).shape == (4096, 4097), "a flat mask may be small"
+    canvas = bytearray(
+        packed(Image.fromarray(PIXELS), "WEBP", save_all=True, append_images=[Image.new("RGB", (20, 12))])
+    )
+    canvas[24:30] = (19).to_bytes(3, "little") + (2**23).to_bytes(3, "little")
+    assert refused(rgb, bytes(canvas)) == f"declares {20 * (2**23 + 1)} pixels in {len(canvas)} bytes; is it truncated?"
 
 
 def test_sizes_are_asked_about_before_pixels_are_decoded():
