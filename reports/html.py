@@ -29,7 +29,18 @@ from bench.report.grids import CLEAN, GRID, Place
 from bench.report.merge_runs import Merged
 from bench.report.page import data, galleries
 from bench.report.page.panels import tables_of
-from bench.report.page.provenance import cost_of, facts_of, fields_of, fitted_by, missing_from, shared_by, sources_of
+from bench.report.page.provenance import (
+    Suite,
+    command_of,
+    cost_of,
+    facts_of,
+    fields_of,
+    fitted_by,
+    missing_from,
+    shared_by,
+    sources_of,
+    suites_of,
+)
 from bench.report.page.sections import GridSheet, Sheet, SummarySheet, defining
 from bench.report.selection import Choice
 from bench.results.corrupted_points import Corrupted, corrupted_points
@@ -72,6 +83,7 @@ def _page(document: Document) -> str:
     ]
     grid_sheets = [GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(grids, 1)]
     shared = shared_by(run.results)
+    suites = [] if choice.anonymous else suites_of(run)
     grid_names = {result.key: grid.name for grid in grids for result in grid.results}
     carried = corrupted_points(run)
     panels = tables_of(run)
@@ -114,7 +126,8 @@ def _page(document: Document) -> str:
         missing=missing_from(run),
         missing_count=run.missing,
         digits=data.TABLE if choice.digits is None else choice.digits,
-        data=Markup(_data(document, sheets, grid_sheets, shared, carried)),  # noqa: S704 - base64
+        suites=suites,
+        data=Markup(_data(document, sheets, grid_sheets, shared, carried, suites)),  # noqa: S704 - base64
         style=Markup(style),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704
         style_hashes=(_policy_hash(style), _policy_hash(PLOT_STYLE)),
@@ -129,6 +142,7 @@ def _data(
     grid_sheets: Sequence[GridSheet],
     shared: Mapping[str, str],
     carried: Sequence[Corrupted],
+    suites: Sequence[Suite],
 ) -> str:
     """What the page carries for its script."""
     run, digits = document.run, document.choice.digits
@@ -142,8 +156,9 @@ def _data(
         for name, figure in zip(table.metrics, line.figures, strict=True)
         if figure.best
     }
+    fields = (fields_of(result, shared, command_of(run, result, suites)) for result in run.results)
     return data.encoded({
-        "cells": data.cells(run.results, best, (fields_of(result, shared) for result in run.results), digits),
+        "cells": data.cells(run.results, best, fields, digits),
         "boards": {sheet.id: sheet.drawn for sheet in sheets},
         "grids": {sheet.id: data.grid(sheet.grid, digits) for sheet in grid_sheets},
         "cost": data.cost(run, metrics, {result.key for result in inside}),
@@ -155,7 +170,7 @@ def _environment(choice: Choice, *, linked: bool) -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.loader = FunctionLoader(_template)
     environment.filters |= {"figure": text.minus, "count": text.count, "breakable": _breakable, "percent": text.percent}
-    environment.filters |= {"millions": text.millions}
+    environment.filters |= {"millions": text.millions, "base64": _base64}
     for function in (text.number, text.interval, text.difference):
         environment.globals[function.__name__] = partial(function, digits=choice.digits)
     environment.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
@@ -180,6 +195,11 @@ def _template(name: str) -> str:
 def _policy_hash(content: str) -> str:
     """As a Content-Security-Policy spells it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _base64(words: str) -> str:
+    """UTF-8 in base64, for an address of data."""
+    return base64.b64encode(words.encode()).decode()
 
 
 def _breakable(label: str) -> Markup:

@@ -24,6 +24,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bench show a=runs/a b=runs/b",
     ),
     "compare": ("bench compare runs/a runs/b", "bench compare runs/a runs/b --fail-if 'ap < -0.01'"),
+    "merge": ("bench merge runs/gpu1 runs/gpu2 --out runs/all",),
+    "verify": ("bench verify runs/demo --cell 011d781118878dd1", "bench verify runs/demo"),
     "report": ("bench report runs/demo", "bench report runs/demo --format tex --table paper --out table.tex"),
     "score": (
         "bench score --protocol anomaly --labels masks --scores maps",

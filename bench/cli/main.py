@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.cli import fit, results, run, score
+from bench.cli import fit, results, run, score, verify
 from bench.cli.commands import HELP, Commands, refusal, show_help
 from bench.cli.data import data, describe, init
 from bench.cli.output import echo, encodable, unwritten
@@ -40,6 +40,8 @@ app.command(short_help="Write a suite for your own folder.")(init)
 app.command("list", short_help="List plug-ins, metrics, suites ...")(list_)
 app.command(short_help="Print the results of runs.")(results.show)
 app.command(short_help="Compare two runs, cell by cell.")(results.compare)
+app.command(short_help="Put several runs into one.")(results.merge)
+app.command(short_help="Compute cells again, and compare.")(verify.verify)
 app.command(cls=results.ReportCommand, short_help="Write a page or a file of runs.")(results.report)
 app.command(short_help="Evaluate maps made elsewhere.")(score.score)
 app.add_typer(new, name="new", short_help="Write a plug-in to start from.")

@@ -245,6 +245,21 @@ def _export(differences: Sequence[Any], path: Path) -> None:
     echo(path)
 
 
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories; nothing in them is changed.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the merged run; must not exist.")],
+) -> None:
+    """Write one run directory with the cells of several; the same cell with two results is refused."""
+    from bench.results import merging, store
+
+    if len({folder.resolve() for folder in folders}) < max(len(folders), 2):
+        raise UsageError(f"{' '.join(map(str, folders))}: wanted two run directories or more, each once")
+    made = merging.merge([store.read_run(folder) for folder in folders], out)
+    echo(f"{out}: {len(made.results)} of {len(made.plan.keys)} cells; 'bench report {out}' writes its page")
+
+
 def report(
     folders: Runs,
     format_: Annotated[str, typer.Option("--format", metavar="NAME", help="The kind of page.")] = "html",

@@ -27,7 +27,7 @@ def slices(
         named = (str(row[axis]) for axis in ("protocol", "model", "dataset", "method") if row[axis])
         cell = one_line(" / ".join(named))
         line = tables.setdefault((cell, row["slice"]), {}).setdefault(row["part"], {"images": str(row["images"])})
-        line[row["metric"]] = _sliced(row, definitions[row["protocol"], row["metric"]])
+        line[row["metric"]] = _sliced(row, definitions.get((row["protocol"], row["metric"]), UNKNOWN))
     style = "github" if markdown else "simple"
     parts = [
         f"{cell}\n\n" + tabulate([{axis: part, **line} for part, line in lines.items()], headers="keys", tablefmt=style)
@@ -42,6 +42,7 @@ def _sliced(row: Mapping[str, Any], metric: Metric) -> str:
     return f"{number(row['value'], metric)} {certified(row['err'], metric)}".rstrip()
 
 
+UNKNOWN = Metric("", "", "neither", "number")  # one that its cell does not define
 UNITS = "Rates in percent, their differences in points of a percent; * marks an interval that excludes 0."
 
 

@@ -168,8 +168,8 @@ def _consistent(path: Path, known: dict[tuple[str, str], Ref]) -> Result:
 
 def _contradiction(result: Result) -> str:
     """Return what a result says that cannot be, of entries that each are as they should; empty for none."""
-    if not result.definitions or not result.metrics.keys() <= result.definitions.keys():
-        return "it has a figure without a definition, or none at all"
+    if not result.definitions:
+        return "it defines no figure"
     if result.not_applicable and any(isinstance(figure, Value) for figure in result.metrics.values()):
         return "it is not applicable, and has figures"
     if (result.cell.method is None) != ("method" not in result.labels.by_axis):

@@ -293,6 +293,7 @@ READING = {
     "report two": ["report", "{run}", "{whole}", "--format", "html", "--out", "{out}"],
     "report means": ["report", "{run}", "--format", "csv", "--table", "means", "--out", "{out}"],
     "compare": ["compare", "{run}", "{whole}"],
+    "merge": ["merge", "{run}", "{whole}", "--out", "{out}.merged"],
     "compare images": ["compare", "{run}", "{whole}", "--per-image"],
 }
 
@@ -339,7 +340,7 @@ def try_reading(copy, whole, tmp_path, capsys, case, commands):
         said = capsys.readouterr().err
         assert status in (0, 2), command
         if status == 2:
-            assert path.name in said or path.parent.name in said, (command, said)
+            assert path.name in said or path.parent.name in said or f"{copy} " in said, (command, said)
             assert said.count("\n") == 1 and "\x1b" not in said, (command, said)
         assert state(copy) == before, command
 

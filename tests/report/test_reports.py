@@ -19,7 +19,7 @@ import writing
 
 from bench.api import Metric, Undefined, Value
 from bench.core.errors import MissingData, UnknownName
-from bench.report import leaderboard, summaries
+from bench.report import leaderboard, merge_runs, summaries
 from bench.report.figures import CLOSE, HIDDEN, UNPAIRED, Absence
 from bench.report.merge_runs import Merged
 from bench.report.selection import Choice
@@ -379,7 +379,7 @@ def test_hostile_words_stay_words_in_html(tmp_path: Path) -> None:
     page = Page(text)
     assert page.tags.count("script") == 2 and "img" not in page.tags and not page.handlers
     assert text.count("<script>alert(1)") == 0 and page.text.count("<script>alert(1)</script>") > 20
-    assert all(link.startswith(("#", "cells/")) for link in page.links)
+    assert all(link.startswith(("#", "cells/", SUITE)) for link in page.links)
     assert any(HOSTILE in said.values() for said in said_of_cells(text).values())  # put in as text by the script
 
 
@@ -425,13 +425,33 @@ def test_libraries_are_there_once_and_with_their_licences(tmp_path: Path) -> Non
         assert holder in licence[-2000:] and "this permission notice appear in all copies" in licence[-2000:] and code
 
 
+SUITE = "data:text/yaml;base64,"  # how the link begins that saves the suite
+
+
+def test_a_page_carries_the_suite_that_its_commands_name(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "a", [result("msp", full(0.8))])
+    (run.path / "suite.yaml").write_text("title: <script>\n")
+    page = Page(writing.html(run, []))
+    (link,) = [link for link in page.links if link.startswith(SUITE)]
+    assert base64.b64decode(link.removeprefix(SUITE)).decode() == "title: <script>\n" and "title: <script>" in page.text
+    other = run_of(tmp_path / "b", [result("energy", full(0.7))])
+    both = merge_runs.opened([str(run.path), str(other.path)])
+    text = writing.html(both, [])
+    assert [link.count(SUITE) for link in Page(text).links].count(1) == 2
+    assert [each["command"].split()[2] for each in said_of_cells(text).values()] == ["suite-a.yaml", "suite-b.yaml"]
+    assert SUITE not in writing.html(run, [], Choice(anonymous=True))
+    (run.path / "suite.yaml").unlink()
+    assert SUITE not in writing.html(run, [])
+
+
 def test_every_link_within_the_page_has_a_target_and_no_target_is_there_twice(tmp_path: Path) -> None:
     rows = [result(name, full(0.8), dataset=data) for name in ("msp", "energy") for data in ("a", "b")]
     rows.append(result(None, {"miou": Undefined("no class occurs")}, protocol="miou", definitions=MIOU))
     page = Page(writing.html(run_of(tmp_path, rows, missing=["x"]), []))
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
-    assert {link for link in page.links if not link.startswith("#")} == {f"cells/{row.key}.json" for row in rows}
+    outside = {link for link in page.links if not link.startswith("#")}
+    assert outside - {link for link in outside if link.startswith(SUITE)} == {f"cells/{row.key}.json" for row in rows}
 
 
 def test_each_header_leads_to_the_definition_of_its_metric(tmp_path: Path) -> None:
@@ -452,8 +472,8 @@ def test_provenance_common_to_all_cells_is_said_once_and_the_rest_by_cell(tmp_pa
     text = Page(page).text
     assert text.count("2.13.0") == 1 and "numerics.device" in text
     assert [said["command"] for said in said_of_cells(page).values()] == [
-        "bench run demo --only method=msp", "bench run demo --only method=energy",
-    ]  # fmt: skip
+        f"bench run suite.yaml --only cell={each.key} --out again" for each in results
+    ]
     assert "2026-07-30 12:02 UTC" in text
 
 

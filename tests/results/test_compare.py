@@ -248,3 +248,74 @@ def test_resampling_whole_groups_widens_the_interval_and_changes_the_key(tiny, t
     tiny.write_text(tiny.read_text() + "resample: groups\n")
     groups = suites.load(tiny)
     assert {cell.key for cell in images.cells}.isdisjoint(cell.key for cell in groups.cells)
+
+
+def some_cells(run, folder, keep):
+    """A copy of a run with the results that ``keep`` returns True of, by their labels."""
+    copy = Path(shutil.copytree(run, folder))
+    for path in (copy / "cells").glob("*.json"):
+        if not keep(json.loads(path.read_text())["labels"]):
+            path.unlink()
+            path.with_suffix(".npz").unlink()
+    return copy
+
+
+def test_runs_merge_to_one_with_the_cells_of_both(run, tmp_path, capsys):
+    halves = [
+        some_cells(run, tmp_path / "a", lambda labels: labels.get("method") != "energy[temperature=2]"),
+        some_cells(run, tmp_path / "b", lambda labels: labels["protocol"] != "miou"),
+    ]
+    out = tmp_path / "all"
+    before = [state(half) for half in halves]
+    assert main(["merge", *map(str, halves), "--out", str(out)]) == 0
+    assert [state(half) for half in halves] == before
+    assert main(["compare", str(run), str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "figures are equal in A and B" in printed and "Only" not in printed
+    merged = json.loads((out / "merged.json").read_text())
+    kept = [key for source in merged["runs"] for key in source["keys"]]
+    assert sorted(kept) == sorted(path.stem for path in (out / "cells").glob("*.json")) and all(
+        map(len, merged["runs"])
+    )
+    assert (out / "suite.yaml").read_text() == (run / "suite.yaml").read_text()
+    assert main(["report", str(out), "--format", "md", "--out", str(tmp_path / "page.md")]) == 0
+    assert main(["merge", *map(str, halves), "--out", str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_a_cell_with_two_results_and_a_label_of_two_meanings_are_refused(run, tmp_path, capsys):
+    copy = without(run, tmp_path, undefined=["auroc"])
+    assert main(["merge", str(run), str(copy), "--out", str(tmp_path / "out")]) == 2
+    assert "have two results of anomaly / tiny" in capsys.readouterr().err
+    for path in (copy / "cells").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["cell"]["dataset"]["params"]["seed"] = 3
+        path.write_text(json.dumps(content))
+    assert main(["merge", str(run), str(copy), "--out", str(tmp_path / "out")]) == 2
+    assert "mean two things by the dataset" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main(["merge", str(run), str(run), "--out", str(tmp_path / "out")]) == 2
+
+
+def state(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_cell_is_computed_again_elsewhere_and_compared(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    path = next(
+        path for path in (copy / "cells").glob("*.json") if json.loads(path.read_text())["labels"]["protocol"] == "miou"
+    )
+    words = ["verify", str(copy), "--cell", path.stem, "--workers", "0"]
+    before = state(copy)
+    assert main(words) == 0
+    assert "2 figures of 1 cell computed again: 2 equal to the last bit" in capsys.readouterr().out
+    assert state(copy) == before
+    content = json.loads(path.read_text())
+    content["metrics"]["miou"]["value"] += 1e-4
+    path.write_text(json.dumps(content))
+    assert main(words) == 4
+    assert "other: made with the same code and data" in capsys.readouterr().out
+    assert main(["verify", str(copy), "--cell", "0123456789abcdef"]) == 2
+    (copy / "suite.yaml").unlink()
+    assert main(words) == 2

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from bench.core.errors import MissingData
+from bench.core.file_names import file_name
 from bench.report.figures import absent_cells, pair
+from bench.report.merge_runs import Merged
 from bench.report.text import count
+from bench.results import run_files
 from bench.results.store import Result, Run
 
 Fields = list[tuple[str, str]]
 
+LARGEST = 2**20  # bytes of a suite that a page carries
 LISTED = 200  # missing cells that are named; the page has to stay small
 
 
@@ -110,8 +116,41 @@ def shared_by(results: Sequence[Result]) -> dict[str, str]:
     }
 
 
-def fields_of(result: Result, shared: Mapping[str, str]) -> Fields:
-    """What is said of one cell beside its figures."""
+@dataclass(frozen=True)
+class Suite:
+    """The suite file of a run, as a page carries it."""
+
+    name: str  # of the file
+    text: str
+    root: Path  # the run directory
+
+
+def suites_of(run: Run) -> list[Suite]:
+    """Return the suites that results were made from, each with a file name of its own; none that cannot be read."""
+    roots = {source.run.path: source.name for source in run.sources} if isinstance(run, Merged) else {run.path: ""}
+    suites = []
+    for root, name in roots.items():
+        path = root / "suite.yaml"
+        try:
+            run_files.check_inside(path, root)
+            if path.is_file() and path.stat().st_size <= LARGEST:
+                text = path.read_text(encoding="utf-8")
+                suites.append(Suite(f"suite-{file_name(name)}.yaml" if name else "suite.yaml", text, root))
+        except (OSError, ValueError, MissingData):  # a page shows results, with or without it
+            continue
+    return suites
+
+
+def command_of(run: Run, result: Result, suites: Sequence[Suite]) -> str:
+    """Return what makes the figures of a cell again out of the suite that the page carries; empty without that."""
+    home = run.home(result)
+    suite = next((suite for suite in suites if suite.root == home.parent.parent), None)
+    return f"bench run {suite.name} --only cell={home.stem} --out again" if suite else ""
+
+
+def fields_of(result: Result, shared: Mapping[str, str], command: str = "") -> Fields:
+    """What is said of one cell beside its figures; ``command`` makes it again out of the page."""
+    result = replace(result, provenance={**result.provenance, "command": command}) if command else result
     axes = {axis: ref for axis, ref in result.cell.refs().items() if ref and ref.params}
     fields = [("not applicable", result.not_applicable)] if result.not_applicable else []
     fields += [(name, text) for name, text in _flat(result.provenance) if name not in shared]
