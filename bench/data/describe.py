@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.api import IGNORE, Dataset, Sample
 from bench.core.errors import MissingData, UsageError, UserError
+from bench.core.images import read_orientation
 from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
 from bench.datasets.wrappers.class_map import Renamed
@@ -67,6 +68,7 @@ class Card:
     classes: str = ""  # what a class_map makes of the classes
     problems: list[str] = field(default_factory=list)
     sizes: Counter[str] = field(default_factory=Counter)  # "HxW"
+    rotated: int = 0  # images that EXIF asks viewers to turn
     pixels: int = 0
     stored: dict[int, Value] = field(default_factory=dict)
     truths: dict[str, Truth] = field(default_factory=dict)
@@ -184,6 +186,7 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
                 card.problems.append(str(error))
             else:
                 _add(card, sample, data.class_names, frame)
+                card.rotated += read_orientation(frame.image) != 1
             advance(1)
     if doubt := data.doubt(scanned, masks):
         card.problems.insert(0, doubt)
@@ -307,6 +310,11 @@ def _entries(card: Card) -> Iterator[tuple[str, str]]:
         yield "class map", card.classes
     if card.sizes:
         yield "sizes", _most(card.sizes) if len(card.sizes) > 1 else next(iter(card.sizes))
+    if card.rotated:
+        yield (
+            "rotated",
+            f"{_number(card.rotated, 'image')} by EXIF, which is not applied: masks are those of stored pixels",
+        )
     for kind, truth in card.truths.items():
         if card.pixels:
             ignored = _percent(truth.pixels["ignored"], card.pixels)
@@ -381,6 +389,7 @@ def record(card: Card) -> dict[str, Any]:
         "hidden": card.hidden,
         "obtain": card.obtain,
         "sizes": dict(card.sizes),
+        "rotated_by_exif": card.rotated,
         "pixels": card.pixels,
         "values": [
             {"value": value.value, "counts_as": value.meaning, "pixels": value.pixels}

@@ -265,3 +265,13 @@ def test_faults_are_named_before_any_network_is_loaded(suite, root, tmp_path, ca
     assert "(1 more frame is wrong, too; bench describe names them)" in line
     illegal.write_bytes(kept[illegal])
     assert refused().startswith(f"bench: {cut} ")
+
+
+def test_images_that_exif_asks_to_turn_are_counted(root):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    image = sorted(root.rglob("dataset_AnomalyTrack/images/validation*"))[0]
+    Image.open(image).save(image, exif=exif)
+    made, _ = card("smiyc", track="RoadAnomaly21", split="validation", frames=6)
+    assert made.complete and made.rotated == 1
+    assert "1 image by EXIF, which is not applied" in text(made) and describe.record(made)["rotated_by_exif"] == 1
