@@ -390,12 +390,13 @@ def check_alike(scanned: Iterable[Frame]) -> None:
 
 
 def check_depths(headers: Mapping[Path, images.Header]) -> None:
-    """Raise MissingData if some labels of one set have 1 bit and others more."""
-    bits = {header.mode == "1": path for path, header in headers.items()}
-    if len(bits) > 1:
+    """Raise MissingData if some labels of one set have 1 bit, and 1 among them, and others have more."""
+    more = next((path for path, header in headers.items() if header.mode != "1"), None)
+    one_bit = [path for path, header in headers.items() if header.mode == "1"] if more else []
+    if path := next((path for path in one_bit if images.read_labels(path).any()), None):
         raise MissingData(
-            f"{bits[True]} has 1 bit for each pixel, {bits[False]} more: whether its 1 means 1 or 255 is not known;"
-            f" store all of them in 8 bits"
+            f"{path} has 1 bit for each pixel, {more} more: whether its 1 means 1 or 255 is not known; store all of"
+            f" them in 8 bits"
         )
 
 

@@ -34,12 +34,14 @@ class Look:
         self.files: list[str] = []
         self.scaled: list[str] = []
         self.constant: list[str] = []
+        self.types: dict[str, list[str]] = {}  # files by the type that they are stored in
         self._levels: NDArray[np.float32] | None = np.empty(0, np.float32)  # None: more than LEVELS
         self._halves: NDArray[np.int64] | None = np.zeros(1 << 16, np.int64)  # by bits; None: not float16
 
     def add(self, name: str, score: Scores, dtype: np.dtype[Any]) -> None:
         """A map as it was stored, float32 [h, w], and the type it was stored in."""
         self.files.append(name)
+        self.types.setdefault(dtype.name, []).append(name)
         low, high = float(score.min()), float(score.max())
         if low == high:
             self.constant.append(name)
@@ -79,6 +81,14 @@ class Look:
         if self.constant:
             text = f"{len(self.constant)} of {len(self.files)} maps hold one value each and rank nothing"
             findings.append(Finding("constant", text, tuple(self.constant)))
+        if len(self.types) > 1 and any("int" in kind for kind in self.types):
+            kinds = " and ".join(f"{kind} ({len(names)})" for kind, names in sorted(self.types.items()))
+            text = (
+                f"maps are stored as {kinds}: whole numbers of another width, or beside fractions, have another scale,"
+                " and all are ranked together; store all maps alike"
+            )
+            fewest = min(self.types.values(), key=len)
+            findings.append(Finding("mixed_types", text, tuple(fewest)))
         if self._levels is not None and len(self.constant) < len(self.files):
             text = (
                 f"all maps together hold {self._levels.size} values: they look stored in 8 bits or as masks; pixels on"

@@ -217,6 +217,7 @@ def listed_in(folder: Path, *masks: Image.Image) -> Listed:
 def test_masks_of_one_bit_among_others_are_refused(tmp_path: Path) -> None:
     bits, bytes_ = Image.new("1", (3, 2), 1), Image.new("L", (3, 2), 1)
     listed_in(tmp_path / "a", bits, bits).check()
+    listed_in(tmp_path / "c", bytes_, Image.new("1", (3, 2), 0)).check()
     message = refused(listed_in(tmp_path / "b", bytes_, bits).check)
     assert message.startswith(f"{tmp_path / 'b' / '1_mask.png'} has 1 bit for each pixel, ")
     assert message.endswith("whether its 1 means 1 or 255 is not known; store all of them in 8 bits")

@@ -149,7 +149,7 @@ def test_colour_labels_are_refused(maps, capsys):
 
 
 def test_labels_of_one_bit_among_others_are_refused(maps, capsys):
-    Image.new("1", (20, 12)).save(maps / "anomaly" / "f0.png")
+    Image.new("1", (20, 12), 1).save(maps / "anomaly" / "f0.png")
     assert "f0.png has 1 bit for each pixel, " in score(capsys, maps)
 
 
@@ -540,6 +540,16 @@ def test_maps_scaled_by_image_are_told(maps, capsys):
     assert len(finding["files"]) == 6 and "scaled by image" in finding["text"]
     np.save(maps / "scores" / "f0.npy", np.load(maps / "scores" / "f0.npy") * 0.9)
     assert "scaled_per_image" not in codes(score(capsys, maps))
+
+
+def test_maps_of_different_types_are_told(maps, capsys):
+    (maps / "scores" / "f2.npy").unlink()
+    Image.fromarray(np.arange(240, dtype=np.uint16).reshape(12, 20)).save(maps / "scores" / "f2.png")
+    finding = codes(score(capsys, maps))["mixed_types"]
+    assert finding["files"] == [str(maps / "scores" / "f2.png")] and "float16 (5) and uint16 (1)" in finding["text"]
+    (maps / "scores" / "f2.png").unlink()
+    np.save(maps / "scores" / "f2.npy", np.zeros((12, 20), np.float64))
+    assert "mixed_types" not in codes(score(capsys, maps)), "fractions of any width are on one scale"
 
 
 def test_constant_maps_are_named(maps, capsys):
