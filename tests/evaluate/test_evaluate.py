@@ -546,7 +546,7 @@ def test_maps_of_different_types_are_told(maps, capsys):
     (maps / "scores" / "f2.npy").unlink()
     Image.fromarray(np.arange(240, dtype=np.uint16).reshape(12, 20)).save(maps / "scores" / "f2.png")
     finding = codes(score(capsys, maps))["mixed_types"]
-    assert finding["files"] == [str(maps / "scores" / "f2.png")] and "float16 (5) and uint16 (1)" in finding["text"]
+    assert finding["files"] == [str(maps / "scores" / "f2.png")] and "float32 (5) and uint16 (1)" in finding["text"]
     (maps / "scores" / "f2.png").unlink()
     np.save(maps / "scores" / "f2.npy", np.zeros((12, 20), np.float64))
     assert "mixed_types" not in codes(score(capsys, maps)), "fractions of any width are on one scale"
