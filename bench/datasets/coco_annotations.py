@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench.core import files
 from bench.core.errors import MissingData
-from bench.datasets import coco_masks
+from bench.datasets import coco_masks, listing
 from bench.datasets.coco_masks import Bools
 
 FARTHEST = 1e5  # a corner beyond it is no place in any photograph, and its outline would not fit into memory
@@ -61,7 +61,7 @@ class Index:
 def index(path: Path, exclude: Collection[str], minimum: int) -> Index:
     """Index images without an annotation of an excluded category whose sides are both at least ``minimum`` pixels."""
     if not path.is_file():
-        raise MissingData(f"{path} does not exist; {_AGAIN}")
+        raise MissingData(f"{path} does not exist{listing.nearby(path)}; {_AGAIN}")
     choice = json.dumps([VERSION, files.digest(path), sorted(exclude), minimum])
     kept = files.home() / "coco" / f"{hashlib.sha256(choice.encode()).hexdigest()[:16]}.npz"
     if kept.is_file():

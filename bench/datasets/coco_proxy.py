@@ -135,7 +135,7 @@ def manifest(root: Path) -> Mapping[str, Any]:
     path = root / MANIFEST
     again = "write it: bench data coco-proxy --coco COCO --out FOLDER"
     if not path.is_file():
-        raise MissingData(f"{path} does not exist; {again}")
+        raise MissingData(f"{path} does not exist{listing.nearby(path)}; {again}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

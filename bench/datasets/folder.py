@@ -20,7 +20,7 @@ from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import TURNED, UPRIGHT, read_orientation
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames, label_values, pairing
+from bench.datasets import frames, label_values, listing, pairing
 from bench.datasets.frames import Encoding, Frame
 
 Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask
@@ -200,12 +200,13 @@ class Folder(frames.OnDisk):
         root, below = _folder_of(pattern), str(PurePosixPath(*PurePosixPath(pattern).parts[1:]))
         if not root.is_dir():
             raise MissingData(
-                f"{root} does not exist; wanted the {key} {below} there: set $BENCH_DATA to the folder above it, or say"
-                f" where it lies in data.yaml"
+                f"{root} does not exist; wanted the {key} {below} there{listing.nearby(root)}: set $BENCH_DATA to the"
+                f" folder above it, or say where it lies in data.yaml"
             )
         if not (paths := pairing.globbed(root, below)):
             raise MissingData(
                 f"{root} holds no file {below}; {key} says otherwise, and bench init {root} looks into it"
+                f"{listing.nearby(root / below)}"
             )
         return paths
 

@@ -66,6 +66,10 @@ class Encoding:
             )
         return values
 
+    def digest(self, path: Path) -> str:
+        """16 hex digits of a file's bytes, or of the values that are drawn from it."""
+        return digest(path) if self.decode is None else hashlib.sha256(self.decode(path).tobytes()).hexdigest()[:16]
+
     def __getstate__(self) -> dict[str, Any]:
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
@@ -210,10 +214,14 @@ class OnDisk(Dataset):
         check_whole(frame.image)
 
     def digest(self) -> str:
-        """16 hex digits of the bytes of every mask and overlay, and the id and size in bytes of every image."""
+        """16 hex digits of the bytes of every mask and overlay, and the id and size in bytes of every image.
+
+        Where values are drawn from a file, they are what counts: the program that draws is not always the same.
+        """
         whole = hashlib.sha256()
         for frame in self._frames:
-            kept = [digest(path) for path in (frame.mask, frame.overlay) if path]
+            kept = [frame.encoding.digest(frame.mask)] if frame.mask else []
+            kept += [digest(frame.overlay)] if frame.overlay else []
             line = " ".join([frame.id, frame.encoding.name, *(kept or ["-"]), str(_bytes(frame.image))])
             whole.update(f"{line}\n".encode())
         return whole.hexdigest()[:16]

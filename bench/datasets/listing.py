@@ -23,6 +23,7 @@ LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
 MASKS = tuple(end for end in IMAGES if end not in LOSSY)
 NESTED = 2  # folders that an archive or a copy may have put around the official ones
 _NAMED = 4  # entries of a folder that an error names
+_COMPARED = 1000  # entries that are compared with what is absent
 
 Names = str | tuple[str, ...]  # of a folder: its own, and others that it goes by
 
@@ -150,7 +151,9 @@ def nearby(path: Path) -> str:
     except MissingData as error:
         return f"; {error}"
     names = [f"{folder.name}/" for folder in folders] + [file.name for file in files]
-    ranked = sorted(names, key=lambda name: (-SequenceMatcher(None, _key(name), _key(absent)).ratio(), name))
+    ranked = sorted(
+        names[:_COMPARED], key=lambda name: (-SequenceMatcher(None, _key(name), _key(absent)).ratio(), name)
+    )
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"; {parent} holds {', '.join(ranked[:_NAMED])}{more}" if names else f"; {parent} is empty"
 

@@ -82,6 +82,14 @@ def test_a_set_of_polygons_alone_is_read_as_its_label_ids(tmp_path, monkeypatch)
     assert data.scan()[0].encoding.name == "polygons"
     assert np.unique(data.load(1).labels).tolist() == [0, 13, 255]
     assert data.digest() == before
+    rectangle = cityscapes_polygons.ImageDraw.ImageDraw.polygon
+    with monkeypatch.context() as other:  # another Pillow draws outlines otherwise
+        other.setattr(
+            cityscapes_polygons.ImageDraw.ImageDraw,
+            "polygon",
+            lambda self, corners, **options: rectangle(self, [(x, y + 1) for x, y in corners], **options),
+        )
+        assert Cityscapes(frames=2).digest() != before
     path = next(tmp_path.rglob("*_polygons.json"))
     path.write_text(json.dumps(annotation(height=31, width=64)))
     with pytest.raises(MissingData, match=r"polygons.json is 31x64, its image .* is 32x64; labels are never resized"):

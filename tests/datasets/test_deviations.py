@@ -344,6 +344,16 @@ def test_what_lies_in_the_place_of_an_absent_set_is_named(name, place):
     assert message.startswith(f"{home} does not exist; wanted ")
 
 
+def test_what_lies_in_the_place_of_an_absent_folder_of_ones_own_is_named(place):
+    home, _ = place("original_labels")
+    mine = Folder("fishyscapes/Static/original/*", "fishyscapes/Static/labels/*", anomaly=(1,), usual=(0,))
+    mine.check()
+    assert f"; {home / 'Static'} holds original/, labels/" in complaint(
+        replace(mine, images="fishyscapes/Static/orig/*")
+    )
+    assert f"; {home.parent} holds fishyscapes/: set" in complaint(replace(mine, images="fishscapes/Static/original/*"))
+
+
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_an_absent_image_is_named_as_the_others_are(name, place):
     _, reader = place(name)
