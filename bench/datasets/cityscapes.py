@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.core.errors import MissingData
-from bench.datasets import cityscapes_polygons, frames, label_values, listing
-from bench.datasets.frames import Encoding, Frame, Side
+from bench.datasets import cityscapes_polygons, frames, label_values, listing, sides
+from bench.datasets.frames import Encoding, Frame
 from bench.datasets.label_values import LABEL_IDS as LABEL_IDS
 from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
+from bench.datasets.sides import Side
 
 Kind = Literal["labelIds", "labelTrainIds", "polygons"]
 
@@ -82,13 +83,13 @@ class Cityscapes(Masked):
 
     def scan(self) -> Sequence[Frame]:
         pictures = self._tree("leftImg8bit")
-        images = frames.side(pictures, f"{_AGAIN[0]} again", after=("_leftImg8bit", ""), depth=1)
+        images = sides.side(pictures, f"{_AGAIN[0]} again", after=("_leftImg8bit", ""), depth=1)
         if self.split == "test":
-            frames.counted(images.paths, self.count, pictures.folder, images.again)
+            sides.counted(images.paths, self.count, pictures.folder, images.again)
             return [Frame(frames.plain(name), path, group=sequence(name)) for name, path in images.paths.items()]
         masks, encoding = self._masks(images)
-        pairs = frames.paired(images, masks, self.frames)
-        frames.counted(pairs, self.count, pictures.folder, "unpack the archives again")
+        pairs = sides.paired(images, masks, self.frames)
+        sides.counted(pairs, self.count, pictures.folder, "unpack the archives again")
         return frames.unique(
             [Frame(frames.plain(name), *pair, encoding, sequence(name)) for name, pair in pairs.items()]
         )
@@ -96,7 +97,7 @@ class Cityscapes(Masked):
     def _tree(self, folder: str) -> Tree:
         path = LOCATION.find(folder, self.split)
         if path is None:
-            raise frames.absent(
+            raise sides.absent(
                 LOCATION.wanted(folder, self.split), LOCATION, "leftImg8bit/ and gtFine/ of Cityscapes", self.obtain
             )
         return listing.tree(path)
@@ -107,16 +108,16 @@ class Cityscapes(Masked):
 
         def of(kind: Kind) -> Side:
             ends = (".json",) if kind == "polygons" else listing.MASKS
-            return frames.side(tree, f"{_AGAIN[1]} again", after=_AFTER[kind], ends=ends, depth=1, like=images)
+            return sides.side(tree, f"{_AGAIN[1]} again", after=_AFTER[kind], ends=ends, depth=1, like=images)
 
         kinds = [self.labels] if self.labels else list(ENCODINGS)
-        sides = {kind: of(kind) for kind in kinds}
-        there = {kind: each for kind, each in sides.items() if each.paths.keys() & images.paths.keys()}
+        by_kind = {kind: of(kind) for kind in kinds}
+        there = {kind: each for kind, each in by_kind.items() if each.paths.keys() & images.paths.keys()}
         whole = [kind for kind, each in there.items() if images.paths.keys() <= each.paths.keys()]
         if there:
             kind = next(iter([*whole, *(kind for kind in there if kind != "labelTrainIds"), *there]))
             return there[kind], ENCODINGS[kind]
-        unnamed = frames.side(tree, f"{_AGAIN[1]} again", ends=listing.MASKS, depth=1)
+        unnamed = sides.side(tree, f"{_AGAIN[1]} again", ends=listing.MASKS, depth=1)
         if alike := sorted(unnamed.paths.keys() & images.paths.keys()):
             if self.labels is None or self.labels == "polygons":
                 raise MissingData(
@@ -125,7 +126,7 @@ class Cityscapes(Masked):
                 )
             return unnamed, ENCODINGS[self.labels]
         kind = self.labels or "labelIds"
-        return sides[kind], ENCODINGS[kind]
+        return by_kind[kind], ENCODINGS[kind]
 
     def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
         doubt = super().doubt(scanned, masks)

@@ -20,7 +20,7 @@ from annotated_types import Ge
 from bench.core.errors import MissingData
 from bench.core.files import digest
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames, listing
+from bench.datasets import frames, listing, sides
 from bench.datasets.coco_annotations import Index, index
 from bench.datasets.frames import Frame
 from bench.datasets.listing import Location
@@ -85,7 +85,7 @@ class Coco(frames.OnDisk):
                     f"{folder / name} does not exist, but {self._annotations.name} lists it; unpack {self.split}.zip"
                     f" again"
                 )
-        frames.counted(self._index.ids.tolist(), self.count, folder, f"unpack {self.split}.zip again")
+        sides.counted(self._index.ids.tolist(), self.count, folder, f"unpack {self.split}.zip again")
         pairs = zip(self._index.ids.tolist(), self._index.names.tolist(), strict=True)
         return [Frame(f"{number:012}", paths[name.lower()]) for number, name in pairs]
 
@@ -143,7 +143,7 @@ def unpacked(split: str, root: Path | None = None) -> Path:
         path = root / "annotations"
         raise MissingData(f"{path} does not exist, nor below 2017/{listing.nearby(path)}; {obtain(split)}")
     contents = f"annotations/ and {split}/ of COCO 2017"
-    raise frames.absent(LOCATION.wanted("annotations"), LOCATION, contents, obtain(split))
+    raise sides.absent(LOCATION.wanted("annotations"), LOCATION, contents, obtain(split))
 
 
 def photographs(split: str) -> Path:

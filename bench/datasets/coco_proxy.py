@@ -22,7 +22,7 @@ from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import read_labels
 from bench.core.values import IGNORE, Labels
-from bench.datasets import coco, frames, listing
+from bench.datasets import coco, frames, listing, sides
 from bench.datasets.coco import ROAD
 from bench.datasets.frames import Encoding, Frame
 
@@ -70,7 +70,7 @@ class CocoProxy(frames.OnDisk):
         photographs, drawn = coco.photographs(split), self._root / masks(split)
         if not self._rows:
             raise MissingData(f"{self._root / INDEX}: no image has outliers on {self.smallest} to {self.largest} of it")
-        frames.counted([row["id"] for row in self._rows], self.count, self._root, "say frames otherwise")
+        sides.counted([row["id"] for row in self._rows], self.count, self._root, "say frames otherwise")
         masked = listing.tree(drawn, self.obtain).names()
         pictures = listing.tree(photographs, f"unpack {split}.zip").names()
         for row in self._rows:

@@ -24,10 +24,11 @@ from bench.core import packed, untrusted_arrays
 from bench.core.errors import MissingData
 from bench.core.images import read_rgb
 from bench.core.untrusted_arrays import Unreadable
-from bench.datasets import cityscapes, frames, listing, lost_and_found
-from bench.datasets.frames import Frame, Ready
+from bench.datasets import cityscapes, listing, lost_and_found, sides
+from bench.datasets.frames import Frame
 from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
+from bench.datasets.sides import Ready
 
 Set = Literal["lost_and_found", "static"]
 Layout = Literal["official", "renamed", "original_labels", "side_by_side"]
@@ -117,17 +118,17 @@ class Fishyscapes(Masked):
         if self.layout != "official":
             ready = _ready(self.set, self.version, self.layout)
             if not ready.present(LOCATION):
-                raise frames.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain, self._instead())
+                raise sides.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain, self._instead())
             return [self._named(frame) for frame in ready.scan(LOCATION, self.count, self.frames, self.obtain)]
         folder = LOCATION.find(self._folder)
         if folder is None:
-            raise frames.absent(LOCATION.wanted(self._folder), LOCATION, contents, self.obtain, self._instead())
+            raise sides.absent(LOCATION.wanted(self._folder), LOCATION, contents, self.obtain, self._instead())
         tree, again = listing.tree(folder), f"unpack {self._folder}.zip again"
-        masks = frames.side(tree, again, after=("_labels",), ends=listing.MASKS, depth=0)
+        masks = sides.side(tree, again, after=("_labels",), ends=listing.MASKS, depth=0)
         if self.set == "static":
-            overlays = frames.side(tree, again, after=("_rgb",), ends=(".npz",), depth=0)
-            pairs = frames.paired(overlays, masks, self.frames)
-            frames.counted(pairs, self.count, folder, again)
+            overlays = sides.side(tree, again, after=("_rgb",), ends=(".npz",), depth=0)
+            pairs = sides.paired(overlays, masks, self.frames)
+            sides.counted(pairs, self.count, folder, again)
             base = _Base(
                 cityscapes.LOCATION, ("val",), "leftImg8bit_trainvaltest.zip of Cityscapes", "is to be laid over it"
             )
@@ -137,7 +138,7 @@ class Fishyscapes(Masked):
                 if name not in masks.paths:
                     mask = path.with_suffix(".png")
                     raise MissingData(f"{mask} does not exist{listing.lossy(mask)}")
-            frames.counted(masks.paths, self.count, folder, again)
+            sides.counted(masks.paths, self.count, folder, again)
             base = _Base(lost_and_found.LOCATION, _SPLITS, "leftImg8bit.zip of LostAndFound", "is its label")
             made = [Frame(name, base.image(mask), mask) for name, mask in masks.paths.items()]
         return [self._named(frame) for frame in made]
@@ -247,7 +248,7 @@ class _Base:
         self.archive, self.use = archive, use
         self.paths: dict[str, Path] = {}
         for folder in filter(None, folders):
-            named = frames.side(listing.tree(folder), "", after=("_leftImg8bit", ""), depth=1).paths
+            named = sides.side(listing.tree(folder), "", after=("_leftImg8bit", ""), depth=1).paths
             self.paths = {**named, **self.paths}
         self.also = "".join(f", nor below {folder.name}/" for folder in others)
 

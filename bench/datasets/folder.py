@@ -20,7 +20,7 @@ from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import TURNED, UPRIGHT, read_orientation
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames, label_values, listing, pairing
+from bench.datasets import frames, label_values, listing, pairing, sides
 from bench.datasets.frames import Encoding, Frame
 
 Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask
@@ -124,7 +124,7 @@ class Folder(frames.OnDisk):
                     f" as {next(iter(partners))!r}; add it, or say with pair which part of a path is the id"
                 )
         if self.frames is not None:
-            frames.counted(images, self.frames, _folder_of(self.images), "add what is missing")
+            sides.counted(images, self.frames, _folder_of(self.images), "add what is missing")
         tags = self._tags(images) if self.tags else {}
         root = _folder_of(self.images)
         return [

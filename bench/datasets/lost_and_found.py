@@ -15,10 +15,11 @@ from typing import Literal
 
 from bench.core.errors import MissingData
 from bench.core.values import IGNORE
-from bench.datasets import frames, label_values, listing
-from bench.datasets.frames import Encoding, Frame, Side
+from bench.datasets import frames, label_values, listing, sides
+from bench.datasets.frames import Encoding, Frame
 from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
+from bench.datasets.sides import Side
 
 Kind = Literal["labelIds", "labelTrainIds"]
 
@@ -94,7 +95,7 @@ class LostAndFound(Masked):
         kept = [name for name in images if name not in left_out]
         if self.split == "no_known":
             kept = [name for name in kept if not name.startswith(KNOWN)]
-        frames.counted(kept, self.count, self._pictures, "unpack leftImg8bit.zip and gtCoarse.zip again")
+        sides.counted(kept, self.count, self._pictures, "unpack leftImg8bit.zip and gtCoarse.zip again")
         return [
             Frame(name, images[name], labels[name], encoding, _drive(name), {"scene": _scene(name)}) for name in kept
         ]
@@ -124,9 +125,7 @@ class LostAndFound(Masked):
 
     def _listed(self) -> tuple[Mapping[str, Path], Mapping[str, Path], Encoding]:
         """Images and labels of the whole folder by id, and the encoding of the labels."""
-        images = frames.side(
-            self._tree("leftImg8bit"), "unpack leftImg8bit.zip again", after=("_leftImg8bit",), depth=1
-        )
+        images = sides.side(self._tree("leftImg8bit"), "unpack leftImg8bit.zip again", after=("_leftImg8bit",), depth=1)
         for name, path in images.paths.items():
             if not _ID.fullmatch(name):
                 raise MissingData(f"{path}: wanted NN_Scene_DDDDDD_DDDDDD_leftImg8bit as its name")
@@ -134,12 +133,12 @@ class LostAndFound(Masked):
 
         def of(kind: Kind) -> Side:
             after = (f"_gtCoarse_{kind}",)
-            return frames.side(tree, "unpack gtCoarse.zip again", after=after, ends=listing.MASKS, depth=1)
+            return sides.side(tree, "unpack gtCoarse.zip again", after=after, ends=listing.MASKS, depth=1)
 
         labels, encoding = of(self.labels), LABEL_IDS if self.labels == "labelIds" else TRAIN_IDS
         if not labels.paths and self.labels == "labelTrainIds":
             labels, encoding = of("labelIds"), TRAIN_IDS_FROM_LABEL_IDS
-        pairs = frames.paired(images, labels)
+        pairs = sides.paired(images, labels)
         return (
             {name: image for name, (image, _) in pairs.items()},
             {name: mask for name, (_, mask) in pairs.items()},
@@ -149,7 +148,7 @@ class LostAndFound(Masked):
     def _tree(self, folder: str) -> Tree:
         path = LOCATION.find(folder, self._folder)
         if path is None:
-            raise frames.absent(
+            raise sides.absent(
                 LOCATION.wanted(folder, self._folder),
                 LOCATION,
                 "leftImg8bit/ and gtCoarse/ of LostAndFound",
@@ -162,7 +161,7 @@ class LostAndFound(Masked):
         names = sorted(images)
         if self.frames is None:
             whole = PUBLISHED[self._folder]
-            frames.counted(names, whole, self._pictures, "places in the official list need all of them")
+            sides.counted(names, whole, self._pictures, "places in the official list need all of them")
             return [names[position] for position in UNLABELLED[self._folder]]
         return [name for name in names if _says_nothing(labels[name], self.revalued(encoding))]
 

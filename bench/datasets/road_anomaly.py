@@ -15,10 +15,11 @@ from typing import Literal
 
 from bench.core import packed
 from bench.core.errors import MissingData
-from bench.datasets import frames, listing
-from bench.datasets.frames import Encoding, Frame, Ready, Side
+from bench.datasets import frames, listing, sides
+from bench.datasets.frames import Encoding, Frame
 from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
+from bench.datasets.sides import Ready, Side
 
 LABELS = Encoding("RoadAnomaly", {0: 0, 2: 1}, "0 or 2")
 """0 normal, 2 anomaly; nothing is ignored."""
@@ -64,7 +65,7 @@ class RoadAnomaly(Masked):
         if self.layout == "original_labels":
             if not _READY.present(LOCATION):
                 official = LOCATION.find("frames")
-                raise frames.absent(
+                raise sides.absent(
                     LOCATION.wanted(*_READY.images),
                     LOCATION,
                     "original/ and labels/",
@@ -75,7 +76,7 @@ class RoadAnomaly(Masked):
         folder = LOCATION.find("RoadAnomaly_jpg", "frames") or LOCATION.find("frames")
         if folder is None:
             copied = _READY.present(LOCATION)
-            raise frames.absent(
+            raise sides.absent(
                 LOCATION.wanted("RoadAnomaly_jpg", "frames"),
                 LOCATION,
                 "RoadAnomaly_jpg/",
@@ -89,12 +90,12 @@ class RoadAnomaly(Masked):
         images, masks = _sides(listing.tree(folder), names)
         whole = images.paths.keys() & masks.paths.keys()
         if len(whole) != self.frames:
-            frames.counted(names, self.count, listed, "unpack the archive again")
+            sides.counted(names, self.count, listed, "unpack the archive again")
             if missing := sorted(names.keys() - images.paths.keys()):
                 path = folder / names[missing[0]]
-                also = frames.fewer(whole)
+                also = sides.fewer(whole)
                 raise MissingData(f"{path} does not exist, but {listed.name} names it; {_AGAIN}{also}")
-        pairs = frames.paired(images, masks, self.frames)
+        pairs = sides.paired(images, masks, self.frames)
         return frames.unique([Frame(frames.plain(name), *pair, LABELS) for name, pair in pairs.items()])
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bench.datasets import frames, listing
-from bench.datasets.frames import Frame, Ready, Side
+from bench.datasets import frames, listing, sides
+from bench.datasets.frames import Frame
 from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
+from bench.datasets.sides import Ready, Side
 
 Track = Literal["RoadAnomaly21", "RoadObstacle21"]
 Split = Literal["validation", "test", "all", "night", "snowstorm"]
@@ -111,7 +112,7 @@ class SegmentMeIfYouCan(Masked):
             ready = _ready(self.track)
             if not ready.present(LOCATION):
                 official = LOCATION.find(home, "images")
-                raise frames.absent(
+                raise sides.absent(
                     LOCATION.wanted(*ready.images),
                     LOCATION,
                     f"{_RENAMED[self.track]}/leftImg8bit/val/ and gtFine/val/",
@@ -122,7 +123,7 @@ class SegmentMeIfYouCan(Masked):
         folder = LOCATION.find(home, "images")
         if folder is None:
             renamed = _ready(self.track).present(LOCATION)
-            raise frames.absent(
+            raise sides.absent(
                 LOCATION.wanted(home, "images"),
                 LOCATION,
                 f"{home}/",
@@ -130,15 +131,15 @@ class SegmentMeIfYouCan(Masked):
                 "the layout renamed: say so in the suite if that is meant" if renamed else "",
             )
         again = "unpack the archive again"
-        images = self._wanted(frames.side(listing.tree(folder), again, depth=0))
+        images = self._wanted(sides.side(listing.tree(folder), again, depth=0))
         if self.split != "validation":
-            frames.counted(images.paths, self.count, folder, again)
+            sides.counted(images.paths, self.count, folder, again)
             return frames.unique([self._frame(name, path) for name, path in images.paths.items()])
         labels = LOCATION.find(home, "labels_masks") or LOCATION.wanted(home, "labels_masks")
         tree = listing.tree(labels, self.obtain)
-        masks = self._wanted(frames.side(tree, again, after=(_MASK, ""), ends=listing.MASKS, depth=0, like=images))
-        pairs = frames.paired(images, masks, self.frames)
-        frames.counted(pairs, self.count, folder, again)
+        masks = self._wanted(sides.side(tree, again, after=(_MASK, ""), ends=listing.MASKS, depth=0, like=images))
+        pairs = sides.paired(images, masks, self.frames)
+        sides.counted(pairs, self.count, folder, again)
         return frames.unique([replace(self._frame(name, path), mask=mask) for name, (path, mask) in pairs.items()])
 
     def _wanted(self, side: Side) -> Side:

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.datasets import frames, road_anomaly
-from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
+from bench.datasets import road_anomaly, sides
+from bench.datasets.frames import ANOMALY, Encoding, Frame
 from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
+from bench.datasets.sides import Ready
 
 Set = Literal["RoadAnomaly", "RoadAnomaly21", "RoadObsticle21", "FS_LostFound_full", "fs_static"]
 
@@ -81,7 +82,7 @@ class ValidationDataset(Masked):
         ready = Ready((names, "images"), (names, "labels_masks"), mask_after=after, encoding=self._encoding, depth=0)
         if LOCATION.find(*ready.images) is None:
             contents = f"{self.set}/images/ and {self.set}/labels_masks/"
-            raise frames.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain)
+            raise sides.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain)
         return ready.scan(LOCATION, self.count, self.frames, self.obtain)
 
     @property

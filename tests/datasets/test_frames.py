@@ -14,9 +14,10 @@ from PIL import Image, PngImagePlugin
 from bench.api import IGNORE
 from bench.core.errors import MissingData
 from bench.core.images import read_rgb
-from bench.datasets import frames, listing
-from bench.datasets.frames import ANOMALY, Encoding, Frame, Ready
+from bench.datasets import frames, listing, sides
+from bench.datasets.frames import ANOMALY, Encoding, Frame
 from bench.datasets.listing import Location
+from bench.datasets.sides import Ready
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -37,11 +38,11 @@ def refused(act: Any, *args: Any, **options: Any) -> str:
 
 
 def test_counts_name_both_numbers_and_the_parameter(tmp_path: Path) -> None:
-    frames.counted([1, 2], 2, tmp_path, "again")
+    sides.counted([1, 2], 2, tmp_path, "again")
     said = f"{tmp_path} holds 2 frames, wanted 3; again, or say frames: 2 in the suite if that is all there should be"
-    assert refused(frames.counted, [1, 2], 3, tmp_path, "again") == said
+    assert refused(sides.counted, [1, 2], 3, tmp_path, "again") == said
     empty = f"{tmp_path} holds 0 frames, wanted 3; {tmp_path} is empty; again"
-    assert refused(frames.counted, [], 3, tmp_path, "again") == empty
+    assert refused(sides.counted, [], 3, tmp_path, "again") == empty
 
 
 def test_a_mask_is_read_by_meaning(tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""The images and the masks of a layout: found by id, paired and counted.
+
+Every complaint is one line that begins with the file, says what was found and what was wanted, and names a next step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import MissingData
+from bench.datasets import frames, listing
+from bench.datasets.frames import ANOMALY, Encoding, Frame
+from bench.datasets.listing import Location, Names, Tree
+
+
+@dataclass(frozen=True)
+class Side:
+    """The images of a layout, or its masks: what is there, and how the next one would be named."""
+
+    paths: Mapping[str, Path]  # by id
+    folder: Path
+    after: str  # what follows the id in a file name, before the ending
+    again: str  # the next step where one is absent
+    end: str = ".png"  # if there is none to take it from
+
+    def missing(self, name: str, partner: Path, other: Side) -> Path:
+        """The path of a file that is not there, named as those that are, where its partner of the other side lies."""
+        ends = [path.suffix for path in self.paths.values()] or [self.end]
+        below = partner.parent.relative_to(other.folder)
+        return self.folder / below / f"{name}{self.after}{max(sorted(set(ends)), key=ends.count)}"
+
+
+def side(
+    tree: Tree,
+    again: str,
+    *,
+    after: Sequence[str] = ("",),
+    ends: Sequence[str] = listing.IMAGES,
+    depth: int | None = None,
+    like: Side | None = None,
+) -> Side:
+    """The files of a folder by id, with the first of several ``after`` for which there are any, of ids of ``like``."""
+    sides = [Side(tree.ids(after=text, ends=ends, depth=depth), tree.folder, text, again, ends[0]) for text in after]
+    for candidate in sides:
+        if candidate.paths.keys() & like.paths.keys() if like else candidate.paths:
+            return candidate
+    return sides[0]
+
+
+def paired(images: Side, masks: Side, stated: int | None = None) -> Mapping[str, tuple[Path, Path]]:
+    """The image and the mask of each id, sorted by id.
+
+    Raise MissingData for the first image without its mask, then for the first mask without its image, unless as many
+    pairs as ``stated`` are complete.
+    """
+    labels = _spelled(masks.paths, images.paths)
+    pairs = {name: (path, labels[name]) for name, path in sorted(images.paths.items()) if name in labels}
+    if pairs and len(pairs) == stated:
+        return pairs
+    also = fewer(pairs)
+    for name, path in sorted(images.paths.items()):
+        if name not in labels:
+            mask = masks.missing(name, path, images)
+            others = "" if labels else listing.nearby(mask)
+            held = listing.lossy(mask, path) or f"{others}{listing.then(masks.again)}{also}"
+            raise MissingData(f"{mask} does not exist, but its image {path} does{held}")
+    for name, path in sorted(labels.items()):
+        if name not in images.paths:
+            image = images.missing(name, path, masks)
+            others = "" if images.paths else listing.nearby(image)
+            raise MissingData(
+                f"{image} does not exist, but its label {path} does{others}{listing.then(images.again)}{also}"
+            )
+    return pairs
+
+
+def _spelled(masks: Mapping[str, Path], images: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The masks by the ids of their images, also where these differ in upper and lower case and nothing else fits."""
+    alike: dict[str, list[str]] = {}
+    for name in images.keys() - masks.keys():
+        alike.setdefault(name.casefold(), []).append(name)
+    alone = Counter(name.casefold() for name in masks.keys() - images.keys())
+
+    def of(name: str) -> str:
+        names = alike.get(name.casefold(), [])
+        return names[0] if name not in images and len(names) == alone[name.casefold()] == 1 else name
+
+    return {of(name): path for name, path in masks.items()}
+
+
+def fewer(whole: Collection[Any]) -> str:
+    """The parameter that accepts the frames that are complete, as the end of an error; empty where there is none."""
+    return f", or say frames: {len(whole)} in the suite if the complete ones are all there should be" if whole else ""
+
+
+def counted(entries: Collection[Any], expected: int, source: Path, again: str) -> None:
+    """Raise MissingData unless there are as many as expected: a half-unpacked archive is no benchmark."""
+    if len(entries) != expected:
+        also = f", or say frames: {len(entries)} in the suite if that is all there should be" if entries else ""
+        held = "" if entries else listing.nearby(source / "a frame")
+        raise MissingData(f"{source} holds {len(entries)} frames, wanted {expected}{held}{listing.then(again)}{also}")
+
+
+def absent(path: Path, location: Location, contents: str, obtain: str, instead: str = "") -> MissingData:
+    """The error for a folder of a data set that is not there: what lies in its place, and how to get it.
+
+    ``instead`` says what the data set's folder holds, if that is known better than by its entries.
+    """
+    root = location.root
+    known = f"; {root} holds {instead}" if instead else ""
+    if root.is_dir():
+        return MissingData(f"{path} does not exist{known or listing.nearby(path)}; {obtain}")
+    return MissingData(
+        f"{root} does not exist; wanted {contents} there{known or listing.nearby(root)}: set $BENCH_DATA to the folder"
+        f" above it, or say where it lies in data.yaml; {obtain}"
+    )
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A layout in which every image lies ready and has a mask of the same id, each below a folder of its own."""
+
+    images: tuple[Names, ...]  # the names of the folders that lead there, such as LostAndFound, original
+    masks: tuple[Names, ...]
+    image_after: tuple[str, ...] = ("",)  # what follows the id in a file name; the first that fits
+    mask_after: tuple[str, ...] = ("",)
+    image_ends: Sequence[str] = listing.IMAGES
+    encoding: Encoding = ANOMALY
+    depth: int | None = None  # folders that lie between; None: any number
+
+    def present(self, location: Location) -> bool:
+        """True if at least one image and one mask of this layout are there."""
+        pictures, labels = location.find(*self.images), location.find(*self.masks)
+        if pictures is None or labels is None:
+            return False
+        try:
+            images = self._images(pictures, "")
+            return bool(images.paths and self._masks(labels, "", images).paths)
+        except MissingData:  # two files of one id
+            return True
+
+    def scan(self, location: Location, count: int, stated: int | None, again: str) -> Sequence[Frame]:
+        """List the frames, paired and counted, sorted by id; ``again`` is the next step where something is amiss."""
+        pictures, labels = (location.find(*chain) or location.wanted(*chain) for chain in (self.images, self.masks))
+        images = self._images(pictures, again)
+        pairs = paired(images, self._masks(labels, again, images), stated)
+        counted(pairs, count, pictures, again)
+        return frames.unique(
+            [Frame(frames.plain(name), image, mask, self.encoding) for name, (image, mask) in pairs.items()]
+        )
+
+    def _images(self, folder: Path, again: str) -> Side:
+        tree = listing.tree(folder, again)
+        return side(tree, again, after=self.image_after, ends=self.image_ends, depth=self.depth)
+
+    def _masks(self, folder: Path, again: str, images: Side) -> Side:
+        tree = listing.tree(folder, again)
+        return side(tree, again, after=self.mask_after, ends=listing.MASKS, depth=self.depth, like=images)
