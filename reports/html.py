@@ -125,6 +125,7 @@ def _page(document: Document) -> str:
         shared=sorted(shared.items()),
         missing=missing_from(run),
         missing_count=run.missing,
+        failures=document.failures,
         digits=data.TABLE if choice.digits is None else choice.digits,
         suites=suites,
         data=Markup(_data(document, sheets, grid_sheets, shared, carried, suites)),  # noqa: S704 - base64

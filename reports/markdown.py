@@ -50,6 +50,7 @@ def _head(document: Document) -> Iterator[str]:
         yield f"> **{escape(run.plan.note)}**"
     if run.missing:
         yield f"{len(run.results)} of {len(run.plan.keys)} cells. The others have not been computed yet."
+    yield from (f"Failed: {escape(cause)}" for cause in document.failures)
     yield from map(escape, document.remarks)
 
 

@@ -57,6 +57,8 @@ def _print(console: Console, document: Document) -> None:
         _grid(console, grid, style)
     if run.missing:
         console.print(f"{len(run.results)} of {len(run.plan.keys)} cells are finished; the same 'bench run' goes on.")
+    for cause in document.failures:
+        console.print(_text(f"failed: {cause}"))
     for sentence in filter(
         None, (NARROW.format(console.width) * narrow, document.baseline, *document.remarks, run.plan.note)
     ):

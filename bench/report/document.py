@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.report import grids, leaderboard, paper, selection, summaries
-from bench.report.anonymous import anonymous
+from bench.report.anonymous import anonymous, without_paths
 from bench.report.figures import absent_cells
 from bench.report.grids import Grid
 from bench.report.leaderboard import Table
@@ -21,8 +21,8 @@ from bench.report.paper import Paper
 from bench.report.selection import Choice
 from bench.report.summaries import SummaryTable
 from bench.report.text import listed
-from bench.results import operating, summary
-from bench.results.store import Run
+from bench.results import failures, operating, summary
+from bench.results.store import CellLabels, Run
 
 BASELINE = (
     "Δ is the difference to {} of the same network, in parentheses unless its paired 95 % interval lies on one side of "
@@ -75,6 +75,19 @@ class Document:
                 name = f"{labels.method} on {labels.model}" if labels.method else labels.model
                 names.setdefault((labels.protocol, labels.dataset), []).append(name)
         return {table: listed(missing) for table, missing in names.items()}
+
+    @cached_property
+    def failures(self) -> Sequence[str]:
+        """Why cells that have no result failed, each cause once; of what nobody tried to compute nothing is said."""
+        absent = {labels for _, labels in absent_cells(self.run) if labels is not None}
+        runs = [source.run for source in self.run.sources] if isinstance(self.run, Merged) else [self.run]
+        failed = (
+            [cell for run in runs for cell in failures.read(run.path) if CellLabels(**cell.labels) in absent]
+            if absent
+            else []
+        )
+        hidden = without_paths if self.choice.anonymous else str
+        return [hidden(str(cause)) for cause in failures.causes(failed)]
 
     @cached_property
     def remarks(self) -> Sequence[str]:

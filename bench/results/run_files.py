@@ -59,8 +59,8 @@ def _is_inside(path: Path, run: Path) -> bool:
         return False
 
 
-def read_json(path: Path, model: type[BaseModel]) -> dict[str, Any]:
-    """Return the object that a file of this shape holds, as JSON has it."""
+def read_json(path: Path, model: type[BaseModel]) -> Any:
+    """Return the object or the list that a file of this shape holds, as JSON has it."""
     try:
         if not path.is_file():
             raise Damaged(path, "is no regular file")
@@ -84,8 +84,7 @@ def read_json(path: Path, model: type[BaseModel]) -> dict[str, Any]:
         raise not_of_this_program(path, model, f"{place} is {value}: {first['msg'].lower()}") from None
     if not _is_finite(raw):
         raise not_of_this_program(path, model, "it holds a number beyond those of JSON")
-    fields: dict[str, Any] = raw
-    return fields
+    return raw
 
 
 def not_of_this_program(path: Path, model: type[BaseModel], problem: str) -> Damaged:

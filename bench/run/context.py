@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from bench.contract.progress import Reporter
 from bench.core.errors import UserError
 from bench.models.numerics import Numerics
 from bench.results import store
+from bench.results.failures import Failed
 from bench.results.run_files import Damaged
 from bench.run.blame import failure_of
 from bench.run.jobs import Job
@@ -36,19 +37,6 @@ class Options:
     keep_maps: bool = False
     gallery: int = 0  # images of each network and data set that are drawn
     command: str = ""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A cell that has no figures, and why."""
-
-    key: str
-    labels: Mapping[str, str]
-    message: str
-    trace: str = ""
-
-    def __str__(self) -> str:
-        return f"{' / '.join(self.labels.values())}: {self.message}"
 
 
 @dataclass

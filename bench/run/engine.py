@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bench.api import TwoPhase
@@ -17,7 +17,7 @@ from bench.core.errors import CellsFailed
 from bench.fit import fitted_store
 from bench.models import numerics
 from bench.models.numerics import Numerics
-from bench.results import operating, store, summary
+from bench.results import failures, operating, store, summary
 from bench.results.run_files import Damaged
 from bench.results.store import Plan, Result
 from bench.run import finalise, fits, gallery_pass, jobs, preflight
@@ -32,7 +32,7 @@ from bench.suite.cells import Ref, Suite
 
 Groups = dict[tuple[Ref, Ref], list[Job]]  # by network and data set
 
-LISTED = 20  # failed cells that an error names
+LISTED = 20  # causes that an error names
 
 
 def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> Iterator[Result]:
@@ -77,15 +77,14 @@ def _pool(
 
 def _close_failed(context: RunContext) -> None:
     """Leave the reasons beside the results, and raise them; a run without any takes back those of the run before."""
-    path = context.run_dir / "failures.json"
     failed = list(context.failed.values())
-    if not failed:
-        path.unlink(missing_ok=True)
+    path = failures.write(context.run_dir, failed)
+    if path is None:
         return
-    store.write_json(path, [asdict(cell) for cell in failed])
-    lines = [str(cell) for cell in failed[:LISTED]]
-    if len(failed) > LISTED:
-        lines.append(f"and {len(failed) - LISTED} more")
+    causes = failures.causes(failed)
+    lines = [str(cause) for cause in causes[:LISTED]]
+    if len(causes) > LISTED:
+        lines.append(f"and {len(causes) - LISTED} more causes")
     traced = " (with tracebacks)" if any(cell.trace for cell in failed) else ""
     cells = "1 cell has" if len(failed) == 1 else f"{len(failed)} cells have"
     raise CellsFailed(

@@ -9,7 +9,7 @@ import pytest
 
 from bench.api import Undefined, Value
 from bench.core.errors import MissingData
-from bench.results import run_files, store
+from bench.results import failures, run_files, store
 
 FROZEN = sorted((Path(__file__).parents[1] / "frozen").glob("result_*"))
 
@@ -107,3 +107,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         file.write("new")
         raise RuntimeError
     assert (tmp_path / "a").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_failures_with_one_cause_are_one_line(tmp_path):
+    def failed(number, message):
+        labels = {"protocol": "anomaly", "model": "net", "dataset": f"set{number}", "method": "msp"}
+        return failures.Failed(f"{number:016x}", labels, message)
+
+    cells = [failed(n, f"net/set{n}/frame_{n:03}: ValueError: size {n}x2 (net.py:11)") for n in range(3)]
+    cells.append(failed(7, "set7/frame_007: it is torn"))
+    assert [len(cause.cells) for cause in failures.causes(cells)] == [3, 1]
+    assert str(failures.causes(cells)[0]) == f"3 cells, such as {cells[0]}"
+    path = failures.write(tmp_path, cells)
+    assert failures.read(tmp_path) == cells and failures.write(tmp_path, []) is None and not path.exists()
+    path.write_text('[{"key": 1}]')
+    with pytest.raises(MissingData, match=r"failures\.json is not a listing of this program"):
+        failures.read(tmp_path)
