@@ -13,6 +13,7 @@ import math
 import os
 import stat
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +194,9 @@ def described(header: bytes, version: tuple[int, int] = (1, 0)) -> tuple[tuple[i
     """Shape, whether it is in the order of Fortran, and dtype by the header of an array. Raise Unreadable."""
     parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        shape, fortran, dtype = parse(io.BytesIO(header))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python 2, and of Python about text that is no Python
+            shape, fortran, dtype = parse(io.BytesIO(header))
     except Exception as error:  # NumPy evaluates a literal and names no bound on what that may raise
         raise Unreadable("format", f"its header cannot be read: {str(error)[:200] or type(error).__name__}") from None
     if any(type(extent) is not int or extent < 0 for extent in shape):

@@ -401,6 +401,15 @@ def test_pipes_folders_and_absent_files_are_refused_at_once(tmp_path: Path) -> N
             untrusted_arrays.read(tmp_path / name, ".npy", lambda shape, dtype: None)
 
 
+def test_headers_say_nothing_beside_the_refusal(recwarn: pytest.WarningsRecorder) -> None:
+    python2 = declared("(12L, 20L)")
+    assert untrusted_arrays.read(io.BytesIO(python2), ".npy", lambda shape, dtype: None).shape == SIZE
+    for shape in ("(1if 1else 2, 20)", "(0x1for x in 2)", "('\\d', 20)"):
+        with pytest.raises(Unreadable):
+            untrusted_arrays.read(io.BytesIO(declared(shape)), ".npy", lambda shape, dtype: None)
+    assert not list(recwarn)
+
+
 def test_names_that_would_break_a_line_do_not(tmp_path: Path) -> None:
     (tmp_path / "a.hdf5").write_bytes(HOSTILE_HDF5["absent"])
     assert refusal(by_evaluation, tmp_path / "a.hdf5").endswith(

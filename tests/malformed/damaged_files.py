@@ -56,7 +56,9 @@ def png(draw):
 @st.composite
 def npy(draw):
     """An .npy file whose header declares some shape and dtype, and whose numbers may be as many, or not."""
-    extent = st.one_of(COUNTS.map(str), st.sampled_from(["-1", "True", "None", "1e3", "'6'", "2**99", "(" * 90]))
+    extent = st.one_of(
+        COUNTS.map(str), st.sampled_from(["-1", "True", "None", "1e3", "'6'", "2**99", "6L", "1if 1else 2", "(" * 90])
+    )
     shape = draw(st.one_of(st.just("(6, 8)"), st.lists(extent, max_size=4).map(lambda parts: f"({', '.join(parts)},)")))
     descr = draw(
         st.sampled_from([
