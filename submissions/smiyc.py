@@ -137,6 +137,8 @@ class Smiyc(Board):
     processes: Annotated[int, Ge(1), Option("Processes that each hold the network.")] = 1
 
     def __post_init__(self) -> None:
+        if not self.sets:
+            raise ValueError(f"--sets names none; the sets are {', '.join(SETS)}")
         for name in self.sets:
             if name not in SETS:
                 raise UnknownName("set", name, SETS, "bench submit")

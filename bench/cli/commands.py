@@ -9,9 +9,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bench.cli.examples import EXAMPLES
+from bench.core.printable import shortened
 from bench.core.suggestions import nearest
 
 HELP = {"help_option_names": ["-h", "--help"]}  # of the whole command line: commands inherit it
+
+
+LINE = 300  # characters of a refusal, whose words may be a file by mistake
 
 
 class Commands(TyperGroup):
@@ -43,6 +47,7 @@ def refusal(error: Any) -> str:
     else:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
     message = re.sub(r"Input should be (.*?)(, unable to .*)?$", r"wanted \1", message)
+    message = shortened(message, LINE)
     ended = message if message.endswith((".", "?")) else f"{message}."
     return f"{ended} Try '{context.command_path if context else 'bench'} --help'."
 

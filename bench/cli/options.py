@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.cli.output import echo
 from bench.suite import arguments
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def load_suite(name: str, only: str | None, methods: Sequence[str] | None, model
             named = [arguments.named(text, f"--{axis.removesuffix('s')}") for text in texts]
             replacing[axis] = [{entry: params} if params else entry for entry, params in named]
     loaded = suites.load(suites.locate(name), replacing)
+    for remark in loaded.remarks:
+        echo(f"bench: {remark}", err=True)
     return loaded.only(arguments.patterns(only)) if only else loaded
 
 

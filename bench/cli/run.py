@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -19,6 +20,7 @@ from bench.cli import results
 from bench.cli.options import Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo
 from bench.core.errors import BadSuite, CellsFailed, UsageError
+from bench.core.printable import shortened
 from bench.suite import limits
 
 if TYPE_CHECKING:
@@ -282,6 +284,6 @@ def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str
 def _numbers(text: str, option: str) -> list[int]:
     """Return the numbers of a text such as ``1,2,4``, sorted, each once. Raises UsageError for anything else."""
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"{option} is {text!r}, wanted numbers from 1 on, such as 1,2,4")
+    if not all(re.fullmatch(r"\s*[1-9][0-9]{0,3}\s*", part) for part in parts):
+        raise UsageError(f"{option} is {shortened(text)!r}, wanted numbers from 1 to 9999, such as 1,2,4")
     return sorted({int(part) for part in parts})

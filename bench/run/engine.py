@@ -40,8 +40,8 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
 
     A cell that fails does not stop the others: CellsFailed is raised at the end.
     """
+    checked = preflight.check(suite)  # before there is a folder: what is refused leaves none
     with store.owned(run_dir):
-        checked = preflight.check(suite)
         pool, resolved = _pool(suite, run_dir, options, reporter, checked)
         context = RunContext(run_dir, resolved, options, reporter, checked)
         try:

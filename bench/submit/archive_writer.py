@@ -38,9 +38,9 @@ def write(
     ``about`` is what else tells two archives apart. The folder of the archive is this call's alone meanwhile.
     """
     out = archive.parent
+    for part in parts:  # before there is a folder: what is refused leaves none
+        part.reader.check()
     with store.owned(out):
-        for part in parts:
-            part.reader.check()
         stamps = {part.name: _stamp(choice, part) for part in parts}
         made_from = {"maps": stamps} | dict(about)
         if record := _finished(archive, made_from):

@@ -242,6 +242,7 @@ class Suite:
     summaries: tuple[SummaryRule, ...]
     operating_points: tuple[PointRule, ...]
     text: str  # a suite file that gives the same cells from any folder
+    remarks: tuple[str, ...] = ()  # on what the file says and nothing comes of
 
     def summaries_asked(self) -> Iterator[dict[str, Any]]:
         """Each summary with the labels of its data sets: rules spelled out, in their order."""

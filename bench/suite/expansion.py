@@ -87,6 +87,8 @@ def expanded(
             for index in range(len(getattr(file, f"{axis}s")))
         ]
         axes[axis] = list(_refs(axis, getattr(file, f"{axis}s"), blamed, file.seed))
+    remarks = tuple(_idle_summaries(axes, file, path, lines))
+    _check_points(axes, file, path, lines)
     _drop_idle(axes, options)
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
@@ -106,6 +108,7 @@ def expanded(
         tuple(file.summaries),
         tuple(file.operating_points),
         yaml_text.dump(text),
+        remarks,
     )
 
 
@@ -158,6 +161,33 @@ def _drop_idle(axes: dict[Kind, list[Ref]], replaced: Collection[Kind]) -> None:
             if other in replaced:
                 listed = {ref.name for ref in axes[other]}
                 axes[axis] = [ref for ref in axes[axis] if listed.intersection(ref.only_for.get(other, listed))]
+
+
+def _idle_summaries(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, lines: Lines) -> Iterator[str]:
+    """Say which summaries nothing of the suite has a part in: they would be missing from the page without a word."""
+    labels = [ref.label for ref in axes["protocol"]]
+    for index, rule in enumerate(file.summaries):
+        place = _at(path, lines, "summaries", index)
+        if rule.protocol != "*" and rule.protocol not in labels:
+            asked = f"protocol {rule.protocol!r}; the suite has {', '.join(labels)}"
+        elif not any(rule.matches(ref.label, ref.corruption) for ref in axes["dataset"]):
+            asked = "any data set of the suite"
+        else:
+            continue
+        yield f"{place}: the summary {rule.name!r} is left out: it does not match {asked}"
+
+
+def _check_points(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, lines: Lines) -> None:
+    """Raise BadSuite or UnknownName for a point that no cell of the suite has."""
+    for index, point in enumerate(file.operating_points):
+        place = _at(path, lines, "operating_points", index)
+        if point.protocol not in {ref.name for ref in axes["protocol"]}:
+            raise BadSuite(
+                f"{place}: the point {point.name!r} is of {point.protocol}, which the suite does not ask for"
+            )
+        names = [name for ref in axes["dataset"] for name in (ref.name, ref.label)]
+        if point.calibrate not in names:
+            raise UnknownName("data set in calibrate:", point.calibrate, set(names), str(place))
 
 
 def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:

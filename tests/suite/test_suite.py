@@ -72,7 +72,7 @@ def only_cell(folder, text):
             "[energy]\nresample: image",
             "resample is 'image', wanted 'images' or 'groups'; did you mean 'images'",
         ),
-        ("[energy]", "[energy]\nnumerics: {threads: 0}", "numerics.threads is 0, wanted a whole number of at least 1"),
+        ("[energy]", "[energy]\nnumerics: {threads: 0}", "numerics.threads is 0, wanted a whole number from 1 to"),
         ("[toytown]", "[eomt]", "unknown dataset 'eomt'; not built in: 'bench list datasets' says what is"),
         ("[energy]", "[energy]\nnumerics: {thread: 2}", "unknown key 'thread'; did you mean 'threads'?"),
     ],
@@ -85,6 +85,33 @@ def test_a_wrong_suite_is_refused_in_one_line_with_the_file(tmp_path, capsys, ol
     place, _, message = said.removeprefix(f"bench: {path}").partition(": ")
     assert re.fullmatch(r"|:[1-9]", place)
     assert message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("{name: m, protocol: miou}", "it does not match protocol 'miou'; the suite has anomaly"),
+        ("{name: m, protocol: anomaly, dataset: coco*}", "it does not match any data set of the suite"),
+        ("{name: m, protocol: anomaly, severity: 3}", "it does not match any data set of the suite"),
+    ],
+)
+def test_a_summary_that_matches_nothing_is_left_out_with_a_word(tmp_path, capsys, rule, words):
+    path = write(tmp_path, GOOD + f"summaries:\n  - {rule}\n")
+    assert main(["check", str(path)]) == 0
+    assert f"the summary 'm' is left out: {words}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("{name: p, protocol: misclassification, calibrate: toytown}", "is of misclassification, which the suite does"),
+        ("{name: p, protocol: anomaly, calibrate: toytwn}", "'toytwn'; did you mean 'toytown'?"),
+    ],
+)
+def test_a_point_that_no_cell_has_is_refused(tmp_path, capsys, rule, words):
+    path = write(tmp_path, GOOD + f"operating_points:\n  - {rule}\n")
+    assert main(["check", str(path)]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_what_is_not_yaml_is_refused_with_its_line(tmp_path):
