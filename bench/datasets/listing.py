@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -131,6 +131,13 @@ class Tree:
 def inside(root: Path, *chain: Names) -> Path | None:
     """The folder at the end of a chain of names in ``root``, or a little deeper; None without any."""
     return _Search(False, []).find([root], chain, NESTED)
+
+
+def nearest(folder: Path, chosen: Callable[[Path], bool]) -> list[Path]:
+    """The chosen files right in a folder, or where there are none, those at any depth below it, sorted."""
+    levels = Tree(folder).levels
+    flat = [path for path in levels[0] if chosen(path)]
+    return sorted(flat or [path for level in levels for path in level if chosen(path)])
 
 
 def tree(folder: Path, missing: str = "") -> Tree:

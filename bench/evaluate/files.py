@@ -25,6 +25,7 @@ from bench.core import disguised_files, frame_names, images, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts import keys
+from bench.datasets import listing
 
 Size = tuple[int, int]  # (H, W)
 Role = Literal["score map", "prediction"]
@@ -142,12 +143,7 @@ def _listed(root: Path, role: Role) -> list[MapFile]:
     if root.is_dir():
         inner = root / SPOOLED[role]
         folder = inner if inner.is_dir() else root
-        flat = [MapFile(path) for path in sorted(folder.iterdir()) if _is_map(path.name) and path.is_file()]
-        return flat or [
-            MapFile(path)
-            for path in sorted(folder.rglob("*"))
-            if _is_map(path.name) and not _hidden(path.relative_to(folder).parts) and path.is_file()
-        ]
+        return [MapFile(path) for path in listing.nearest(folder, lambda path: _is_map(path.name) and path.is_file())]
     for archive in (root, *root.parents):
         if archive.is_file():
             return _archived(archive, PurePosixPath(root.relative_to(archive).as_posix()))

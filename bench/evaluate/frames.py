@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.api import Dataset, Labels, Protocol, Sample
 from bench.core import images
 from bench.core.errors import BadScores, MissingData
-from bench.datasets import label_values
+from bench.datasets import label_values, listing
 from bench.datasets.frames import check_depths
 from bench.datasets.label_values import Values
 from bench.evaluate import conventions
@@ -130,8 +130,14 @@ class Folder(Frames):
             raise MissingData(f"{self.folder} is not a folder; wanted one PNG of labels per image in it")
         before, after = map(re.escape, (self.pattern or "{id}.png").split("{id}"))
         named = re.compile(f"{before}(.+){after}", 0 if self.pattern else re.IGNORECASE)
-        matches = [(named.fullmatch(path.name), path) for path in sorted(self.folder.iterdir())]
-        paths = {match[1]: path for match, path in matches if match and not path.name.startswith(".")}
+        paths: dict[str, Path] = {}
+        for path in listing.nearest(self.folder, lambda path: bool(named.fullmatch(path.name)) and path.is_file()):
+            name = str(named.fullmatch(path.name)[1])  # type: ignore[index]
+            if name in paths:
+                raise BadScores(
+                    f"{path} and {paths[name]} are both the labels of {name}; name the folder of one of them"
+                )
+            paths[name] = path
         if not self.pattern:
             paths = _without_pictures(paths)
         if not paths:

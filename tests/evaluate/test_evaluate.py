@@ -755,3 +755,18 @@ def test_sets_of_equal_ids_are_told_apart_by_the_folders_of_their_maps(tmp_path,
     assert run(capsys, *ask)["evaluations"] == wanted
     (tmp_path / "maps" / "fs_static" / "1.npy").unlink()
     assert "1 has no score map in" in run(capsys, *ask)  # and not that of the other set
+
+
+def test_maps_and_labels_in_folders_of_cities_and_behind_links(maps, capsys):
+    plain = score(capsys, maps)
+    for kind, end in (("scores", "npy"), ("anomaly", "png")):
+        (maps / f"far_{kind}").mkdir()
+        for number in range(6):
+            home = maps / f"far_{kind}" if number % 2 else maps / kind / "a"
+            home.mkdir(exist_ok=True)
+            (maps / kind / f"f{number}.{end}").rename(home / f"f{number}.{end}")
+        (maps / kind / "b").symlink_to(maps / f"far_{kind}")
+        (maps / kind / "a" / "loop").symlink_to(maps / kind)
+    assert score(capsys, maps) == plain
+    (maps / "anomaly" / "a" / "f1.png").write_bytes((maps / "anomaly" / "b" / "f1.png").read_bytes())
+    assert "are both the labels of f1" in score(capsys, maps)
