@@ -25,6 +25,7 @@ from bench.counts.bins import binned_counts
 from bench.counts.tally import BUDGET, Column, Counts, Keyed, Tally, key_pixels
 from bench.metrics.intervals import intervals
 
+NEAR = 1 << 26  # bytes of exact keys that a span may have, whatever the budget
 NOTHING = Counts(32, ())  # what a protocol reads that counts no scores
 
 
@@ -190,9 +191,9 @@ class Accumulator:
     def settle(self, tallies: Iterable[Tally], span: tuple[float, float]) -> None:
         """Take the span from exact tallies of all images; without one of them it stays undecided."""
         assert self.tally is not None  # noqa: S101 - a span is one of scores
-        near = Tally(self.tally.categories, self.tally.budget)
+        near = Tally(self.tally.categories, max(self.tally.budget, NEAR))
         for tally in tallies:
-            part = tally.between(*span, self.tally.budget)
+            part = tally.between(*span, near.budget)
             if part is None:
                 return
             near.merge(part)

@@ -38,7 +38,10 @@ def read(rows: Rows, names: Iterable[str], reason: str) -> dict[str, Value | Und
     for name in names:
         values = [float(rows[image][name]) for image in sorted(rows)]
         defined = [value for value in values if not np.isnan(value)]
-        means[name] = Value(fsum(defined) / len(defined)) if defined else Undefined(reason)
+        if np.isinf(defined).any():
+            means[name] = Undefined("infinite in an image")
+        else:
+            means[name] = Value(fsum(defined) / len(defined)) if defined else Undefined(reason)
     return means
 
 

@@ -88,7 +88,8 @@ class OpenMeanIoU(Protocol):
         kept, unsure, whole = _split(counts, compared)
         if not whole.sum():
             return dict.fromkeys(METRICS, ranking.NO_PIXELS)
-        return {**_bounds(kept, unsure, whole), "threshold": Value(threshold)}
+        shown = Value(threshold) if np.isfinite(threshold) else Undefined("the threshold is infinite")
+        return {**_bounds(kept, unsure, whole), "threshold": shown}
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         """From the leading 16 bits of each image; the threshold is held."""
@@ -110,7 +111,8 @@ class OpenMeanIoU(Protocol):
         tuned = [value for value in tuned if not np.isnan(value)]
         if not tuned:
             return Undefined("no wrong pixels to choose a threshold by")
-        return list(accumulate(tuned))[-1] / len(tuned)  # one after the other, as the source adds them
+        mean = list(accumulate(tuned))[-1] / len(tuned)  # one after the other, as the source adds them
+        return np.inf if np.isnan(mean) else mean  # of infinities of both signs, which no score is above
 
 
 def _split(counts: Counts, threshold: float) -> tuple[Floats, Floats, Floats]:

@@ -138,7 +138,7 @@ class Segments(Breakdown, RefinementAware):
         self, score: Scores, truth: Labels, threshold: float
     ) -> tuple[segments.Components, NDArray[np.uint8]]:
         """Components [H, W], and for each 1 where it lies on an object, 0 on none, 255 ignored as a whole."""
-        mask = score >= np.float32(threshold)
+        mask = score >= score.dtype.type(threshold)
         if self.fidelity == "reference":
             mask &= truth != IGNORE
         labelled = segments.label(mask)
