@@ -144,7 +144,7 @@ def _others(seen: Seen, now: Meaning, said: Said, count: int, *, fixed: bool) ->
     of_labels: list[tuple[str, Values | None, Meaning]] = []
     if set(labels) <= set(now):
         of_labels.append(("", None, now))
-    if said.labels is None and not fixed:
+    if said.labels is None and not fixed and len(labels - {IGNORE}) > 1:
         void: Values = {str(count): "ignore"}
         candidates: list[tuple[str, Values, Meaning]] = [
             (f"no class map holds {count}, which fits void", void, {**label_values.train_ids(count), count: IGNORE}),
@@ -156,7 +156,7 @@ def _others(seen: Seen, now: Meaning, said: Said, count: int, *, fixed: bool) ->
             each for each in candidates if labels <= set(each[2]) and (count in labels or each[1] is not void)
         ]
     of_predictions: list[tuple[str, Values | None, Meaning]] = [("", None, predicted(said.predictions))]
-    if said.predictions is None:
+    if said.predictions is None and len(predictions) > 1:  # one class fits too much
         if "label_ids" in known and predictions <= {*label_values.LABEL_IDS, IGNORE}:
             words = "the class maps hold label ids of Cityscapes"
             of_predictions.append((words, "label_ids", known["label_ids"]))
