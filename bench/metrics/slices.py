@@ -15,6 +15,8 @@ from bench.metrics.accumulate import Reading
 
 MOST = 32  # values of a tag beyond which it names images rather than groups of them
 
+AMBIGUOUS = "the tag {!r} is called as what the protocol counts apart; give it another name"
+
 Slices = dict[str, dict[str, dict[str, Any]]]  # axis -> value -> {"images": n, "metrics": figures}
 
 

@@ -34,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Row, Undefined, Value
-from bench.core import files, npz
-from bench.core.errors import MissingData, RunInUse
+from bench.core import files, locks, npz
+from bench.core.errors import MissingData, RunInUse, UsageError
 from bench.core.file_names import file_name
 from bench.results import file_schema, run_files
 from bench.results.result import SCHEMA as SCHEMA
@@ -47,6 +47,8 @@ from bench.suite.cells import Cell as Cell
 from bench.suite.cells import CellLabels as CellLabels
 from bench.suite.cells import Ref as Ref
 from bench.suite.cells import uncorrupted as uncorrupted
+
+LOCK = ".lock"  # held by the process that writes to a run
 
 T = TypeVar("T")
 
@@ -362,19 +364,47 @@ def drop_work(run: Path, key: str) -> None:
 @contextlib.contextmanager
 def owned(run: Path) -> Iterator[None]:
     """Hold the run directory for this process; a second one is refused at once. The lock goes with the process."""
-    from filelock import FileLock, Timeout
-
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise RunInUse(
-            f"{run} is in use by another bench run; wait for it, or choose another place with --out"
-        ) from None
-    except OSError as error:
-        raise files.cannot_write(run, error) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locks.locked(run / LOCK))
+        except locks.Taken:
+            raise RunInUse(
+                f"{run} is in use by another bench run; wait for it, or choose another place with --out"
+            ) from None
+        except OSError as error:
+            raise files.cannot_write(run, error) from error
         yield
-    finally:
-        lock.release()
+
+
+def refuse_foreign(run: Path, suite_text: str) -> None:
+    """Raise UsageError for a folder with files that no run wrote: a run would write over some of them.
+
+    ``suite_text`` is what the run would write first; a run that was killed right then has left that alone.
+    """
+    try:
+        entries = sorted(entry.name for entry in run.iterdir())
+    except OSError:  # it is not there, or is no folder, which is said where it is made
+        return
+    if _holds_plan(run):
+        return
+    own = {LOCK, "work"}
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        own |= {"suite.yaml"} if (run / "suite.yaml").read_text(encoding="utf-8") == suite_text else set()
+    foreign = [name for name in entries if name not in own and not (name[0] == "." and name.endswith(".part"))]
+    if foreign:
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise UsageError(
+            f"{run} is no run directory and holds {', '.join(foreign[:3])}{more}; nothing was written, choose a folder"
+            f" that is new or empty with --out, such as {run / 'run'}"
+        )
+
+
+def _holds_plan(run: Path) -> bool:
+    """True if a run has begun there: its plan can be read, or was damaged beside its cells."""
+    path = run / "run.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return path.is_file() and (run / "cells").is_dir()
+    return isinstance(raw, dict) and {"schema", "keys"} <= raw.keys()

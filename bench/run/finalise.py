@@ -69,7 +69,10 @@ def finish(task: Finish) -> Figures:
         figures, replicates = intervals(protocol, figures, rows, task.seed, task.bootstrap, groups)
     tags = {sample: gathered.about[sample]["tags"] for sample in rows if gathered.about[sample]["tags"]}
     with clock("slices"):
-        parts = slices.by_truth(reading) | slices.by_tag(reading, tags)
+        parts, by_tag = slices.by_truth(reading), slices.by_tag(reading, tags)
+        if twice := parts.keys() & by_tag.keys():
+            raise MissingData(f"{task.label}: {slices.AMBIGUOUS.format(min(twice))}")
+        parts |= by_tag
         images = reading.arrays()
     arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}
     # What every image left behind: reliability bins, components, counts that a threshold from elsewhere is judged by.

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from bench.api import Constants, Dataset, Fitting, Method, Protocol, Refinement, RefinementAware, SegModel
+from bench.api import Breakdown, Constants, Dataset, Fitting, Method, Protocol, Refinement, RefinementAware, SegModel
 from bench.core.errors import BadPlugin, BadSuite, MissingData, NotFitted
 from bench.core.file_names import file_name
 from bench.core.foreign_code import named
 from bench.core.noted_files import NotedFiles, noting
+from bench.counts.tally import Column, Counts
 from bench.datasets.wrappers import class_map, corrupted
 from bench.datasets.wrappers.corrupted import Corrupted, Corruption
 from bench.fit import fitted_store
+from bench.metrics import slices
 from bench.models import inference
 from bench.models.numerics import Numerics
 from bench.suite import declarations, registry
@@ -49,6 +51,7 @@ class Checked:
     _built: dict[Ref, Any] = field(default_factory=dict, repr=False)
     _sources: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
     _origins: dict[tuple[Ref, Ref, int, Numerics | None], dict[str, Any]] = field(default_factory=dict, repr=False)
+    _tags: dict[Ref, frozenset[str]] = field(default_factory=dict, repr=False)
     _met: set[tuple[Ref, Ref]] = field(default_factory=set, repr=False)  # a method and a network it was checked for
 
     def built(self, ref: Ref) -> Any:
@@ -79,6 +82,12 @@ class Checked:
     def newest(self, ref: Ref) -> float:
         """Return when the last file of a plug-in was written or put there, in seconds since 1970; 0 without any."""
         return self.files.get(ref.plain, NotedFiles()).newest()
+
+    def tags(self, ref: Ref) -> frozenset[str]:
+        """The names of the tags of the first image of a data set."""
+        if ref not in self._tags:
+            self._tags[ref] = frozenset(self.datasets[ref].load(0).tags)
+        return self._tags[ref]
 
     def source(self, ref: Ref) -> str:
         """The digest of a plug-in's source files, as they were when it was first asked for."""
@@ -117,6 +126,8 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
     if trained:
         for cell in suite.cells:
             if cell.key not in checked.refused:
+                with named(str(cell)):
+                    _require_other_tags(cell, checked)
                 _require_training(cell, checked)
                 _require_other_data(cell, checked)
     return checked
@@ -264,6 +275,19 @@ def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> Refusal | Non
 
 def _code(word: str, values: Collection[str]) -> str:
     return " ".join([word, *sorted(values)]).strip()
+
+
+def _require_other_tags(cell: Cell, checked: Checked) -> None:
+    """Refuse a tag that would take the place of what the protocol counts apart; those of later images are seen late."""
+    protocol = checked.built(cell.protocol)
+    if not isinstance(protocol, Breakdown):
+        return
+    nothing = Counts(32, [Column(np.empty(0, np.uint32), None)] * len(protocol.category_names))
+    axes: Collection[str] = ()
+    with suppress(Exception):  # of a protocol that reads rows, of which there are none yet
+        axes = protocol.breakdown(nothing, {}).keys()
+    if axes and (twice := {*axes} & checked.tags(cell.dataset)):
+        raise BadSuite(f"{cell.dataset.label}: {slices.AMBIGUOUS.format(min(twice))}")
 
 
 def _require_other_data(cell: Cell, checked: Checked) -> None:

@@ -87,7 +87,7 @@ def expanded(
             for index in range(len(getattr(file, f"{axis}s")))
         ]
         axes[axis] = list(_refs(axis, getattr(file, f"{axis}s"), blamed, file.seed))
-    remarks = tuple(_idle_summaries(axes, file, path, lines))
+    remarks = (*_idle_summaries(axes, file, path, lines), *_lone_points(axes, file, path, lines))
     _check_points(axes, file, path, lines)
     _drop_idle(axes, options)
     _check_labels(axes, path)
@@ -168,13 +168,21 @@ def _idle_summaries(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path,
     labels = [ref.label for ref in axes["protocol"]]
     for index, rule in enumerate(file.summaries):
         place = _at(path, lines, "summaries", index)
-        if rule.protocol != "*" and rule.protocol not in labels:
+        if rule.protocol not in {"*", *labels, *(ref.name for ref in axes["protocol"])}:
             asked = f"protocol {rule.protocol!r}; the suite has {', '.join(labels)}"
         elif not any(rule.matches(ref.label, ref.corruption) for ref in axes["dataset"]):
             asked = "any data set of the suite"
         else:
             continue
         yield f"{place}: the summary {rule.name!r} is left out: it does not match {asked}"
+
+
+def _lone_points(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, lines: Lines) -> Iterator[str]:
+    """Say which thresholds are carried nowhere: a data set is never judged at one that was chosen on it."""
+    for index, point in enumerate(file.operating_points):
+        if all(point.calibrate in (ref.name, ref.label) for ref in axes["dataset"]):
+            place = _at(path, lines, "operating_points", index)
+            yield f"{place}: the point {point.name!r} is left out: {point.calibrate} is the only data set"
 
 
 def _check_points(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, lines: Lines) -> None:

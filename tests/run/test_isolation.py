@@ -13,7 +13,7 @@ from running import run
 
 from bench.api import Inference, Method, Prediction, Scored, View
 from bench.core import sharing
-from bench.core.errors import BadPlugin, CellsFailed
+from bench.core.errors import BadPlugin, BadSuite, CellsFailed
 from bench.fit import fitted_store
 from bench.results import store
 from bench.run import lending, scoring
@@ -546,6 +546,17 @@ def test_a_sample_that_is_loaded_under_another_id_is_refused(tmp_path, plug):
     plug("datasets", "odd", (SET % ["a", "b"]).replace("id=IDS[index]", "id='../../b'"))
     with pytest.raises(CellsFailed, match=r"a is loaded under the id '../../b'"):
         run(suite(tmp_path / "s", scenes=("odd", "")), tmp_path / "run", workers=0)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_tag_does_not_take_the_place_of_what_a_protocol_counts_apart(first, tmp_path, plug):
+    tags = "{'class': str(index % 2), 'size': 'x'}" if first else "{'class': str(index % 2)} if index else {}"
+    text = (SET % ["a", "b", "c"]).replace("id=IDS[index])", f"id=IDS[index], tags={tags})")
+    plug("datasets", "odd", text)
+    with pytest.raises((BadSuite, CellsFailed), match="the tag 'class' is called as what the protocol counts apart"):
+        run(suite(tmp_path / "s", protocols="[{misclassification: {by: class}}]", scenes=("odd", "")), tmp_path / "r")
+    run(suite(tmp_path / "s", protocols="[misclassification, miou]", scenes=("odd", "")), tmp_path / "plain")
+    assert "class" in store.read_run(tmp_path / "plain").results[0].slices or not first
 
 
 def test_marks_tell_arrays_apart():

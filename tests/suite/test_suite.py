@@ -101,6 +101,14 @@ def test_a_summary_that_matches_nothing_is_left_out_with_a_word(tmp_path, capsys
     assert f"the summary 'm' is left out: {words}" in capsys.readouterr().err
 
 
+def test_a_summary_is_matched_by_the_name_of_its_protocol_and_a_point_without_a_target_is_said(tmp_path):
+    text = GOOD.replace("[anomaly]", "[{anomaly: {label: things}}]") + "summaries: [{name: m, protocol: anomaly}]\n"
+    assert suites.load(write(tmp_path, text)).remarks == ()
+    point = "operating_points: [{name: p, protocol: anomaly, calibrate: toytown}]\n"
+    (said,) = suites.load(write(tmp_path, GOOD + point)).remarks
+    assert said.endswith("the point 'p' is left out: toytown is the only data set")
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [

@@ -15,10 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
-
 from bench.contract.dataset import Dataset, Sample
 from bench.core import files, versions
+from bench.core.locks import locked
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import OnDisk
@@ -154,7 +153,7 @@ class ToytownLayout(Dataset):
         if not folder.is_dir():
             try:
                 home.mkdir(parents=True, exist_ok=True)
-                with FileLock(f"{folder}.lock"):
+                with locked(folder.with_name(f"{folder.name}.lock"), wait=True):
                     if not folder.is_dir():
                         self._write(folder)
             except OSError as error:

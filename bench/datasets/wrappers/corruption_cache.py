@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from bench.core import untrusted_arrays
 from bench.core.files import writing
+from bench.core.locks import Taken, locked
 from bench.core.untrusted_arrays import Unreadable
 
 FOLDER, GIGABYTES = "BENCH_CORRUPTION_CACHE", "BENCH_CORRUPTION_CACHE_GB"
@@ -94,7 +94,7 @@ class Cache:
     def clear(self) -> None:
         """Delete what was used longest ago until the folder is below its limit. One process at a time."""
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
+            with locked(self.folder / ".lock"):
                 files = sorted(self._files())
                 total = sum(size for _, size, _ in files)
                 target = self.limit * KEPT if total > self.limit else self.limit
@@ -103,7 +103,7 @@ class Cache:
                     if total > target or (unfinished and time.time() - used > STALE):
                         path.unlink(missing_ok=True)
                         total -= size
-        except Timeout:
+        except Taken:
             return  # another process is at it
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
