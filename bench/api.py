@@ -13,7 +13,16 @@ from bench.contract.method import Constants, Decision, Fitting, Method, Refineme
 from bench.contract.network import Inference, Network, SegModel, ShardModel, ShardNetwork, View
 from bench.contract.plugin import DatasetEntry, Entry, File, ModelEntry, PlugIn, Positive
 from bench.contract.prediction import Context, Prediction, Scored
-from bench.contract.protocol import Breakdown, Counts, Presented, Protocol, Quantized, RefinementAware, TwoPhase
+from bench.contract.protocol import (
+    Breakdown,
+    CarriesThreshold,
+    Counts,
+    Presented,
+    Protocol,
+    Quantized,
+    RefinementAware,
+    TwoPhase,
+)
 from bench.contract.training import Estimator, Finetuner, LongTrainer, Source, Trainer, TrainingContext
 from bench.core.archives import Archive, Failure, Refused
 from bench.core.values import IGNORE, Labels, Metric, Quantity, Row, Rows, Scores, SignedRate, State, Undefined, Value
@@ -24,6 +33,7 @@ __all__ = [
     "Archive",
     "Board",
     "Breakdown",
+    "CarriesThreshold",
     "Claim",
     "Compared",
     "Constants",

@@ -173,6 +173,16 @@ class RefinementAware(Protocol):
 
 
 @dataclass(frozen=True)
+class CarriesThreshold(Protocol):
+    """A protocol with a threshold for the scores of one method on one network: others have other scales."""
+
+    @property
+    @abstractmethod
+    def carried(self) -> float | None:
+        """Return the threshold; None where it is found on the maps that it is tried on."""
+
+
+@dataclass(frozen=True)
 class Presented(Protocol):
     """A protocol that says how tables and pages show it."""
 

@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import Breakdown, Constants, Dataset, Fitting, Method, Protocol, Refinement, RefinementAware, SegModel
+from bench.api import (
+    Breakdown,
+    CarriesThreshold,
+    Constants,
+    Dataset,
+    Fitting,
+    Method,
+    Protocol,
+    Refinement,
+    RefinementAware,
+    SegModel,
+)
 from bench.core.errors import BadPlugin, BadSuite, MissingData, NotFitted
 from bench.core.file_names import file_name
 from bench.core.foreign_code import named
@@ -119,6 +130,7 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
         with named(str(cell)):
             if refusal := _refusal(cell, checked):
                 checked.refused[cell.key] = refusal
+    _refuse_shared_thresholds(suite, checked)
     _refuse_small_images(suite, {ref.plain: plain[ref.plain][0] for ref in checked.datasets if ref.corruption})
     for ref in checked.datasets:
         digest = plain[ref.plain][1]
@@ -259,6 +271,25 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
             checked.method_digests[cell.method] = method.digest()
         checked._met.add((cell.method, cell.model))
     return None
+
+
+def _refuse_shared_thresholds(suite: Suite, checked: Checked) -> None:
+    """Leave out cells whose protocol has one threshold for scores of several scales."""
+    by_protocol: dict[Ref, list[Cell]] = {}
+    for cell in suite.cells:
+        if cell.method is not None and cell.key not in checked.refused:
+            by_protocol.setdefault(cell.protocol, []).append(cell)
+    for ref, cells in by_protocol.items():
+        protocol = checked.built(ref)
+        pairs = {(cell.model, cell.method) for cell in cells}
+        if not isinstance(protocol, CarriesThreshold) or protocol.carried is None or len(pairs) < 2:
+            continue
+        reason = (
+            f"the threshold {protocol.carried:g} is one of a single method on a single network, and here are"
+            f" {len(pairs)} such pairs: say {ref.name}: {{threshold: ..., methods: [NAME]}}, or carry thresholds with"
+            " operating_points"
+        )
+        checked.refused |= {cell.key: Refusal("threshold", reason) for cell in cells}
 
 
 def _no_truth(cell: Cell, method: Refinement, checked: Checked) -> Refusal | None:

@@ -27,6 +27,7 @@ from bench.suite.schema import Entry, NumericsRule, PointRule, Section, SuiteFil
 
 # What an entry may restrict itself to.
 CHOOSES: Mapping[Kind, tuple[Kind, ...]] = {
+    "protocol": ("model", "method"),
     "dataset": ("protocol", "model", "method"),
     "model": ("method",),
     "method": ("model",),
@@ -227,11 +228,11 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
     )
     named = _Named(axes["model"], path)
     for protocol, model, dataset in itertools.product(axes["protocol"], axes["model"], axes["dataset"]):
-        if not (_for(dataset, protocol) and _for(dataset, model)):
+        if not (_for(dataset, protocol) and _for(dataset, model) and _for(protocol, model)):
             continue
         data = named.under(dataset, model)
         for entry in axes["method"] if scored[protocol] else [None]:
-            if entry and not (_for(dataset, entry) and _for(model, entry) and _for(entry, model)):
+            if entry and not all(map(_for, (dataset, model, protocol, entry), (entry, entry, entry, model))):
                 continue
             method = replace(entry, fit=named.under(entry.fit, model)) if entry and entry.fit else entry
             cell = Cell(protocol, model, data, method, file.seed, file.budget, file.bootstrap, file.resample)

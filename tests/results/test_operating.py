@@ -149,3 +149,20 @@ def test_alarms_are_counted_in_a_run_with_intervals_that_may_exceed_one(tiny, tm
     figure = json.loads(path.read_text())["metrics"]["false_alarms"]
     assert figure["lo"] <= figure["value"] <= figure["hi"] and figure["hi"] > 1
     assert "count" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_one_threshold_is_not_tried_on_scores_of_several_scales(tiny, tmp_path, capsys):
+    text = tiny.read_text()
+    start, end = text.index("protocols:"), text.index("models:")
+    for number, (chosen, counted) in enumerate([("", 0), (", methods: [msp]", 1)]):
+        protocol = f"protocols: [{{operating_point: {{threshold: 0.935{chosen}}}}}]\n"
+        tiny.write_text(text[:start] + protocol + text[end:])
+        run = tmp_path / f"run{number}"
+        assert main(["run", str(tiny), "--out", str(run), "--workers", "0", "--only", "method=m*"]) == 0
+        results = [json.loads(path.read_text()) for path in (run / "cells").glob("*.json")]
+        figures = [result["metrics"]["tpr"] for result in results]
+        assert sum("value" in figure for figure in figures) == counted
+        reasons = {figure["reason"] for figure in figures if "reason" in figure}
+        assert len(reasons) == (not counted)
+        assert all("methods: [NAME]" in reason for reason in reasons)
+    capsys.readouterr()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol
+from bench.contract.protocol import CarriesThreshold
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.bins import last_bin
 from bench.counts.tally import Counts
@@ -37,7 +37,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 @dataclass(frozen=True)
-class OpenMeanIoU(Protocol):
+class OpenMeanIoU(CarriesThreshold):
     """Segmentation that may reject: wrong pixels are one more class, which a high score predicts. Nothing is ignored.
 
     Without ``threshold`` it is the source's: the mean over images of the score with the best F1 for wrong against right
@@ -62,6 +62,10 @@ class OpenMeanIoU(Protocol):
     )
 
     threshold: float | None = None
+
+    @property
+    def carried(self) -> float | None:
+        return self.threshold
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         labels, classes = labels_of(sample), classes_of(sample, predicted)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Protocol, TwoPhase
+from bench.contract.protocol import CarriesThreshold, TwoPhase
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.bins import common_bins, first_bin
 from bench.counts.keys import at_or_above
@@ -37,13 +37,17 @@ EIGHT = np.ones((3, 3))  # connectivity
 
 
 @dataclass(frozen=True)
-class _AtThreshold(Protocol):
+class _AtThreshold(CarriesThreshold):
     """Category 1 should be at or above the threshold, category 0 below; pixels pooled."""
 
     version = 1
     metrics = METRICS
 
     threshold: float = 0.0
+
+    @property
+    def carried(self) -> float:
+        return self.threshold
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         columns = [counts.column([category]) for category in (1, 0)]
