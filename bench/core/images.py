@@ -134,12 +134,7 @@ def header(source: Path | IO[bytes], formats: Sequence[str] = PICTURES) -> Heade
 
 
 def numbers(
-    source: Path | IO[bytes],
-    fits: Fits | None = None,
-    *,
-    indices: bool = False,
-    shallow: bool = True,
-    formats: Sequence[str] = NUMBERS,
+    source: Path | IO[bytes], fits: Fits | None = None, *, indices: bool = False, shallow: bool = True
 ) -> NDArray[Any]:
     """[H, W]: one number for each pixel, as uint8, uint16, int32, uint32 or float32.
 
@@ -149,10 +144,10 @@ def numbers(
     blue are one grey, and an alpha that is the same everywhere says nothing. All else is refused, as are formats that
     lose values. ``fits`` is asked about (H, W) before pixels are decoded, and raises what its caller likes.
     """
-    with opened(source, formats, PICTURES) as file:
-        if file.format not in formats:
+    with opened(source, NUMBERS, PICTURES) as file:
+        if file.format not in NUMBERS:
             raise Undecodable(
-                f"is a {file.format}, which does not keep numbers as they are; store them as {' or '.join(formats)}"
+                f"is a {file.format}, which does not keep numbers as they are; store them as {' or '.join(NUMBERS)}"
             )
         if fits:
             fits((file.height, file.width))

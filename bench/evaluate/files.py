@@ -11,7 +11,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -43,6 +43,8 @@ NAMED: Mapping[Role, Sequence[str]] = {  # arrays of a file that holds several, 
         "prediction", "predictions", "pred", "preds", "classes", "classmap", "segmentation", "argmax", "labels",
     ),
 }  # fmt: skip
+IMAGES = (".png", ".tif", ".tiff")
+READERS = (".npy", ".npz", ".hdf5", ".h5", *IMAGES)
 SHOWN = 5  # names that a message lists
 KINDS: Mapping[str, tuple[str, ...]] = {  # of bench.core.disguised_files
     ".npy": ("npy",), ".npz": ("npz", "zip", "broken zip"), ".hdf5": ("hdf5",), ".h5": ("hdf5",), ".png": ("png",),
@@ -294,7 +296,7 @@ def _read(file: MapFile, size: Size, name: str) -> NDArray[Any]:
     try:
         with file.opened(size) as stream:
             if file.suffix in IMAGES:
-                return IMAGES[file.suffix](stream, file, size)
+                return images.numbers(stream, lambda shape: _check_size(shape, file, size), shallow=False)
             return untrusted_arrays.read(
                 stream,
                 file.suffix,
@@ -359,20 +361,3 @@ def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
     return shape
-
-
-def _image(*formats: str) -> Callable[[IO[bytes], MapFile, Size], NDArray[Any]]:
-    def read(stream: IO[bytes], file: MapFile, size: Size) -> NDArray[Any]:
-        return images.numbers(stream, lambda shape: _check_size(shape, file, size), shallow=False, formats=formats)
-
-    return read
-
-
-_tiff = _image("TIFF")
-
-IMAGES: Mapping[str, Callable[[IO[bytes], MapFile, Size], NDArray[Any]]] = {
-    ".png": _image("PNG"),
-    ".tif": _tiff,
-    ".tiff": _tiff,
-}
-READERS = (".npy", ".npz", ".hdf5", ".h5", *IMAGES)

@@ -497,7 +497,7 @@ def test_files_that_cannot_be_read_are_named(maps, capsys):
     for suffix, said in (
         ("hdf5", "f2.hdf5 is not a whole HDF5 file"),
         ("png", "f2.png is not an image of the formats PNG"),
-        ("tif", "f2.tif is not an image of the formats TIFF"),
+        ("tif", "f2.tif is not an image of the formats PNG, TIFF, BMP"),
         ("npz", "f2.npz cannot be unpacked"),
     ):
         path = maps / "scores" / f"f2.{suffix}"
