@@ -19,23 +19,40 @@ data = typer.Typer(cls=Commands, help="Write data sets to disk.", no_args_is_hel
 
 def describe(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="NAME[:k=v,...], an entry such as '{folder: {...}}', or a suite.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A data set, NAME[:k=v,...], an entry such as '{folder: {...}}', or a suite; or any plug-in.",
+        ),
     ],
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="K=V", help="A parameter of the data set. Repeatable.")
     ] = None,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")] = "table",
+    kind: Annotated[
+        Literal["dataset", "method", "protocol", "model", "trainer", "format"] | None,
+        typer.Option(help="Of plug-ins that share a name. Default: the data set."),
+    ] = None,
 ) -> None:
-    """Say what a data set holds, whether it is whole, and how to get what is missing."""
+    """Say what a data set holds, whether it is whole, and how to get what is missing; or what a plug-in does."""
     from rich.console import Console
 
     from bench.cli.progress import Bar
     from bench.core.errors import MissingData
     from bench.data import describe as describing
+    from bench.data import plugin_card
 
     name, params = (dataset, {}) if dataset.lstrip().startswith("{") else arguments.named(dataset, "describe")
     params |= arguments.settings(settings or [], "--set")
-    width = shutil.get_terminal_size((describing.WIDEST, 24)).columns
+    width = min(shutil.get_terminal_size((describing.WIDEST, 24)).columns, describing.WIDEST)
+    is_name = not dataset.lstrip().startswith("{") and not Path(name).suffix
+    described = kind or (plugin_card.kind_of(name) if is_name else None)
+    if described not in (None, "dataset"):
+        if params:
+            raise UsageError(f"describe {name}: only a data set is described with parameters; leave them out")
+        about = plugin_card.record(described, name)
+        echo(json.dumps(about, indent=1) if format_ == "json" else "\n".join(plugin_card.lines(about, width)))
+        return
     cards = []
     for number, data_set in enumerate(describing.asked(dataset, name, params)):
         with Bar(Console(stderr=True)) as bar:

@@ -29,6 +29,17 @@ Models = Annotated[
 
 def load_suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
     """Return a suite by its file or its name, with the methods, models and cells that the options ask for."""
+    from bench.cli.progress import waiting
+
+    with waiting(f"reading {name}"):
+        loaded = _loaded(name, methods, models)
+    for remark in loaded.remarks:
+        echo(f"bench: {remark}", err=True)
+    return loaded.only(arguments.patterns(only)) if only else loaded
+
+
+def _loaded(name: str, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
+    """Return a suite with the methods and models of the options; what is imported for it takes seconds."""
     from bench.suite import expansion as suites
 
     replacing: dict[str, list[Any]] = {}
@@ -36,10 +47,7 @@ def load_suite(name: str, only: str | None, methods: Sequence[str] | None, model
         if texts:
             named = [arguments.named(text, f"--{axis.removesuffix('s')}") for text in texts]
             replacing[axis] = [{entry: params} if params else entry for entry, params in named]
-    loaded = suites.load(suites.locate(name), replacing)
-    for remark in loaded.remarks:
-        echo(f"bench: {remark}", err=True)
-    return loaded.only(arguments.patterns(only)) if only else loaded
+    return suites.load(suites.locate(name), replacing)
 
 
 def parse_entry(text: str, where: str) -> tuple[str, dict[str, Any]]:

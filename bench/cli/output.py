@@ -26,6 +26,11 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, styled: bool 
         raise unwritten(error) from None
 
 
+def number(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 model``, ``2 models``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def unwritten(error: OSError) -> OutputClosed | CannotWrite:
     """Return what an error of writing to standard output means, after which nothing more is written there."""
     with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -19,7 +19,7 @@ from bench.suite.kinds import HOMES, Kind
 new = typer.Typer(cls=Commands, help="Write a plug-in to start from.", no_args_is_help=True)
 
 PLUGINS: dict[str, Kind] = {home.plural: kind for kind, home in HOMES.items() if kind != "board"}
-KINDS = (*PLUGINS, "corruptions", "suites", HOMES["board"].plural, "published")
+KINDS = (*PLUGINS, "metrics", "corruptions", "suites", HOMES["board"].plural, "published")
 
 
 def list_(
@@ -32,7 +32,7 @@ def list_(
         Literal["table", "json", "csv"], typer.Option("--format", help="How to print published figures.")
     ] = "table",
 ) -> None:
-    """List plug-ins, corruptions, shipped suites, leaderboards and published figures."""
+    """List plug-ins, metrics, corruptions, shipped suites, leaderboards and published figures."""
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS, "list")
     if bibtex and kind not in PLUGINS:
@@ -60,6 +60,8 @@ def _listing(kind: str) -> Sequence[tuple[str, str]]:
 
         known: Sequence[tuple[str, str]] = boards.listing()
         return known
+    if kind == "metrics":
+        return _metrics()
     if kind == "corruptions":
         from bench import corruptions
 
@@ -67,6 +69,23 @@ def _listing(kind: str) -> Sequence[tuple[str, str]]:
     from bench.suite import registry
 
     return [(name, _about(entry)) for name, entry in registry.available(PLUGINS[kind]).items()]
+
+
+def _metrics() -> Sequence[tuple[str, str]]:
+    """Each figure with the protocols that give it and what it is there."""
+    from bench.api import Protocol
+    from bench.suite import registry
+
+    listed: dict[str, dict[str, list[str]]] = {}
+    for name, entry in registry.available("protocol").items():
+        if isinstance(entry, type) and issubclass(entry, Protocol):
+            for metric, meaning in entry.metrics.items():
+                listed.setdefault(metric, {}).setdefault(meaning.definition, []).append(name)
+    return [
+        (metric, f"{definition} ({', '.join(protocols)})")
+        for metric, meanings in sorted(listed.items())
+        for definition, protocols in meanings.items()
+    ]
 
 
 def _list_published(only: str, format_: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from bench.core.printable import one_line
 
 EVERY = 10.0  # seconds between two lines in a log
+
+
+def speed(rate: float) -> str:
+    """Return how fast images go, so that slow networks do not stand still: ``2.5 images/s`` or ``12.0 s/image``."""
+    return f"{rate:.1f} images/s" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s/image"
 
 
 class Bar:
@@ -45,10 +52,11 @@ class Bar:
 
     def begin(self, images: int) -> None:
         """So many images are ahead, beside those that were before."""
+        if not self._total:
+            self._began = time.monotonic()
         self._total += images
         if self._task is None:
-            self._began = time.monotonic()
-            self._task = self._bar.add_task(self._label, total=images, rate="")
+            self._task = self._bar.add_task(escape(self._label), total=images, rate="")
         else:
             self._bar.update(self._task, total=self._total)
 
@@ -58,7 +66,9 @@ class Bar:
 
     def stage(self, label: str) -> None:
         self._label = one_line(label)
-        if self._task is not None:
+        if self._task is None:  # nothing to count yet: say what takes its time
+            self._task = self._bar.add_task(escape(self._label), total=None, rate="")
+        else:
             self._bar.update(self._task, description=escape(self._label))
 
     def advance(self, images: int) -> None:
@@ -66,9 +76,17 @@ class Bar:
         now = time.monotonic()
         rate = self._done / max(now - self._began, 1e-9)
         if self._task is not None:
-            self._bar.update(self._task, advance=images, rate=f"{rate:.1f} images/s")
+            self._bar.update(self._task, advance=images, rate=speed(rate))
         if not self.console.is_terminal and now - self._spoke >= EVERY:
             self._spoke = now
             left = (self._total - self._done) / rate
-            line = f"{self._label}: {self._done} of {self._total} images, {rate:.1f} images/s, about {left:.0f} s left"
+            line = f"{self._label}: {self._done} of {self._total} images, {speed(rate)}, about {left:.0f} s left"
             self.tell(line)
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Show on a terminal what is waited for before there are images to count."""
+    with Bar(Console(stderr=True)) as bar:
+        bar.stage(label)
+        yield

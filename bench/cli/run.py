@@ -18,7 +18,7 @@ import typer
 
 from bench.cli import results
 from bench.cli.options import Methods, Models, Only, Suites, load_suite
-from bench.cli.output import echo
+from bench.cli.output import echo, number
 from bench.core.errors import BadSuite, CellsFailed, UsageError
 from bench.core.printable import shortened
 from bench.suite import limits
@@ -67,8 +67,11 @@ def run(
     cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
-    from bench.datasets.wrappers import corruption_cache
-    from bench.run import engine
+    from bench.cli.progress import waiting
+
+    with waiting("loading PyTorch"):
+        from bench.datasets.wrappers import corruption_cache
+        from bench.run import engine
 
     if executor == "local" and (address or gpus_per_worker is not None or cpus_per_worker is not None):
         raise UsageError("--address, --gpus-per-worker and --cpus-per-worker belong to Ray; say --executor ray")
@@ -144,12 +147,14 @@ def _run_folder(out: Path | None, name: str, suites: int) -> Path:
 
 def _finished(result: Any) -> str:
     from bench.api import Value
+    from bench.suite import registry
 
     name, figure = next(iter(result.metrics.items()))
-    shown = (
-        f"{name} {figure.value:.4f}" if isinstance(figure, Value) else f"n/a: {result.not_applicable or figure.reason}"
-    )
-    return f"{result.labels}: {shown}"
+    if not isinstance(figure, Value):
+        return f"{result.labels}: n/a: {result.not_applicable or figure.reason}"
+    metric = registry.plugin("protocol", result.cell.protocol.name, where="run").metrics.get(name)
+    shown = f"{100 * figure.value:.2f} %" if metric and metric.in_percent else f"{figure.value:.4f}"
+    return f"{result.labels}: {name} {shown}"
 
 
 def check(
@@ -185,7 +190,10 @@ def check(
 
     Nothing is written. One image of each data set goes through each network, and each method scores it.
     """
-    from bench.run import preflight
+    from bench.cli.progress import waiting
+
+    with waiting("loading PyTorch"):
+        from bench.run import preflight
 
     if estimate:
         counts = _numbers(processes, "--processes")
@@ -205,8 +213,9 @@ def check(
         images = sum(
             data.count for data in {cell.dataset: checked.datasets[cell.dataset] for cell in suite.cells}.values()
         )
-        cells = f"{len(suite.cells)} cells" + (f" ({len(checked.refused)} n/a)" if checked.refused else "")
-        echo(f"{suite.name}: {cells}, {len(checked.models)} models, {images} images; ready to run")
+        cells = number(len(suite.cells), "cell") + (f" ({len(checked.refused)} n/a)" if checked.refused else "")
+        models = number(len(checked.models), "model")
+        echo(f"{suite.name}: {cells}, {models}, {number(images, 'image')}; ready to run")
 
 
 def _try_networks(suite: Suite, checked: Checked) -> None:

@@ -55,6 +55,11 @@ class Metric:
         """The least and the largest value that the figure can have."""
         return (0.0, 1.0) if self.unit == "rate" else (-inf, inf)
 
+    @property
+    def in_percent(self) -> bool:
+        """True for a rate with a direction, which people read in percent; thresholds and counts are as they are."""
+        return self.unit == "rate" and self.better != "neither"
+
 
 @dataclass(frozen=True, slots=True)
 class SignedRate(Metric):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from bench.api import Undefined, Value
+from bench.api import Metric, Undefined, Value
 from bench.evaluate.evaluation import Evaluation, Report
 from bench.metrics.protocols.definitions import POOLINGS, RULES, Entry, ranges
 from bench.suite import parameters
@@ -58,7 +58,7 @@ def lines(report: Report) -> Iterator[str]:
         yield ", ".join([f"{each.protocol.name}{frames}", f"{each.images} images", *pixels])
         width = max((len(name) for name in each.figures), default=0)
         for name, figure in each.figures.items():
-            yield f"  {name:<{width}}  {_figure(figure)}"
+            yield f"  {name:<{width}}  {_figure(figure, each.protocol.metrics.get(name))}"
         yield from _definitions(each.definitions)
     for finding in report.lint:
         some = [*finding.files[:NAMED], *(["..."] if len(finding.files) > NAMED else [])]
@@ -68,12 +68,15 @@ def lines(report: Report) -> Iterator[str]:
         yield f"note: {note}"
 
 
-def _figure(figure: Value | Undefined) -> str:
+def _figure(figure: Value | Undefined, metric: Metric | None) -> str:
+    """The figure with six digits, a rate in percent as in every command."""
     if isinstance(figure, Undefined):
         return f"n/a  {figure.reason}"
-    certified = f" ± {figure.err:.1e}" if figure.err else ""
+    scale, unit = (100, " %") if metric and metric.in_percent else (1, "")
+    certified = f" ± {scale * figure.err:.1e}" if figure.err else ""
     known = figure.lo is not None and figure.hi is not None
-    return f"{figure.value:.6g}{certified}" + (f"  [{figure.lo:.6g}, {figure.hi:.6g}]" if known else "")
+    interval = f"  [{scale * (figure.lo or 0):.6g}, {scale * (figure.hi or 0):.6g}]" if known else ""
+    return f"{scale * figure.value:.6g}{certified}{unit}{interval}"
 
 
 def _definitions(entries: tuple[Entry, ...]) -> Iterator[str]:

@@ -16,7 +16,7 @@ LISTED = 12  # names in one sentence
 
 def percent(metric: Metric) -> bool:
     """Whether a figure is a rate with a direction; thresholds and counts are shown as they are."""
-    return metric.unit == "rate" and metric.better != "neither"
+    return metric.in_percent
 
 
 def number(value: float, metric: Metric, digits: int | None = None) -> str:

@@ -37,6 +37,7 @@ from bench.api import Metric, Row, Undefined, Value
 from bench.core import files, locks, npz
 from bench.core.errors import MissingData, RunInUse, UsageError
 from bench.core.file_names import file_name
+from bench.core.suggestions import sibling
 from bench.results import file_schema, run_files
 from bench.results.result import SCHEMA as SCHEMA
 from bench.results.result import Plan as Plan
@@ -198,7 +199,8 @@ def read_plan(path: Path) -> Plan:
     """Return the plan of a run directory."""
     home = path / "run.json"
     if not os.path.lexists(home):
-        raise MissingData(f"{path} is not a run directory: it has no run.json; wanted what 'bench run' wrote")
+        advice = "" if path.exists() else sibling(path)
+        raise MissingData(f"{path} is not a run directory: it has no run.json; wanted what 'bench run' wrote{advice}")
     run_files.check_inside(home, path)
     raw = run_files.read_json(home, file_schema.PLAN)
     cells = tuple(CellLabels(**labels) for labels in raw.get("cells", ()))

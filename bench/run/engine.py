@@ -41,6 +41,7 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
     A cell that fails does not stop the others: CellsFailed is raised at the end.
     """
     store.refuse_foreign(run_dir, suite.text)
+    reporter.stage("checking names, files and labels")
     checked = preflight.check(suite)  # before there is a folder: what is refused leaves none
     with store.owned(run_dir):
         pool, resolved = _pool(suite, run_dir, options, reporter, checked)

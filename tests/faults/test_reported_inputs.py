@@ -105,9 +105,9 @@ def run_case(case, scratch, base):
 
 def printed_figure(text, metric):
     """The first number after the name of a metric in what a command printed, a float."""
-    match = re.search(rf"(?im)^.*?\b{re.escape(metric)}\b[^\d\n-]*(-?\d+(?:\.\d+)?|nan|n/a)", text)
+    match = re.search(rf"(?im)^.*?\b{re.escape(metric)}\b[^\d\n-]*(-?\d+(?:\.\d+)?|nan|n/a)(?: ±[^%\n]*)?( %)?", text)
     assert match, f"{metric} is not in:\n{text}"
-    return float("nan") if match[1] in ("nan", "n/a") else float(match[1])
+    return float("nan") if match[1] in ("nan", "n/a") else float(match[1]) / (100 if match[2] else 1)
 
 
 def departures(outcome, status, text):
