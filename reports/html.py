@@ -98,6 +98,7 @@ def _page(document: Document) -> str:
         ("definitions", "Definitions", protocols),
         ("cost", "Cost", cost.rows),
         ("cells", "Every cell", True),
+        ("suite", "The suite", suites),
     )
     published = [sheet.published for sheet in sheets] + [sheet.published for sheet in grid_sheets]
     script, style = _script(), _template("style.css") + _template("grid.css")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 NEAR = 0.72  # of SequenceMatcher; at 0.5 anything is like anything
+FEW = 8  # names that an error lists
 SHORTEST = 3  # letters that are taken for the beginning of a name
 PLUGINS = frozenset({"method", "model", "dataset", "protocol", "trainer", "format"})  # 'bench list' and 'bench new'
 
@@ -50,7 +51,7 @@ def advice(kind: str, name: str, known: Iterable[str]) -> str:
         return f"here it is {meant!r}" + (f"; {note}" if note else "")
     if near := nearest(name, names):
         return f"did you mean {near!r}?"
-    if kind in PLUGINS:
+    if kind in PLUGINS and len(names) > FEW:
         return f"not built in: 'bench list {kind}s' says what is, 'bench new {kind} NAME' writes one to start from"
     return f"known: {', '.join(names) or 'none'}"
 

@@ -109,7 +109,7 @@ class Explorer {
     this.more = made("button", { type: "button", class: "chip", onclick: () => { this.shown += 5 * STEP; this.draw(); } });
     root.replaceChildren(
       made("p", { class: "chips" }, this.select("protocol", "Task", false), this.select("dataset", "Data set", true), this.count),
-      made("div", { class: "scroll", role: "region", "aria-labelledby": "cells", tabindex: "0" }, made("table", {}, this.head, this.body)),
+      made("div", { class: "scroll", role: "group", "aria-labelledby": "cells", tabindex: "0" }, made("table", {}, this.head, this.body)),
       made("p", {}, this.more),
     );
     this.draw(true);

@@ -62,10 +62,10 @@ class HeatMaps {
     const last = made("tbody", {}, made("tr", { class: "over" }, made("th", { scope: "row" }, "mean"), ...row.severities.map((mean) => this.mean(mean)), this.mean(row.grid)));
     const said = { "\u2026": "has no result yet", "*": "saw only some of the images", "n/a": "is undefined" };
     const remark = [...marks].filter((mark) => said[mark]).map((mark) => `${mark} ${said[mark]}`).join("; ");
-    return made("div", { class: "scroll", role: "region", "aria-label": `${name}, ${view.title} by corruption and severity`, tabindex: "0" },
+    return made("div", { class: "scroll", role: "group", "aria-label": `${name}, ${view.title} by corruption and severity`, tabindex: "0" },
       made("table", { class: "heat" },
         made("caption", {}, name, outliers ? made("span", { class: "tag ood" }, "outlier data") : null),
-        made("thead", {}, made("tr", {}, made("th", { scope: "col" }, "Corruption"), ...grid.severities.map((each) => made("th", { scope: "col", class: "num" }, made("span", { class: "unit" }, "severity"), ` ${each}`)), made("th", { scope: "col", class: "num" }, "mean"))),
+        made("thead", {}, made("tr", {}, made("th", { scope: "col", class: "pinned" }, "Corruption"), ...grid.severities.map((each) => made("th", { scope: "col", class: "num" }, made("span", { class: "unit" }, "severity"), ` ${each}`)), made("th", { scope: "col", class: "num" }, "mean"))),
         ...bodies, last),
       remark ? made("p", { class: "remark" }, `${remark}.`) : null);
   }
@@ -92,7 +92,7 @@ function sortableHead(title, kind, metric) {
 }
 
 function scrolled(label, table) {
-  const region = made("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" }, table);
+  const region = made("div", { class: "scroll", role: "group", "aria-label": label, tabindex: "0" }, table);
   makeSortable(region);
   return region;
 }

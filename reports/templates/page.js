@@ -105,9 +105,18 @@ function remembered(name) {
   return name ?? null;
 }
 
+// What a link leads to must not come to lie below the bar, however many lines that takes.
+function clearBar() {
+  const bar = document.querySelector(".controls");
+  new ResizeObserver(() => {
+    document.documentElement.style.scrollPaddingTop = `${Math.ceil(bar.getBoundingClientRect().height) + 8}px`;
+  }).observe(bar);
+}
+
 function begin() {
   makeSortable(document);
   document.querySelector(".controls").hidden = false;
+  clearBar();
   listen("filter", "input", (box) => { wanted.words = box.value.toLowerCase().split(/\s+/).filter(Boolean); });
   listen("of-model", "change", (box) => { wanted.model = box.value; });
   listen("saw", "change", (box) => { wanted.saw = box.checked; });

@@ -489,8 +489,48 @@ def test_a_print_is_light_and_has_the_tables_without_the_controls(opened: Opened
     assert style == ["rgb(255, 255, 255)", "rgb(0, 0, 0)", "light"]
     assert board(page, "anomaly Town").is_visible()
     assert not any(page.locator(hidden).is_visible() for hidden in (".controls", "nav", ".explorer"))
+    named = page.locator("thead th[data-name]").first.evaluate("th => getComputedStyle(th, '::before').content")
+    assert named == '"At a glance"', "the head of a table comes again on its further pages"
     assert page.pdf().startswith(b"%PDF")
     page.evaluate("localStorage.clear()")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_targets_are_large_anchors_are_clear_of_the_bar_and_landmarks_have_names_of_their_own(
+    opened: Opened, width: int
+) -> None:
+    page = opened("town", viewport={"width": width, "height": 844}, reduced_motion="reduce")
+    small, names = page.evaluate(
+        """() => {
+          const seen = (each) => each.getClientRects().length > 0;
+          const size = (each) => { const { width, height } = each.getBoundingClientRect(); return [width, height]; };
+          const targets = [...document.querySelectorAll("button, summary, select, input, nav a, th a, sup a")];
+          const marks = [...document.querySelectorAll("nav, section, aside, [role=region]")].filter(seen);
+          return [
+            targets.filter((each) => seen(each) && Math.min(...size(each)) < 24).map((each) => each.outerHTML),
+            marks.map((each) => each.getAttribute("aria-label")
+              ?? document.getElementById(each.getAttribute("aria-labelledby")).textContent.trim()),
+          ];
+        }"""
+    )
+    assert small == [] and len(names) > 5 and len(set(names)) == len(names)
+    for link in page.locator("nav a").all()[:3]:
+        link.click()
+        place = page.locator(link.get_attribute("href")).bounding_box()
+        bar = page.locator(".controls").bounding_box()
+        assert place["y"] >= bar["y"] + bar["height"]
+
+
+def test_on_a_phone_a_column_that_stays_keeps_its_header(opened: Opened) -> None:
+    page = opened("town", viewport={"width": 390, "height": 844})
+    lefts = page.locator("section.board .scroll").first.evaluate(
+        """(each) => {
+          each.scrollLeft = 200;
+          const left = (words) => Math.round(each.querySelector(words).getBoundingClientRect().left);
+          return [each.scrollLeft, left("thead th.pinned"), left("tbody th[scope=row]")];
+        }"""
+    )
+    assert lefts[0] == 200 and lefts[1] == lefts[2]
 
 
 def test_without_a_script_the_tables_are_there(browser: Any, pages: Path) -> None:
