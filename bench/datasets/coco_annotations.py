@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -20,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core import files
+from bench.core import files, untrusted_arrays
 from bench.core.errors import MissingData
+from bench.core.untrusted_arrays import Unreadable
 from bench.datasets import coco_masks, listing
 from bench.datasets.coco_masks import Bools
 
@@ -74,18 +73,8 @@ def index(path: Path, exclude: Collection[str], minimum: int) -> Index:
 
 def _read(path: Path) -> Index:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Index(**{entry.name: arrays[entry.name] for entry in fields(Index)})
-    except (
-        OSError,
-        LookupError,
-        ValueError,
-        TypeError,
-        EOFError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        return Index(**untrusted_arrays.read_all(path, {entry.name for entry in fields(Index)}.__contains__))
+    except (Unreadable, TypeError) as error:  # a TypeError where an array is not there
         raise MissingData(f"{path} cannot be read: {error}; delete it, it is made again") from None
 
 
