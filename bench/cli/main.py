@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -64,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status, one of ``Status``; a bug leaves as the exception that it is."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        with suppress(ValueError):  # only the main thread of a program may say what signals do
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what queues send before they kill
         encodable()
         _check(words)
         returned = app(words, prog_name="bench", standalone_mode=False)

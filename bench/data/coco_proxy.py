@@ -11,7 +11,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from bench import __version__
+from bench.core import child_processes
 from bench.core.errors import CannotWrite, MissingData, WorkerDied
 from bench.core.files import digest, writing
 from bench.datasets import coco, coco_annotations, coco_proxy, frames
 from bench.datasets.layouts import atomic_writer
-from bench.suite.loader import die_with_parent, spawning
 
 BLOCK = 256  # images: what a kill can cost each process
 PARTS = ".parts"
@@ -67,7 +67,7 @@ def write(
     starts = range(0, images, BLOCK)
     todo = [start for start in starts if not _part(out, start).is_file()]
     done = images - sum(min(start + BLOCK, images) - start for start in todo)
-    with ProcessPoolExecutor(max(1, workers), spawning(), initializer=die_with_parent) as pool:
+    with child_processes.pool(max(1, workers)) as pool:
         waiting = [pool.submit(_block, root, out, choice, start, min(start + BLOCK, images)) for start in todo]
         try:
             for finished in as_completed(waiting):

@@ -363,6 +363,27 @@ def drop_work(run: Path, key: str) -> None:
         (run / "work").rmdir()
 
 
+def drop_leftovers(run: Path) -> None:
+    """Forget what a run with all its results needs no more: shards, drafts, and maps that nobody asked to keep.
+
+    Processes that were killed after the last result left them.
+    """
+    shutil.rmtree(run / "work", ignore_errors=True)
+    for stamp in list((run / "spool").rglob("stamp")):
+        if not stamp.with_name("kept").is_file():
+            shutil.rmtree(stamp.parent, ignore_errors=True)
+    drop_empty_spool(run)
+    for draft in run.rglob(".*.part"):
+        draft.unlink(missing_ok=True)
+
+
+def drop_empty_spool(run: Path) -> None:
+    """Delete the folders of a spool without any map."""
+    spool = run / "spool"
+    if spool.is_dir() and not any(path.is_file() for path in spool.rglob("*")):
+        shutil.rmtree(spool)
+
+
 @contextlib.contextmanager
 def owned(run: Path) -> Iterator[None]:
     """Hold the run directory for this process; a second one is refused at once. The lock goes with the process."""

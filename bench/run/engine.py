@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from bench.api import TwoPhase
 from bench.contract.progress import Reporter
+from bench.core import child_processes
 from bench.core.errors import CellsFailed
 from bench.fit import fitted_store
 from bench.models import numerics
@@ -52,10 +52,13 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
                 reporter.tell(f"{path}: put aside, it cannot be read")
             dispatcher = Dispatcher(pool, options.retries, reporter.advance, reporter.tell)
             yield from _whole(suite, context, dispatcher)
+        except (KeyboardInterrupt, GeneratorExit):
+            child_processes.end_all()  # nobody waits for what they are at
+            raise
         finally:
             pool.close()
-        with suppress(OSError):  # it holds the shards of cells that failed
-            (run_dir / "work").rmdir()
+        if not context.failed and all(store.result_path(run_dir, cell.key).is_file() for cell in suite.planned):
+            store.drop_leftovers(run_dir)
         _close_failed(context)
 
 

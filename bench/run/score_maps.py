@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from bench.api import Dataset, Labels, Method, Quantity, Refinement, Sample, Scores, SegModel
+from bench.core import child_processes
 from bench.core.errors import BadPlugin, BadSuite, UsageError, WorkerDied
 from bench.core.versions import numbers_of
 from bench.models import inference, numerics
@@ -27,7 +28,7 @@ from bench.run.lending import Lender
 from bench.run.worker import Worker
 from bench.suite import registry
 from bench.suite.cells import Ref, Suite
-from bench.suite.loader import Loader, die_with_parent, spawning
+from bench.suite.loader import Loader
 
 Sink = Callable[[str, Scores | None, Labels | None], None]  # id, score, class map; called from several threads
 Advance = Callable[[int], None]
@@ -193,7 +194,7 @@ def every(
         worker = Worker()
         return _sum(run(stretch, worker, advance) for stretch in stretches)
     done: list[Spent] = []
-    with ProcessPoolExecutor(min(processes, len(stretches)), spawning(), initializer=_prepare_process) as pool:
+    with child_processes.pool(min(processes, len(stretches)), _prepare_process) as pool:
         pending = [pool.submit(_remote, stretch) for stretch in stretches]
         try:
             for future in as_completed(pending):
@@ -216,7 +217,6 @@ _WORKER: list[Worker] = []  # of a process of ``every``: the network is read onc
 
 def _prepare_process() -> None:
     """Import the plug-ins whose objects arrive pickled: data sets, and what boards write maps with."""
-    die_with_parent()
     registry.available("dataset")
     registry.available("board")
 

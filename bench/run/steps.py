@@ -227,9 +227,7 @@ class Pass:
         for folder in folders - needed:
             if folder and not (run_dir / folder / "kept").is_file():
                 shutil.rmtree(run_dir / folder, ignore_errors=True)
-        spool = run_dir / "spool"
-        if spool.is_dir() and not any(path.is_file() for path in spool.rglob("*")):
-            shutil.rmtree(spool)
+        store.drop_empty_spool(run_dir)
 
 
 class FitStep(Step):

@@ -1,19 +1,15 @@
 """Samples read ahead of the network by worker processes that import neither torch nor numba.
 
-Processes are spawned, never forked: a forked child hangs in the first convolution after its parent ran one. What
-arrives does not depend on the number of workers: each sample is a function of its index, and they are handed out in
-order.
+What arrives does not depend on the number of workers: each sample is a function of its index, and they are handed out
+in order.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import cache, cached_property
@@ -21,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.api import Dataset, Sample
+from bench.core import child_processes
 from bench.core.errors import BadPlugin, CannotWrite, MissingData, MissingPackage, UserError, WorkerDied
 from bench.core.foreign_code import is_theirs, told
 from bench.suite import registry
@@ -35,7 +32,7 @@ class Loader:
         self.dataset, self.ref, self.images = dataset, ref, images
         self.workers = workers
         self.cpu_seconds = 0.0
-        self._pool = ProcessPoolExecutor(workers, spawning(), initializer=die_with_parent) if workers and ref else None
+        self._pool = child_processes.pool(workers) if workers and ref else None
         self._pending: dict[int, Future[tuple[Sample, Any, float]]] = {}
 
     def samples(self, indices: Sequence[int], ahead: Sequence[int] = ()) -> Iterator[Sample]:
@@ -51,10 +48,10 @@ class Loader:
         order = [*indices, *ahead]
         bound = 2 * self.workers + 1  # decoded images wait in memory: never more than a few
         for position, index in enumerate(indices):
-            for early in order[position : position + bound]:
-                if early not in self._pending:
-                    self._pending[early] = self._pool.submit(_load_built, self.ref, early, self.images)
             with self._named(index):
+                for early in order[position : position + bound]:
+                    if early not in self._pending:
+                        self._pending[early] = self._pool.submit(_load_built, self.ref, early, self.images)
                 sample, image, seconds = self._pending.pop(index).result()
                 self._hold_to_its_id(sample, index)
             self.cpu_seconds += seconds
@@ -100,22 +97,6 @@ class Loader:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-def spawning() -> multiprocessing.context.SpawnContext:
-    return multiprocessing.get_context("spawn")
-
-
-def die_with_parent() -> None:
-    """End this process when its parent is killed: a pool's queue alone would keep it waiting for ever."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _load(dataset: Dataset, index: int, images: bool) -> tuple[Sample, Any, float]:

@@ -9,14 +9,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.util import Finalize
 
-from bench.core import diagnostics
+from bench.core import child_processes, diagnostics
 from bench.core.errors import WorkerDied
 from bench.models.numerics import Numerics
 from bench.run.executors.dispatch import DEPTH, Died, WorkerPool
 from bench.run.messages import Outcome, Work
 from bench.run.passes import execute
 from bench.run.worker import Worker
-from bench.suite.loader import die_with_parent, spawning
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -36,7 +35,7 @@ class ProcessPool(WorkerPool):
     def give(self, worker: int, work: Work) -> None:
         if worker not in self._pools:
             device = device_of(worker, self._devices)
-            self._pools[worker] = ProcessPoolExecutor(1, spawning(), initializer=_begin, initargs=(device,))
+            self._pools[worker] = child_processes.pool(1, _begin, device)
         try:
             self._under_way[worker].append(self._pools[worker].submit(_execute, work))
         except BrokenProcessPool as error:  # it died between two tasks
@@ -99,7 +98,6 @@ def _begin(device: str) -> None:
     if device:
         os.environ[VISIBLE] = device  # nothing has asked CUDA yet: it looks at this when it starts
     diagnostics.attach()
-    die_with_parent()
     Finalize(_worker, _worker.close, exitpriority=100)
 
 
