@@ -41,6 +41,13 @@ def score(
     prediction_values: Annotated[
         str | None, typer.Option(metavar="NAME|V=W,...", help="What class maps hold: the same, or such as 24=0.")
     ] = None,
+    invalid: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="For bravo: masks that are not 0 where a pixel is invalid, such as masks/{id}_gt_invIds.png.",
+        ),
+    ] = "",
     resize: Annotated[bool, typer.Option("--resize", help="Upsample smaller maps bilinearly (loads torch).")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Evaluate the frames with a map.")] = False,
     definitions: Annotated[
@@ -61,11 +68,13 @@ def score(
         raise UsageError("say what the maps are held against: either --labels FOLDER or --dataset NAME")
     if label_values and labels is None:
         raise UsageError("--label-values is about --labels; of a data set say --dataset 'NAME:values=...'")
+    if invalid and labels is None:
+        raise UsageError("--invalid goes with --labels; a data set has masks of its own")
     said = Said.parsed(label_values, prediction_values)
     protocols = [evaluation.protocol_named(*named) for named in _several(protocol, "--protocol")]
     sets: list[Frames] = [Published.named(*named) for named in _several(dataset or [], "--dataset")]
     if labels is not None:
-        sets = [Folder(labels, pair, said.labels)]
+        sets = [Folder(labels, pair, said.labels, invalid)]
     options = evaluation.Options(
         seed=seed,
         resamples=bootstrap,

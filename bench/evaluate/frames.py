@@ -112,15 +112,18 @@ class Folder(Frames):
     """One PNG per frame: 0, 1 and 255 if a protocol needs anomalies, else train ids. Every map must have its labels.
 
     Without a pattern the files are named ``{id}.png``, or as publishers name them: pictures of labels are passed over.
-    ``values`` is what their values mean if it is not that.
+    ``values`` is what their values mean if it is not that. ``invalid`` names masks beside train ids, which become the
+    anomalies of their frames wherever they are not 0.
     """
 
     exact = True
 
-    def __init__(self, folder: Path, pattern: str = "", values: Values | None = None) -> None:
+    def __init__(self, folder: Path, pattern: str = "", values: Values | None = None, invalid: str = "") -> None:
+        if invalid and invalid.count("{id}") != 1:
+            raise BadScores(f"--invalid is {invalid!r}, wanted {{id}} in it exactly once, such as 'masks/{{id}}.png'")
         if pattern and pattern.count("{id}") != 1:
             raise BadScores(f"--pair is {pattern!r}, wanted {{id}} in it exactly once, such as '{{id}}_labels.png'")
-        self.folder, self.pattern, self.values = folder, pattern, values
+        self.folder, self.pattern, self.values, self.invalid = folder, pattern, values, invalid
         self._kind: label_values.Kind = "labels"
         self._classes: int | None = None  # that a protocol counts
 
@@ -158,7 +161,18 @@ class Folder(Frames):
         truth = conventions.table(self._meaning)[stored]
         if self._kind == "anomaly":
             return Sample(sample, size, _no_image, anomaly=truth)
-        return Sample(sample, size, _no_image, labels=truth)
+        return Sample(sample, size, _no_image, labels=truth, anomaly=self._invalid(sample, size))
+
+    def _invalid(self, sample: str, size: tuple[int, int]) -> Labels | None:
+        if not self.invalid:
+            return None
+        path = Path(self.invalid.replace("{id}", sample))
+        if not path.is_file():
+            raise MissingData(f"{path} does not exist; wanted the invalid pixels of {sample}, as --invalid says")
+        mask = images.read_labels(path)
+        if mask.shape != size:
+            raise MissingData(f"{path} is {list(mask.shape)}, its labels are {list(size)}")
+        return (mask != 0).astype(np.uint8)
 
     def file_of(self, sample: str) -> str:
         return self._paths[sample].name
@@ -169,6 +183,8 @@ class Folder(Frames):
             both = " and ".join(f"{need} ({name})" for need, name in sorted(needs.items()))
             raise BadScores(f"{self.folder} holds one kind of labels, the protocols need {both}; evaluate them apart")
         self._kind = "anomaly" if "anomaly" in needs else "labels"
+        if self.invalid and self._kind == "anomaly":
+            raise BadScores("--invalid is about train ids; masks of anomalies are what --labels names")
         counted = [classes for each in protocols if isinstance(classes := getattr(each, "classes", None), int)]
         self._classes = min(counted, default=None)
         try:

@@ -136,6 +136,11 @@ def test_components_beyond_the_budget_are_found_at_the_exact_threshold(score):
     assert exact["threshold"] != "n/a"
 
 
+def plain_auroc(positive, negative):
+    above, level = positive[:, None] > negative, positive[:, None] == negative
+    return (above + level / 2).mean()
+
+
 def test_bravo_figures_of_16_bits_are_those_of_the_fractions(tmp_path, capsys):
     generator = np.random.default_rng(2)
     labels = generator.integers(0, 19, (8, 9)).astype(np.uint8)
@@ -149,15 +154,22 @@ def test_bravo_figures_of_16_bits_are_those_of_the_fractions(tmp_path, capsys):
     Image.fromarray(labels).save(tmp_path / "labels" / "a.png")
     Image.fromarray(predictions).save(tmp_path / "predictions" / "a.png")
 
-    def figures(scores):
+    def figures(scores, judged="semantic", *more):
         places = {"--scores": scores, "--labels": "labels", "--predictions": "predictions"}
         argv = [part for option, name in places.items() for part in (option, str(tmp_path / name))]
-        status = main(["score", "--protocol", "bravo:judged=semantic", *argv, "--format", "json"])
+        status = main(["score", "--protocol", f"bravo:judged={judged}", *argv, *more, "--format", "json"])
         printed = capsys.readouterr()
         return json.loads(printed.out)["evaluations"][0]["metrics"] if status == 0 else printed.err
 
     assert figures("levels") == figures("fractions")
     assert "16 bits" in figures("bytes")
+    invalid = generator.random((8, 9)) < 0.3
+    Image.fromarray(np.where(invalid, np.uint8(7), np.uint8(0))).save(tmp_path / "a_inv.png")
+    masked = figures("levels", "both", "--invalid", str(tmp_path / "{id}_inv.png"))
+    assert masked["auroc_ood"]["value"] == pytest.approx(
+        plain_auroc(-levels[invalid].astype(int), -levels[~invalid].astype(int))
+    )
+    assert "does not exist" in figures("levels", "both", "--invalid", str(tmp_path / "{id}_other.png"))
 
 
 def test_idm_in_two_fidelities_of_a_frame_without_errors(score):
