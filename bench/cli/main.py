@@ -84,6 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _ended(unwritten(cause))
         _say(f"bench: a plug-in ended the command: {told(error)}; it must raise an error instead")
         return Status.USER
+    except RuntimeError as error:
+        if not isinstance(error.__context__, OSError):  # pathlib says so of a link that leads to itself
+            raise
+        return _ended(SystemRefused.of(error.__context__))
     except (OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise

@@ -41,10 +41,13 @@ def home() -> Path:
         return expanded(folder, "$BENCH_HOME")
     import platformdirs
 
-    path = platformdirs.user_data_path("ood-seg-bench")
-    if not path.is_absolute():
-        raise MissingData(f"{path} is no place for settings and fitted things; set $BENCH_HOME to a folder of yours")
-    return path
+    with contextlib.suppress(RuntimeError):  # which newer releases raise for a user without a home
+        path = platformdirs.user_data_path("ood-seg-bench")
+        if path.is_absolute():
+            return path
+    raise MissingData(
+        "this user has no home folder for settings and fitted things; set $BENCH_HOME to a folder of yours"
+    )
 
 
 def _listing() -> Path | None:

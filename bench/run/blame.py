@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 
-from bench.core.errors import CannotWrite, OutOfMemory, UserError, WorkerDied
+from bench.core.errors import CannotWrite, OutOfMemory, SystemRefused, UserError, WorkerDied
 from bench.core.foreign_code import is_theirs, told
 from bench.core.printable import one_line
 from bench.run.messages import Failure, Work
 
-FATAL = (CannotWrite, WorkerDied)  # of the machine, not of what runs on it
+FATAL = (CannotWrite, SystemRefused, WorkerDied)  # of the machine, not of what runs on it
 
 
 def failure_of(error: BaseException, who: str, *, model: bool = False, alone: bool = False) -> Failure:
     """Return why ``who`` has no figures; the error is not prefixed with a name that it holds already.
 
-    Raises what is no fault of plug-ins or data: Ctrl-C, CannotWrite and WorkerDied as they are, and OutOfMemory for
-    want of memory unless ``alone`` says that others do well with what there is.
+    Raises what is no fault of plug-ins or data: Ctrl-C, CannotWrite and WorkerDied as they are, SystemRefused for want
+    of open files, and OutOfMemory for want of memory unless ``alone`` says that others do well with what there is.
     """
     if isinstance(error, FATAL) or not is_theirs(error):
         raise error
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        raise SystemRefused.of(error) from error
     if isinstance(error, UserError):
         message, trace = str(error) if who.rpartition("/")[2] in str(error) else f"{who}: {error}", ""
     elif _short_of_memory(error) and not alone:

@@ -8,6 +8,7 @@ import sys
 import pytest
 from running import clone
 
+from bench.cli import plugins
 from bench.cli.main import main
 from bench.cli.output import echo, encodable
 
@@ -70,3 +71,35 @@ def test_a_foreign_word_in_a_wrong_option_is_not_obeyed(capsys):
     assert main(["list", "--\x1b[31mred"]) == 2
     assert main(["\x1b[31mred"]) == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(24, "Too many open files"), "Too many open files; raise the number with 'ulimit -n 4096'"),
+        (OSError(36, "File name too long", "x" * 300), "File name too long; choose a shorter one"),
+        (PermissionError(13, "Permission denied", "/root/x"), "/root/x: Permission denied"),
+        (
+            MemoryError("Unable to allocate 9 TiB"),
+            "not enough memory for this (Unable to allocate 9 TiB); ask for less",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error, said, monkeypatch, capsys):
+    def refuse(kind):
+        raise error
+
+    monkeypatch.setattr(plugins, "_listing", refuse)
+    assert main(["list", "methods"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("bench: ") and said in line and line.count("\n") == 1
+    assert len(line) < 400
+
+
+def test_an_error_that_no_system_made_is_a_bug(monkeypatch):
+    def fail(kind):
+        raise OSError("no number")
+
+    monkeypatch.setattr(plugins, "_listing", fail)
+    with pytest.raises(OSError, match="no number"):
+        main(["list", "methods"])
