@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_the_dry_run_of_a_package_reproduces_the_claim(board: Path, capsys: pyte
     assert "6 images in" in said
     kept_in = "kept in: no network" in said
     assert kept_in == (sandbox.unavailable() == "")
-    assert kept_in or "NOT kept in: this system gives no namespaces" in said
+    assert kept_in or "NOT kept in: " in said
     assert dict(packages.digests(package)) == before
 
 
@@ -130,7 +131,7 @@ def test_a_claim_that_does_not_hold_fails(
     monkeypatch.setattr(sandbox, "run", guessing)
     assert main(["submit", "dry-run", str(board / "out" / "maxlogit")]) == 2
     said = capsys.readouterr().out
-    assert "NOT kept in: this system gives no namespaces (none were asked for)" in said
+    assert "NOT kept in: none were asked for; it ran as you, with your network, files, devices and processes" in said
     assert "validation: fpr95 0.9" in said and "DIFFERS by +0." in said and "the dry run failed" in said
 
 
@@ -277,7 +278,7 @@ print(os.getuid(), status.split("CapEff:")[1].split()[0], open("/input/in").read
 
 def test_a_program_in_the_sandbox_reaches_nothing(tmp_path: Path) -> None:
     if why := sandbox.unavailable():
-        pytest.skip(f"this system gives its users no namespaces: {why}")
+        pytest.skip(f"programs cannot be kept in here: {why}")
     images, out, seen = (tmp_path / name for name in ("in", "out", "seen"))
     for folder in (images, out, seen):
         folder.mkdir()
@@ -293,10 +294,75 @@ def test_a_program_in_the_sandbox_reaches_nothing(tmp_path: Path) -> None:
     assert outcome.status == 0, outcome.last_lines
     assert outcome.last_lines.split(" ", 3)[:3] == [str(65534), "0" * 16, "content"]
     assert "reached" not in outcome.last_lines
-    assert "wrote" not in outcome.last_lines.replace("wrote /tmp", "")  # HOME is /tmp, which is its own
+    others = outcome.last_lines.replace("wrote /tmp", "").replace(
+        "wrote /dev/shm", ""
+    )  # HOME is /tmp; both are its own
+    assert "wrote" not in others
     assert [path.name for path in out.iterdir()] == ["a"]
     assert not (seen / "bench-was-here").exists()
     assert not Path(tempfile.gettempdir(), mark).exists() and not Path.home().joinpath(mark).exists()
+
+
+ESCAPES = """
+import os, pathlib, socket, subprocess, sys
+reached = []
+for name in (SOCKET, "\\0" + ABSTRACT):
+    try:
+        socket.socket(socket.AF_UNIX).connect(name)
+        reached.append("a socket")
+    except OSError:
+        pass
+for path in (SECRET, "/etc/passwd", "/etc/shadow", os.path.dirname(SOCKET), "/root", "/home"):
+    if os.path.exists(path):
+        reached.append(path)
+reached += ["/dev/" + name for name in os.listdir("/dev") if name in ("sda", "vda", "kvm", "mem", "nvidia0", "fuse")]
+others = [name for name in os.listdir("/proc") if name.isdigit()]
+if len(others) > 3:
+    reached.append(f"{len(others)} processes")
+if "LEFT_OUT" in os.environ:
+    reached.append("the environment")
+print("reached:", *reached)
+"""
+
+
+def test_a_program_in_the_sandbox_sees_nothing_of_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if why := sandbox.unavailable():
+        pytest.skip(f"programs cannot be kept in here: {why}")
+    images, out, seen, own = (tmp_path / name for name in ("in", "out", "seen", "own"))
+    for folder in (images, out, seen, own):
+        folder.mkdir()
+    (own / "secret").write_text("a key")
+    monkeypatch.setenv("LEFT_OUT", "a token")
+    abstract = f"bench-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind(str(own / "socket"))
+        second.bind("\0" + abstract)
+        first.listen()
+        second.listen()
+        code = ESCAPES.replace("SOCKET", repr(str(own / "socket"))).replace("ABSTRACT", repr(abstract))
+        (seen / "probe.py").write_text(code.replace("SECRET", repr(str(own / "secret"))))
+        # Python and nothing else: where it lies below a home, the home above it shows that way alone
+        see = [seen, Path(sys.prefix), Path(sys.base_prefix)]
+        outcome = sandbox.run([sys.executable, str(seen / "probe.py")], images, out, see, 60)
+    assert outcome.status == 0, outcome.last_lines
+    above = {str(parent) for path in see for parent in path.parents}
+    reached = [word for word in outcome.last_lines.removeprefix("reached:").split() if word not in above]
+    assert not reached
+
+
+def test_what_a_program_started_in_a_session_of_its_own_ends_with_it(tmp_path: Path) -> None:
+    if why := sandbox.unavailable():
+        pytest.skip(f"programs cannot be kept in here: {why}")
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    escaping = "setsid sh -c 'while true; do date > /output/alive; sleep 0.2; done' & sleep 60"
+    with pytest.raises(BadPlugin, match=r"was ended after 2 seconds"):
+        sandbox.run(["/bin/sh", "-c", escaping], tmp_path / "in", tmp_path / "out", [], 2)
+    alive = tmp_path / "out" / "alive"
+    assert alive.exists(), "it ran"
+    alive.unlink()
+    time.sleep(1)
+    assert not alive.exists()
 
 
 def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
