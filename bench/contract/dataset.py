@@ -27,7 +27,7 @@ CITYSCAPES = (
 class Sample:
     """One labelled image."""
 
-    id: str  # unique in its dataset, stable across machines; letters, digits, '.', '_' and '-'
+    id: str  # unique in its dataset, stable across machines; best of letters, digits, '.', '_' and '-'
     size: tuple[int, int]  # (H, W) of the labels
     image: Callable[[], NDArray[np.uint8]]  # decodes on demand: uint8 [h, w, 3], RGB
     labels: Labels | None = None  # train ids, 255 ignored

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bench.api import IGNORE, Labels, Scores
 from bench.core import disguised_files, frame_names, images, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
+from bench.core.file_names import file_name
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts import keys
 from bench.datasets import listing
@@ -204,7 +205,8 @@ def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
     owner: dict[MapFile, str] = {}
     for sample in ids:
         candidates = next(
-            (known[name] for known, name in zip(by_name, _names(sample), strict=True) if name in known), []
+            (known[name] for known, name in zip(by_name, _names(sample), strict=True) if name in known),
+            by_name[0].get(file_name(sample), []),  # as a spool of a run has it
         )
         if len(candidates) > 1:
             first, second = candidates[:2]

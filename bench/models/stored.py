@@ -16,6 +16,7 @@ from bench.api import Inference
 from bench.core import frame_names, images, untrusted_arrays
 from bench.core.disguised_files import disguise
 from bench.core.errors import BadScores, MissingData
+from bench.core.file_names import file_name
 from bench.core.untrusted_arrays import Fits, Unreadable
 from bench.counts import keys
 
@@ -200,9 +201,12 @@ class Listed:
         return next((stem for stem, _ in self.entries), "nothing")
 
     def of(self, sample: str) -> Entry | None:
-        """The entry of a sample: named after it to the letter, else with endings that are no part of ids; or None."""
-        for by_name in (self._exact, self._bare):
-            if len(entries := by_name.get(sample, ())) > 1:
+        """The entry of a sample: named after it to the letter, else with endings that are no part of ids; or None.
+
+        A spool of a run has the names of files that stand for ids.
+        """
+        for name, by_name in ((sample, self._exact), (sample, self._bare), (file_name(sample), self._exact)):
+            if len(entries := by_name.get(name, ())) > 1:
                 first, second = entries[:2]
                 raise BadScores(
                     f"{first} and {second} are both the entry of {sample}; keep one, or name the folder of one alone"

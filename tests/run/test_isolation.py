@@ -14,7 +14,9 @@ from running import run
 from bench.api import Inference, Method, Prediction, Scored, View
 from bench.core import sharing
 from bench.core.errors import BadPlugin, BadSuite, CellsFailed
+from bench.evaluate import files
 from bench.fit import fitted_store
+from bench.models import stored
 from bench.results import store
 from bench.run import lending, scoring
 from bench.run.worker import Worker
@@ -521,6 +523,12 @@ def test_ids_that_are_paths_change_no_figure_and_write_nothing_elsewhere(tmp_pat
     assert not written
     for method in ("maxlogit", "*label-*"):
         assert len(list(deep.glob(f"spool/*/*/{method}/float16/scores/*.npy"))) == len(ids)
+    scores = next(deep.glob("spool/*/*/maxlogit/float16/scores"))
+    matched = files.match([files.MapFile(path) for path in sorted(scores.iterdir())], ids, "score map")
+    assert [matched.files[sample].path for sample in ids] == [store.map_path(scores.parent, sample) for sample in ids]
+    assert [stored.listed(scores, "scores").of(sample).path for sample in ids] == [
+        store.map_path(scores.parent, sample) for sample in ids
+    ]
     assert len(list(deep.glob("gallery/*/*/*/gallery.json"))) + len(list(deep.glob("gallery/*/*/index.json"))) >= 1
 
 
