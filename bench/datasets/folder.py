@@ -41,8 +41,8 @@ class Folder(frames.OnDisk):
 
     A mask holds values up to 255: grey, a palette of greys, or the indices of a palette of colours. ``ids`` says which
     are classes, ``anomaly`` which are anomalies, ``usual`` which are neither, and ``ignore`` which count nowhere; any
-    other value is an error. Where ``anomaly`` is given, every class is normal. ``classes`` is the order of the classes,
-    which is otherwise that of their values.
+    other value is an error. Where ``anomaly`` is given, every class is normal; ``usual`` alone says that there is no
+    anomaly anywhere. ``classes`` is the order of the classes, which is otherwise that of their values.
 
     ``tags`` is a CSV file with a column ``id``, found like the images; its other columns are tags. ``group`` is a
     regular expression that is searched in the path of the image: frames of which its first group matches the same text
@@ -73,7 +73,7 @@ class Folder(frames.OnDisk):
                 _check_place(key, text)
         for key in ("pair", "group"):
             _check_expression(key, getattr(self, key))
-        if not self.class_ids and not self.anomaly:
+        if not self.class_ids and not self.anomaly and not self.usual:
             raise ValueError(
                 "the masks mean nothing; say ids: {7: road, ...}, anomaly: [254], or both; bench init FOLDER looks into"
                 " a folder and writes what fits"
@@ -98,7 +98,8 @@ class Folder(frames.OnDisk):
 
     @property
     def annotations(self) -> frozenset[str]:
-        return frozenset(kind for kind, values in (("labels", self.class_ids), ("anomaly", self.anomaly)) if values)
+        normal = bool(self.anomaly or (self.usual and not self.class_ids))  # all of them may be usual
+        return frozenset(kind for kind, has in (("labels", bool(self.class_ids)), ("anomaly", normal)) if has)
 
     @property
     def published(self) -> int:
@@ -142,10 +143,17 @@ class Folder(frames.OnDisk):
         kind: label_values.Kind = "labels" if self.class_ids else "anomaly"
         means = {value: int(self._tables[kind][value]) for value in legal}
         doubt = label_values.doubt(masks, kind, means, classes=len(self.class_names) or label_values.CLASSES)
-        if doubt is None or (kind == "anomaly" and not doubt.fits and not doubt.advice):
-            return ""  # no anomaly in a set of normal images
+        held = {value for counts in masks for value in np.flatnonzero(counts).tolist()}
+        if self.anomaly and held and not held & set(self.anomaly) and held <= set(legal):
+            values = ", ".join(map(str, self.anomaly))
+            other = " (if it is 255: say anomaly: [255] and ignore: [])" if IGNORE in held & set(self.ignore) else ""
+            none = "leave anomaly out" + ("" if self.usual or self.class_ids else " and say usual")
+            shares = label_values.shares(np.sum(masks, axis=0))
+            return f"all masks together hold {shares}, and no anomaly, {values}{other}; if there is none: {none}"
+        if doubt is None or (kind == "anomaly" and not held - set(legal)):
+            return ""
         kept = "; if they are right as they are: say ids of them alone, and classes" if doubt.keep else ""
-        return replace(doubt, keep=None).text(self._spelled) + (kept if kind == "labels" else "")
+        return replace(doubt, keep=None).text(self._spelled) + kept
 
     def _spelled(self, values: label_values.Values) -> str:
         """How the masks are said to mean that, in the words of this data set."""

@@ -162,6 +162,15 @@ def doubt(
     return _no_anomaly(counts, now) if kind == "anomaly" else _odd_classes(counts, now, classes)
 
 
+def likely(held: Collection[int], classes: int) -> tuple[str, str]:
+    """The convention of a class map that holds values beyond its classes, in words and by name; empty if none fits."""
+    if classes == CLASSES and set(held) <= {*LABEL_IDS, IGNORE}:
+        return "label ids of Cityscapes", "label_ids"
+    if set(held) <= set(range(1, classes + 1)):
+        return "classes counted from 1", "from_1"
+    return "", ""
+
+
 def fit(masks: Sequence[Counts], now: Meaning) -> bool:
     """Return whether every value of every mask has a meaning."""
     return all(set(_held(counts)) <= set(now) for counts in masks)

@@ -9,12 +9,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from bench.api import CITYSCAPES, File, Prediction, Sample, ShardModel, ShardNetwork, View
 from bench.core import files, untrusted_arrays
 from bench.core.errors import BadPlugin, MissingData
 from bench.core.noted_files import note
+from bench.datasets import label_values
+from bench.datasets.label_values import Meaning, Values
 from bench.models import stored
 
 if TYPE_CHECKING:
@@ -32,7 +36,8 @@ class Precomputed(ShardModel):
     Names are the ids of the samples, perhaps with an ending such as ``_leftImg8bit``; folders of cities are looked
     through. ``logits`` [C, h, w] and ``scores`` [h, w] are numbers at any resolution up to
     the image's, ``labels`` [h, w] whole numbers, the class map. A spool of ``bench run --keep-maps`` serves as
-    ``scores`` and as ``labels``.
+    ``scores`` and as ``labels``. ``values`` is what class maps hold if it is not train ids: ``label_ids``, ``from_1``,
+    or such as ``{24: 0}``.
     """
 
     name = "precomputed"
@@ -43,11 +48,20 @@ class Precomputed(ShardModel):
     scores: File | None = None
     labels: File | None = None
     classes: tuple[str, ...] = CITYSCAPES
+    values: Annotated[Values | None, Field(exclude_if=lambda said: said is None)] = None
 
     def __post_init__(self) -> None:
+        self.meaning()
         if not self.places:
             raise ValueError("nothing is named; wanted logits, scores or labels: a folder or a file")
         stored.whole_images_only(self.inference, "stored")
+
+    def meaning(self) -> Meaning | None:
+        """The class of each value of a class map; None: the value itself."""
+        if self.values is None:
+            return None
+        plain = {value: value for value in range(len(self.classes))}
+        return label_values.meaning(self.values, plain, "labels", label_values.conventions(len(self.classes)))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -94,7 +108,7 @@ class PrecomputedNetwork(ShardNetwork):
 
     def __init__(self, specification: Precomputed, device: str) -> None:
         self._places, self._device = specification.places, device
-        self._classes = len(specification.classes)
+        self._classes, self._meaning = len(specification.classes), specification.meaning()
         self._listed = {kind: stored.listed(source, kind) for kind, source in self._places.items()}
 
     def prepare(self, samples: Sequence[Sample]) -> None:
@@ -123,7 +137,8 @@ class PrecomputedNetwork(ShardNetwork):
         if "scores" in entries:
             outputs["score"] = stored.volume(entries["scores"], None, largest).to(self._device)
         if "labels" in entries:
-            labels = stored.class_map(entries["labels"], self._classes, view.image_size).to(self._device)
+            values = stored.class_map(entries["labels"], self._classes, view.image_size, self._meaning, "values")
+            labels = values.to(self._device)
         return Prediction(outputs, view.input_size, labels=labels, image=view.pixels)
 
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Inference
+from bench.api import IGNORE, Inference
 from bench.core import frame_names, images, untrusted_arrays
 from bench.core.disguised_files import disguise
 from bench.core.errors import BadScores, MissingData
 from bench.core.file_names import file_name
 from bench.core.untrusted_arrays import Fits, Unreadable
 from bench.counts import keys
+from bench.datasets import label_values
+from bench.datasets.label_values import Meaning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,8 +122,13 @@ def _finite(entry: Entry, array: NDArray[Any]) -> Tensor:
     return outputs
 
 
-def class_map(entry: Entry, classes: int, size: tuple[int, int]) -> Tensor:
-    """uint8 [H, W]: whole numbers below ``classes``, brought to ``size`` by the nearest pixel if smaller."""
+def class_map(
+    entry: Entry, classes: int, size: tuple[int, int], meaning: Meaning | None = None, parameter: str = ""
+) -> Tensor:
+    """uint8 [H, W]: whole numbers below ``classes``, brought to ``size`` by the nearest pixel if smaller.
+
+    ``meaning`` is the class of each stored value; None: that value. ``parameter`` is what says so, for messages.
+    """
     import torch
     from torch.nn import functional
 
@@ -131,8 +138,15 @@ def class_map(entry: Entry, classes: int, size: tuple[int, int]) -> Tensor:
             raise BadScores(f"{entry} is {dtype} {list(shape)}, wanted whole numbers, [h, w] up to {list(size)}")
 
     stored = _picture(entry, fits) if entry.path.suffix in PICTURES else read(entry, fits)
-    if stored.min() < 0 or stored.max() >= classes:
-        raise BadScores(f"{entry} holds the class {int(stored.max())}, wanted 0 to {classes - 1}")
+    if meaning is None and (stored.min() < 0 or stored.max() >= classes):
+        words, name = label_values.likely(np.unique(stored).tolist(), classes)
+        fits = f"; its values fit {words}" + (f": say {parameter}: {name}" if parameter else "") if words else ""
+        raise BadScores(f"{entry} holds the class {int(stored.max())}, wanted 0 to {classes - 1}{fits}")
+    if meaning is not None:
+        held = np.unique(stored).tolist()
+        if strange := [value for value in held if meaning.get(value, IGNORE) >= classes]:
+            raise BadScores(f"{entry} holds {strange[0]}, of which values does not say which class it is")
+        stored = np.array([meaning.get(value, 0) for value in range(256)], np.uint8)[stored]
     labels = torch.from_numpy(np.array(stored, np.uint8, order="C").reshape(_bare(stored.shape, 2)))
     if tuple(labels.shape) == size:
         return labels

@@ -242,9 +242,12 @@ def test_a_folder_says_it_in_its_own_words(root):
     drawn = masks()
     name, params = folder(root, np.where(drawn == 1, 255, 0).astype(np.uint8))
     mask = {**params, "anomaly": [1], "usual": [0]}
-    assert "say 255 in anomaly" in complaint(name, mask)
+    assert "if it is 255: say anomaly: [255] and ignore: []" in complaint(name, mask)
     read = truths(name, {**params, "anomaly": [255], "usual": [0], "ignore": []}, "anomaly")
     np.testing.assert_array_equal(read, np.where(drawn == 1, 1, 0))
+    name, params = folder(root, np.zeros((4, 24, 32), np.uint8))
+    assert "if there is none: leave anomaly out" in complaint(name, mask)
+    assert not truths(name, {**params, "usual": [0]}, "anomaly").any()
     ids = {str(value): f"c{value}" for value in range(19)}
     name, params = folder(root, np.where(trains() == 255, 19, trains()).astype(np.uint8))
     assert "19 fits void: say 19 in ignore" in complaint(name, {**params, "ids": ids})

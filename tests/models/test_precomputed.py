@@ -14,12 +14,13 @@ from bench.api import Sample, ShardModel, View
 from bench.cli.main import main
 from bench.contract.network import loaded as load
 from bench.core import files
-from bench.core.errors import BadScores, MissingData, UserError
+from bench.core.errors import BadScores, BadSuite, MissingData, UserError
+from bench.datasets.label_values import LABEL_IDS
 from bench.datasets.toytown.scenes import Toytown
 from bench.run.engine import Options
 from bench.run.engine import run as run_suite
 from bench.suite import expansion as suites
-from bench.suite import registry
+from bench.suite import parameters, registry
 
 DATA = Toytown(split="anomaly", images=6, height=32, width=64)
 SUITE = """
@@ -178,6 +179,22 @@ def test_logits_and_class_maps_are_held_against_the_classes(tmp_path):
         np.save(tmp_path / "a.npy", array)
         with pytest.raises(BadScores, match=words):
             model(labels=tmp_path).predict([view("a")])[0]
+
+
+@pytest.mark.parametrize(
+    ("stored", "values"),
+    [(np.array([LABEL_IDS[:6]]), "label_ids"), (np.array([[14, 15, 16, 17, 18, 19]]), "from_1")],
+)
+def test_class_maps_in_another_convention_are_named_and_read_when_it_is_said(tmp_path, stored, values):
+    stored = np.vstack([stored, np.full((3, 6), stored.max() if values == "from_1" else 33)])
+    np.save(tmp_path / "a.npy", stored.astype(np.uint8))
+    with pytest.raises(BadScores, match=rf"its values fit .*: say values: {values}$"):
+        model(labels=tmp_path).predict([view("a")])
+    labels = model(labels=tmp_path, values=values).predict([view("a")])[0].labels
+    assert labels[0].tolist() == ([0, 1, 2, 3, 4, 5] if values == "label_ids" else [13, 14, 15, 16, 17, 18])
+    assert "values" not in parameters.values(registry.build("model", "precomputed", {"labels": "x"}, where="x"))
+    with pytest.raises(BadSuite, match="values is 'mine', wanted from_1, label_ids, train_ids"):
+        model(labels=tmp_path, values="mine")
 
 
 def test_a_smaller_class_map_is_brought_to_size_by_the_nearest_pixel(tmp_path):
