@@ -140,8 +140,9 @@ def class_map(
     stored = _picture(entry, fits) if entry.path.suffix in PICTURES else read(entry, fits)
     if meaning is None and (stored.min() < 0 or stored.max() >= classes):
         words, name = label_values.likely(np.unique(stored).tolist(), classes)
-        fits = f"; its values fit {words}" + (f": say {parameter}: {name}" if parameter else "") if words else ""
-        raise BadScores(f"{entry} holds the class {int(stored.max())}, wanted 0 to {classes - 1}{fits}")
+        cure = f": say {parameter}: {name}" if parameter else ""
+        likely = f"; its values fit {words}{cure}" if words else ""
+        raise BadScores(f"{entry} holds the class {int(stored.max())}, wanted 0 to {classes - 1}{likely}")
     if meaning is not None:
         held = np.unique(stored).tolist()
         if strange := [value for value in held if meaning.get(value, IGNORE) >= classes]:
