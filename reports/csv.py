@@ -43,7 +43,8 @@ SUMMARIES: Types = {
     **{name: str for name in ("suite", "name", "protocol", "model", "method", "metric", "title", "better")},
     **{name: float for name in ("value", "err", "lo", "hi")},
     **{name: int for name in ("cells", "of")},
-    "reason": str,
+    **{name: str for name in ("reason", "dataset", "corruption")},  # a data set only of operating points
+    "severity": int,
 }
 MEASURED, UNDEFINED, NOT_APPLICABLE, MISSING = "measured", "undefined", "not applicable", "missing"
 

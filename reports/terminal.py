@@ -21,6 +21,7 @@ from bench.report.figures import Figure
 from bench.report.grids import Grid
 from bench.report.layout import Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table, departed
+from bench.report.summaries import SummaryTable
 from bench.report.text import Style, certified, percent
 
 NARROW = "{} columns are too few for the 95 % intervals of some tables; bench show --format md has them."
@@ -55,6 +56,9 @@ def _print(console: Console, document: Document) -> None:
     narrow = style.intervals and any(_is_narrow(table, console.width, style) for table in document.tables)
     for grid in document.grids:
         _grid(console, grid, style)
+    for points in document.summaries:
+        if points.own:  # operating points; means stand in pages
+            _points(console, points, style)
     if run.missing:
         console.print(f"{len(run.results)} of {len(run.plan.keys)} cells are finished; the same 'bench run' goes on.")
     for cause in document.failures:
@@ -86,6 +90,15 @@ def _table(console: Console, table: Table, style: Style, missing: str) -> None:
     for absence in table.absences:
         # Where no row is left, the reason is the data set's and the pairs add nothing.
         console.print(_text(f"n/a: {absence.reason}" + (f" ({', '.join(absence.pairs)})" if table.lines else "")))
+    console.print()
+
+
+def _points(console: Console, table: SummaryTable, style: Style) -> None:
+    console.print(_text(f"{table.name}: {table.protocol}"))
+    for drawn in _fitting(layout.summary(table), console.width, style):
+        console.print(drawn)
+    for number, note in enumerate(table.notes, 1):
+        console.print(_text(f"[{number}] {note}"))
     console.print()
 
 

@@ -65,7 +65,7 @@ def show(
     """Print the results of a run or of several. The JSON is a list of records; docs/results.md describes them."""
     from bench.core import files
     from bench.report import merge_runs, selection
-    from bench.results import records
+    from bench.results import operating, records
 
     choice = _choice(only, metrics, digits=digits, baseline=baseline)
     run = merge_runs.opened(folders)
@@ -84,7 +84,8 @@ def show(
         _show_slices(selected, by.split(","), format_)
     elif format_ == "json":
         listed = _by_run(selected, records.records(selected.results))
-        echo(json.dumps({"schema": records.SCHEMA, "records": listed}, indent=1))
+        points = {"operating_points": operating.compute(selected)} if selected.plan.operating_points else {}
+        echo(json.dumps({"schema": records.SCHEMA, "records": listed, **points}, indent=1))
     elif format_ == "md":
         echo(rendered(run, "md", "all", choice))
     else:

@@ -172,7 +172,7 @@ class Folder(Frames):
         mask = images.read_labels(path)
         if mask.shape != size:
             raise MissingData(f"{path} is {list(mask.shape)}, its labels are {list(size)}")
-        return (mask != 0).astype(np.uint8)
+        return np.not_equal(mask, 0).astype(np.uint8)
 
     def file_of(self, sample: str) -> str:
         return self._paths[sample].name

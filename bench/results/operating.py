@@ -72,11 +72,15 @@ def _is(ref: Ref, pattern: str) -> bool:
 
 def _entries(point: Carried) -> Iterator[dict[str, Any]]:
     rule, target, figures = point.rule, point.target, point.figures
+    corruption = target.cell.dataset.corruption
     base: dict[str, Any] = {
         "name": f"{rule['name']}, on {target.labels.dataset}",
         "protocol": target.labels.protocol,
         "model": target.labels.model,
         "method": target.labels.method,
+        "dataset": target.labels.dataset,
+        "corruption": corruption and corruption.name,
+        "severity": corruption and corruption.severity,
         "cells": 1,
         "of": 1,
     }

@@ -115,6 +115,25 @@ def test_the_report_shows_them_with_their_definitions(run):
     assert "tpr95, on " in page and "share of the positive pixels with score" in page
 
 
+def test_they_stand_in_show_and_in_every_format_with_their_data_set(run, tmp_path, capsys):
+    import csv
+
+    assert main(["show", str(run)]) == 0
+    assert "tpr95, on " in capsys.readouterr().out
+    assert main(["show", str(run), "--format", "json"]) == 0
+    points = json.loads(capsys.readouterr().out)["operating_points"]
+    (dataset,) = {point["dataset"] for point in points}
+    assert all(point["name"].endswith(f", on {dataset}") and point["severity"] is None for point in points)
+    out = tmp_path / "means.csv"
+    assert main(["report", str(run), "--format", "csv", "--table", "means", "--out", str(out)]) == 0
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["dataset"] for row in rows if row["metric"] == "tpr"} == {dataset}
+    for name in ("md", "tex"):
+        assert main(["report", str(run), "--format", name, "--out", str(tmp_path / f"page.{name}")]) == 0
+        assert "tpr95, on " in (tmp_path / f"page.{name}").read_text()
+
+
 def test_alarms_by_hand():
     """Two objects, an ignored column; at 0.5 one alarm hits, one is false, one too small, one on ignored pixels."""
     from bench.api import Sample, Value
