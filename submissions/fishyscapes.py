@@ -87,7 +87,9 @@ class Fishyscapes(Board):
     )
     needs_run = True
 
-    claim_set: Annotated[str | None, Option("The data set of the claim, by its label.", flag="set")] = None
+    claim_set: Annotated[
+        str | None, Option("The data set of the claim; a wrong one lists those of the run.", flag="set")
+    ] = None
 
     def recognises(self, members: Collection[str]) -> bool:
         return CLAIM in members or any(name in members for name in BUILT_BY)
@@ -122,11 +124,12 @@ class Fishyscapes(Board):
 
     def _claim(self, claims: list[Claim]) -> tuple[Claim, float, float]:
         """The result that the board compares with its own run, its AP and its FPR95."""
+        known = sorted({claim.dataset for claim in claims})
         if self.claim_set:
             claims = [claim for claim in claims if self.claim_set in (claim.dataset, claim.dataset_entry["name"])]
         labels = sorted({claim.dataset for claim in claims})
         if not claims:
-            wanted = f" on {self.claim_set}" if self.claim_set else ""
+            wanted = f" on {self.claim_set}; it has them on {', '.join(known)}" if self.claim_set and known else ""
             raise BadSuite(
                 f"the run has no full result of this method under the protocol fishyscapes{wanted}: the claim is that"
                 " of a real validation run; bench run it without --limit"

@@ -12,7 +12,7 @@ from bench.core.printable import printable
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True, styled: bool = False) -> None:
-    """Print to standard output, or to standard error; a ``styled`` text has codes for a terminal on purpose.
+    """Print to standard output, or to standard error if that takes it; a ``styled`` text keeps its codes of a terminal.
 
     Raise OutputClosed where nobody reads on, as after ``| head``, and CannotWrite for a full disk.
     """
@@ -23,7 +23,8 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, styled: bool 
         stream.write((str(text) if styled else printable(str(text), keep="\n\t")) + "\n" * nl)
         stream.flush()
     except OSError as error:
-        raise unwritten(error) from None
+        if not err:  # what nobody can be told ends nothing
+            raise unwritten(error) from None
 
 
 def number(count: int, noun: str) -> str:

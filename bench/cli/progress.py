@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -62,7 +62,8 @@ class Bar:
 
     def tell(self, line: str) -> None:
         """A line that stays."""
-        self.console.print(one_line(line), highlight=False, markup=False, soft_wrap=True)
+        with suppress(OSError, SystemExit):  # rich ends the process where nobody reads; the work goes on
+            self.console.print(one_line(line), highlight=False, markup=False, soft_wrap=True)
 
     def stage(self, label: str) -> None:
         self._label = one_line(label)

@@ -7,6 +7,7 @@ when somebody asks for one, so that the rest of the command line starts without 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
@@ -312,8 +313,10 @@ def _frames(text: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, number = part.partition("=")
-        if not number.isdigit() or int(number) < 1:
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", number):
             raise UsageError(f"--frames: {part!r} must be SET=N, such as AnomalyTrack-all=110")
+        if name.strip() in counts:
+            raise UsageError(f"--frames names {name.strip()!r} twice")
         counts[name.strip()] = int(number)
     return counts
 

@@ -103,3 +103,17 @@ def test_an_error_that_no_system_made_is_a_bug(monkeypatch):
     monkeypatch.setattr(plugins, "_listing", fail)
     with pytest.raises(OSError, match="no number"):
         main(["list", "methods"])
+
+
+def test_a_log_that_takes_no_more_ends_no_run(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", Failing(28))
+    argv = ["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "0", "--limit", "1", "--gallery", "0"]
+    assert main([*argv, "--only", "protocol=anomaly,method=msp"]) == 0
+    assert main(["list", "nosuch"]) == 2
+    assert "report: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("frames", ["a=\N{SUPERSCRIPT TWO}", "a=" + "9" * 5000, "a=0", "a", "a=1,a=2"])
+def test_numbers_of_frames_are_numbers_each_once(frames, capsys):
+    assert main(["submit", "check", "nosuch.zip", "--frames", frames]) == 2
+    assert capsys.readouterr().err.startswith("bench: --frames")

@@ -103,7 +103,8 @@ def test_packing_twice_gives_the_same_files(board: Path, tmp_path: Path) -> None
 def test_a_package_needs_a_full_validation_run(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["submit", "fishyscapes", "--method", "maxlogit", "--out", str(board / "none"), "--run", str(board / "run")]
     assert main([*line, "--set", "other"]) == 2
-    assert "no full result of this method under the protocol fishyscapes on other" in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert "no full result of this method under the protocol fishyscapes on other; it has them on FS" in line
 
 
 def test_the_dry_run_of_a_package_reproduces_the_claim(board: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -418,7 +419,9 @@ def connect(options: RayOptions) -> None:
 def _knock(address: str) -> None:
     """Raise OSError where nobody listens: Ray itself would go on asking for minutes."""
     host, _, port = address.rpartition(":")
-    if port.isdigit() and "/" not in host:
+    if re.fullmatch(r"[0-9]+", port) and "/" not in host:
+        if len(port) > 5 or int(port) >= 2**16:
+            raise OSError(f"{port} is no port")
         socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
 
 
