@@ -227,6 +227,10 @@ def digest(content: Any) -> str:
 
 def _parsed(path: Path) -> _Index:
     try:
+        if not path.resolve().is_relative_to(_root(path.parent).resolve()):
+            raise ValueError("it is a link that leads out of the run")
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
         if path.stat().st_size > HEAVIEST:
             raise ValueError(f"it has more than {HEAVIEST} bytes")
         index = _Index.model_validate_json(path.read_text(encoding="utf-8"))
@@ -284,6 +288,8 @@ def _picture(root: Path, path: Path, shot: _Shot) -> Path:
     """Hold a file to what the index says of it, and keep it inside the run."""
     if not path.resolve().is_relative_to(root):
         raise MissingData(f"{path} leads out of the run; delete {path.parent}")
+    if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+        raise MissingData(f"{path} is no file; delete {path.parent}")
     return pictures.checked(path, shot.drawn)
 
 

@@ -112,6 +112,8 @@ def _write(folder: Path, runs: Sequence[Run], plan: Plan, chosen: Mapping[str, t
         for key in keys:
             for path in (store.result_path(run.path, key), store.counts_path(run.path, key)):
                 run_files.check_inside(path, run.path)
+                if not path.is_file():
+                    raise run_files.Damaged(path, "is no regular file")
                 shutil.copyfile(path, folder / "cells" / path.name, follow_symlinks=True)
             for path in (path for kind in BESIDE for path in (run.path / kind).glob(f"{key}.*")):
                 _copy(path, folder / path.relative_to(run.path), run.path)

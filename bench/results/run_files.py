@@ -52,6 +52,13 @@ def check_inside(path: Path, run: Path) -> None:
         raise Damaged(path, "is a link that leads out of the run")
 
 
+def check_folders(run: Path) -> None:
+    """Raise MissingData for a folder of a run that is a link out of it: nothing is written or thrown away there."""
+    for path in sorted(run.iterdir()):
+        if path.is_symlink() and path.is_dir() and not _is_inside(path, run):
+            raise MissingData(f"{path} is a link that leads out of the run; put the folder itself there")
+
+
 def _is_inside(path: Path, run: Path) -> bool:
     try:
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(run))

@@ -397,6 +397,7 @@ def owned(run: Path) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise files.cannot_write(run, error) from error
+        run_files.check_folders(run)
         yield
 
 

@@ -123,3 +123,12 @@ def test_failures_with_one_cause_are_one_line(tmp_path):
     path.write_text('[{"key": 1}]')
     with pytest.raises(MissingData, match=r"failures\.json is not a listing of this program"):
         failures.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cells", "work", "spool", "gallery"])
+def test_a_folder_that_leads_out_of_a_run_is_neither_read_nor_written(tmp_path, name):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(MissingData, match=f"{name} is a link that leads out of the run"), store.owned(tmp_path / "run"):
+        raise AssertionError("it is not owned")
