@@ -352,13 +352,13 @@ def chosen(count):
     return [(case, numbers.choice(list(READING))) for case in numbers.sample(every, count)]
 
 
-@pytest.mark.parametrize(("case", "command"), chosen(40), ids=lambda value: value if isinstance(value, str) else None)
+@pytest.mark.parametrize(("case", "command"), chosen(30), ids=lambda value: value if isinstance(value, str) else None)
 def test_a_damaged_run_is_read_or_refused_in_a_line(copy, whole, tmp_path, capsys, case, command):
     try_reading(copy, whole, tmp_path, capsys, case, [command])
 
 
 CELL_FILES = [f"{name}{suffix}" for name in ("anomaly", "miou") for suffix in (".json", ".npz")]
-BREAKING = ["empty", "linked", "folder", "cut"]
+BREAKING = ["empty", "linked", "cut"]
 
 
 @pytest.mark.parametrize(("file", "kind"), [(CELL_FILES[n % 4], kind) for n, kind in enumerate(BREAKING)])
