@@ -186,7 +186,9 @@ class _Search:
 
     def find(self, roots: Iterable[Path], chain: Sequence[Names], depth: int) -> Path | None:
         """The one folder that a chain of names leads to, from a root or at most ``depth`` folders below it."""
-        level = [root for root in roots if root.exists()]
+        level = [
+            root for root in roots if root.is_dir() or (self.archives and root.is_file() and _bare(root) != root.name)
+        ]
         for _ in range(depth + 1):
             matches = {os.path.realpath(path): path for folder in level for path in self._ends(folder, chain)}
             if len(matches) > 1:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.core import packed
 from bench.core.errors import MissingData
 from bench.datasets import frames, listing
 from bench.datasets.frames import ANOMALY, Encoding, Frame
@@ -112,7 +113,9 @@ def absent(path: Path, location: Location, contents: str, obtain: str, instead: 
     """
     root = location.root
     known = f"; {root} holds {instead}" if instead else ""
-    if root.is_dir():
+    if root.is_file() and not packed.is_folder(root):
+        return MissingData(f"{root} is a file, wanted a folder with {contents}; {obtain}")
+    if root.exists():
         return MissingData(f"{path} does not exist{known or listing.nearby(path)}; {obtain}")
     return MissingData(
         f"{root} does not exist; wanted {contents} there{known or listing.nearby(root)}: set $BENCH_DATA to the folder"

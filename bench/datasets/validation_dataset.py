@@ -79,7 +79,8 @@ class ValidationDataset(Masked):
     def scan(self) -> Sequence[Frame]:
         names = (self.set, *_SPELLINGS.get(self.set, ()))
         after = ("", "_labels_semantic", "_labels", "_label", "_mask", "_gt")  # as publishers and programs name masks
-        ready = Ready((names, "images"), (names, "labels_masks"), mask_after=after, encoding=self._encoding, depth=0)
+        labels = ("labels_masks", "labels", "masks")
+        ready = Ready((names, "images"), (names, labels), mask_after=after, encoding=self._encoding, depth=0)
         if LOCATION.find(*ready.images) is None:
             contents = f"{self.set}/images/ and {self.set}/labels_masks/"
             raise sides.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain)

@@ -228,6 +228,10 @@ def the_publishers_name(home, name):
     home.rename(home.with_name(names[home.name]))
 
 
+def another_name_for_the_folder_of_masks(home, name):
+    (home / "RoadObsticle21" / "labels_masks").rename(home / "RoadObsticle21" / "masks")
+
+
 def the_right_spelling(home, name):
     (home / "RoadObsticle21").rename(home / "RoadObstacle21")
 
@@ -261,6 +265,7 @@ READ_ALIKE = {
     images_packed_and_labels_not: {"cityscapes", "lost_and_found"},
     the_publishers_name: {"anomaly_track", "obstacle_track", "road_anomaly", "lost_and_found"},
     the_right_spelling: {"validation_dataset"},
+    another_name_for_the_folder_of_masks: {"validation_dataset"},
 }
 
 
@@ -439,6 +444,14 @@ def test_a_member_whose_bytes_were_changed_is_refused(place):
     packed[member.header_offset + 300] ^= 255
     (home / "packed.zip").write_bytes(packed)
     assert "cannot be unpacked" in complaint(reader)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(place):
+    for name in ("cityscapes", "road_anomaly"):
+        home, reader = place(name)
+        shutil.rmtree(home)
+        home.write_text("x")
+        assert complaint(reader).startswith(f"{home} is a file, wanted a folder with ")
 
 
 def test_data_yaml_may_name_either_folder(place, tmp_path, home):
