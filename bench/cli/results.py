@@ -183,11 +183,17 @@ def compare(
     if fail_if:
         everything = comparing.compare(*sides) if metrics else differences
         conditions = gates.parse(fail_if, everything)
-        _gate(conditions, gates.judge(conditions, everything, lacking[0], allow_missing=allow_missing), junit, github)
+        judgements = gates.judge(conditions, everything, lacking[0], allow_missing=allow_missing)
+        _gate(conditions, judgements, junit, github=github, beside=format_ == "json")
 
 
-def _gate(conditions: Sequence[Condition], judgements: Sequence[Judgement], junit: Path | None, github: bool) -> None:
-    """Say what the conditions came to; Exit with 4 where one is met or cannot be judged."""
+def _gate(
+    conditions: Sequence[Condition], judgements: Sequence[Judgement], junit: Path | None, *, github: bool, beside: bool
+) -> None:
+    """Say what the conditions came to; Exit with 4 where one is met or cannot be judged.
+
+    Annotations stand ``beside`` standard output, on that of errors, where it holds JSON.
+    """
     from bench.core import files
     from bench.report import gate_files
 
@@ -212,7 +218,7 @@ def _gate(conditions: Sequence[Condition], judgements: Sequence[Judgement], juni
         except OSError as error:
             raise files.cannot_write(Path(summary), error) from error
         for line in gate_files.commands(judgements):
-            echo(line)
+            echo(line, err=beside)
     for each in failed:
         echo(f"bench: {each.name}: {each.words}", err=True)
     echo(f"bench: {verdict}", err=True)
