@@ -363,7 +363,9 @@ class _Set:
         for each in evaluations:
             if _two_sided(each.protocol):
                 negatives, positives = each.pixels.values()
-                if finding := inverted(each.figures.get("auroc"), positives, negatives):
+                if finding := inverted(
+                    each.figures.get("auroc"), positives, negatives, masks="anomaly" in each.protocol.truths
+                ):
                     return [finding]
         return []
 

@@ -116,8 +116,8 @@ class Look:
         return needed if needed <= CROWD else None
 
 
-def inverted(auroc: Value | Undefined | None, positives: int, negatives: int) -> Finding | None:
-    """An AUROC so far below one half that the score is likely a confidence."""
+def inverted(auroc: Value | Undefined | None, positives: int, negatives: int, *, masks: bool = False) -> Finding | None:
+    """An AUROC so far below one half that the score is likely a confidence; ``masks``: positive are anomalies."""
     if not isinstance(auroc, Value) or auroc.value + auroc.err >= INVERTED or (auroc.hi or 0.0) >= 0.5:
         return None
     rate = positives / (positives + negatives)
@@ -125,6 +125,8 @@ def inverted(auroc: Value | Undefined | None, positives: int, negatives: int) ->
         f"AUROC is {auroc.value:.3f}, below chance, with {100 * rate:.3g} % of the pixels positive (the AP of chance):"
         " higher must mean more suspicious; if the maps hold a confidence, negate it"
     )
+    if masks and rate > 0.5:
+        text += "; if the labels call the anomaly 0 and what is normal 1, say --label-values 0=anomaly,1=normal"
     return Finding("inverted", text)
 
 

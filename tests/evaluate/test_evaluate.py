@@ -770,3 +770,14 @@ def test_maps_and_labels_in_folders_of_cities_and_behind_links(maps, capsys):
     assert score(capsys, maps) == plain
     (maps / "anomaly" / "a" / "f1.png").write_bytes((maps / "anomaly" / "b" / "f1.png").read_bytes())
     assert "are both the labels of f1" in score(capsys, maps)
+
+
+def test_masks_of_the_other_polarity_lead_to_the_option(maps, capsys):
+    plain = score(capsys, maps)
+    for path in (maps / "anomaly").glob("*.png"):
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask == 255, 255, 1 - mask).astype(np.uint8)).save(path)
+    (finding,) = [finding for finding in score(capsys, maps)["lint"] if finding["code"] == "inverted"]
+    option = "0=anomaly,1=normal"
+    assert finding["text"].endswith(f"say --label-values {option}")
+    assert score(capsys, maps, "anomaly", "anomaly", "--label-values", option)["metrics"] == plain["metrics"]
