@@ -16,6 +16,7 @@ import numpy as np
 from annotated_types import Ge, Le
 from pydantic import AliasChoices, Field
 
+from bench.contract.dataset import CITYSCAPES
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import TURNED, UPRIGHT, read_orientation
@@ -142,7 +143,8 @@ class Folder(frames.OnDisk):
         legal = self._encoding.meaning
         kind: label_values.Kind = "labels" if self.class_ids else "anomaly"
         means = {value: int(self._tables[kind][value]) for value in legal}
-        doubt = label_values.doubt(masks, kind, means, classes=len(self.class_names) or label_values.CLASSES)
+        classes, streets = len(self.class_names) or label_values.CLASSES, self.class_names == CITYSCAPES
+        doubt = label_values.doubt(masks, kind, means, classes=classes, streets=streets)
         held = {value for counts in masks for value in np.flatnonzero(counts).tolist()}
         if self.anomaly and held and not held & set(self.anomaly) and held <= set(legal):
             values = ", ".join(map(str, self.anomaly))

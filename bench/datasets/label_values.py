@@ -145,21 +145,27 @@ class Doubt:
 
 
 def doubt(
-    masks: Sequence[Counts], kind: Kind, now: Meaning, *, said: bool = False, classes: int = CLASSES
+    masks: Sequence[Counts],
+    kind: Kind,
+    now: Meaning,
+    *,
+    said: bool = False,
+    classes: int = CLASSES,
+    streets: bool = True,
 ) -> Doubt | None:
     """Return why the values of all masks together can hardly mean ``now``; None where they can.
 
     ``masks`` are the pixels of each by stored value. ``said``: the user says what values mean, so that only those
     without a meaning are doubted. ``classes`` is how many there are; the shares that tell conventions apart are those
-    of streets, and looked at for the 19 of Cityscapes alone.
+    of the 19 classes of Cityscapes, and looked at where the classes are these: ``streets``.
     """
     if not masks or not (counts := np.sum(masks, axis=0)).any():
         return None
     if unknown := sorted(set(_held(counts)) - set(now)):
-        return _unknown(masks, counts, kind, now, unknown, classes)
+        return _unknown(masks, counts, kind, now, unknown, classes, streets=streets)
     if said:
         return None
-    return _no_anomaly(counts, now) if kind == "anomaly" else _odd_classes(counts, now, classes)
+    return _no_anomaly(counts, now) if kind == "anomaly" else _odd_classes(counts, now, classes, streets=streets)
 
 
 def likely(held: Collection[int], classes: int) -> tuple[str, str]:
@@ -187,7 +193,14 @@ def _held(counts: Counts) -> list[int]:
 
 
 def _unknown(
-    masks: Sequence[Counts], counts: Counts, kind: Kind, now: Meaning, unknown: Sequence[int], classes: int
+    masks: Sequence[Counts],
+    counts: Counts,
+    kind: Kind,
+    now: Meaning,
+    unknown: Sequence[int],
+    classes: int,
+    *,
+    streets: bool,
 ) -> Doubt:
     """Values that have no meaning."""
     held = set(_held(counts))
@@ -198,7 +211,7 @@ def _unknown(
         return Doubt(cause, advice="so many values are a picture: was it resized with interpolation, or kept as JPEG?")
     if kind == "anomaly":
         return _unknown_in_mask(now, held, unknown, cause)
-    if classes == CLASSES and held <= set(ALL_IDS) and max(held - {IGNORE}) > classes:
+    if streets and classes == CLASSES and held <= set(ALL_IDS) and max(held - {IGNORE}) > classes:
         if all(_like_label_ids(each) for each in right):
             return Doubt(cause, [("they fit label ids of Cityscapes", "label_ids")])
         return Doubt(cause, advice="some files fit label ids and others train ids: make those again that differ")
@@ -249,7 +262,7 @@ def _no_anomaly(counts: Counts, now: Meaning) -> Doubt | None:
     return Doubt(nothing, keep={str(positive): "anomaly"})
 
 
-def _odd_classes(counts: Counts, now: Meaning, classes: int) -> Doubt | None:
+def _odd_classes(counts: Counts, now: Meaning, classes: int, *, streets: bool) -> Doubt | None:
     """Class values that are legal and hardly mean it."""
     held = set(_held(counts)) - {IGNORE}
     everything = f"all masks together hold {shares(counts)}"
@@ -262,7 +275,7 @@ def _odd_classes(counts: Counts, now: Meaning, classes: int) -> Doubt | None:
             f"{everything} alone, wanted classes 0..{classes - 1}: are these masks of anomalies, or of two classes?",
             keep=asked,
         )
-    if classes != CLASSES:
+    if not streets or classes != CLASSES:
         return None
     if plain and _is_road_7(counts):
         return Doubt(everything, [("their shares fit label ids of Cityscapes", "label_ids")], asked)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.api import CITYSCAPES
 from bench.cli.main import main
 from bench.core.errors import BadSuite, MissingData
 from bench.datasets import label_values
@@ -254,3 +255,12 @@ def test_a_folder_says_it_in_its_own_words(root):
     name, params = folder(root, np.minimum(trains(void=False), 1))
     assert "if they are right as they are: say ids of them alone" in complaint(name, {**params, "ids": ids})
     build(name, {**params, "ids": {"0": "road", "1": "sidewalk"}}).check()
+
+
+def test_nineteen_classes_of_ones_own_are_not_held_against_streets(root):
+    drawn = trains(void=False)
+    drawn[:, :12] = 7  # as a train id a traffic sign
+    name, params = folder(root, drawn)
+    build(name, {**params, "ids": {str(value): f"c{value}" for value in range(19)}}).check()
+    streets = {**params, "ids": dict(zip(map(str, range(19)), CITYSCAPES, strict=True))}
+    assert "their shares fit label ids" in complaint(name, streets)
