@@ -28,7 +28,7 @@ import errno
 import re
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 from bench.core import suggestions
 from bench.core.printable import printable, shortened
@@ -139,6 +139,11 @@ class SystemRefused(UserError):
         }.get(error.errno or 0, "")
         place = f"{shortened(str(error.filename), WORD)}: " if error.filename is not None else ""
         return cls(f"{place}{error.strerror or error}{advice}")
+
+
+def wants_files(error: BaseException) -> TypeGuard[OSError]:
+    """True where a process, or the machine, may open no more files: no fault of what asked for one more."""
+    return isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
 
 
 class OutputClosed(UserError):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 
-from bench.core.errors import CannotWrite, OutOfMemory, SystemRefused, UserError, WorkerDied
+from bench.core.errors import CannotWrite, OutOfMemory, SystemRefused, UserError, WorkerDied, wants_files
 from bench.core.foreign_code import is_theirs, told
 from bench.core.printable import one_line
 from bench.run.messages import Failure, Work
@@ -25,7 +24,7 @@ def failure_of(error: BaseException, who: str, *, model: bool = False, alone: bo
     """
     if isinstance(error, FATAL) or not is_theirs(error):
         raise error
-    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+    if wants_files(error):
         raise SystemRefused.of(error) from error
     if isinstance(error, UserError):
         message, trace = str(error) if who.rpartition("/")[2] in str(error) else f"{who}: {error}", ""

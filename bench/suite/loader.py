@@ -18,7 +18,16 @@ from typing import Any, Self
 
 from bench.api import Dataset, Sample
 from bench.core import child_processes
-from bench.core.errors import BadPlugin, CannotWrite, MissingData, MissingPackage, UserError, WorkerDied
+from bench.core.errors import (
+    BadPlugin,
+    CannotWrite,
+    MissingData,
+    MissingPackage,
+    SystemRefused,
+    UserError,
+    WorkerDied,
+    wants_files,
+)
 from bench.core.foreign_code import is_theirs, told
 from bench.suite import registry
 from bench.suite.cells import Ref
@@ -75,10 +84,12 @@ class Loader:
                 "a data worker was killed, perhaps for want of memory; run the same command again to go on, "
                 "with fewer --workers if it happens again"
             ) from None
-        except (CannotWrite, MissingPackage, MemoryError):
+        except (CannotWrite, MissingPackage, SystemRefused, MemoryError):
             raise  # the same for every sample
         # A data set may be somebody's plug-in: whatever it raises, the sample is what the user can look at.
         except BaseException as error:
+            if wants_files(error):
+                raise SystemRefused.of(error) from error
             if not is_theirs(error):
                 raise
             name = self._ids[index]
