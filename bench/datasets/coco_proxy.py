@@ -155,3 +155,5 @@ def rows(path: Path) -> Iterator[Mapping[str, str]]:
             yield from reader
     except FileNotFoundError:
         raise MissingData(f"{path} does not exist; run the same bench data coco-proxy again, it goes on") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MissingData(f"{path} cannot be read as CSV: {error}; write it again by bench data coco-proxy") from None

@@ -184,7 +184,7 @@ def test_every_other_piece_of_yaml_and_python_can_be_read():
         compile(block["text"], "a page", "exec")
 
 
-@pytest.mark.parametrize("line", re.findall(r"^bench: x.yaml: (.+)", PAGES["suites.md"], re.M))
+@pytest.mark.parametrize("line", re.findall(r"^bench: x\.yaml:\d.+", PAGES["suites.md"], re.M))
 def test_the_refusals_of_the_docs_are_to_the_letter(line, here, capsys):
     good = "protocols: [anomaly]\nmodels: [toynet]\ndatasets: [toytown]\nmethods: [energy]\n"
     broken = [
@@ -197,7 +197,7 @@ def test_the_refusals_of_the_docs_are_to_the_letter(line, here, capsys):
         Path("x.yaml").write_text(text)
         assert main(["check", "x.yaml"]) == 2
         said.append(capsys.readouterr().err.strip())
-    assert f"bench: x.yaml: {line}" in said
+    assert line in said
 
 
 def names_in_table(text, header):
