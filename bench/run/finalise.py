@@ -94,6 +94,8 @@ def _merged(task: Finish, protocol: Protocol) -> tuple[Accumulator, _Gathered]:
     accumulator, gathered = Accumulator(protocol, task.budget), _Gathered()
     try:
         for shard in _read(task, 1):
+            if shard.tally is not None:
+                shard.tally.budget = task.budget  # a shard may have been given more
             accumulator.merge(shard.tally, shard.rows)
             gathered.add(shard)
         for shard in _read(task, 2) if task.second else ():

@@ -34,12 +34,12 @@ from bench.api import (
     Scores,
     ShardNetwork,
 )
-from bench.contract.protocol import quantized, spool_dtype
+from bench.contract.protocol import quantized, spool_dtype, wants_exact
 from bench.core import files
 from bench.core.errors import BadPlugin
 from bench.core.file_names import file_name
 from bench.core.sharing import read_only
-from bench.metrics.accumulate import Accumulator, CountedTwice, ScoredImage, Truth
+from bench.metrics.accumulate import NEAR, Accumulator, CountedTwice, ScoredImage, Truth
 from bench.models import inference
 from bench.results import pictures, store
 from bench.run import checks, finalise, fits, scoring, shard_files
@@ -235,7 +235,9 @@ def _about(sample: Sample) -> dict[str, Any]:
 
 
 def _cell_lane(cell: CellTask) -> CellLane:
-    return CellLane(cell, Accumulator(cell.protocol.build(), cell.budget, fold=cell.fold))
+    protocol = cell.protocol.build()
+    budget = max(cell.budget, NEAR) if wants_exact(protocol) else cell.budget  # of a shard, which is asked again
+    return CellLane(cell, Accumulator(protocol, budget, fold=cell.fold))
 
 
 def _meet(task: Task, worker: Worker, blame: Blame) -> None:

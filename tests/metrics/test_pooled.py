@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bench.api import Sample, Undefined
+from bench.core.errors import BadPlugin
 from bench.counts.tally import Tally, key_pixels
 from bench.metrics import ranking
 from bench.metrics.accumulate import Accumulator, ScoredImage, Truth
@@ -94,3 +95,11 @@ def test_sizes_must_rise(sizes):
 
     with pytest.raises(BadSuite, match="sizes must rise from at least 1"):
         protocol("anomaly", by="size", sizes=sizes)
+
+
+@pytest.mark.parametrize("value", [19, 240, 254])
+def test_a_label_without_a_name_is_refused_and_does_not_become_another_class(value):
+    labels, predicted = np.uint8([[0, value]]), np.uint8([[0, 1]])
+    sample = Sample("x", labels.shape, lambda: None, labels=labels)
+    with pytest.raises(BadPlugin, match=f"the class {value}, and 19 have names"):
+        protocol("misclassification", by="class").categories(sample, predicted)

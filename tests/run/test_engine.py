@@ -350,3 +350,12 @@ def test_the_truth_of_an_image_is_made_once_for_all_methods(tiny, tmp_path, monk
     )
     results = run(tiny, tmp_path / "run", only={"protocol": "misclassification"})
     assert len(results) == 4 and len(asked) == len(set(asked)) == 10
+
+
+def test_components_beyond_the_budget_are_found_at_the_exact_threshold(tiny, tmp_path):
+    only = {"protocol": "components*"}
+    whole = run(tiny, tmp_path / "whole", only=only)
+    tiny.write_text(tiny.read_text() + "budget: 65536\n")
+    for shard in (None, 3):
+        folded = run(tiny, tmp_path / f"folded{shard}", only=only, shard=shard)
+        assert [result.metrics for result in folded] == [result.metrics for result in whole]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.contract.dataset import CITYSCAPES, Sample
 from bench.contract.protocol import Breakdown, Protocol
+from bench.core.errors import BadPlugin
 from bench.core.values import IGNORE, Labels, Rows, Undefined, Value
 from bench.counts.tally import Counts
 from bench.metrics import bootstrap, ranking, selective
@@ -125,6 +126,11 @@ class Misclassification(PooledRanking, Breakdown):
         wrong = wrong_pixels(labels, classes_of(sample, predicted))
         if not self.by:
             return wrong
+        if (beyond := np.unique(labels[(labels >= len(self.classes)) & (labels != IGNORE)])).size:
+            raise BadPlugin(
+                f"{sample.id}: the labels hold the class {beyond[0]}, and {len(self.classes)} have names: write"
+                " misclassification: {by: class, classes: [...]}"
+            )
         return np.where(wrong == IGNORE, np.uint8(IGNORE), labels + np.uint8(len(self.classes)) * (wrong == 1))
 
     def read(self, counts: Counts, rows: Rows) -> Figures:
