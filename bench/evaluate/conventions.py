@@ -73,6 +73,7 @@ class _Reading:
     agreement: float  # share of the labelled pixels on which the class maps are right
     covered: float  # share of all pixels that are labelled
     never: float  # share of the labelled pixels whose class no class map holds
+    classes: int  # of which some pixel is right
 
     @property
     def merit(self) -> float:
@@ -111,7 +112,7 @@ def doubt(seen: Seen, now: Meaning, said: Said, *, classes: int | None, fixed: b
         return f"labels hold {label_values.shares(labels, unknown)}; {LABELS} does not say what {unknown[0]} means"
     plain = _reading(seen, "", now, None, predicted(said.predictions), None)
     others = [] if fixed and said.predictions is not None else list(_others(seen, now, said, count, fixed=fixed))
-    usable = [each for each in others if each.covered >= ALIKE * plain.covered]
+    usable = [each for each in others if each.covered >= ALIKE * plain.covered and each.classes > 1]
     best = max(usable, key=lambda each: each.merit, default=None)
     if unknown:
         if best is not None and best.agreement >= min(LEAST, plain.agreement):
@@ -144,7 +145,7 @@ def _others(seen: Seen, now: Meaning, said: Said, count: int, *, fixed: bool) ->
     of_labels: list[tuple[str, Values | None, Meaning]] = []
     if set(labels) <= set(now):
         of_labels.append(("", None, now))
-    if said.labels is None and not fixed and len(labels - {IGNORE}) > 1:
+    if said.labels is None and not fixed:
         void: Values = {str(count): "ignore"}
         candidates: list[tuple[str, Values, Meaning]] = [
             (f"no class map holds {count}, which fits void", void, {**label_values.train_ids(count), count: IGNORE}),
@@ -156,7 +157,7 @@ def _others(seen: Seen, now: Meaning, said: Said, count: int, *, fixed: bool) ->
             each for each in candidates if labels <= set(each[2]) and (count in labels or each[1] is not void)
         ]
     of_predictions: list[tuple[str, Values | None, Meaning]] = [("", None, predicted(said.predictions))]
-    if said.predictions is None and len(predictions) > 1:  # one class fits too much
+    if said.predictions is None:
         if "label_ids" in known and predictions <= {*label_values.LABEL_IDS, IGNORE}:
             words = "the class maps hold label ids of Cityscapes"
             of_predictions.append((words, "label_ids", known["label_ids"]))
@@ -175,11 +176,15 @@ def _reading(
     truth, classes = table(labels), table(predictions)
     counted = np.where(truth == IGNORE, 0, seen.pairs.sum(axis=1))
     total = int(counted.sum())
-    right = int(seen.pairs[(truth[:, None] == classes[None, :]) & (truth != IGNORE)[:, None]].sum())
+    hits = np.where(truth[:, None] == classes[None, :], seen.pairs, 0).sum(axis=1)
+    right = int(hits[truth != IGNORE].sum())
+    agreed = len({int(value) for value in truth[(hits > 0) & (truth != IGNORE)]})
     held = {int(value) for value in classes[seen.pairs.sum(axis=0) > 0]}
     never = int(counted[[int(value) not in held for value in truth]].sum())
     whole = int(seen.pairs.sum())
-    return _Reading(words, asked, asked_too, right / max(total, 1), total / max(whole, 1), never / max(total, 1))
+    return _Reading(
+        words, asked, asked_too, right / max(total, 1), total / max(whole, 1), never / max(total, 1), agreed
+    )
 
 
 def predicted(values: Values | None) -> Meaning:
