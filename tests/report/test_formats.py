@@ -404,7 +404,7 @@ def test_chosen_metrics_keep_their_order_and_the_first_one_ranks(tmp_path: Path)
     assert table.groups[0].lines[0].method == "energy[T=2]"
     assert {result.labels.protocol for result in found.results} == {"anomaly"}
     assert table.lines[0].facts.miou is not None  # the mIoU is known, though its table is left out
-    with pytest.raises(UnknownName, match=r"--metrics: unknown metric 'fpr'; did you mean 'fpr95'"):
+    with pytest.raises(UnknownName, match=r"--metrics: unknown metric 'fpr'; here it is 'fpr95'"):
         selection.select(run, Choice(metrics=("fpr",)))
 
 
