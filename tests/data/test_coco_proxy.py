@@ -242,7 +242,7 @@ def test_what_was_damaged_is_named(root, out):
     (out / "index.csv").write_text("id,file\n1,2\n")
     with pytest.raises(MissingData, match=r"index\.csv has the columns \['id', 'file'\], wanted id, file, height"):
         reader().ids()
-    for content in (b"\xff\xfe", b"id,file\n\xe9"):
+    for content in (b"\xff\xfe", b"id\xe9,file\n"):
         (out / "index.csv").write_bytes(content)
         with pytest.raises(MissingData, match=r"index\.csv cannot be read as CSV"):
             reader().ids()
