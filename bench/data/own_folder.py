@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from bench.api import CITYSCAPES, IGNORE
-from bench.core import files, images
+from bench.core import files, images, yaml_text
 from bench.core.errors import CannotWrite, MissingData, UsageError
 from bench.core.printable import printable
 from bench.datasets import label_values, listing, pairing
@@ -82,7 +81,7 @@ def write(root: Path, out: Path | None) -> Iterator[str]:
     }
     head = f"# {root.name}, as bench init took it; toynet stands for a network of your own\n"
     with files.writing(path, "w") as file:
-        file.write(head + yaml.safe_dump(suite, sort_keys=False, allow_unicode=True, width=120))
+        file.write(head + yaml_text.dump(suite, width=120, ascii_only=False))
     yield from plan.told
     yield f"wrote {path}"
     settings = (

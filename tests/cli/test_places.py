@@ -27,6 +27,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     (folder / "s.yaml").write_text(SUITE)
     assert main(["run", str(folder / "s.yaml"), "--out", str(folder / "run"), "--workers", "0", "--gallery", "0"]) == 0
+    assert main([*TOYTOWN, "--out", str(folder / "own")]) == 0
     return folder
 
 
@@ -51,6 +52,8 @@ WRITING = {
         "--out",
         "{place}",
     ],
+    "merge": ["merge", "{made}/run", "{made}/run", "--out", "{place}"],
+    "init --out": ["init", "{made}/own", "--out", "{place}"],
     "new": ["new", "method", "mine", "--folder", "{place}"],
     "fit": [
         "fit",
@@ -74,7 +77,7 @@ PLACES = {
     "where nobody can": "/proc/below",
 }
 FOLDERS = {"a file": "file", "a link to nowhere": "nowhere", "a link to itself": "loop", "a device": "/dev/null"}
-TAKE_FOLDERS = ("run", "data toytown", "new", "submit")
+TAKE_FOLDERS = ("run", "merge", "data toytown", "new", "submit")
 
 
 def some(places, command):
@@ -128,6 +131,9 @@ READING = {
     "check": ["check", "{place}"],
     "fit": ["fit", "{place}"],
     "describe": ["describe", "{place}"],
+    "init": ["init", "{place}"],
+    "verify": ["verify", "{place}"],
+    "merge a place": ["merge", "{place}", "{place}", "--out", "out"],
     "show": ["show", "{place}"],
     "compare": ["compare", "{place}", "{place}"],
     "report": ["report", "{place}"],

@@ -1,6 +1,8 @@
 """YAML by one rule: what a scalar is, and what no text may hold."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -155,6 +157,14 @@ def test_any_text_has_a_value_or_is_refused(text):
         assert "\n" not in str(error)
     else:
         assert not isinstance(value, float) or math.isnan(value) or yaml_text.parse(yaml_text.dump(value), "x") == value
+
+
+def test_no_other_module_reads_or_writes_yaml():
+    root = Path(__file__).parents[2]
+    modules = [path for room in ("bench", "methods", "reports", "submissions") for path in (root / room).rglob("*.py")]
+    assert len(modules) > 200
+    users = [path.name for path in modules if re.search(r"(?m)^\s*(import|from) yaml\b", path.read_text())]
+    assert users == ["yaml_text.py"]
 
 
 def test_suites_that_were_written_before_are_read_as_they_were():
