@@ -10,7 +10,7 @@ from PIL import Image
 from bench.cli.main import main
 from bench.datasets.label_values import LABEL_IDS
 
-SHAPE = (4, 32, 48)
+SHAPE = (2, 32, 48)
 
 
 def run(capsys, *argv):
@@ -64,7 +64,7 @@ OF_PREDICTIONS = {
 }
 
 
-@pytest.mark.parametrize("protocol", ["misclassification", "miou"])
+@pytest.mark.parametrize("protocol", ["misclassification", pytest.param("miou", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("predictions", OF_PREDICTIONS)
 @pytest.mark.parametrize("labels", OF_LABELS)
 def test_what_is_named_leads_to_the_right_figures(right, capsys, labels, predictions, protocol):
@@ -182,7 +182,7 @@ def test_labels_of_a_data_set_are_held_against_class_maps(right, capsys, monkeyp
         (folder / name).mkdir()
         for number, values in enumerate(maps):
             Image.fromarray(values).save(folder / name / f"a_000000_00000{number}.png")
-    ask = ["--protocol", "miou", "--dataset", "cityscapes:frames=4"]
+    ask = ["--protocol", "miou", "--dataset", "cityscapes:frames=2"]
     wanted = run(capsys, *ask, "--predictions", folder / "classes")
     assert isinstance(wanted, list)
     assert "say --prediction-values label_ids" in run(capsys, *ask, "--predictions", folder / "stored")

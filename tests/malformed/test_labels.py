@@ -92,7 +92,7 @@ def scores(count):
     return maps
 
 
-@trials(30)
+@trials(20)
 @given(SETS, st.one_of(st.none(), WORDS))
 def test_masks_of_anomalies(ask, masks, words):
     option = [] if words is None else [f"--label-values={words}"]
@@ -104,7 +104,7 @@ def test_masks_of_anomalies(ask, masks, words):
         assert evaluation["pixels"]["anomaly"] > 0
 
 
-@trials(40)
+@trials(25)
 @given(
     SETS, SETS, st.one_of(st.none(), WORDS), st.one_of(st.none(), WORDS), st.sampled_from(["miou", "misclassification"])
 )
@@ -120,14 +120,14 @@ def test_labels_and_class_maps(ask, labels, classes, label_words, class_words, p
 IMAGE = encoded("PNG", Image.new("RGB", (SIZE[1], SIZE[0])))
 
 
-@trials(20)
+@trials(10)
 @given(SETS)
 def test_folders_of_ones_own(ask, masks):
     folders = {"mine/images": [IMAGE] * len(masks), "mine/labels": masks}
     ask(folders, "init", "mine", writes=["mine.yaml"])
 
 
-@trials(20)
+@trials(12)
 @given(SETS, st.one_of(st.none(), WORDS), st.sampled_from(["fs_static", "RoadAnomaly"]))
 def test_readers_of_published_masks(ask, masks, words, name):
     place = f"validation_dataset/{name}"

@@ -66,7 +66,7 @@ def figures(folder, kind, capsys, protocols="misclassification"):
     return status, cells, " ".join((said.out + said.err).split())
 
 
-@pytest.mark.parametrize("kind", ["softmax", "half"])
+@pytest.mark.parametrize("kind", ["half", pytest.param("softmax", marks=pytest.mark.slow)])
 def test_probabilities_are_no_logits(folder, capsys, kind):
     status, cells, said = figures(folder, kind, capsys)
     assert status == 3 and not cells
