@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +18,8 @@ from bench.cli.output import echo
 from bench.core.errors import UnknownName, UsageError
 from bench.suite import arguments
 from bench.suite.kinds import HOMES, Kind
+
+MARGIN = 20  # columns that a text has at least beside its name
 
 new = typer.Typer(cls=Commands, help="Write a plug-in to start from.", no_args_is_help=True)
 
@@ -46,8 +51,11 @@ def list_(
     else:
         rows = _listing(kind)
         width = max((len(name) for name, _ in rows), default=0)
+        # A program that reads the lines wants one for each name; a terminal folds them at words.
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
         for name, text in rows:
-            echo(f"{name:<{width}}  {text}")
+            folded = textwrap.wrap(text, max(columns - width - 2, MARGIN), break_on_hyphens=False) or [""]
+            echo("\n".join(f"{head:<{width}}  {part}" for head, part in zip_longest([name], folded, fillvalue="")))
 
 
 def _listing(kind: str) -> Sequence[tuple[str, str]]:

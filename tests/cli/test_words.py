@@ -47,7 +47,7 @@ def test_a_method_is_described_by_its_name_alone_and_takes_no_parameters(capsys)
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("model", "eomt"), ("dataset", "acdc"), ("method", "zzz"), ("protocol", "ood"), ("trainer", "x")]
+    ("kind", "name"), [("model", "eomt"), ("dataset", "acdc"), ("method", "zzz"), ("protocol", "ood")]
 )
 def test_what_is_not_built_in_names_two_commands_that_there_are(kind, name, capsys):
     assert main(["describe", name, "--kind", kind]) == 2
@@ -78,3 +78,15 @@ def test_scores_are_in_percent_as_in_every_table():
     assert score_text._figure(Value(0.5, 1e-5), metrics["auroc"]) == "50 ± 1.0e-03 %"
     assert score_text._figure(Value(0.5), None) == "0.5"
     assert score_text._figure(Undefined("why"), metrics["auroc"]) == "n/a  why"
+
+
+def test_a_list_is_folded_on_a_terminal_and_has_a_line_for_each_name_elsewhere(capsys, monkeypatch):
+    assert main(["list", "methods"]) == 0
+    plain = capsys.readouterr().out.splitlines()
+    assert len(plain) == len(registry.available("method"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["list", "methods"]) == 0
+    folded = capsys.readouterr().out.splitlines()
+    assert max(map(len, folded)) <= 60
+    assert " ".join(" ".join(folded).split()) == " ".join(" ".join(plain).split())
