@@ -157,6 +157,11 @@ def test_alarms_by_hand():
     found = protocol.read(tally.counts(), {"one": {**keyed.bins(), **row}})
     assert found["false_alarms"] == Value(1.0) and found["objects_found"] == Value(0.5)
     assert found["tpr"] == Value(1 / 5)
+    by_size = registry.build("protocol", "operating_point", {"threshold": 0.5, "min_alarm": 2, "sizes": [2]}, where="")
+    rows = {"one": {**keyed.bins(), **by_size.second_row(score, sample, None, by_size.parameters(tally.counts(), {}))}}
+    assert by_size.breakdown(tally.counts(), rows) == {
+        "size": {"below 2 px": {"objects_found": Value(0.0)}, "2 px and more": {"objects_found": Value(1.0)}}
+    }
 
 
 def test_alarms_are_counted_in_a_run_with_intervals_that_may_exceed_one(tiny, tmp_path):

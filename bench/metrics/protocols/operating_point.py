@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import CarriesThreshold, TwoPhase
+from bench.contract.protocol import Breakdown, CarriesThreshold, TwoPhase
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.bins import common_bins, first_bin
 from bench.counts.keys import at_or_above
 from bench.counts.tally import Counts
 from bench.metrics import ranking
+from bench.metrics.protocols.pooled import check_sizes, names_of_sizes
 from bench.metrics.ranking import held
 from bench.metrics.truths import anomaly_of, classes_of, labels_of, only_known, wrong_pixels
 
@@ -93,24 +94,29 @@ class _AtThreshold(CarriesThreshold):
 
 
 @dataclass(frozen=True)
-class OperatingPoint(_AtThreshold, TwoPhase):
+class OperatingPoint(_AtThreshold, TwoPhase, Breakdown):
     """Pooled anomalies at a threshold that is a parameter, chosen on another split than the one it is tried on.
 
     An alarm is an 8-connected component of pixels at or above the threshold, of at least ``min_alarm`` pixels; a false
-    one touches no anomaly. Ignored pixels belong to none. ``objects_found`` counts an object that one alarm touches.
+    one touches no anomaly. Ignored pixels belong to none. ``objects_found`` counts an object that one alarm touches;
+    ``bench show --by size`` has it for objects of different ``sizes``, in pixels of the label image.
     """
 
     name = "operating_point"
     source = (
         "TPR, FPR, precision, F1 and alarms at a fixed threshold; defined in bench.metrics.protocols.operating_point"
     )
-    version = 2  # 2: alarms
+    version = 3  # 2: alarms; 3: objects by size
     metrics = {**METRICS, **ALARMS}  # noqa: RUF012 - read by all, written by none
     needs = frozenset({"anomaly", "score"})
     category_names = ("normal", "anomaly")
     spool = "float32"
 
     min_alarm: int = 1  # pixels
+    sizes: tuple[int, ...] = (100, 1000, 10000)  # where one part of the objects ends and the next begins
+
+    def __post_init__(self) -> None:
+        check_sizes(self.sizes)
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         return only_known(anomaly_of(sample))
@@ -130,8 +136,13 @@ class OperatingPoint(_AtThreshold, TwoPhase):
         large[0] = False
         overlap = (alarms > 0) & (objects > 0) & large[alarms]
         true = np.unique(alarms[overlap]).size
-        figures = (int(large.sum()) - true, np.unique(objects[overlap]).size, known)
-        return {"alarms": np.array(figures, np.int64)}
+        hit = np.unique(objects[overlap])
+        part = np.searchsorted(self.sizes, np.bincount(objects.reshape(-1), minlength=known + 1), side="right")
+        by_size = [np.bincount(part[some], minlength=len(self.sizes) + 1) for some in (hit, np.arange(1, known + 1))]
+        return {
+            "alarms": np.array((int(large.sum()) - true, hit.size, known), np.int64),
+            "by_size": np.array(by_size, np.int64),  # [2, sizes + 1]: objects found, and objects
+        }
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
         figures = dict(super().read(counts, rows))
@@ -142,6 +153,17 @@ class OperatingPoint(_AtThreshold, TwoPhase):
         false, hit, known = np.sum([row["alarms"] for row in rows.values()], axis=0)
         objects: Value | Undefined = Value(float(hit / known)) if known else Undefined("no objects")
         return figures | {"false_alarms": Value(float(false / len(rows))), "objects_found": objects}
+
+    def breakdown(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Mapping[str, Value | Undefined]]]:
+        if not rows or not all("by_size" in row for row in rows.values()):
+            return {}
+        found, known = np.sum([row["by_size"] for row in rows.values()], axis=0)
+        return {
+            "size": {
+                name: {"objects_found": Value(float(hit / number)) if number else Undefined("no objects")}
+                for name, hit, number in zip(names_of_sizes(self.sizes), found, known, strict=True)
+            }
+        }
 
     def bootstrap(self, weights: Floats, rows: Rows) -> Mapping[str, Floats]:
         figures = dict(super().bootstrap(weights, rows))

@@ -58,12 +58,15 @@ class Anomaly(PooledRanking, Breakdown):
     sizes: tuple[int, ...] = (100, 1000, 10000)  # where one part ends and the next begins
 
     def __post_init__(self) -> None:
-        if list(self.sizes) != sorted(set(self.sizes)) or len(self.sizes) > 60 or min(self.sizes, default=1) < 1:
-            raise ValueError("sizes must rise from at least 1")
+        check_sizes(self.sizes)
 
     @property
     def category_names(self) -> tuple[str, ...]:
-        return ("normal", *(f"anomaly of {part}" for part in self._spans())) if self.by else ("normal", "anomaly")
+        return (
+            ("normal", *(f"anomaly of {part}" for part in names_of_sizes(self.sizes)))
+            if self.by
+            else ("normal", "anomaly")
+        )
 
     @property
     def sides(self) -> tuple[Sequence[int], Sequence[int]]:
@@ -82,11 +85,21 @@ class Anomaly(PooledRanking, Breakdown):
     def breakdown(self, counts: Counts, rows: Rows) -> Mapping[str, Mapping[str, Figures]]:
         if not self.by:
             return {}
-        return {"size": {part: ranking.ranking(counts, [1 + n], [0]) for n, part in enumerate(self._spans())}}
+        return {
+            "size": {part: ranking.ranking(counts, [1 + n], [0]) for n, part in enumerate(names_of_sizes(self.sizes))}
+        }
 
-    def _spans(self) -> list[str]:
-        between = [f"{low} to {high - 1} px" for low, high in pairwise(self.sizes)]
-        return [f"below {self.sizes[0]} px", *between, f"{self.sizes[-1]} px and more"] if self.sizes else ["any size"]
+
+def names_of_sizes(sizes: Sequence[int]) -> list[str]:
+    """What lies below, between and above some numbers of pixels."""
+    between = [f"{low} to {high - 1} px" for low, high in pairwise(sizes)]
+    return [f"below {sizes[0]} px", *between, f"{sizes[-1]} px and more"] if sizes else ["any size"]
+
+
+def check_sizes(sizes: Sequence[int]) -> None:
+    """Raise ValueError unless they rise from at least 1, and are few enough for a category each."""
+    if list(sizes) != sorted(set(sizes)) or len(sizes) > 60 or min(sizes, default=1) < 1:
+        raise ValueError("sizes must rise from at least 1")
 
 
 @dataclass(frozen=True)
