@@ -49,7 +49,8 @@ def by_tag(reading: Reading, tags: Mapping[str, Mapping[str, str]]) -> Slices:
 
 def _read(reading: Reading, rows: Rows) -> Mapping[str, Value | Undefined]:
     protocol = reading.protocol
-    figures = Reading.of_rows(protocol, rows).read()
+    part = Reading.of_rows(protocol, rows)  # its counts are nobody else's, and are not held against what they were
+    figures = dict(protocol.read(part.counts, part.rows))
     if isinstance(
         protocol, TwoPhase
     ):  # its rows were made with the parameters of the whole set, not with those of a part
