@@ -508,8 +508,8 @@ def test_targets_are_large_anchors_are_clear_of_the_bar_and_landmarks_have_names
           const marks = [...document.querySelectorAll("nav, section, aside, [role=region]")].filter(seen);
           return [
             targets.filter((each) => seen(each) && Math.min(...size(each)) < 24).map((each) => each.outerHTML),
-            marks.map((each) => each.getAttribute("aria-label") ?? each.getAttribute("aria-labelledby").split(" ")
-              .map((id) => document.getElementById(id).textContent.trim()).join(" ")),
+            marks.map((each) => each.getAttribute("aria-label")
+              ?? document.getElementById(each.getAttribute("aria-labelledby")).textContent.trim()),
           ];
         }"""
     )
