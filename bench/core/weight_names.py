@@ -51,6 +51,11 @@ def is_averaged(name: str) -> bool:
     return bool(_AVERAGED.search(name))
 
 
+def is_of_training(entry: str) -> bool:
+    """True for an entry that belongs to an optimiser or a schedule, not to a network."""
+    return bool(re.search("optim|sched", entry, re.IGNORECASE))
+
+
 def matched(names: Collection[str], expected: Collection[str], fits: Callable[[str, str], bool]) -> Match | None:
     """Where all the ``expected`` names stand among ``names``, behind one prefix; None where they do nowhere.
 
@@ -105,14 +110,14 @@ def selected(state: Mapping[str, T], prefix: str) -> dict[str, T]:
 def entries_of(entries: Collection[str]) -> tuple[str, ...]:
     """The entry that holds the network, of those of a checkpoint that hold tensors by name; several where unclear."""
     known = tuple(entry for entry in ENTRIES if entry in entries)
-    trained = tuple(entry for entry in entries if not is_averaged(entry) and not re.search("optim|sched", entry))
+    trained = tuple(entry for entry in entries if not is_averaged(entry) and not is_of_training(entry))
     return known or trained or tuple(entries)
 
 
 def groups(names: Collection[str], most: int = 4) -> str:
     """Names by what they begin with, for people: "criterion.*, teacher.* and 2 more"."""
     starts = ["ema_" if _is_flat(name, "ema_") else name[: name.find(".") + 1] or name for name in sorted(names)]
-    shown = [f"{start}*" if start[-1] in "._" else start for start in Counter(starts)]
+    shown = [f"{start}*" if start.endswith((".", "_")) else start or "nothing" for start in Counter(starts)]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
 
 

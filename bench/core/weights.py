@@ -159,7 +159,11 @@ def _weights(loaded: Any, path: Path, part: str) -> dict[str, Tensor]:
         raise MissingData(f"weights {path} hold no state dict, wanted tensors by name; found {held or 'nothing'}")
     if len(candidates) > 1:
         raise MissingData(f"weights {path} hold several networks, {', '.join(candidates)}; {_choose(candidates[0])}")
-    others = [entry for entry in entries if entry != candidates[0] and "." not in entry]
+    others = [
+        entry
+        for entry in entries
+        if entry != candidates[0] and "." not in entry and not weight_names.is_of_training(entry)
+    ]
     if others or candidates[0] not in weight_names.ENTRIES:
         _say(path, f"taken from the entry {candidates[0]}" + (f", not from {', '.join(others)}" if others else ""))
     return entries[candidates[0]]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage, UnknownName
+from bench.models.preprocessing import failed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -299,6 +300,8 @@ class Runner:
         self._head.predict_by_feat = lambda logits, *_, **__: logits
         try:
             return cast("Any", self.segmentor).encode_decode(x, metas)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise failed(f"{self._who}: {type(self._head).__name__}", x, error) from error
         finally:
             del self._head.predict_by_feat
 

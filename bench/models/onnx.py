@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api import File, Network
 from bench.core import files
+from bench.core.disguised_files import disguise
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels, PixelNetwork
@@ -71,7 +72,8 @@ class Onnx(FromPixels):
         try:
             session = runtime.InferenceSession(self.file, options, [(provider, index)])
         except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
-            raise MissingData(f"model onnx: {self.file} cannot be read: {_one_line(error)}") from None
+            instead = disguise(Path(self.file)) or _one_line(error)
+            raise MissingData(f"model onnx: {self.file} cannot be read: {instead}") from None
         if session.get_providers()[0] != provider:
             raise MissingPackage(f"model onnx: ONNX Runtime cannot start {provider}; say numerics: {{device: cpu}}")
         if len(session.get_inputs()) != 1:
@@ -111,7 +113,7 @@ class OnnxNetwork(PixelNetwork):
         try:
             arrays = self._session.run(None, {declared.name: image})
         except Exception as error:  # ONNX Runtime's own classes derive from Exception alone
-            raise BadPlugin(f"model onnx: {self.place} fails on {list(pixels.shape)}: {_one_line(error)}") from None
+            raise preprocessing.failed(f"model onnx: {self.place}", pixels, error) from None
         tensors = [torch.from_numpy(array).to(pixels.device) for array in arrays]
         names = [entry.name for entry in self._session.get_outputs()]
         return tensors if {*self.names}.isdisjoint(names) else dict(zip(names, tensors, strict=True))

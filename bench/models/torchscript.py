@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.api import File, Network
 from bench.core import files
+from bench.core.disguised_files import disguise
 from bench.core.errors import MissingData
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels, PixelNetwork
@@ -52,10 +53,11 @@ class TorchScript(FromPixels):
                 # torch would have one export anew; that is for whoever wrote the file to decide.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 module = torch.jit.load(self.file, map_location=device)  # type: ignore[no-untyped-call]
-        except (RuntimeError, ValueError) as error:
-            raise MissingData(
-                f"model torchscript: {self.file} cannot be read as TorchScript: {preprocessing.last_line(error)}"
-            ) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # of any class: torch names no bound on what a damaged file raises
+            instead = disguise(Path(self.file), "torchscript") or preprocessing.last_line(error)
+            raise MissingData(f"model torchscript: {self.file} cannot be read as TorchScript: {instead}") from None
         return TorchScriptNetwork(self, module.eval(), device)
 
 
