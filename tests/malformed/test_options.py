@@ -32,7 +32,7 @@ WORDS = {
     "a very long name": "x" * 100_000,
     "a long path": "x/" * 3000,
     "a device": "/dev/null",
-    "a folder": "/",
+    "a folder": ".",
     "an open bracket": "[a",
     "an open brace": "{a: ",
     "a brace of nothing": "{}",
