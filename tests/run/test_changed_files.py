@@ -108,7 +108,12 @@ THINGS = {  # what changes, and the network, the images after which it does, and
 }
 
 
-@pytest.mark.parametrize("thing", THINGS)
+SLOW = {"an image", "the weights", "an image of the fit"}
+
+
+@pytest.mark.parametrize(
+    "thing", [pytest.param(thing, marks=pytest.mark.slow) if thing in SLOW else thing for thing in THINGS]
+)
 def test_what_changes_under_a_run_fails_its_cells_and_is_computed_again(thing, place):
     where, model, after, cells = THINGS[thing]
     path = place / where

@@ -31,7 +31,10 @@ def raising(text, line, what):
     return IMPORTS + text.replace(line, f"{indent}{what}")
 
 
-@pytest.mark.parametrize("what", RAISED)
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(what, marks=pytest.mark.slow) if "word" in what or "odd'" in what else what for what in RAISED],
+)
 def test_what_a_method_or_a_protocol_raises_fails_its_own_cells(what, tmp_path, plug):  # noqa: F811
     plug("methods", "writes", IMPORTS + METHOD.format(body=what))
     plug("protocols", "writes", raising(PROTOCOL, "        return super().categories(sample, predicted)", what))
