@@ -4,9 +4,7 @@ import gc
 import re
 import weakref
 
-import numpy as np
 import pytest
-from PIL import Image
 from running import Silent
 
 from bench.cli.main import main
@@ -136,18 +134,13 @@ def test_each_method_scores_the_image(suite, capsys, tmp_path, monkeypatch, requ
     assert status == 2 and re.search(r"2 of 6 cells .*\n  2 cells: .*odd: KeyError: 'nothing of that name'", text)
 
 
-def test_of_a_grid_of_corruptions_one_stands_for_all(suite, capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    for name in ("small", "masks"):
-        (tmp_path / name).mkdir()
-    Image.new("RGB", (30, 20)).save(tmp_path / "small" / "a.png")
-    Image.fromarray(np.eye(20, 30, dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
+def test_of_a_grid_of_corruptions_one_stands_for_all(suite, capsys):
     grid = SUITE.split("datasets")[0].replace("misclassification, miou", "anomaly") + (
-        "datasets:\n  - folder: {{images: 'small/*.png', labels: 'masks/*.png', ids: {{0: road}}, anomaly: [1],"
-        " label: small, corruptions: {{names: [fog, snow], severities: [1, 2]}}}}\nmethods: [msp]\nbootstrap: 0\n"
+        "datasets:\n  - toytown: {{split: anomaly, images: 2, height: 64, width: 128, label: town,"
+        " corruptions: {{names: [fog, snow], severities: [1, 2]}}}}\nmethods: [msp]\nbootstrap: 0\n"
     )
-    status, text = checked(suite(grid), capsys)
-    assert status == 2 and re.search(r"4 of 4 cells .*\n  4 cells: .*32x32", text)
+    status, text = checked(suite(grid, classes=20), capsys)
+    assert status == 2 and re.search(r"4 of 4 cells .*\n  4 cells: .*gives logits \[20, ", text)
 
 
 def test_networks_are_held_one_at_a_time(suite, monkeypatch):
