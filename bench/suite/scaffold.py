@@ -16,11 +16,15 @@ from bench.core.errors import BadPlugin
 from bench.suite import registry
 from bench.suite.kinds import HOMES, Kind
 
+LONGEST = 64  # characters of a name
+
 
 def write(kind: Kind, name: str, folder: Path | None) -> Path:
     """Write a plug-in that works under ``name``, and return its path. Raise BadPlugin for a name that is taken."""
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
-        raise BadPlugin(f"{name!r} cannot name a file and a {kind}; wanted lower case letters, digits and '_'")
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower() or len(name) > LONGEST:
+        raise BadPlugin(
+            f"{name!r} cannot name a file and a {kind}; wanted lower case letters, digits and '_', {LONGEST} at most"
+        )
     if name in registry.available(kind):
         raise BadPlugin(f"there is a {kind} {name!r} already; choose another name")
     path = (folder or _home(kind)) / f"{name}.py"
