@@ -312,11 +312,5 @@ def _place(text: str) -> Path:
 
 def _ranges(values: Sequence[int]) -> str:
     """Ascending values in words, such as ``0..3, 7 or 255``."""
-    runs: list[list[int]] = []
-    for value in values:
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
-        else:
-            runs.append([value])
-    texts = [f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    texts = label_values.runs_of(values, "..")
     return f"{', '.join(texts[:-1])} or {texts[-1]}" if len(texts) > 1 else texts[0]

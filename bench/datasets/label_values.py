@@ -215,7 +215,7 @@ def _unknown(
         if all(_like_label_ids(each) for each in right):
             return Doubt(cause, [("they fit label ids of Cityscapes", "label_ids")])
         return Doubt(cause, advice="some files fit label ids and others train ids: make those again that differ")
-    uncounted: Values = {run: "ignore" for run in _runs(unknown)}
+    uncounted: Values = {run: "ignore" for run in runs_of(unknown)}
     if list(unknown) != [classes]:
         return Doubt(cause, [(f"if {_listed(_words(unknown))} counts nowhere", uncounted)], advice=_AGAIN)
     void: tuple[str, Values] = (f"{classes} fits void", uncounted)
@@ -240,7 +240,7 @@ def _unknown_in_mask(now: Meaning, held: Collection[int], unknown: Sequence[int]
             return Doubt(cause, [("255 fits the anomaly", between), (f"or {only} does", {str(only): "anomaly"})])
         if only is not None:
             return Doubt(cause, [(f"{only} fits the anomaly", {str(only): "anomaly"})])
-    uncounted: Values = {run: "ignore" for run in _runs(unknown)}
+    uncounted: Values = {run: "ignore" for run in runs_of(unknown)}
     words = f"if {_listed(_words(unknown))} counts nowhere (else normal, or anomaly)"
     return Doubt(cause, [(words, uncounted)], advice=_AGAIN)
 
@@ -327,21 +327,21 @@ def words_of(now: Meaning) -> str:
 
 def _words(values: Sequence[int]) -> list[str]:
     words = []
-    for run in _runs(values):
+    for run in runs_of(values):
         first, _, last = run.partition("-")
         words += [first, last] if last and int(last) == int(first) + 1 else [run.replace("-", "..")]
     return words
 
 
-def _runs(values: Sequence[int]) -> list[str]:
-    """Ascending values as runs, such as ``0-18`` and ``255``."""
+def runs_of(values: Sequence[int], dash: str = "-") -> list[str]:
+    """Return ascending values as runs, such as ``0-18`` and ``255``."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][-1] + 1:
             runs[-1].append(value)
         else:
             runs.append([value])
-    return [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return [f"{run[0]}{dash}{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
 
 
 def _listed(texts: Sequence[str]) -> str:
