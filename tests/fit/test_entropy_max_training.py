@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -399,7 +400,7 @@ def test_bench_fit_trains_and_says_how_a_suite_names_the_result(network, tmp_pat
     said = capsys.readouterr().out
     assert "entropy_max, seed 0: loss 0." in said
     assert f"weights: {out}" in said
-    entry = expansion.yaml.safe_load(said.partition("is\n")[2])
+    entry = yaml.safe_load(said.partition("is\n")[2])
     registry.build("model", "retrained", entry["retrained"], where="x").check()
     assert main(command) == 0
     assert "was there already" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from running import clone, metrics, run, until
 
 from bench.results import store
 from bench.run import shard_files
+from bench.suite import registry
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see who started whom")
 
@@ -147,6 +148,7 @@ def test_a_reader_that_is_killed_is_replaced(tiny, tmp_path, monkeypatch):
     (tmp_path / "plugins" / "datasets").mkdir(parents=True)
     (tmp_path / "plugins" / "datasets" / "deadly.py").write_text(READER_THAT_DIES)
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
+    registry.forget()
     marks = tmp_path / "marks"
     marks.mkdir()
     path = tiny.with_name("deadly.yaml")
@@ -155,6 +157,7 @@ def test_a_reader_that_is_killed_is_replaced(tiny, tmp_path, monkeypatch):
     run(path, tmp_path / "read by others", workers=1)
     assert len(list(marks.iterdir())) == 1, "a reader was killed"
     assert metrics(tmp_path / "read by others") == metrics(tmp_path / "read here")
+    registry.forget()
 
 
 def test_a_finished_run_clears_what_killed_processes_left(tiny, tmp_path):

@@ -143,8 +143,8 @@ def test_without_a_run_and_without_a_probe_there_is_no_answer(tiny, capsys):
     ("options", "words"),
     [
         (["--probe", "1"], "--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing"),
-        (["--processes", "2,x"], "--processes is '2,x', wanted numbers from 1 on, such as 1,2,4"),
-        (["--processes", "0"], "--processes is '0', wanted numbers from 1 on, such as 1,2,4"),
+        (["--processes", "2,x"], "--processes is '2,x', wanted numbers from 1 to 9999, such as 1,2,4"),
+        (["--processes", "0"], "--processes is '0', wanted numbers from 1 to 9999, such as 1,2,4"),
         (["--from", "nowhere"], "nowhere is not a run directory: it has no run.json; wanted what 'bench run' wrote"),
     ],
 )

@@ -102,16 +102,15 @@ def test_a_suite_computed_in_parts_becomes_one_run(tmp_path):
     (tmp_path / "grid.yaml").write_text(GRID)
     suite, options = suites.load(tmp_path / "grid.yaml"), engine.Options(workers=0)
     whole = {result.key: result for result in engine.run(suite, tmp_path / "whole", options, Quiet())}
-    cells = tmp_path / "joined" / "cells"
-    cells.mkdir(parents=True)
+    parts = []
     for name in ("fog", "contrast"):
         part = tmp_path / "parts" / name
         assert len(list(engine.run(suite.only({"dataset": f"*+{name}-*"}), part, options, Quiet()))) == 6
-        for file in (part / "cells").iterdir():
-            shutil.copy(file, cells)
+        parts.append(str(part))
+    assert main(["merge", *parts, "--out", str(tmp_path / "joined")]) == 0
     rest = list(engine.run(suite, tmp_path / "joined", options, Quiet()))
     assert {result.labels.dataset for result in rest} == {"toytown[height=32,images=4,width=64]"}
     for key, result in whole.items():
-        assert result.metrics == engine.store.read_result(cells / f"{key}.json").metrics
+        assert result.metrics == engine.store.read_result(tmp_path / "joined" / "cells" / f"{key}.json").metrics
     summaries = [(tmp_path / run / "summaries.json").read_text() for run in ("whole", "joined")]
     assert summaries[0] == summaries[1] and '"value": 0.' in summaries[0]

@@ -34,13 +34,14 @@ def test_a_board_of_ones_own_is_a_command_with_its_own_options(write, capsys):
     write()
     assert main(["submit", "--help"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.partition("Commands:")[2].splitlines() if line]
+    names = names[: names.index("Examples:")]
     assert names == ["smiyc", "fishyscapes", "cityscapes", "mine", "check", "dry-run", "entry"]
     assert main(["submit", "mine", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "Mine: a zip of float16 maps" in said
     assert "Processes that each hold the network. [default: 1; x>=1]" in said
     assert main(["submit", "mine", "--method", "msp", "--out", "x", "--processes", "0"]) == 2
-    assert "should be greater than or equal to 1" in capsys.readouterr().err
+    assert "wanted greater than or equal to 1" in capsys.readouterr().err
     assert main(["submit", "check", "--help"]) == 0
     assert "<smiyc|fishyscapes|cityscapes|mine>" in capsys.readouterr().out
 

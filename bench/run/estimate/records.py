@@ -69,7 +69,7 @@ def of_run(run: store.Run) -> Iterator[Record]:
         if result.not_applicable or not result.images:
             continue
         cell = result.cell
-        ends = run.arrays(result, "counts.ends").get("counts.ends")
+        ends = run.arrays(result, "counts.").get("counts.ends")
         pixels = sum(result.pixels.values())
         files = store.result_path(run.path, result.key), store.counts_path(run.path, result.key)
         yield Record(
