@@ -179,6 +179,7 @@ def test_no_method_that_ships_is_left_out():
     assert set(FITTED) >= {"energy", "entropy", "entropy_meta", "fed_c", "fed_u", "msp", "sml", "softmax_std"}
 
 
+@pytest.mark.slow
 def test_a_method_in_a_folder_of_ones_own_is_tested_by_the_same_tests(tmp_path):
     scaffold.write("method", "plugged", tmp_path / "methods")
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", "plugged", __file__]

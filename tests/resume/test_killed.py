@@ -232,6 +232,7 @@ def folder(serve: Callable[..., int], tmp_path: Path) -> Folder:
     return Folder(tmp_path, serve).write()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_comes_to_the_same_numbers(undisturbed: Folder, folder: Folder) -> None:
     for point in CHAIN:
         goes_on(folder, point)
