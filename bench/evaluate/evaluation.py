@@ -330,34 +330,34 @@ class _Set:
     def _notes(self, extra: Sequence[MapFile]) -> Iterator[str]:
         if self.infinite:
             yield (
-                f"{len(self.infinite)} score maps hold infinities (first: {self.infinite[0]}); they are ranked at the"
+                f"{_first(self.infinite, 'score map holds', 'score maps hold')} infinities; they are ranked at the"
                 " ends, equal ones as ties. 'bench run' and submissions refuse them"
             )
         if self.wide:
             names = " and ".join(sorted(self.rounding))
             yield (
-                f"{len(self.wide)} score maps hold numbers that float32 does not (first: {self.wide[0]}); they are"
+                f"{_first(self.wide, 'score map holds', 'score maps hold')} numbers that float32 does not; they are"
                 f" ranked in float64{f'; {names} rounds them, as its source does' if names else ''}"
             )
         if self.channel:
-            yield f"{len(self.channel)} maps have an axis of length 1 (first: {self.channel[0]}); it was dropped"
+            yield f"{_first(self.channel, 'map has', 'maps have')} an axis of length 1; it was dropped"
         if self.unknown:
             yield (
-                f"{len(self.unknown)} score maps hold NaN (first: {self.unknown[0]}), only on pixels that are ignored;"
+                f"{_first(self.unknown, 'score map holds', 'score maps hold')} NaN, only on pixels that are ignored;"
                 " the lowest score of the map stands there"
             )
         if self.several:
             yield (
-                f"{len(self.several)} files hold several arrays (first: {self.several[0]}); the one named like a score"
-                " was read"
+                f"{_first(self.several, 'file holds', 'files hold')} several arrays; the one named like a score was"
+                " read"
             )
         if self.smaller:
             yield (
-                f"{len(self.smaller)} maps are smaller than their labels (first: {self.smaller[0]}); they were"
-                " upsampled bilinearly, half-pixel centres, by torch"
+                f"{_first(self.smaller, 'map is', 'maps are')} smaller than the labels; upsampled bilinearly,"
+                " half-pixel centres, by torch"
             )
         if extra:
-            yield f"{len(extra)} maps belong to no frame of {self.frames.label} (first: {extra[0]}); they were not read"
+            yield f"{_first(extra, 'map belongs', 'maps belong')} to no frame of {self.frames.label}; not read"
 
     def _inverted(self, evaluations: Sequence[Evaluation]) -> list[Finding]:
         for each in evaluations:
@@ -411,3 +411,9 @@ class _StoredImage(ScoredImage):
 
 def _some(lines: Sequence[str]) -> str:
     return "; ".join(lines[:NAMED]) + (f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else "")
+
+
+def _first(files: Sequence[object], of_one: str, of_several: str) -> str:
+    """Return how many files there are, the first of them, and what is said of one or of several."""
+    noun, _, verb = (of_one if len(files) == 1 else of_several).rpartition(" ")
+    return f"{len(files)} {noun} (first: {files[0]}) {verb}"

@@ -272,7 +272,7 @@ def test_a_last_axis_of_one_is_dropped_with_a_note(town, tmp_path, capsys):
         write(tmp_path / "b" / f"{sample}.npy", array[..., None])
     plain, channel = (of_town(capsys, tmp_path / folder) for folder in "ab")
     assert channel[0] == plain[0] and plain[1]["notes"] == []
-    assert channel[1]["notes"][0].startswith("6 maps have an axis of length 1 (first: ")
+    assert channel[1]["notes"][0].startswith("6 maps (first: ")
 
 
 def test_maps_of_other_frames_are_let_be_with_a_note(town, tmp_path, capsys):
@@ -280,7 +280,8 @@ def test_maps_of_other_frames_are_let_be_with_a_note(town, tmp_path, capsys):
         write(tmp_path / "a" / f"{sample}.npy", array)
     write(tmp_path / "a" / "elsewhere.npy", np.zeros((2, 2)))
     (note,) = of_town(capsys, tmp_path / "a")[1]["notes"]
-    assert note.startswith("1 maps belong to no frame of toytown[split=anomaly,images=6,height=32,width=64] (first: ")
+    assert note.startswith("1 map (first: ")
+    assert note.endswith(") belongs to no frame of toytown[split=anomaly,images=6,height=32,width=64]; not read")
 
 
 def test_names_that_fit_no_frame_are_shown_beside_one_that_would(tmp_path, capsys):
@@ -413,7 +414,7 @@ def test_a_small_map_is_upsampled_where_asked_or_where_the_protocol_does(maps, c
         "is [6, 10], its labels are [12, 20]; write maps at label size, or let --resize upsample them"
     )
     found = score(capsys, maps, "anomaly", "anomaly", "--resize")
-    assert "6 maps are smaller than their labels" in found["notes"][0]
+    assert ") are smaller than the labels" in found["notes"][0]
     assert "upsampled bilinearly" in score(capsys, maps, "smiyc_anomaly")["notes"][0]
 
 
@@ -670,7 +671,7 @@ def test_nan_is_let_be_where_labels_are_ignored(maps, capsys):
     np.save(maps / "scores" / "f3.npy", array)
     found = score(capsys, maps)
     assert found["metrics"] == plain["metrics"]
-    assert found["notes"][0].startswith("1 score maps hold NaN (first: ") and "ignored" in found["notes"][0]
+    assert found["notes"][0].startswith("1 score map (first: ") and "ignored" in found["notes"][0]
     array[4, 4] = np.nan
     np.save(maps / "scores" / "f3.npy", array)
     assert "f3.npy holds 21 NaN, 1 of them on pixels that count" in score(capsys, maps)
@@ -684,7 +685,7 @@ def test_of_several_arrays_the_one_named_like_a_score_is_read(maps, capsys, name
         np.savez(path.with_suffix(".npz"), **{"gt": np.zeros((12, 20), np.uint8), name: array, "image": array})
         path.unlink()
     found = score(capsys, maps)
-    assert found["metrics"] == plain["metrics"] and found["notes"][0].startswith("6 files hold several arrays")
+    assert found["metrics"] == plain["metrics"] and found["notes"][0].startswith("6 files (first: ")
     np.savez(maps / "scores" / "f0.npz", a=array, b=array)
     assert "f0.npz holds 2 arrays, wanted one: a, b; call the one that is the score map score" in score(capsys, maps)
     np.savez(maps / "scores" / "f0.npz", score=array, ood=array)
