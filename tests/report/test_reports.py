@@ -430,10 +430,11 @@ SUITE = "data:text/yaml;base64,"  # how the link begins that saves the suite
 
 def test_a_page_carries_the_suite_that_its_commands_name(tmp_path: Path) -> None:
     run = run_of(tmp_path / "a", [result("msp", full(0.8))])
-    (run.path / "suite.yaml").write_text("title: <script>\n")
+    (run.path / "suite.yaml").write_text("title: <script>\nmodels:\n- enet:\n    weights: /home/ada/best.pth\n")
     page = Page(writing.html(run, []))
     (link,) = [link for link in page.links if link.startswith(SUITE)]
-    assert base64.b64decode(link.removeprefix(SUITE)).decode() == "title: <script>\n" and "title: <script>" in page.text
+    beside = "title: <script>\nmodels:\n- enet:\n    weights: best.pth\n"  # where files lay helps no reader
+    assert base64.b64decode(link.removeprefix(SUITE)).decode() == beside and "title: <script>" in page.text
     other = run_of(tmp_path / "b", [result("energy", full(0.7))])
     both = merge_runs.opened([str(run.path), str(other.path)])
     text = writing.html(both, [])

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import MissingData
+from bench.core import yaml_text
+from bench.core.errors import UserError
 from bench.core.file_names import file_name
 from bench.report.figures import absent_cells, pair
 from bench.report.merge_runs import Merged
@@ -125,6 +126,16 @@ class Suite:
     root: Path  # the run directory
 
 
+def _beside(entry: Any) -> Any:
+    """The content of a suite with its files beside it: where they lay on the machine of the run helps no reader."""
+    if isinstance(entry, dict):
+        return {key: _beside(value) for key, value in entry.items()}
+    if isinstance(entry, list):
+        return [_beside(value) for value in entry]
+    whole_path = isinstance(entry, str) and Path(entry).is_absolute() and not any(map(str.isspace, entry))
+    return Path(entry).name if whole_path else entry
+
+
 def suites_of(run: Run) -> list[Suite]:
     """Return the suites that results were made from, each with a file name of its own; none that cannot be read."""
     roots = {source.run.path: source.name for source in run.sources} if isinstance(run, Merged) else {run.path: ""}
@@ -134,9 +145,9 @@ def suites_of(run: Run) -> list[Suite]:
         try:
             run_files.check_inside(path, root)
             if path.is_file() and path.stat().st_size <= LARGEST:
-                text = path.read_text(encoding="utf-8")
+                text = yaml_text.dump(_beside(yaml_text.read(path)))
                 suites.append(Suite(f"suite-{file_name(name)}.yaml" if name else "suite.yaml", text, root))
-        except (OSError, ValueError, MissingData):  # a page shows results, with or without it
+        except (OSError, ValueError, UserError):  # a page shows results, with or without it
             continue
     return suites
 
