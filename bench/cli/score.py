@@ -70,11 +70,11 @@ def score(
         raise UsageError("--label-values is about --labels; of a data set say --dataset 'NAME:values=...'")
     if invalid and labels is None:
         raise UsageError("--invalid goes with --labels; a data set has masks of its own")
-    said = Said.parsed(label_values, prediction_values)
+    conventions = Said.parsed(label_values, prediction_values)
     protocols = [evaluation.protocol_named(*named) for named in _several(protocol, "--protocol")]
     sets: list[Frames] = [Published.named(*named) for named in _several(dataset or [], "--dataset")]
     if labels is not None:
-        sets = [Folder(labels, pair, said.labels, invalid)]
+        sets = [Folder(labels, pair, conventions.labels, invalid)]
     options = evaluation.Options(
         seed=seed,
         resamples=bootstrap,
@@ -82,7 +82,7 @@ def score(
         resize=resize,
         allow_missing=allow_missing,
         definitions=definitions,
-        said=said,
+        said=conventions,
     )
     evaluated = evaluation.score(protocols, sets, scores, predictions, options)
     if format_ == "json":

@@ -44,7 +44,7 @@ _IN_PLACE = {  # kinds that stand where another file should be, with what helps
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds, whatever its name says."""
+    """The content of a file, whatever its name says."""
 
     kind: str  # such as html, lfs, empty, zip, torch, pickle, safetensors, hdf5, npy, png, postscript
     words: str  # the same for people, with an article: "a Git LFS pointer"
@@ -79,7 +79,7 @@ def content_of(source: Path | bytes) -> Content | None:
 
 
 def disguise(source: Path | bytes, *expected: str) -> str:
-    """What a file is instead of one of the kinds ``expected``, with what helps: "it is an empty file; download ...".
+    """Return the kind of a file that is none of ``expected``, with what helps: "it is an empty file; download ...".
 
     Empty where it is of such a kind, or where its bytes say nothing.
     """

@@ -122,7 +122,7 @@ class CellsFailed(UserError):
 
 
 class SystemRefused(UserError):
-    """What an error of the operating system, or the want of memory, means for who gave the command."""
+    """Return the error of the operating system, or the want of memory, as one line for who gave the command."""
 
     @classmethod
     def of(cls, error: OSError | MemoryError) -> SystemRefused:
@@ -137,8 +137,8 @@ class SystemRefused(UserError):
             errno.ENAMETOOLONG: "; choose a shorter one",
             errno.EACCES: "; this user may not use it",
         }.get(error.errno or 0, "")
-        place = f"{shortened(str(error.filename), WORD)}: " if error.filename is not None else ""
-        return cls(f"{place}{error.strerror or error}{advice}")
+        file = f"{shortened(str(error.filename), WORD)}: " if error.filename is not None else ""
+        return cls(f"{file}{error.strerror or error}{advice}")
 
 
 def wants_files(error: BaseException) -> TypeGuard[OSError]:

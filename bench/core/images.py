@@ -63,7 +63,7 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """How pixels are stored."""
+    """The storage of an image's pixels."""
 
     size: Size
     format: str  # as Pillow calls it
@@ -73,7 +73,7 @@ class Header:
 
     @property
     def coloured(self) -> bool:
-        """Whether the palette has other colours than greys."""
+        """True where the palette has other colours than greys."""
         return not self.palette[::3] == self.palette[1::3] == self.palette[2::3]
 
 
@@ -261,7 +261,7 @@ _CURE = "wanted one number for each pixel: store the values themselves as grey, 
 
 
 def _layout(file: Image.Image) -> str:
-    """How the samples lie in the file, as Pillow names it; its mode where it does not say."""
+    """Return Pillow's name for the samples' layout in the file; its mode where there is none."""
     tile = getattr(file, "tile", None)
     arguments = tile[0][3] if tile else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments

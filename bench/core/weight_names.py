@@ -29,7 +29,7 @@ class Match:
 
     @property
     def note(self) -> str:
-        """What was decided, for people; empty where the names are those of the network and no others."""
+        """The decision in words; empty where the names are those of the network and no others."""
         parts = [f"names begin with {self.prefix}, which is taken off"] if self.prefix else []
         if self.unused:
             parts.append(f"not used: {groups(self.unused)}")

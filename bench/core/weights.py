@@ -260,7 +260,7 @@ def _check_tensor(path: Path, name: str, tensor: Tensor, wanted: Tensor) -> None
 
 
 def kinds(path: Path) -> dict[str, str]:
-    """What kind of numbers each tensor of a safetensors or torch file holds, by name; see ``kind_of``. None is read."""
+    """Return the kind of numbers of each tensor in a file, by name; see ``kind_of``. Reads none of them."""
     content = content_of(path)
     if content is not None and content.kind == "safetensors":
         from safetensors import safe_open

@@ -49,13 +49,13 @@ class Group:
 
     @property
     def kind(self) -> str:
-        """What the names say that they are: images, masks or nothing."""
+        """The role that the names say: images, masks or nothing."""
         return pairing.kind_of(f"{self.head}{self.tail}") or pairing.kind_of(self.folder)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder was taken for."""
+    """The reading of a folder: its images, its masks and their meaning."""
 
     entry: Mapping[str, Any]  # of the reader ``folder``
     protocols: Sequence[str]
@@ -91,7 +91,7 @@ def write(root: Path, out: Path | None) -> Iterator[str]:
 
 
 def look(root: Path) -> Plan:
-    """What a folder holds. Raise MissingData where no images have masks, or no meaning fits their values."""
+    """Return the reading of a folder. Raise MissingData where no images have masks, or no meaning fits their values."""
     groups = list(_groups(root))
     if not groups:
         raise MissingData(f"{root} holds no images; wanted files ending in {', '.join(sorted(ENDS))}")
@@ -149,7 +149,7 @@ def _told_apart(groups: Sequence[Group]) -> tuple[Sequence[Group], Sequence[Grou
 
 
 def _is_mask(group: Group) -> bool:
-    """Whether the first files hold few whole numbers each, one for each pixel."""
+    """Return True where the first files hold few whole numbers each, one for each pixel."""
     if group.end.lower() in LOSSY:
         return False
     try:

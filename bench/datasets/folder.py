@@ -158,7 +158,7 @@ class Folder(frames.OnDisk):
         return replace(doubt, keep=None).text(self._spelled) + kept
 
     def _spelled(self, values: label_values.Values) -> str:
-        """How the masks are said to mean that, in the words of this data set."""
+        """Return the parameters of this data set that say so."""
         if isinstance(values, str):
             words = {"train_ids": "0: road, 1: sidewalk, ...", "label_ids": "7: road, 8: sidewalk, ..."}
             return f"ids: {{{words.get(values, '1: ' + (self.class_names or ('road',))[0] + ', ...')}}}"

@@ -55,7 +55,7 @@ def label_ids() -> Meaning:
 
 
 def conventions(classes: int = CLASSES) -> Mapping[str, Meaning]:
-    """What each name stands for; label ids exist for the 19 classes alone."""
+    """Return the meaning of each name; label ids exist for the 19 classes alone."""
     known: dict[str, Meaning] = {"train_ids": train_ids(classes), "from_1": from_1(classes)}
     return known | ({"label_ids": label_ids()} if classes == CLASSES else {})
 
@@ -116,7 +116,7 @@ def parsed(text: str, option: str) -> Values:
 
 
 def spelled(values: Values) -> str:
-    """How a suite says them: ``label_ids`` or ``{19: ignore}``."""
+    """Return the values as a suite spells them: ``label_ids`` or ``{19: ignore}``."""
     if isinstance(values, str):
         return values
     return "{" + ", ".join(f"{key}: {word}" for key, word in values.items()) + "}"

@@ -32,7 +32,7 @@ class Masked(OnDisk):
 
     @property
     def conventions(self) -> Mapping[str, label_values.Meaning]:
-        """What ``values`` can name."""
+        """The kind of truth that ``values`` can name."""
         return {}
 
     def revalued(self, encoding: Encoding) -> Encoding:

@@ -84,7 +84,7 @@ def ids(paths: Sequence[Path], name: Callable[[Path], str], *, folders: bool) ->
 
 
 def kind_of(folder: str) -> Literal["images", "masks", ""]:
-    """What a folder of that name holds; empty where its name does not tell."""
+    """Return the role of a folder by its name; empty where its name does not tell."""
     plain = re.sub(r"[^a-z0-9]", "", folder.lower())
     if any(word in plain for word in _MASK_WORDS):
         return "masks"

@@ -1,4 +1,4 @@
-"""What the values of labels and class maps mean, judged by all pixels of a set before anything is scored.
+"""The meaning of the values of labels and class maps, judged by all pixels of a set before anything is scored.
 
 Labels alone are judged as readers do (``bench.datasets.label_values``). Where class maps stand beside them, the pixels
 that both agree on tell more: two conventions that belong together agree nearly as often as the network is right.
@@ -44,7 +44,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Said:
-    """What the user says that values mean; None where nothing."""
+    """The user's own meaning of values; None where nothing was said."""
 
     labels: Values | None = None
     predictions: Values | None = None
@@ -86,7 +86,7 @@ class _Reading:
 
 
 def in_option(values: Values) -> str:
-    """How an option says them: ``label_ids`` or ``19=ignore``."""
+    """Return the values as an option spells them: ``label_ids`` or ``19=ignore``."""
     return values if isinstance(values, str) else ",".join(f"{key}={word}" for key, word in values.items())
 
 

@@ -399,7 +399,7 @@ class _StoredImage(ScoredImage):
         return super().taken(protocol, self.shared(score_files.upsampled(score, size)))
 
     def _of_levels(self, protocol: Quantized, score: Scores) -> Scores:
-        """What stored whole numbers stand for."""
+        """The meaning of stored whole numbers."""
         low, high = int(score.min()), int(score.max())
         if self.stored.dtype.itemsize == 1 or low < 0 or high >= protocol.levels:
             raise BadScores(

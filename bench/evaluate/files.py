@@ -313,7 +313,7 @@ def _read(file: MapFile, size: Size, name: str) -> NDArray[Any]:
 
 
 def _disguise(file: MapFile, size: Size) -> str:
-    """What a file is instead of what its name says; empty where its bytes say nothing."""
+    """Return the true kind of a file whose name says another; empty where its bytes say nothing."""
     try:
         with file.opened(size) as stream:
             instead = disguised_files.disguise(stream.read(disguised_files.HEAD), *KINDS[file.suffix])

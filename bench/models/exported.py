@@ -105,7 +105,7 @@ class ExportedNetwork(PixelNetwork):
 
 
 def checked(path: Path) -> io.BytesIO:
-    """What torch.export.load is to read: the members of ``path`` that make a program, looked at and packed anew.
+    """Return the archive for torch.export.load: the members of ``path`` that make a program, looked at and packed anew.
 
     Under torch 2.13 it unpickles weights and constants that say ``use_pickle``, objects among the constants, and any
     torch file that does not load as weights alone (torch/_export/serde/serialize.py, deserialize_torch_artifact), and

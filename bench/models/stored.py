@@ -85,7 +85,7 @@ def _bare(shape: Sequence[int], axes: int) -> Sequence[int]:
 
 
 def _other_classes(shape: Sequence[int], classes: int) -> str:
-    """What to do about logits [C, h, w] of another number of classes."""
+    """Return advice on logits [C, h, w] of another number of classes."""
     if shape[2] == classes:
         return "its axes are [h, w, C]: store array.transpose(2, 0, 1)"
     cut = f"array[:{classes}] leaves the rest out, such as a class for the unlabelled"

@@ -1,4 +1,4 @@
-"""What the small encoder-decoders of Cityscapes share: 20 outputs, the 19 classes and void as the last."""
+"""Small encoder-decoders of Cityscapes with 20 outputs: the 19 classes and void as the last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What continuous integration shows of a gate: JUnit, and the summary and annotations of GitHub."""
+"""A gate as continuous integration shows it: JUnit, and the summary and annotations of GitHub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two results were made with that differs, in words: settings, parameters, code, data and arithmetic."""
+"""The differences in the making of two results, in words: settings, parameters, code, data and arithmetic."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Recipe(_Open):
 
 
 class Origin(_Open):
-    """What a network was made out of, as its file says."""
+    """The origin of a network, as its file says."""
 
     model: Network | None = None
     by: Recipe = Recipe()
@@ -116,7 +116,7 @@ class AboutOther(_Open):
 
 
 class About(_Part):
-    """What a table must say of each coordinate."""
+    """The name and parameters that a table needs of each coordinate."""
 
     protocol: AboutProtocol = AboutProtocol()
     model: AboutModel = AboutModel()

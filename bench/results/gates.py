@@ -53,7 +53,7 @@ class Judgement:
 
     @property
     def name(self) -> str:
-        """What a line begins with."""
+        """The first words of a line."""
         return ": ".join(filter(None, (self.cell, self.condition)))
 
 

@@ -1,4 +1,4 @@
-"""What the two kinds of JSON in a run directory hold: the result of a cell, and the plan of the run."""
+"""The content of the two kinds of JSON in a run directory: the result of a cell, and the plan of the run."""
 
 from __future__ import annotations
 

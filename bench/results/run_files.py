@@ -208,7 +208,7 @@ def _check_counts(counts: Arrays) -> None:
 
 
 def _check_rows(rows: Arrays, result: Result, count: int | None) -> None:
-    """What a protocol kept of each image, one image after the other."""
+    """The rows that a protocol kept, one image after the other."""
     fields = [name for name in rows if f"{name}.ends" in rows]
     for name in fields:
         array, ends = rows[name], rows[f"{name}.ends"]

@@ -40,7 +40,7 @@ def outputs(predictions: Iterable[Prediction], who: str) -> None:
 
 
 def _are_probabilities(logits: torch.Tensor) -> bool:
-    """Whether a [C, h, w] output is a softmax already; a few pixels are looked at first."""
+    """Return True where a [C, h, w] output is a softmax already; a few pixels are looked at first."""
     for part in (logits[:, ::SPARSE, ::SPARSE], logits):
         values = part.float()
         if len(values) < 2 or bool((values < 0).any()) or not bool(((values.sum(0) - 1).abs() < ROUNDED).all()):
@@ -59,7 +59,7 @@ def class_map(merged: Prediction, sample: Sample) -> Labels | None:
 
 
 def as_scored(returned: Any, prediction: Prediction, who: str) -> Scored:
-    """What a method returned of a prediction, its score a float32 [h, w] tensor over the view, at any resolution."""
+    """Return a method's answer to a prediction, its score a float32 [h, w] tensor over the view, at any resolution."""
     scored = returned if isinstance(returned, Scored) else Scored(returned)
     score: Any = scored.score
     if not isinstance(score, torch.Tensor) or score.dtype != torch.float32 or score.ndim != 2:

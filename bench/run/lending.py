@@ -23,7 +23,7 @@ class Changed(BadPlugin):
 
 
 class Lender:
-    """What a network says of one image, handed to one method after the other."""
+    """The prediction of one image, handed to one method after the other."""
 
     def __init__(self, views: Views, merged: Prediction) -> None:
         self.views, self.merged = views, merged

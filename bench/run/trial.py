@@ -86,11 +86,11 @@ class _Trial:
         return [cell for cell in self._cells if (cell.protocol, cell.method) == (tried.protocol, tried.method)]
 
     def cause(self, failure: Failure) -> str:
-        """What happened, without the image."""
+        """The complaint without the image."""
         return failure.message.replace(f" on {self.where}", "").replace(f" on {self._dataset.label}:", ":")
 
     def failures(self, worker: Worker) -> list[tuple[Cell, Failure]]:
-        """What happened to the cells of the first data set; those that went well are not in it."""
+        """The complaints of the cells of the first data set; those that went well are not in it."""
         task, cells = self._task()
         outcome = passes.execute(task, worker)
         worker.close()  # the data set is not asked for again

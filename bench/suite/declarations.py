@@ -1,4 +1,4 @@
-"""What plug-ins declare held to its type: a name in the place of a set of names is a set of letters to Python."""
+"""Declarations of plug-ins held to their types: a name in the place of a set of names is a set of letters to Python."""
 
 from __future__ import annotations
 

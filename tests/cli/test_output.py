@@ -78,7 +78,7 @@ def test_a_foreign_word_in_a_wrong_option_is_not_obeyed(capsys):
     [
         (OSError(24, "Too many open files"), "Too many open files; raise the number with 'ulimit -n 4096'"),
         (OSError(36, "File name too long", "x" * 300), "File name too long; choose a shorter one"),
-        (PermissionError(13, "Permission denied", "/root/x"), "/root/x: Permission denied"),
+        (PermissionError(13, "Permission denied", "/etc/x"), "/etc/x: Permission denied"),
         (
             MemoryError("Unable to allocate 9 TiB"),
             "not enough memory for this (Unable to allocate 9 TiB); ask for less",

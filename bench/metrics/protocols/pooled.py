@@ -91,7 +91,7 @@ class Anomaly(PooledRanking, Breakdown):
 
 
 def names_of_sizes(sizes: Sequence[int]) -> list[str]:
-    """What lies below, between and above some numbers of pixels."""
+    """Return the ranges below, between and above some numbers of pixels."""
     between = [f"{low} to {high - 1} px" for low, high in pairwise(sizes)]
     return [f"below {sizes[0]} px", *between, f"{sizes[-1]} px and more"] if sizes else ["any size"]
 

@@ -160,7 +160,7 @@ def command_of(run: Run, result: Result, suites: Sequence[Suite]) -> str:
 
 
 def fields_of(result: Result, shared: Mapping[str, str], command: str = "") -> Fields:
-    """What is said of one cell beside its figures; ``command`` makes it again out of the page."""
+    """The facts of one cell beside its figures; ``command`` makes it again out of the page."""
     result = replace(result, provenance={**result.provenance, "command": command}) if command else result
     axes = {axis: ref for axis, ref in result.cell.refs().items() if ref and ref.params}
     fields = [("not applicable", result.not_applicable)] if result.not_applicable else []
