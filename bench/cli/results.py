@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -272,7 +272,10 @@ def report(
     format_: Annotated[str, typer.Option("--format", metavar="NAME", help="The kind of page.")] = "html",
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to write it. Default: RUN/report.<format>; of several runs ./report.<format>."),
+        typer.Option(
+            help="Where to write it. Default: RUN/report.<format>, for figures the folder RUN/figures; of several runs "
+            "the same in this folder."
+        ),
     ] = None,
     table_: Annotated[
         Literal["all", "paper", "means"],
@@ -317,7 +320,7 @@ class ReportCommand(TyperCommand):
     def get_help(self, ctx: Any) -> str:
         for parameter in self.params:
             if isinstance(parameter, TyperOption) and parameter.name == "format_":
-                parameter.help = f"The kind of page: {', '.join(formats())}."
+                parameter.help = f"The kind of page: {', '.join(formats())}; NAME:PARAMETER=VALUE,... where it has any."
         return super().get_help(ctx)
 
 
@@ -330,14 +333,15 @@ def formats() -> dict[str, type[Format]]:
     return {name: cls for name, cls in classes.items() if issubclass(cls, Format) and cls.suffix}
 
 
-def _format(name: str, table_: str) -> Format:
+def _format(spelled: str, table_: str) -> Format:
     """Return the format of a file; UnknownName where there is none, UsageError where it has no such table."""
     from bench.suite import registry
 
     known = formats()
+    name, parameters = arguments.named(spelled, "--format")
     if name not in known and (name not in registry.available("format") or name == TERMINAL):
         raise UnknownName("format", name, known, "--format")
-    format_: Format = registry.build("format", name, {}, where="--format")
+    format_: Format = registry.build("format", name, parameters, where="--format")
     if table_ not in format_.tables:
         able = [other for other, cls in known.items() if table_ in cls.tables]
         listed = " and ".join(filter(None, (", ".join(able[:-1]), *able[-1:])))
@@ -366,10 +370,15 @@ def write(
     choice = choice or Choice()
     writer = _format(format_, table_)
     run = merge_runs.opened(folders, anonymous=choice.anonymous)
-    page = out or (run.path if len(folders) == 1 else Path()) / f"report{writer.suffix}"
+    home, named = run.path if len(folders) == 1 else Path(), writer.name if writer.suffix == "/" else "report"
+    page = out or home / f"{named}{writer.suffix}"
     content = _rendered(run, writer, table_, choice, _command(folders, format_, table_, choice))
-    with files.writing(page, "w" if isinstance(content, str) else "wb") as file:
-        file.write(content)
+    contents = (
+        {page / name: part for name, part in content.items()} if isinstance(content, Mapping) else {page: content}
+    )
+    for path, part in contents.items():
+        with files.writing(path, "w" if isinstance(part, str) else "wb") as file:
+            file.write(part)
     return page
 
 
@@ -387,12 +396,16 @@ def _command(folders: Sequence[str], format_: str, table_: str, choice: Choice) 
     return shlex.join(argv)
 
 
-def rendered(run: Run, format_: str, table_: str, choice: Choice, command: str = "") -> str | bytes:
+def rendered(
+    run: Run, format_: str, table_: str, choice: Choice, command: str = ""
+) -> str | bytes | Mapping[str, bytes]:
     """Return a run as one of the formats has it."""
     return _rendered(run, _format(format_, table_), table_, choice, command)
 
 
-def _rendered(run: Run, writer: Format, table_: str, choice: Choice, command: str = "") -> str | bytes:
+def _rendered(
+    run: Run, writer: Format, table_: str, choice: Choice, command: str = ""
+) -> str | bytes | Mapping[str, bytes]:
     from bench.report import document
     from bench.results.store import uncollected
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,12 +14,13 @@ from bench.contract.plugin import PlugIn
 class Format(PlugIn, ABC):
     """One way to write a document; ``name`` is what ``bench report --format`` calls it."""
 
-    suffix: ClassVar[str] = ""  # of the file, such as ``.md``; empty for what is printed and makes no file
+    # Of the file, such as ``.md``; empty for what is printed and makes no file; ``/`` for a folder of files.
+    suffix: ClassVar[str] = ""
     tables: ClassVar[frozenset[str]] = frozenset({"all"})  # of all, paper and means: what ``--table`` may ask for
 
     @abstractmethod
-    def write(self, document: Any) -> str | bytes:
-        """Return the content of the file.
+    def write(self, document: Any) -> str | bytes | Mapping[str, bytes]:
+        """Return the content of the file; with the suffix ``/`` that of each file of the folder by its name.
 
         ``document`` is a ``bench.report.document.Document``: it holds every table with its figures, marks and notes, so
         that a format computes nothing. ``document.table`` is what was asked for, one of ``tables``. Words in it come

@@ -279,6 +279,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise MissingData(f"{path} is no picture of a gallery: {reason}; delete its folder and run again") from None
 
 
+def read(path: Path) -> NDArray[np.uint8]:
+    """Return a picture of a gallery as uint8 [h, w, 3], RGB. Raises MissingData as ``checked`` does."""
+    with _opened(checked(path)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
 def thumbnail(path: Path, width: int = 160) -> bytes:
     """A picture made smaller, as WebP; what is indexed is taken and not mixed, as above."""
     with _opened(checked(path)) as picture:

@@ -1,0 +1,125 @@
+"""Figures for papers: which there are, what they show, and files that are the same each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_grids
+from running import run as run_suite
+
+from bench.cli.main import main
+from bench.report import document
+from bench.report.document import Document
+from bench.report.plots import KINDS, lines, plots_of, style
+from bench.report.plots.style import Plot
+from bench.report.selection import Choice
+from bench.results import curves, store
+
+SUITE = """
+title: $hostile$ & <words>
+protocols: [anomaly, misclassification]
+models: [toynet]
+datasets: [toytown: {split: anomaly, label: a/b $x$}]
+methods: [msp, maxlogit]
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """A run of two methods with its gallery."""
+    folder = tmp_path_factory.mktemp("drawn")
+    (folder / "suite.yaml").write_text(SUITE)
+    run_suite(folder / "suite.yaml", folder / "run", gallery=2, workers=0, limit=4)
+    return document.build(store.read_run(folder / "run"))
+
+
+def kind(of: Document, name: str) -> list[Plot]:
+    return list(plots_of(of, name))
+
+
+def test_each_table_has_the_curves_that_it_can_have(drawn: Document) -> None:
+    names = {name: [plot.name for plot in kind(drawn, name)] for name in KINDS}
+    assert len(names["roc"]) == len(names["precision_recall"]) == 2
+    assert len(names["risk_coverage"]) == len(names["reliability"]) == 1  # a class map is judged, anomalies are not
+    assert len(names["panels"]) == 1 and names["severity"] == []
+    every = [name for of_kind in names.values() for name in of_kind]
+    assert len(set(every)) == len(every) and not any("/" in name or "$" in name for name in every)
+
+
+def test_a_curve_is_that_of_the_counts_and_its_name_has_the_figure_of_the_table(drawn: Document) -> None:
+    (plot,) = (plot for plot in kind(drawn, "roc") if plot.name.startswith("roc-anomaly"))
+    (axes,) = plot.figure().axes
+    (table,) = (table for table in drawn.tables if table.protocol == "anomaly")
+    by_label = {str(line.get_label()): line for line in axes.lines}
+    for row in table.lines:
+        expected = curves.roc_pr(drawn.run, row.result)
+        assert expected is not None
+        auroc = row.result.metrics["auroc"].value
+        curve = by_label[f"{row.method} (AUROC {100 * auroc:.2f})"]
+        assert np.array_equal(curve.get_xdata(), expected.fpr) and np.array_equal(curve.get_ydata(), expected.tpr)
+        assert abs(np.trapezoid(curve.get_ydata(), curve.get_xdata()) - auroc) < 1e-3
+
+
+def test_the_same_run_gives_the_same_bytes_whatever_the_settings_of_its_user(drawn: Document) -> None:
+    import matplotlib as mpl
+
+    plot = kind(drawn, "reliability")[0]
+    first = {type_: plot.content(type_) for type_ in style.TYPES}
+    with mpl.rc_context({"font.size": 30, "text.parse_math": True, "axes.facecolor": "red"}):
+        assert {type_: plot.content(type_) for type_ in style.TYPES} == first
+    assert first["pdf"].startswith(b"%PDF") and b"/FontFile2" in first["pdf"], "its letters must be in the file"
+    assert b"<svg" in first["svg"] and b"http://www.w3.org" in first["svg"] and first["png"].startswith(b"\x89PNG")
+
+
+def test_a_panel_has_a_row_per_image_and_a_column_per_picture(drawn: Document) -> None:
+    (plot,) = kind(drawn, "panels")
+    cells = [axes for axes in plot.figure().axes if axes.images]
+    shots = {round(axes.get_position().y0, 3) for axes in cells}
+    columns = {round(axes.get_position().x0, 3) for axes in cells}
+    assert len(cells) == len(shots) * len(columns) and len(columns) == 5 and len(shots) >= 2
+    assert kind(document.build(drawn.run, Choice(images=False)), "panels") == []
+
+
+def test_severities_are_the_means_of_the_grid(tmp_path: Path) -> None:
+    run = test_grids.run_of(tmp_path, test_grids.rows())
+    (grid,) = document.build(run).grids
+    (plot,) = lines.severity_plots([grid])
+    (axes,) = plot.figure().axes
+    for line in grid.views[grid.leading].lines:
+        (curve,) = (drawn for drawn in axes.lines if drawn.get_label() == line.row.name)
+        means = [line.means[place].value for place in lines.places_of(grid)]
+        assert np.allclose(curve.get_ydata(), [100 * value for value in means if value is not None])
+
+
+def test_more_rows_than_can_be_told_apart_are_counted_and_not_dropped_in_silence() -> None:
+    figure, axes = style.canvas("column")
+    axes.plot([0, 1], [0, 1], label="first")
+    style.legend(figure, axes, "column", more=3)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["first", "and 3 more rows, not drawn"]
+
+
+def test_the_command_writes_a_folder_and_refuses_in_one_line(
+    drawn: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = str(drawn.run.path), tmp_path / "figures"
+    assert main(["report", run, "--format", "figures:kinds=[roc],types=[svg],width=page", "--out", str(out)]) == 0
+    assert [path.name.split("-")[0] for path in sorted(out.iterdir())] == ["roc", "roc"]
+    assert capsys.readouterr().out.strip() == str(out)
+    for spelled, words in {
+        "figures:kinds=[rock]": "kinds",
+        "figures:types=[]": "types",
+        "figures:kinds=[severity]": "nothing there can be drawn as severity",
+    }.items():
+        assert main(["report", run, "--format", spelled, "--out", str(tmp_path / "none")]) == 2
+        error = capsys.readouterr().err
+        assert words in error and "Traceback" not in error and not (tmp_path / "none").exists()
+
+
+def test_a_plot_is_saved_by_the_ending_of_its_path(drawn: Document, tmp_path: Path) -> None:
+    plot = kind(drawn, "roc")[0]
+    assert plot.save(tmp_path / "roc.PDF").read_bytes().startswith(b"%PDF")
+    with pytest.raises(style.UsageError, match="pdf, svg, png, not as 'jpg'"):
+        plot.save(tmp_path / "roc.jpg")
