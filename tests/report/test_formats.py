@@ -372,6 +372,10 @@ def test_pdflatex_sets_every_table_and_hostile_words_come_out(tmp_path: Path) ->
     pdflatex = shutil.which("pdflatex")
     if pdflatex is None:
         pytest.skip("pdflatex is not installed: no table was set")
+    (packages,) = re.findall(r"\\usepackage\{(.*?)\}", DOCUMENT)
+    for package in packages.split(","):
+        if subprocess.run(["kpsewhich", f"{package}.sty"], capture_output=True, check=False).returncode:
+            pytest.skip(f"the TeX of this machine has no {package}: no table was set")
     run, evil = small(tmp_path / "run"), hostile(tmp_path / "hostile")
     texts = {
         "all": writing.latex(run, summary.compute(run)),
@@ -562,7 +566,7 @@ def test_a_format_of_ones_own_is_one_file_as_the_page_on_reports_says(
     (tmp_path / "mine" / "reports" / "leaders.py").write_text(code, encoding="utf-8")
     run = str(small(tmp_path / "run").path)
     assert main(["report", run, "--format", "leaders"]) == 2
-    assert "--format: unknown format 'leaders'; known: csv, html, md, parquet, tex" in capsys.readouterr().err
+    assert "--format: unknown format 'leaders'; known: csv, figures, html, md, parquet, tex" in capsys.readouterr().err
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "mine"))
     registry.forget()
     try:
@@ -573,7 +577,7 @@ def test_a_format_of_ones_own_is_one_file_as_the_page_on_reports_says(
         monkeypatch.delenv("BENCH_PLUGINS")
         registry.forget()
     told = capsys.readouterr()
-    assert "csv, html, leaders, md, parquet, tex" in " ".join(told.out.split())
+    assert "csv, figures, html, leaders, md, parquet, tex" in " ".join(told.out.split())
     assert "--table means is for csv and parquet; " in told.err
     assert (tmp_path / "run" / "report.txt").read_text() == (
         "anomaly on road & rail: energy[T=2]\nanomaly on road & rail: entropy\nanomaly on road & rail: head\n"
