@@ -23,6 +23,7 @@ from markupsafe import Markup
 from bench.api import Format, Metric, Undefined
 from bench.report import leaderboard, text
 from bench.report.anonymous import without_paths
+from bench.report.claims import CLAIMS, KINDS
 from bench.report.document import Document
 from bench.report.figures import pair, uses_outliers
 from bench.report.grids import CLEAN, GRID, Place
@@ -78,7 +79,10 @@ def _page(document: Document) -> str:
     protocols = defining([*tables, *grids])
     albums = galleries.albums(run, without_paths if choice.anonymous else str) if choice.images else []
     sheets = [
-        Sheet(f"t{index}", run, table, protocols, galleries.thumbnails(albums, table.dataset))
+        Sheet(
+            *(f"t{index}", run, table, protocols, galleries.thumbnails(albums, table.dataset)),
+            claimed=document.claims.places,
+        )
         for index, table in enumerate(tables, 1)
     ]
     grid_sheets = [GridSheet(f"g{index}", grid, protocols) for index, grid in enumerate(grids, 1)]
@@ -88,7 +92,8 @@ def _page(document: Document) -> str:
     carried = corrupted_points(run)
     panels = tables_of(run)
     cost = cost_of([result for result in run.results if result.key not in grid_names])
-    contents = [(sheet.id, f"{sheet.table.title} · {sheet.table.dataset}") for sheet in sheets]
+    contents = [("claims", CLAIMS)] * bool(document.claims.groups)
+    contents += [(sheet.id, f"{sheet.table.title} · {sheet.table.dataset}") for sheet in sheets]
     contents += [(sheet.id, f"{sheet.grid.title} · {sheet.grid.name}") for sheet in grid_sheets]
     parts: tuple[tuple[str, str, object], ...] = (
         ("disagree", "Why your numbers disagree", panels),
@@ -110,6 +115,7 @@ def _page(document: Document) -> str:
         some_saw=any(map(uses_outliers, run.results)),
         some_published=any(others.entries for others in published),
         contents=contents + [(name, title) for name, title, content in parts if content],
+        claims=document.claims,
         sheets=sheets,
         grids=grid_sheets,
         panels=panels,
@@ -117,11 +123,13 @@ def _page(document: Document) -> str:
         carried=carried,
         summaries=[SummarySheet(table, protocols) for table in document.summaries],
         protocols=list(protocols.values()),
+        departures=leaderboard.departing(run.results),
         methods=sources_of(run.results, grid_names),
         cost=cost,
         left_out_of_cost=bool(grid_names),
         fitted=fitted_by(run.results),
         remarks=run.remarks if isinstance(run, Merged) else (),
+        left_out=run.plan.left_out,
         facts=facts_of(run, shared),
         shared=sorted(shared.items()),
         missing=missing_from(run),
@@ -176,6 +184,7 @@ def _environment(choice: Choice, *, linked: bool) -> Environment:
     for function in (text.number, text.interval, text.difference):
         environment.globals[function.__name__] = partial(function, digits=choice.digits)
     environment.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
+    environment.globals |= {"CLAIMS": CLAIMS, "KINDS": KINDS}
     environment.globals |= {"MIOU": MIOU, "pair": pair, "linked": linked}
     environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)
     return environment

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from bench.api import Format, Metric, Undefined, Value
 from bench.core.printable import one_line
 from bench.report import facts, grids, layout, paper
+from bench.report.claims import CLAIMS, Claims
 from bench.report.document import Document
 from bench.report.facts import Fact
 from bench.report.figures import Absence, Figure
@@ -96,6 +97,8 @@ def _tabulars(document: Document) -> Iterator[_Tabular]:
             yield _paper(document.paper, document, Style.of(choice, intervals=False), columns)
         return
     style = Style.of(choice, intervals=True)
+    if document.claims.groups:
+        yield _claims(document.claims, style)
     for table in document.tables:
         yield from _board(table, document, style, columns)
     for grid in document.grids:
@@ -416,6 +419,15 @@ def _cells(tabular: layout.Tabular, row: grids.Line, style: Style, title: str) -
     families, means = (replace(tabular, groups=part) for part in (tabular.groups[:-1], tabular.groups[-1:]))
     body = [*_body(families, style, space=r"\addlinespace"), r"\midrule", *_body(means, style)]
     return _Tabular(named, _sides(tabular), [_row(map(_title, tabular.columns))], body, [f"{marks}."] * bool(marks))
+
+
+def _claims(claims: Claims, style: Style) -> _Tabular:
+    notes = [
+        f"{escape(group.method)} on {escape(group.model)}: claimed by {escape(group.source)} as {escape(group.called)}."
+        for group in claims.groups
+    ]
+    table = _plain(CLAIMS, layout.claims(claims), style, [*notes, *map(escape, claims.sentences)])
+    return replace(table, body=list(map(_minus, table.body)))
 
 
 def _summary(table: SummaryTable, style: Style) -> _Tabular:

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from bench.api import Format, Metric, Undefined
 from bench.core.printable import one_line
 from bench.report import facts, layout, paper
+from bench.report.claims import CLAIMS, Claims
 from bench.report.document import Document
 from bench.report.facts import Fact
 from bench.report.figures import Absence, Figure
@@ -63,6 +64,7 @@ def _every(document: Document) -> Iterator[str]:
     yield f"{READING}; {between}{BOLD}"
     if document.baseline:
         yield escape(document.baseline)
+    yield from _claims(document.claims, style)
     for table in document.tables:
         yield f"## {escape(table.title)}: {escape(table.dataset)}"
         yield from _table(table, style, columns, document.pending.get((table.protocol, table.dataset), ""))
@@ -82,6 +84,17 @@ def escape(text: str) -> str:
     plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     plain = re.sub(r"([\\`*\[\]|~$#])", r"\\\1", plain)
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)  # inside a word it is no emphasis
+
+
+def _claims(claims: Claims, style: Style) -> Iterator[str]:
+    if not claims.groups:
+        return
+    yield f"## {CLAIMS}"
+    tabular = layout.claims(claims)
+    for group, claim in zip(tabular.groups, claims.groups, strict=True):
+        yield f"**{escape(group.title)}**, claimed by {escape(claim.source)} as {escape(claim.called)}"
+        yield _pipes(tabular, style, group.rows)
+    yield from map(escape, claims.sentences)
 
 
 def _table(table: Table, style: Style, columns: Mapping[str, Fact], missing: str) -> Iterator[str]:

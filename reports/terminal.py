@@ -16,6 +16,7 @@ from rich.text import Text
 from bench.api import Format, Undefined, Value
 from bench.core.printable import one_line
 from bench.report import layout
+from bench.report.claims import CLAIMS, Claims
 from bench.report.document import Document
 from bench.report.figures import Figure
 from bench.report.grids import Grid
@@ -51,6 +52,7 @@ class Terminal(Format):
 
 def _print(console: Console, document: Document) -> None:
     run, style = document.run, Style.of(document.choice, intervals=True)
+    _claims(console, document.claims, style)
     for table in document.tables:
         _table(console, table, style, document.pending.get((table.protocol, table.dataset), ""))
     narrow = style.intervals and any(_is_narrow(table, console.width, style) for table in document.tables)
@@ -91,6 +93,18 @@ def _table(console: Console, table: Table, style: Style, missing: str) -> None:
         # Where no row is left, the reason is the data set's and the pairs add nothing.
         console.print(_text(f"n/a: {absence.reason}" + (f" ({', '.join(absence.pairs)})" if table.lines else "")))
     console.print()
+
+
+def _claims(console: Console, claims: Claims, style: Style) -> None:
+    tabular = layout.claims(claims)
+    for group, claim in zip(tabular.groups, claims.groups, strict=True):
+        console.print(_text(f"{CLAIMS}: {group.title}"))
+        console.print(_text(f"claimed by {claim.source} as {claim.called}"))
+        _print_columns(console, *_columns(replace(tabular, groups=[group]), style, outliers=False))
+    for sentence in claims.sentences:
+        console.print(_text(sentence))
+    if claims.groups:
+        console.print()
 
 
 def _points(console: Console, table: SummaryTable, style: Style) -> None:

@@ -28,14 +28,25 @@ Models = Annotated[
 
 
 def load_suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
-    """Return a suite by its file or its name, with the methods, models and cells that the options ask for."""
+    """Return a suite by its file or its name, with the methods, models and cells that the options ask for.
+
+    Cells whose optional data is absent are left out, which is said.
+    """
     from bench.cli.progress import waiting
 
     with waiting(f"reading {name}"):
+        from bench.suite import placing
+
         loaded = _loaded(name, methods, models)
-    for remark in loaded.remarks:
+        suite = placing.present(loaded.only(arguments.patterns(only)) if only else loaded)
+    if suite.claims:
+        from bench.report import claims
+
+        for rule in suite.claims:
+            claims.chosen(rule.model_dump())
+    for remark in (*loaded.remarks, *suite.left_out):
         echo(f"bench: {remark}", err=True)
-    return loaded.only(arguments.patterns(only)) if only else loaded
+    return suite
 
 
 def _loaded(name: str, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:

@@ -64,7 +64,7 @@ def show(
 ) -> None:
     """Print the results of a run or of several. The JSON is a list of records; docs/results.md describes them."""
     from bench.core import files
-    from bench.report import merge_runs, selection
+    from bench.report import claims, merge_runs, selection
     from bench.results import operating, records
 
     choice = _choice(only, metrics, digits=digits, baseline=baseline)
@@ -85,7 +85,8 @@ def show(
     elif format_ == "json":
         listed = _by_run(selected, records.records(selected.results))
         points = {"operating_points": operating.compute(selected)} if selected.plan.operating_points else {}
-        echo(json.dumps({"schema": records.SCHEMA, "records": listed, **points}, indent=1))
+        compared = {"claims": claims.of_run(selected).records()} if selected.plan.claims else {}
+        echo(json.dumps({"schema": records.SCHEMA, "records": listed, **points, **compared}, indent=1))
     elif format_ == "md":
         echo(rendered(run, "md", "all", choice))
     else:

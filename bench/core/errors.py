@@ -7,6 +7,7 @@
   - BadYaml            a file of YAML, or a value of it, that cannot be read
   - BadPlugin          a method, dataset, model or submission that breaks its contract
   - MissingData        a dataset or weight file that is absent, short or altered
+    + AbsentData       a data set of which nothing is there
   - BadPublished       a table of published figures that does not say what it must
   - BadScores          score maps made elsewhere that cannot be evaluated as they are
   - RunInUse           a run directory that another process owns
@@ -88,6 +89,9 @@ class BadPlugin(UserError): ...
 
 
 class MissingData(UserError): ...
+
+
+class AbsentData(MissingData): ...
 
 
 class BadPublished(UserError): ...

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core import packed
-from bench.core.errors import MissingData
+from bench.core.errors import AbsentData, MissingData
 from bench.datasets import frames, listing
 from bench.datasets.frames import ANOMALY, Encoding, Frame
 from bench.datasets.listing import Location, Names, Tree
@@ -106,7 +106,7 @@ def counted(entries: Collection[Any], expected: int, source: Path, again: str) -
         raise MissingData(f"{source} holds {len(entries)} frames, wanted {expected}{held}{listing.then(again)}{also}")
 
 
-def absent(path: Path, location: Location, contents: str, obtain: str, instead: str = "") -> MissingData:
+def absent(path: Path, location: Location, contents: str, obtain: str, instead: str = "") -> AbsentData:
     """The error for a folder of a data set that is not there: what lies in its place, and how to get it.
 
     ``instead`` says what the data set's folder holds, if that is known better than by its entries.
@@ -114,10 +114,10 @@ def absent(path: Path, location: Location, contents: str, obtain: str, instead: 
     root = location.root
     known = f"; {root} holds {instead}" if instead else ""
     if root.is_file() and not packed.is_folder(root):
-        return MissingData(f"{root} is a file, wanted a folder with {contents}; {obtain}")
+        return AbsentData(f"{root} is a file, wanted a folder with {contents}; {obtain}")
     if root.exists():
-        return MissingData(f"{path} does not exist{known or listing.nearby(path)}; {obtain}")
-    return MissingData(
+        return AbsentData(f"{path} does not exist{known or listing.nearby(path)}; {obtain}")
+    return AbsentData(
         f"{root} does not exist; wanted {contents} there{known or listing.nearby(root)}: set $BENCH_DATA to the folder"
         f" above it, or say where it lies in data.yaml; {obtain}"
     )

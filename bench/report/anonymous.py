@@ -46,6 +46,7 @@ def _plan(plan: Plan) -> Plan:
         summaries=tuple(map(_scrubbed, plan.summaries)),
         cells=tuple(map(_labels, plan.cells)),
         operating_points=tuple(map(_scrubbed, plan.operating_points)),
+        left_out=tuple(map(without_paths, plan.left_out)),
     )
 
 

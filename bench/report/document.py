@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bench.report import grids, leaderboard, paper, selection, summaries
+from bench.report import claims, grids, leaderboard, paper, selection, summaries
 from bench.report.anonymous import anonymous, without_paths
+from bench.report.claims import Claims
 from bench.report.figures import absent_cells
 from bench.report.grids import Grid
 from bench.report.leaderboard import Table
@@ -91,10 +92,17 @@ class Document:
 
     @cached_property
     def remarks(self) -> Sequence[str]:
-        """Sentences on a run of several: which, and what tells their rows apart."""
+        """Sentences on what was left out, and on a run of several: which, and what tells their rows apart."""
+        left_out = [f"{sentence}." for sentence in self.run.plan.left_out]
         if not isinstance(self.run, Merged):
-            return ()
-        return f"Several runs: {', '.join(source.name for source in self.run.sources)}.", *self.run.remarks
+            return left_out
+        several = f"Several runs: {', '.join(source.name for source in self.run.sources)}."
+        return [*left_out, several, *self.run.remarks]
+
+    @cached_property
+    def claims(self) -> Claims:
+        """The published figures that the suite claims to make again, beside those that were measured."""
+        return claims.of_run(self.run)
 
     @property
     def baseline(self) -> str:

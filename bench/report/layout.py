@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from bench.api import Metric, Value
 from bench.report import grids
+from bench.report.claims import KINDS, Claims
 from bench.report.facts import Fact
 from bench.report.figures import Figure
 from bench.report.grids import CLEAN, GRID, Grid, Place, View
@@ -146,6 +147,19 @@ def summary(table: SummaryTable) -> Tabular:
         row: list[Any] = [line.part] * table.parted + [Name(line.method or "", line.outliers)] * table.scored
         rows.append([*row, Name(line.model), line.cells, *line.figures])
     return Tabular([*columns, *_figure_columns(table.metrics.values())], [Group("", rows)])
+
+
+def claims(claims: Claims) -> Tabular:
+    """Return published figures, those measured and their differences below each other; a group for each claim."""
+    columns = [Column("text", "Data set"), Column("text", ""), *_figure_columns(claims.columns)]
+    groups = [
+        Group(
+            f"{group.method} on {group.model}",
+            [[row.dataset if kind == KINDS[0] else "", kind, *row.texts(kind)] for row in group.rows for kind in KINDS],
+        )
+        for group in claims.groups
+    ]
+    return Tabular(columns, groups)
 
 
 def overview(grid: Grid, view: View) -> Tabular:

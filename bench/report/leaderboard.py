@@ -35,6 +35,8 @@ from bench.report.merge_runs import Merged
 from bench.report.text import number
 from bench.results.store import Cell, Ref, Result, Run
 
+ANTIALIASED = "Images are resized with antialiasing, as Pillow does"
+
 T = TypeVar("T")
 
 
@@ -199,12 +201,26 @@ def departed(results: Sequence[Result]) -> list[str]:
     """Sentences that say where the results' data set and images are not taken as published."""
     words = dict.fromkeys(word for result in results for word in departures.in_words(result.cell.dataset.params))
     sentences = [f"Not the data set as published: {'; '.join(words)}."] if words else []
-    inferences = {result.labels.model: result.cell.model.params.get("inference") for result in results}
-    if smoothed := [
-        name for name, value in inferences.items() if isinstance(value, dict) and value.get("resize") == "pil"
-    ]:
-        sentences.append(f"Images are resized with antialiasing, as Pillow does, for {', '.join(smoothed)}.")
+    if smoothed := _antialiased(results):
+        sentences.append(f"{ANTIALIASED}, for {', '.join(smoothed)}.")
     return sentences
+
+
+def departing(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return each way in which data sets and images are not taken as published, with the labels that it holds for."""
+    named: dict[str, dict[str, None]] = {}
+    for result in results:
+        for words in departures.in_words(result.cell.dataset.params):
+            named.setdefault(words.capitalize(), {})[result.labels.dataset] = None
+    if smoothed := _antialiased(results):
+        named[ANTIALIASED] = dict.fromkeys(smoothed)
+    return {words: list(labels) for words, labels in named.items()}
+
+
+def _antialiased(results: Sequence[Result]) -> list[str]:
+    """The labels of the networks whose images are resized as Pillow does it."""
+    inferences = {result.labels.model: result.cell.model.params.get("inference") for result in results}
+    return [name for name, value in inferences.items() if isinstance(value, dict) and value.get("resize") == "pil"]
 
 
 def _lines(

@@ -136,6 +136,8 @@ def merge(sources: Sequence[Source]) -> Merged:
         tuple(rules),
         tuple(made.labels),
         tuple(_union("operating_points", shelves)),
+        tuple(claim for shelf in shelves for claim in shelf.claims()),
+        tuple(dict.fromkeys(sentence for shelf in shelves for sentence in shelf.run.plan.left_out)),
     )
     return Merged(
         sources[0].run.path,
@@ -168,6 +170,11 @@ class _Shelf:
 
     def _relabelled(self, labels: CellLabels) -> CellLabels:
         return CellLabels(**{axis: self.label(axis, label) for axis, label in labels.by_axis.items()})
+
+    def claims(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the claims of this run by the labels that it has among the others."""
+        for claim in self.run.plan.claims:
+            yield {**claim, **{axis: self.label(axis, claim[axis]) for axis in ("model", "method")}}
 
     def label(self, axis: str, label: str) -> str:
         """What others call it, or with the name of this run where they mean something else by it."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from bench.core.errors import BadPublished
+from bench.datasets.wrappers import departures
 
 Known = Literal["yes", "no", "unknown"]
 Split = Literal["val", "test"]
@@ -87,6 +88,11 @@ SPLITS: Mapping[str, tuple[Split, ...]] = {
     "LostAndFound": ("test",),
     "LostAndFound no known": ("test",),
     "RoadAnomaly": ("test",),
+    # Sets of a repacked copy as the scripts that come with it take them: masks resized, clean frames dropped.
+    **{
+        f"Validation_Dataset {name} at 512x1024": ("val",)
+        for name in ("RoadAnomaly21", "RoadObsticle21", "FS_LostFound_full", "fs_static", "RoadAnomaly")
+    },
 }
 _CORRUPTED = {"Cityscapes-C": "*", "Cityscapes-C snow": "snow"}
 # Ours: name and parameters, as cells spell them. What is not named here was published by nobody.
@@ -99,6 +105,11 @@ _OURS: tuple[tuple[str, Mapping[str, Any], str, Split], ...] = (
     ("lost_and_found", {"split": "test", "labels": "labelTrainIds"}, "LostAndFound", "test"),
     ("lost_and_found", {"split": "no_known", "labels": "labelIds"}, "LostAndFound no known", "test"),
     ("road_anomaly", {}, "RoadAnomaly", "test"),
+    *(
+        ("validation_dataset", {"set": name.split()[1], "label_size": [512, 1024], "keep": "with_anomaly"}, name, "val")
+        for name in SPLITS
+        if name.startswith("Validation_Dataset")
+    ),
 )
 
 
@@ -287,7 +298,8 @@ def _number(text: str, unit: str, name: str, where: str) -> tuple[float, int]:
 def place_of(dataset: Mapping[str, Any]) -> Place | None:
     """Where the data set of a cell stands, spelled as in its JSON; None for all that nobody has published.
 
-    That is everything synthetic or one's own, a subset of the frames, a repacked copy, classes that were renamed.
+    That is everything synthetic or one's own, a subset of the frames, a repacked copy, classes that were renamed,
+    labels that were resized and frames that were left out, unless just that was published.
     """
     params = dataset["params"]
     if params.get("frames") is not None or params.get("layout", "official") not in ("official", "renamed"):
@@ -297,7 +309,8 @@ def place_of(dataset: Mapping[str, Any]) -> Place | None:
     damage = params.get("corruption")
     corruption = str(damage.get("name", "")) if isinstance(damage, dict) else ""
     for name, wanted, called, split in _OURS:
-        if dataset["name"] == name and all(params.get(key) == value for key, value in wanted.items()):
+        asked: dict[str, Any] = {**dict.fromkeys(departures.NAMES), **wanted}
+        if dataset["name"] == name and all(params.get(key) == value for key, value in asked.items()):
             if not corruption:
                 return Place(called, split)
             return Place(f"{called}-C", split, corruption) if f"{called}-C" in SPLITS else None

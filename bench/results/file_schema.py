@@ -155,6 +155,15 @@ class Point(_Open):
     rule: str
 
 
+class Claim(_Open):
+    """The method on the network of which figures were published."""
+
+    model: str
+    method: str
+    published: dict[str, str]
+    weights: str = ""
+
+
 SPELLED: Mapping[type[Result | Plan], Mapping[str, Any]] = {  # fields that a file spells otherwise than the class
     Result: {
         "cell": Cell,
@@ -173,6 +182,7 @@ SPELLED: Mapping[type[Result | Plan], Mapping[str, Any]] = {  # fields that a fi
         "keys": list[ReadKey],
         "summaries": list[Summary],
         "operating_points": list[Point],
+        "claims": list[Claim],
     },
 }
 

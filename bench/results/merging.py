@@ -50,6 +50,8 @@ def merge(runs: Sequence[Run], out: Path) -> Run:
         _union(run.plan.summaries for run in runs),
         tuple(label for label in labels.values() if label) if None not in labels.values() else (),
         _union(run.plan.operating_points for run in runs),
+        _union(run.plan.claims for run in runs),
+        tuple(dict.fromkeys(sentence for run in runs for sentence in run.plan.left_out)),
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

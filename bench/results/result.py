@@ -62,3 +62,5 @@ class Plan:
     summaries: tuple[Mapping[str, Any], ...] = ()
     cells: tuple[CellLabels, ...] = ()  # in the same order; empty in plans of before they were kept
     operating_points: tuple[Mapping[str, str], ...] = ()
+    claims: tuple[Mapping[str, Any], ...] = ()  # which published figures are which method's on which network
+    left_out: tuple[str, ...] = ()  # sentences on cells without a result, for want of optional data

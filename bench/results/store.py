@@ -183,7 +183,11 @@ def _contradiction(result: Result) -> str:
 def write_plan(run: Path, plan: Plan, suite_text: str) -> None:
     with files.writing(run / "suite.yaml", "w") as file:
         file.write(suite_text)
-    write_json(run / "run.json", {"schema": SCHEMA} | asdict(plan) | {"cells": [cell.by_axis for cell in plan.cells]})
+    content = asdict(plan) | {"cells": [cell.by_axis for cell in plan.cells]}
+    for name in ("claims", "left_out"):  # of few runs
+        if not content[name]:
+            del content[name]
+    write_json(run / "run.json", {"schema": SCHEMA} | content)
 
 
 def read_run(path: Path) -> Run:
@@ -209,7 +213,8 @@ def read_plan(path: Path) -> Plan:
         raise run_files.not_of_this_program(home, file_schema.PLAN, "a summary names no data sets")
     if cells and len(cells) != len(keys):
         raise run_files.not_of_this_program(home, file_schema.PLAN, "keys and cells are not as many")
-    return Plan(raw["name"], raw["title"], raw["note"], keys, rules, cells, points)
+    beside = {name: tuple(raw.get(name, ())) for name in ("claims", "left_out")}
+    return Plan(raw["name"], raw["title"], raw["note"], keys, rules, cells, points, **beside)
 
 
 def finished(run: Path, key: str, known: dict[tuple[str, str], Ref] | None = None) -> Result | None:

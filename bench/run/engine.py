@@ -103,7 +103,8 @@ def plan_of(suite: Suite) -> Plan:
     rules = tuple(suite.summaries_asked())
     keys, cells = tuple(cell.key for cell in suite.planned), tuple(cell.labels for cell in suite.planned)
     points = tuple(rule.model_dump() for rule in suite.operating_points)
-    return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points)
+    claims = tuple(rule.model_dump() for rule in suite.claims)
+    return Plan(suite.name, suite.title, suite.note, keys, rules, cells, points, claims, suite.left_out)
 
 
 def _unasked(suite: Suite) -> list[str]:

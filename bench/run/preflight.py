@@ -124,7 +124,7 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
         if cell.model not in checked.models:
             with named(f"model {cell.model.label}"), checked.noting(cell.model):
                 model: SegModel = _declared(cell.model)
-                model.check()
+                _check_files(model, cell.model.obtain)
                 checked.models[cell.model] = model
                 checked.model_digests[cell.model] = model.digest()
         with named(str(cell)):
@@ -143,6 +143,16 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
                 _require_training(cell, checked)
                 _require_other_data(cell, checked)
     return checked
+
+
+def _check_files(model: SegModel, obtain: str) -> None:
+    """Check a network; where the suite knows how to ``obtain`` a file that is absent, the error says it."""
+    try:
+        model.check()
+    except MissingData as error:
+        if not obtain:
+            raise
+        raise MissingData(f"{error}; {obtain}") from None
 
 
 def _declared(ref: Ref) -> Any:

@@ -19,7 +19,7 @@ from bench.datasets.wrappers import corrupted
 from bench.datasets.wrappers.corrupted import Corruption, Order
 from bench.suite import registry
 from bench.suite.kinds import Kind
-from bench.suite.schema import NumericsRule, PointRule, SummaryRule
+from bench.suite.schema import ClaimRule, NumericsRule, PointRule, SummaryRule
 
 AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")
 
@@ -89,6 +89,9 @@ class Ref:
     training: Mapping[str, Any] = field(default_factory=dict)  # every parameter of a method's trainer, if it has any
     only_for: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)  # see ``expansion.CHOOSES``
     class_map: Mapping[str, str] | None = None  # what classes of a data set are called; None: as the network calls them
+    origin: str = ""  # of a network: where the files that it names are published
+    obtain: str = ""  # the same with the place to put them, of files that are absent
+    optional: bool = False  # of a data set: its cells are left out where nothing of it is there
 
     @classmethod
     def read(cls, kind: Kind, spelled: Mapping[str, Any], label: str) -> Ref:
@@ -243,6 +246,8 @@ class Suite:
     operating_points: tuple[PointRule, ...]
     text: str  # a suite file that gives the same cells from any folder
     remarks: tuple[str, ...] = ()  # on what the file says and nothing comes of
+    claims: tuple[ClaimRule, ...] = ()
+    left_out: tuple[str, ...] = ()  # sentences on cells that are not run for want of optional data
 
     def summaries_asked(self) -> Iterator[dict[str, Any]]:
         """Each summary with the labels of its data sets: rules spelled out, in their order."""

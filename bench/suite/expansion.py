@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -15,15 +15,15 @@ from typing import Annotated, Any, get_args
 from pydantic import ValidationError
 
 from bench.api import Dataset, Fitting, Method, PlugIn, SegModel
-from bench.core import files, suggestions, yaml_text
+from bench.core import suggestions, yaml_text
 from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.core.yaml_text import Lines
 from bench.datasets.wrappers import class_map, corrupted, departures
 from bench.datasets.wrappers.corrupted import Corruption
-from bench.suite import limits, parameters, registry
+from bench.suite import limits, parameters, placing, registry, rules
 from bench.suite.cells import AXES, Cell, Ref, Suite, ordered
 from bench.suite.kinds import Kind
-from bench.suite.schema import Entry, NumericsRule, PointRule, Section, SuiteFile, SummaryRule
+from bench.suite.schema import ClaimRule, Entry, NumericsRule, PointRule, Section, SuiteFile, SummaryRule
 
 # What an entry may restrict itself to.
 CHOOSES: Mapping[Kind, tuple[Kind, ...]] = {
@@ -84,12 +84,13 @@ def expanded(
     axes: dict[Kind, list[Ref]] = {}
     for axis in AXES:
         blamed = [
-            options[axis] if axis in options else _at(path, lines, f"{axis}s", index)
+            options[axis] if axis in options else rules.at(path, lines, f"{axis}s", index)
             for index in range(len(getattr(file, f"{axis}s")))
         ]
         axes[axis] = list(_refs(axis, getattr(file, f"{axis}s"), blamed, file.seed))
-    remarks = (*_idle_summaries(axes, file, path, lines), *_lone_points(axes, file, path, lines))
-    _check_points(axes, file, path, lines)
+    remarks = (*rules.idle_summaries(axes, file, path, lines), *rules.lone_points(axes, file, path, lines))
+    rules.check_points(axes, file, path, lines)
+    claims = tuple(rules.claims(axes, file, path, lines, options))
     _drop_idle(axes, options)
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
@@ -99,6 +100,8 @@ def expanded(
     text |= file.model_dump(
         include={"seed", "budget", "bootstrap", "resample", "numerics", "summaries", "operating_points"}
     )
+    if claims:
+        text["claims"] = [claim.model_dump() for claim in claims]
     return Suite(
         name,
         cells,
@@ -110,13 +113,8 @@ def expanded(
         tuple(file.operating_points),
         yaml_text.dump(text),
         remarks,
+        claims,
     )
-
-
-def _at(path: Path, lines: Lines, *keys: str | int) -> Path:
-    """The file with the line of what these keys lead to, or of what it stands in: a place to blame."""
-    known = [keys[:length] for length in range(len(keys), 0, -1) if keys[:length] in lines]
-    return path.with_name(f"{path.name}:{lines[known[0]]}") if known else path
 
 
 def _parse(raw: dict[str, Any], path: Path, lines: Lines) -> SuiteFile:
@@ -126,12 +124,13 @@ def _parse(raw: dict[str, Any], path: Path, lines: Lines) -> SuiteFile:
         # A mistyped key is also a missing one: the typo is the better news.
         first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         keys = [str(part) for part in first["loc"]]
-        path = _at(path, lines, *first["loc"])
+        path = rules.at(path, lines, *first["loc"])
         if first["type"] == "extra_forbidden":
             sections: dict[str, type[Section]] = {
                 "numerics": NumericsRule,
                 "summaries": SummaryRule,
                 "operating_points": PointRule,
+                "claims": ClaimRule,
             }
             owner = sections.get(keys[0], SuiteFile)
             raise UnknownName("key", keys[-1], owner.model_fields, str(path)) from None
@@ -164,41 +163,6 @@ def _drop_idle(axes: dict[Kind, list[Ref]], replaced: Collection[Kind]) -> None:
                 axes[axis] = [ref for ref in axes[axis] if listed.intersection(ref.only_for.get(other, listed))]
 
 
-def _idle_summaries(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, lines: Lines) -> Iterator[str]:
-    """Say which summaries nothing of the suite has a part in: they would be missing from the page without a word."""
-    labels = [ref.label for ref in axes["protocol"]]
-    for index, rule in enumerate(file.summaries):
-        place = _at(path, lines, "summaries", index)
-        if rule.protocol not in {"*", *labels, *(ref.name for ref in axes["protocol"])}:
-            asked = f"protocol {rule.protocol!r}; the suite has {', '.join(labels)}"
-        elif not any(rule.matches(ref.label, ref.corruption) for ref in axes["dataset"]):
-            asked = "any data set of the suite"
-        else:
-            continue
-        yield f"{place}: the summary {rule.name!r} is left out: it does not match {asked}"
-
-
-def _lone_points(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, lines: Lines) -> Iterator[str]:
-    """Say which thresholds are carried nowhere: a data set is never judged at one that was chosen on it."""
-    for index, point in enumerate(file.operating_points):
-        if all(point.calibrate in (ref.name, ref.label) for ref in axes["dataset"]):
-            place = _at(path, lines, "operating_points", index)
-            yield f"{place}: the point {point.name!r} is left out: {point.calibrate} is the only data set"
-
-
-def _check_points(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, lines: Lines) -> None:
-    """Raise BadSuite or UnknownName for a point that no cell of the suite has."""
-    for index, point in enumerate(file.operating_points):
-        place = _at(path, lines, "operating_points", index)
-        if point.protocol not in {ref.name for ref in axes["protocol"]}:
-            raise BadSuite(
-                f"{place}: the point {point.name!r} is of {point.protocol}, which the suite does not ask for"
-            )
-        names = [name for ref in axes["dataset"] for name in (ref.name, ref.label)]
-        if point.calibrate not in names:
-            raise UnknownName("data set in calibrate:", point.calibrate, set(names), str(place))
-
-
 def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
     """Two things of one label could not be told apart, on a page or in a spool."""
     for axis, refs in axes.items():
@@ -219,7 +183,9 @@ def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
 
 
 def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Iterator[Cell]:
-    seen: set[tuple[Cell, str]] = set()  # two entries of one data set may differ in a class map that fits no network
+    # Two entries of one data set may differ in a class map that fits no network, two networks in files that are absent.
+    seen: set[tuple[Cell, str, str]] = set()
+    absent = {ref.label for ref in axes["model"] if placing.lacks_files(ref)}
     scored = {ref: registry.plugin("protocol", ref.name, where=str(path)).reads for ref in axes["protocol"]}
     if any(scored.values()) and not axes["method"]:
         raise BadSuite(f"{path}: missing methods, which {next(ref.name for ref in scored if scored[ref])!r} ranks")
@@ -236,9 +202,10 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
                 continue
             method = replace(entry, fit=named.under(entry.fit, model)) if entry and entry.fit else entry
             cell = Cell(protocol, model, data, method, file.seed, file.budget, file.bootstrap, file.resample)
-            if (cell, str(data.class_map)) in seen:
+            known = cell, str(data.class_map), model.label if model.label in absent else ""
+            if known in seen:
                 raise BadSuite(f"{path}: {cell} stands there twice")
-            seen.add((cell, str(data.class_map)))
+            seen.add(known)
             yield cell
 
 
@@ -326,18 +293,23 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     names = _class_map(spelled, name, path) if kind == "dataset" else None
     corruption = _corruption(spelled, name, path, seed) if kind == "dataset" else None
     departing = departures.parsed(spelled, where=f"{path}: {name}") if kind == "dataset" else {}
+    optional = placing.optional(spelled, f"{path}: {name}") if kind == "dataset" else False
     spelled = {key: value for key, value in spelled.items() if key not in departures.NAMES}
     cls = registry.plugin(kind, name, where=str(path))
-    for key in parameters.file_fields(cls) & spelled.keys():
+    named_files = parameters.file_fields(cls)
+    origin, obtain = (
+        placing.origin_of(spelled, named_files, path.parent, f"{path}: {name}") if kind == "model" else ("", "")
+    )
+    for key in named_files & spelled.keys():
         if isinstance(spelled[key], str):
-            spelled[key] = str((path.parent / files.expanded(spelled[key], f"{path}: {key}")).resolve())
+            spelled[key] = str(placing.placed(spelled[key], f"{path}: {key}", path.parent))
     inner = _inner(cls, spelled, path, seed)
     spelled |= {key: {ref.name: ref.arguments} for key, ref in inner.items()}
     instance: PlugIn = registry.build(kind, name, spelled, where=str(path))
     arguments = parameters.values(instance)
-    named = {key: Path(arguments[key]) for key in parameters.file_fields(cls) if arguments[key] is not None}
+    named = {key: Path(arguments[key]) for key in named_files if arguments[key] is not None}
     params = arguments | {key: file.name for key, file in named.items()}
-    if digests := {key: _content(file) for key, file in named.items() if file.is_file()}:
+    if digests := {key: placing.content(file) for key, file in named.items() if file.is_file()}:
         params["digests"] = digests
     params |= {key: {ref.name: ref.params} for key, ref in inner.items()} | departing
     arguments |= departing
@@ -348,18 +320,12 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     if corruption:
         label = label if label.endswith(f"+{corruption.label}") else f"{label}+{corruption.label}"
         params, arguments = params | {"corruption": asdict(corruption)}, arguments | {"corruption": asdict(corruption)}
-    return Ref(kind, name, ordered(params), label, ordered(arguments), data, ordered(training), only_for, names)
-
-
-def _content(file: Path) -> str:
-    """16 hex digits of a file's content, read once while it does not change: half of all weights are model_best.pth."""
-    status = file.stat()
-    return _digest_of(str(file), status.st_mtime_ns, status.st_size)
-
-
-@cache
-def _digest_of(file: str, _changed: int, _size: int) -> str:
-    return files.digest(Path(file))
+    return Ref(
+        *(kind, name, ordered(params), label, ordered(arguments), data, ordered(training), only_for, names),
+        origin=origin,
+        obtain=obtain,
+        optional=optional,
+    )
 
 
 def _inner(cls: type[PlugIn], spelled: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref]:
@@ -451,4 +417,6 @@ def _entry(ref: Ref) -> dict[str, Any]:
     params = copy.deepcopy(dict(ref.arguments))  # YAML would write what two entries share as an alias
     if "corruption" in params:
         del params["corruption"]["seed"]
-    return {ref.name: params | fit | chosen | names | {"label": ref.label}}
+    words: dict[str, Any] = {"origin": ref.origin} if ref.origin else {}
+    words |= {"optional": True} if ref.optional else {}
+    return {ref.name: params | fit | chosen | names | words | {"label": ref.label}}

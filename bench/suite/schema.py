@@ -65,6 +65,18 @@ class PointRule(Section):
     rule: Literal["tpr95", "fpr05", "best_f1"] = "tpr95"
 
 
+class ClaimRule(Section):
+    """A method on a network of the suite that is the one of which figures were published; see ``bench list published``.
+
+    The figures that count are those on the cells' data sets, as far as ``published`` chooses them.
+    """
+
+    model: str  # name or label
+    method: str  # name or label
+    published: dict[str, str] = Field(min_length=1)  # globs by column of the published figures
+    weights: str = ""  # 16 hex digits: what the file of the network holds from which the figures were made
+
+
 class NumericsRule(Section):
     """The arithmetic of a run. ``auto`` takes the GPU where there is one."""
 
@@ -95,3 +107,4 @@ class SuiteFile(Section):
     numerics: NumericsRule = NumericsRule()
     summaries: list[SummaryRule] = []
     operating_points: list[PointRule] = []
+    claims: list[ClaimRule] = []

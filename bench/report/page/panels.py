@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.api import Undefined, Value
 from bench.metrics.protocols.definitions import POOLINGS, RULES, Entry
+from bench.report.leaderboard import departed
 from bench.results import definitions
 from bench.results.store import Run
 
@@ -62,7 +63,7 @@ def _panel_table(dataset: str, model: str, of: str, members: Sequence[definition
         words = RULES[rule].words.replace(">=", "\N{GREATER-THAN OR EQUAL TO}")
         row = PanelRow(POOLINGS[pooling], RULES[rule].used_by.get(pooling, ""), ours, figures)
         metrics.setdefault(RULES[rule].metric, {}).setdefault(words, []).append(row)
-    remarks = []
+    remarks = departed([result for panel in members for result in panel.results])
     if lacking := {pooling for panel in members for pooling in panel.lacks}:
         names = ", ".join(POOLINGS[pooling] for pooling in POOLINGS if pooling in lacking)
         remarks.append(f"Not told by counts alone: {names}. A suite with the protocol definitions has them.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -113,6 +113,7 @@ class Sheet:
     table: Table
     protocols: Protocols
     thumbnails: Mapping[str, str]  # of its data set, by sample id
+    claimed: Collection[str] = ()  # ``Published.place`` of figures that stand beside measured ones elsewhere
 
     @property
     def columns(self) -> tuple[Defined, ...]:
@@ -135,8 +136,9 @@ class Sheet:
 
     @cached_property
     def published(self) -> Beside:
-        """What others have published on its data set."""
-        return beside(self.table.cell, self.table.metrics)
+        """What others have published on its data set, and nobody claims to have measured here."""
+        others = beside(self.table.cell, self.table.metrics)
+        return replace(others, entries=tuple(row for row in others.entries if row.place not in self.claimed))
 
     @property
     def charts(self) -> list[tuple[str, str]]:
