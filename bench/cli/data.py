@@ -22,7 +22,7 @@ def describe(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A data set, NAME[:k=v,...], an entry such as '{folder: {...}}', or a suite; or any plug-in.",
+            help="A data set, NAME[:k=v,...], an entry such as 'folder: {...}', or a suite; or any plug-in.",
         ),
     ],
     settings: Annotated[
@@ -42,10 +42,11 @@ def describe(
     from bench.data import describe as describing
     from bench.data import plugin_card
 
-    name, params = (dataset, {}) if dataset.lstrip().startswith("{") else arguments.named(dataset, "describe")
+    is_entry = arguments.is_entry(dataset)
+    name, params = (dataset, {}) if is_entry else arguments.named(dataset, "describe")
     params |= arguments.settings(settings or [], "--set")
     width = min(shutil.get_terminal_size((describing.WIDEST, 24)).columns, describing.WIDEST)
-    is_name = not dataset.lstrip().startswith("{") and not Path(name).suffix
+    is_name = not is_entry and not Path(name).suffix
     described = kind or (plugin_card.kind_of(name) if is_name else None)
     if described not in (None, "dataset"):
         if params:

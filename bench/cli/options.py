@@ -63,6 +63,4 @@ def _loaded(name: str, methods: Sequence[str] | None, models: Sequence[str] | No
 
 def parse_entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of ``NAME[:k=v,...]``, or of one name with its parameters as YAML has it."""
-    if not text.lstrip().startswith("{"):
-        return arguments.named(text, where)
-    return arguments.entry(text, where)
+    return arguments.entry(text, where) if arguments.is_entry(text) else arguments.named(text, where)

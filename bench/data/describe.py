@@ -16,16 +16,22 @@ from numpy.typing import NDArray
 
 from bench.api import IGNORE, Dataset, Sample
 from bench.core.errors import MissingData, UsageError, UserError
-from bench.core.images import read_orientation
+from bench.core.images import read_header, read_orientation
 from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
+from bench.datasets.wrappers import departures
 from bench.datasets.wrappers.class_map import Renamed
 from bench.suite import arguments, parameters, registry
 from bench.suite import expansion as suites
 
 SHOWN = 8  # of sizes, values of a tag and problems, before the rest is counted
 WIDEST = 100
-SUITES_OWN = ("label", "protocols", "class_map", "corruption", "corruptions")  # words of an entry, not of its files
+SUITES_OWN = (  # words of an entry, not of its files
+    *("label", "protocols", "models", "methods", "class_map", "corruption", "corruptions", "optional"),
+    *departures.NAMES,
+)
+
+ENDINGS = {"JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff"), "PPM": (".ppm", ".pgm", ".pbm", ".pnm")}
 
 Advance = Callable[[int], None]
 Kind = Literal["labels", "anomaly"]
@@ -69,6 +75,7 @@ class Card:
     problems: list[str] = field(default_factory=list)
     sizes: Counter[str] = field(default_factory=Counter)  # "HxW"
     rotated: int = 0  # images that EXIF asks viewers to turn
+    formats: Counter[str] = field(default_factory=Counter)  # "JPEG in .png": what image files hold, and their ending
     pixels: int = 0
     stored: dict[int, Value] = field(default_factory=dict)
     truths: dict[str, Truth] = field(default_factory=dict)
@@ -86,7 +93,7 @@ def asked(text: str, name: str, params: Mapping[str, Any]) -> list[Dataset]:
 
     Data sets of a suite that read the same files come once.
     """
-    if text.lstrip().startswith("{"):
+    if arguments.is_entry(text):
         return [_of_entry(text, params)]
     if Path(text).is_file() or (Path(text).suffix in (".yaml", ".yml") and name not in registry.available("dataset")):
         if params:
@@ -187,6 +194,7 @@ def _on_disk(card: Card, data: OnDisk, begin: Advance, advance: Advance) -> None
             else:
                 _add(card, sample, data.class_names, frame)
                 card.rotated += read_orientation(frame.image) != 1
+                card.formats[f"{read_header(frame.image).format} in {frame.image.suffix.lower()}"] += 1
             advance(1)
     if doubt := data.doubt(scanned, masks):
         card.problems.insert(0, doubt)
@@ -315,6 +323,9 @@ def _entries(card: Card) -> Iterator[tuple[str, str]]:
             "rotated",
             f"{_number(card.rotated, 'image')} by EXIF, which is not applied: masks are those of stored pixels",
         )
+    if disguised := [(name, count) for name, count in sorted(card.formats.items()) if not _is_named_so(name)]:
+        kinds = [f"{count} are {name.replace(' in ', ' data in ')} files" for name, count in disguised]
+        yield "images", f"{', '.join(kinds)}, and are read as what they hold"
     for kind, truth in card.truths.items():
         if card.pixels:
             ignored = _percent(truth.pixels["ignored"], card.pixels)
@@ -341,6 +352,12 @@ def _entries(card: Card) -> Iterator[tuple[str, str]]:
         yield "digest", card.digest
     if card.obtain and not card.complete:
         yield "obtain", card.obtain
+
+
+def _is_named_so(name: str) -> bool:
+    """Return True for a format in a file of its own ending, as ``Card.formats`` names both."""
+    held, _, ending = name.partition(" in ")
+    return ending in ENDINGS.get(held, (f".{held.lower()}",))
 
 
 def _stored(card: Card, width: int) -> Iterator[str]:
@@ -390,6 +407,7 @@ def record(card: Card) -> dict[str, Any]:
         "obtain": card.obtain,
         "sizes": dict(card.sizes),
         "rotated_by_exif": card.rotated,
+        "formats": dict(card.formats),
         "pixels": card.pixels,
         "values": [
             {"value": value.value, "counts_as": value.meaning, "pixels": value.pixels}

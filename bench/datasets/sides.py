@@ -5,6 +5,7 @@ Every complaint is one line that begins with the file, says what was found and w
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from bench.core.errors import AbsentData, MissingData
 from bench.datasets import frames, listing
 from bench.datasets.frames import ANOMALY, Encoding, Frame
 from bench.datasets.listing import Location, Names, Tree
+
+NAMED = 12  # absent frames in one sentence
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,17 @@ def paired(images: Side, masks: Side, stated: int | None = None) -> Mapping[str,
     if pairs and len(pairs) == stated:
         return pairs
     also = fewer(pairs)
-    for name, path in sorted(images.paths.items()):
-        if name not in labels:
-            mask = masks.missing(name, path, images)
-            others = "" if labels else listing.nearby(mask)
-            held = listing.lossy(mask, path) or f"{others}{listing.then(masks.again)}{also}"
-            raise MissingData(f"{mask} does not exist, but its image {path} does{held}")
-    for name, path in sorted(labels.items()):
-        if name not in images.paths:
-            image = images.missing(name, path, masks)
-            others = "" if images.paths else listing.nearby(image)
-            raise MissingData(
-                f"{image} does not exist, but its label {path} does{others}{listing.then(images.again)}{also}"
-            )
+    if unlabelled := sorted(images.paths.keys() - labels.keys()):
+        path = images.paths[unlabelled[0]]
+        mask = masks.missing(unlabelled[0], path, images)
+        more = _likewise(unlabelled[1:]) if labels else listing.nearby(mask)
+        held = listing.lossy(mask, path) or f"{more}{listing.then(masks.again)}{also}"
+        raise MissingData(f"{mask} does not exist, but its image {path} does{held}")
+    if imageless := sorted(labels.keys() - images.paths.keys()):
+        path = labels[imageless[0]]
+        image = images.missing(imageless[0], path, masks)
+        more = _likewise(imageless[1:]) if images.paths else listing.nearby(image)
+        raise MissingData(f"{image} does not exist, but its label {path} does{more}{listing.then(images.again)}{also}")
     return pairs
 
 
@@ -98,12 +99,49 @@ def fewer(whole: Collection[Any]) -> str:
     return f", or say frames: {len(whole)} in the suite if the complete ones are all there should be" if whole else ""
 
 
-def counted(entries: Collection[Any], expected: int, source: Path, again: str) -> None:
-    """Raise MissingData unless there are as many as expected: a half-unpacked archive is no benchmark."""
+def counted(entries: Collection[Any], expected: int, source: Path, again: str, unused: Collection[int] = ()) -> None:
+    """Raise MissingData unless there are as many as expected: a half-unpacked archive is no benchmark.
+
+    Ids that end in numbers tell which are absent; ``unused`` are numbers that no frame has.
+    """
     if len(entries) != expected:
         also = f", or say frames: {len(entries)} in the suite if that is all there should be" if entries else ""
         held = "" if entries else listing.nearby(source / "a frame")
-        raise MissingData(f"{source} holds {len(entries)} frames, wanted {expected}{held}{listing.then(again)}{also}")
+        gaps = absent_numbers(list(entries), expected, unused) if isinstance(entries, Mapping) else []
+        named = f" (absent: {_some(gaps)})" if gaps else ""
+        raise MissingData(
+            f"{source} holds {len(entries)} frames, wanted {expected}{named}{held}{listing.then(again)}{also}"
+        )
+
+
+def absent_numbers(ids: Sequence[str], expected: int, unused: Collection[int] = ()) -> list[str]:
+    """Return the ids that are absent of a set whose ids are one word with a number behind it, as far as these tell.
+
+    Numbers begin with 0 or 1. Where both are possible, or numbers are ``unused``, only those between two that are
+    there, and those of both beginnings, are sure. Empty for other ids, and where there are enough.
+    """
+    matches = [re.fullmatch(r"(.*?)([0-9]+)", name) for name in ids]
+    parts = [(match[1], match[2]) for match in matches if match]
+    if not parts or len(parts) < len(ids) or len({word for word, _ in parts}) > 1 or len(ids) >= expected:
+        return []
+    numbers = {int(digits) for _, digits in parts}
+    skipped = set(unused)
+    wholes = [range(first, first + expected + len(skipped)) for first in (0, 1)]
+    fitting = [{*whole} - skipped for whole in wholes if numbers <= {*whole}]
+    if not fitting:
+        return []
+    width = min(len(digits) for _, digits in parts)  # where numbers are padded, the shortest has it
+    return [f"{parts[0][0]}{number:0{width}d}" for number in sorted(set.intersection(*fitting) - numbers)]
+
+
+def _likewise(names: Sequence[str]) -> str:
+    """In words for an error, the further frames that lack the same; empty without any."""
+    return f" (the same of {_some(names)})" if names else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def absent(path: Path, location: Location, contents: str, obtain: str, instead: str = "") -> AbsentData:

@@ -47,7 +47,8 @@ _SNOWSTORM = frozenset({"snowstorm1", "snowstorm2"})
 _CLEAR = frozenset({
     "curvy-street", "one-way-street", "gravel", "greyasphalt", "motorway", "paving", "darkasphalt", "darkasphalt2",
 })  # fmt: skip
-_NOT_VALIDATION = tuple(f"validation_{number}" for number in (19, *range(21, 30)))  # the official code drops these
+_DROPPED = (19, *range(21, 30))  # numbers of validation frames of RoadObstacle21 that the official code drops
+_NOT_VALIDATION = tuple(f"validation_{number}" for number in _DROPPED)
 
 LOCATION = Location("smiyc", ("SegmentMeIfYouCan",))
 
@@ -139,7 +140,7 @@ class SegmentMeIfYouCan(Masked):
         tree = listing.tree(labels, self.obtain)
         masks = self._wanted(sides.side(tree, again, after=(_MASK, ""), ends=listing.MASKS, depth=0, like=images))
         pairs = sides.paired(images, masks, self.frames)
-        sides.counted(pairs, self.count, folder, again)
+        sides.counted(pairs, self.count, folder, again, _DROPPED if self.track == "RoadObstacle21" else ())
         return frames.unique([replace(self._frame(name, path), mask=mask) for name, (path, mask) in pairs.items()])
 
     def _wanted(self, side: Side) -> Side:

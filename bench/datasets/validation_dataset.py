@@ -3,8 +3,9 @@
 It is not what the publishers distribute, so it has its own name, and its figures stand in rows of their own. What
 differs, as far as the evaluation scripts that come with it show (``evalAnomaly.py``): every file is renamed, so frames
 cannot be told by name; Static frames of Fishyscapes are JPEG, and the copy does not say which version they are;
-RoadAnomaly21 frames are PNG made from JPEG. Nobody publishes checksums for it. The misspelt ``RoadObsticle21`` is its
-own. Those scripts resize images and masks to 512x1024 and drop frames without anomaly; this project does neither.
+RoadAnomaly21 frames are named .png and hold JPEG data. Nobody publishes checksums for it. The misspelt
+``RoadObsticle21`` is its own. Those scripts resize images and masks to 512x1024 and drop frames without anomaly; here
+that is what ``label_size``, ``keep`` and the ``inference`` of a network ask for.
 """
 
 from __future__ import annotations

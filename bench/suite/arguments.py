@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,8 +38,13 @@ def named(text: str, where: str) -> tuple[str, dict[str, Any]]:
     return name, params
 
 
+def is_entry(text: str) -> bool:
+    """Return True for an entry as a suite has it, with or without the outer braces; ``NAME:k=v`` is none."""
+    return bool(re.match(r"\s*(\{|[\w-]+:\s)", text))
+
+
 def entry(text: str, where: str) -> tuple[str, dict[str, Any]]:
-    """Return the name and the parameters of an entry as a suite has it, such as ``{energy: {temperature: 2}}``."""
+    """Return name and parameters of an entry as a suite has it, such as ``energy: {temperature: 2}``."""
     from bench.core import yaml_text
 
     spelled = yaml_text.parse(text, where)

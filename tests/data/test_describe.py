@@ -275,3 +275,18 @@ def test_images_that_exif_asks_to_turn_are_counted(root):
     made, _ = card("smiyc", track="RoadAnomaly21", split="validation", frames=6)
     assert made.complete and made.rotated == 1
     assert "1 image by EXIF, which is not applied" in text(made) and describe.record(made)["rotated_by_exif"] == 1
+
+
+@pytest.mark.parametrize("spelled", ["{cityscapes: {frames: 6}}", "cityscapes: {frames: 6, label: x, optional: true}"])
+def test_an_entry_is_taken_with_and_without_its_outer_braces(root, spelled, capsys):
+    assert main(["describe", spelled]) == 0
+    assert "complete   yes" in capsys.readouterr().out
+
+
+def test_images_that_hold_another_format_than_their_names_are_counted(root):
+    path = sorted(root.rglob("cityscapes/leftImg8bit/**/*.png"))[0]
+    Image.open(path).save(path, "JPEG")
+    made, _ = card("cityscapes", frames=6)
+    assert made.complete and made.formats == {"JPEG in .png": 1, "PNG in .png": 5}
+    assert "images     1 are JPEG data in .png files, and are read as what they hold" in text(made)
+    assert describe.record(made)["formats"]["JPEG in .png"] == 1

@@ -208,10 +208,11 @@ def names_in_table(text, header):
 
 def test_the_tables_of_the_docs_name_every_key_and_parameter():
     head = "| key | default | meaning |"
-    first, summaries, points, numerics = (part for part in PAGES["suites.md"].split("\n## ") if head in part)
+    first, summaries, points, claims, numerics = (part for part in PAGES["suites.md"].split("\n## ") if head in part)
     assert sorted(names_in_table(first, head)) == sorted(schema.SuiteFile.model_fields)
     assert names_in_table(summaries, head) == list(schema.SummaryRule.model_fields)
     assert names_in_table(points, head) == list(schema.PointRule.model_fields)
+    assert names_in_table(claims, head) == list(schema.ClaimRule.model_fields)
     assert names_in_table(numerics, head) == list(schema.NumericsRule.model_fields)
     head = "| parameter | default | meaning |"
     model, inference = (part for part in PAGES["networks.md"].split("\n## ") if head in part)
