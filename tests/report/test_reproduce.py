@@ -39,7 +39,11 @@ def test_the_digits_of_the_page_are_those_that_were_published():
         for row in claims.chosen(rule.model_dump()):
             name = row.dataset.removeprefix("Validation_Dataset ").removesuffix(" at 512x1024")
             claimed[name, rule.model, row.metric] = f"{100 * row.value:.{row.digits}f}"
-    said = {(*place, name): text for place, pair in digits().items() for name, text in zip(("ap", "fpr95"), pair)}
+    said = {
+        (*place, name): text
+        for place, pair in digits().items()
+        for name, text in zip(("ap", "fpr95"), pair, strict=True)
+    }
     assert said == claimed and len(claimed) == 16
 
 
