@@ -31,7 +31,6 @@ class McDropout(LogitScore):
 
     name = "mc_dropout"
     source = "Gal and Ghahramani, Dropout as a Bayesian Approximation, arXiv:1506.02142, sections 3 and 4"
-    needs = frozenset({"logits", "features", "raw", "classify", "dropout"})
     merge = "views"
 
     passes: Annotated[int, Ge(2)] = 32
@@ -42,6 +41,12 @@ class McDropout(LogitScore):
         super().__post_init__()
         if self.fidelity == "reference" and self.measure != "predictive_entropy":
             raise ValueError(f"reference fidelity has no {self.measure}; leave measure out, or say fidelity: corrected")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Also the network's own rate, unless one is given."""
+        own = {"dropout"} if self.rate is None else set()
+        return frozenset({"logits", "features", "raw", "classify"} | own)
 
     def score(self, prediction: Prediction, state: State) -> Tensor | Scored:
         if self.fidelity == "reference":

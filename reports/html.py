@@ -179,7 +179,13 @@ def _data(
 def _environment(choice: Choice, *, linked: bool) -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.loader = FunctionLoader(_template)
-    environment.filters |= {"figure": text.minus, "count": text.count, "breakable": _breakable, "percent": text.percent}
+    environment.filters |= {
+        "figure": text.minus,
+        "count": text.count,
+        "images": partial(text.of_images, shown=text.count),
+        "breakable": _breakable,
+        "percent": text.percent,
+    }
     environment.filters |= {"millions": text.millions, "base64": _base64}
     for function in (text.number, text.interval, text.difference):
         environment.globals[function.__name__] = partial(function, digits=choice.digits)

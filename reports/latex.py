@@ -25,7 +25,7 @@ from bench.report.leaderboard import Table
 from bench.report.merge_runs import Merged
 from bench.report.paper import Paper
 from bench.report.summaries import SummaryTable
-from bench.report.text import Style, certified, listed, percent
+from bench.report.text import Style, certified, listed, of_images, percent
 
 ARROWS = {"higher": r"\,$\uparrow$", "lower": r"\,$\downarrow$", "neither": ""}
 PARTIAL, OUTLIERS, REFERENCE = r"$^{*}$", r"$^{\dagger}$", r"$^{\ddagger}$"
@@ -336,9 +336,7 @@ def _board(table: Table, document: Document, style: Style, columns: Mapping[str,
         notes.append(escape(document.baseline))
     title = f"{escape(table.title)} on {escape(table.dataset)}"
     if table.lines:
-        about = f"{' or '.join(map(str, table.images))} images" + (
-            f", model {escape(table.model)}" if table.model else ""
-        )
+        about = of_images(*table.images) + (f", model {escape(table.model)}" if table.model else "")
         heads = [_row(map(_title, tabular.columns))]
         yield _Tabular(f"{title}: {about}", _sides(tabular), heads, _body(tabular, style, outliers=False), notes)
     elif notes:
@@ -347,8 +345,8 @@ def _board(table: Table, document: Document, style: Style, columns: Mapping[str,
 
 def _notes(table: Table, style: Style, missing: str) -> Iterator[str]:
     rows = table.lines
-    for images in dict.fromkeys(row.result.images for row in rows if row.result.partial):
-        yield f"{PARTIAL} partial: {images} images, not ranked."
+    for seen in dict.fromkeys(row.result.images for row in rows if row.result.partial):
+        yield f"{PARTIAL} partial: {of_images(seen)}, not ranked."
     if any(row.reference for row in rows):
         yield f"{REFERENCE} {paper.REFERENCE}."
     yield from _numbered(table.notes)
@@ -460,8 +458,8 @@ def _paper(table: Paper, document: Document, style: Style, columns: Mapping[str,
 def _paper_notes(table: Paper, style: Style, baseline: str) -> Iterator[str]:
     figures = [figure for row in table.rows for figure in row.figures]
     yield from _outliers(row.outliers for row in table.rows)
-    for images in sorted({figure.partial for figure in figures if figure.partial}):
-        yield f"{PARTIAL} partial: {images} images, not compared."
+    for seen in sorted({figure.partial for figure in figures if figure.partial}):
+        yield f"{PARTIAL} partial: {of_images(seen)}, not compared."
     if any(row.reference for row in table.rows):
         yield f"{REFERENCE} {paper.REFERENCE}."
     yield from _numbered(table.notes)

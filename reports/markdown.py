@@ -19,7 +19,7 @@ from bench.report.figures import Absence, Figure
 from bench.report.grids import Grid, View
 from bench.report.layout import Column, Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table
-from bench.report.text import Style, certified, percent
+from bench.report.text import Style, certified, of_images, percent
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 READING = "Rates in percent; ↑ higher and ↓ lower is better"
@@ -99,7 +99,7 @@ def _claims(claims: Claims, style: Style) -> Iterator[str]:
 
 def _table(table: Table, style: Style, columns: Mapping[str, Fact], missing: str) -> Iterator[str]:
     if table.lines:
-        about = [f"{' or '.join(map(str, table.images))} images"]
+        about = [of_images(*table.images)]
         if table.model:
             about.append(f"model {escape(table.model)}")
         if table.ranking:
@@ -233,7 +233,7 @@ def _text(column: Column, content: Any, style: Style, *, outliers: bool) -> str:
     """A cell as Markdown has it."""
     if isinstance(content, Name):
         marks = ["outlier data"] * (outliers and content.outliers)
-        marks += [f"partial, {content.partial} images"] * bool(content.partial) + ["reference"] * content.reference
+        marks += [f"partial, {of_images(content.partial)}"] * bool(content.partial) + ["reference"] * content.reference
         return escape(content.text) + (f" ({', '.join(marks)})" if marks else "")
     if isinstance(content, Lacking):
         return f"{content.cells} of {content.of}"
@@ -252,7 +252,7 @@ def _figure(figure: Figure, style: Style) -> str:
         return f"n/a<sup>{figure.note}</sup>"
     number, between = style.number(value.value, metric), style.interval(value, metric)
     parts = [f"**{number}**" if figure.best else number, certified(value.err, metric)]
-    parts += [f"({between})" if between else "", f"(partial, {figure.partial} images)" if figure.partial else ""]
+    parts += [f"({between})" if between else "", f"(partial, {of_images(figure.partial)})" if figure.partial else ""]
     return " ".join(filter(None, parts))
 
 

@@ -162,14 +162,18 @@ def _board(tabular: Tabular, figures: Sequence[int], style: Style, longest: int 
     """A table of some figures by column; names take no more than ``longest`` columns."""
     drawn = Drawn(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if style.intervals else (0, 1, 0, 0))
     names = [index for index, column in enumerate(tabular.columns) if column.kind == "name"]
-    drawn.add_column("#", justify="right")
+    first = tabular.columns[0]  # figures over several cells have no rank, but what they are of where that differs
+    led = first.kind != "name"
+    if led:
+        drawn.add_column(first.title.lower(), justify="right" if first.numeric else "left")
     drawn.add_column(tabular.columns[names[0]].title.lower(), overflow="fold", max_width=longest)
     for index in figures:
         drawn.add_column(_text(tabular.columns[index].title), justify="right", overflow="fold")
     for row in tabular.rows:
         name = row[names[0]]._replace(text=" on ".join(filter(None, (row[index].text for index in names))))
-        rank = "" if row[0] is None else str(row[0])
-        drawn.add_row(rank, _content(name, style), *(_content(row[index], style) for index in figures))
+        drawn.add_row(
+            *[_content(row[0], style)] * led, _content(name, style), *(_content(row[index], style) for index in figures)
+        )
     return drawn
 
 

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from bench.api import Metric
 from bench.core.printable import one_line
-from bench.report.text import certified, difference, listed, number
+from bench.report.text import certified, difference, listed, number, of_images
 from bench.results.compare import Difference, ImageDifference
 
 
@@ -145,7 +145,11 @@ def images(entries: Sequence[ImageDifference], top: int) -> str:
             for entry in known[:top]
         ]
         more = len(known) - len(lines)
-        counts = [f"{len(known)} images have the figure in both"] if known else ["no image has the figure in both"]
+        counts = (
+            [f"{of_images(len(known))} {'has' if len(known) == 1 else 'have'} the figure in both"]
+            if known
+            else ["no image has the figure in both"]
+        )
         counts += [f"{more} more are not listed"] * (more > 0)
         head = one_line(f"{cell}: {metric} by image; A: {first}, B: {second}".removeprefix(": "))
         parts.append("\n\n".join(filter(None, (head, _simple(lines) if lines else "", "; ".join(counts) + "."))))

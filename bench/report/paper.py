@@ -16,6 +16,7 @@ from bench.report.figures import Change, Figure, absent_cells, numbered, paired,
 from bench.report.grids import GRID, Grid
 from bench.report.leaderboard import Baseline, Table
 from bench.report.selection import Choice
+from bench.report.text import of_images
 from bench.results.store import CellLabels, Result, Run
 from bench.results.summary import between
 
@@ -144,7 +145,7 @@ def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[CellLabe
     here = (table.protocol, table.dataset)
     absent = _reasons(result for result in run.results if (result.labels.protocol, result.labels.dataset) == here)
     absent |= _pending(missing, table.protocol, [table.dataset], {*entries, *absent})
-    about = f"{' or '.join(map(str, table.images))} images" if table.lines else ""
+    about = of_images(*table.images) if table.lines else ""
     return _Part(table.dataset, table.title, table.source, about, metrics, entries, absent, table.remarks)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,11 @@ def millions(value: int) -> str:
 
 def count(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def of_images(*numbers: int, shown: Callable[[int], str] = str) -> str:
+    """Such as "1 image" or "10 or 12 images"."""
+    return " or ".join(map(shown, numbers)) + (" image" if numbers == (1,) else " images")
 
 
 def minus(text: str) -> str:

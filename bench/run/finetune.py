@@ -91,8 +91,7 @@ def run(
         if seed in todo:
             reporter.stage(label)
             _train(finetuner, model_ref, sets, made_from | {"seed": seed}, key, label, path, options, reporter)
-        usual = parameters.defaults(type(base))
-        shown = {model_ref.name: {k: v for k, v in model_ref.arguments.items() if v != usual.get(k)}}
+        shown = {model_ref.name: parameters.departures(model_ref.arguments, parameters.defaults(type(base)))}
         entry = yaml_text.dump({"retrained": {"base": shown, "weights": str(path)}}, width=1000)
         yield Done(path, seed in todo, retrained.read_origin(path), entry)
 

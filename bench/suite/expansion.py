@@ -394,11 +394,14 @@ def _fit_data(instance: PlugIn, name: str, fit: Any, path: Path, seed: int) -> t
 def _label(instance: PlugIn, params: Mapping[str, Any], data: Ref | None, training: Mapping[str, Any]) -> str:
     """The name with the parameters that are not the default, those of a fit included."""
     defaults = parameters.defaults(type(instance))
-    shown = {key: value for key, value in sorted(params.items()) if value != defaults.get(key) and key != "digests"}
+    shown = parameters.departures({key: params[key] for key in sorted(params) if key != "digests"}, defaults)
     inside = [f"{key}={_short(value)}" for key, value in shown.items()] + ([f"fit={data.label}"] if data else [])
     if training and isinstance(instance, Method) and isinstance(instance.fitting, Fitting):
         defaults = parameters.defaults(registry.plugin("trainer", str(instance.fitting.trainer), where="label"))
-        inside += [f"{key}={_short(value)}" for key, value in sorted(training.items()) if value != defaults.get(key)]
+        inside += [
+            f"{key}={_short(value)}"
+            for key, value in parameters.departures(dict(sorted(training.items())), defaults).items()
+        ]
     return f"{instance.name}[{','.join(inside)}]" if inside else instance.name
 
 

@@ -139,3 +139,12 @@ def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
             known[field.name] = field.default_factory()
     spelled = spellings(cls)
     return {spelled[name]: to_jsonable_python(value) for name, value in known.items()}
+
+
+def departures(params: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that differ from ``defaults``; of a mapping, such as ``inference``, the entries that do."""
+    different = {name: value for name, value in params.items() if value != usual.get(name)}
+    for name, value in different.items():
+        if isinstance(value, dict) and isinstance(inside := usual.get(name), dict):
+            different[name] = departures(value, inside)
+    return different

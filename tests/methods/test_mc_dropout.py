@@ -130,6 +130,14 @@ def test_the_rate_is_the_network_s_own_unless_given():
         build(rate=0.3).score(seen, {})
 
 
+def test_a_network_needs_no_dropout_of_its_own_where_a_rate_is_given():
+    assert build().needs - build(rate=0.3).needs == {"dropout"}
+    seen, _ = network()
+    own = build(rate=0.3).score(seen, {})
+    seen.dropout = None
+    assert torch.equal(build(rate=0.3).score(seen, {}), own)
+
+
 @pytest.mark.parametrize("given", [{"rate": 0}, {"rate": 1.0}, {"passes": 1}, {"measure": "mean"}])
 def test_what_makes_no_sense_is_refused(given):
     with pytest.raises(BadSuite, match=r"of method 'mc_dropout'"):

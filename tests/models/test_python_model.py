@@ -1,15 +1,11 @@
-"""A network of one's own: refusals, and a real network on a real frame."""
+"""A network of one's own: refusals."""
 
 import pytest
 import torch
-from running import Silent
 
 from bench.cli.main import main
 from bench.core.errors import BadPlugin, MissingData
 from bench.core.weights import load_strictly, read_state_dict
-from bench.run.engine import Options
-from bench.run.engine import run as run_suite
-from bench.suite import expansion as suites
 from bench.suite import registry
 
 
@@ -71,30 +67,3 @@ def test_a_truncated_file_is_one_line(tmp_path):
     (tmp_path / "w.pth").write_bytes((tmp_path / "w.pth").read_bytes()[:300])
     with pytest.raises(MissingData, match=r"w\.pth cannot be read"):
         read_state_dict(tmp_path / "w.pth")
-
-
-SUITE = """
-protocols: [misclassification, miou]
-models:
-  - enet: {{weights: {weights}, inference: {{size: [512, 1024]}}}}
-datasets:
-  - cityscapes: {{frames: 1, labels: labelTrainIds}}
-methods: [msp, maxlogit, energy, entropy]
-"""
-
-
-def test_a_real_network_on_a_real_frame(shared, tmp_path, home):
-    """Pixel accuracy of ENet on frankfurt_000001_058914 as an independent implementation has it, over 19 classes."""
-    home.mkdir()
-    (home / "data.yaml").write_text(f"cityscapes: {shared / 'data' / 'cityscapes_sample'}\n")
-    text = SUITE.format(weights=shared / "data" / "enet_cityscapes.pth")
-    (tmp_path / "real.yaml").write_text(text)
-    suite = suites.load(tmp_path / "real.yaml")
-    results = list(run_suite(suite, tmp_path / "run", Options(workers=0), Silent()))
-    (miou,) = [result for result in results if result.labels.protocol == "miou"]
-    assert miou.metrics["pixel_accuracy"].value == pytest.approx(0.932, abs=0.003)
-    ranked = {r.labels.method: r.metrics["auroc"].value for r in results if r.labels.protocol == "misclassification"}
-    assert ranked.keys() == {"msp", "maxlogit", "energy", "entropy"}
-    assert all(0.7 < auroc < 1 for auroc in ranked.values()), ranked
-    wrong = {result.pixels["wrong"] for result in results if result.pixels}
-    assert len(wrong) == 1, "one class map serves every method"

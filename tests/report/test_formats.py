@@ -323,6 +323,12 @@ def test_hostile_words_stay_words_in_every_format(tmp_path: Path) -> None:
     assert "北京" in writing.terminal(run, 200)
 
 
+def test_one_image_is_not_called_images(tmp_path: Path) -> None:
+    run = written(tmp_path, [made("msp", full(0.5), images=1), made("energy", full(0.4), partial=True, images=1)])
+    for text in (writing.markdown(run, []), writing.latex(run, []), writing.html(run, [])):
+        assert "1 image" in text and "1 images" not in text
+
+
 def test_control_characters_reach_no_page_and_no_terminal(tmp_path: Path) -> None:
     evil = "a\x1b[2Jb\N{RIGHT-TO-LEFT OVERRIDE}c\x00d"
     assert one_line(evil) == "a�U+001B[2Jb�U+202Ec�U+0000d"

@@ -383,6 +383,12 @@ def test_operating_points_on_the_cells_of_a_grid_share_a_table(tmp_path: Path) -
         "tpr95, on other: anomaly",
         "tpr95, on corrupted data sets: anomaly",
     ]
+    own = entry | {"metric": "tpr", "title": "TPR"}
+    entries = [own | {"name": f"tpr95, on {label}"} for label in labels]
+    shown = writing.written("terminal", run, entries, width=100).partition("tpr95, on other: anomaly")[2]
+    alone, _, of_grid = (re.sub(" +", " ", text) for text in shown.partition("tpr95, on corrupted data sets: anomaly"))
+    assert " method TPR" in alone and " msp on toynet 50.00" in alone and "#" not in alone
+    assert " of method TPR" in of_grid and " toytown+fog-3 msp on toynet 50.00" in of_grid
 
 
 def test_markdown_has_the_grid_and_the_clean_table_but_none_of_a_corrupted_data_set(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from running import Silent
 from test_grids import rows
 from test_reports import full, result, run_of
 
-from bench.api import Undefined, Value
+from bench.api import CITYSCAPES, Undefined, Value
 from bench.report import merge_runs
+from bench.report.page import galleries
 from bench.report.selection import Choice
-from bench.results import operating, store, summary
+from bench.results import gallery, operating, store, summary
 from bench.results.store import CellLabels, Run
 from bench.run import engine
 from bench.run.engine import Options
@@ -272,6 +273,15 @@ def test_the_theme_goes_round_and_is_remembered(opened: Opened, pages: Path) -> 
     page.reload()
     assert page.get_by_role("button", name="Theme").inner_text() == "Theme: light" and paper() == seen[0]
     page.evaluate("localStorage.clear()")
+
+
+def test_a_legend_names_what_is_ignored_where_a_truth_is_drawn(town: Run) -> None:
+    """Colours of classes are those of the prediction too, so a legend of them stands where no true class is drawn."""
+    first = next(iter(gallery.read(town)))
+    unlabelled = replace(first, shots=tuple(replace(shot, truths={"anomaly": shot.image}) for shot in first.shots))
+    legends = {legend["title"]: legend["entries"] for legend in galleries.album(unlabelled, {}).legends}
+    assert [entry["name"] for entry in legends["truth"]] == ["usual", "anomaly", "ignored"]
+    assert [entry["name"] for entry in legends["classes"]] == list(CITYSCAPES)
 
 
 def test_maps_of_the_gallery_are_switched_and_pictures_enlarged_and_stepped_through(opened: Opened) -> None:

@@ -133,6 +133,12 @@ def test_only_what_stands_under_sweep_multiplies(tmp_path):
     assert labels == ["energy", "energy[temperature=2]", "energy[temperature=4]"]
 
 
+def test_a_label_shows_of_nested_parameters_those_that_are_not_the_default(tmp_path):
+    text = GOOD.replace("[toynet]", "[toynet: {inference: {size: [64, 128], flip: true}}]")
+    (cell, *_) = suites.load(write(tmp_path, text)).cells
+    assert cell.model.label == "toynet[inference={size=64x128,flip=True}]"
+
+
 @pytest.mark.parametrize("same", ["{energy: {temperature: 1}}", "{energy: {temperature: 1.0}}", "{energy: {label: E}}"])
 def test_two_ways_to_write_one_thing_have_one_key(tmp_path, same):
     assert only_cell(tmp_path, GOOD).key == only_cell(tmp_path, GOOD.replace("energy", same)).key

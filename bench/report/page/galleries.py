@@ -11,11 +11,14 @@ from typing import Any
 from bench.report import leaderboard
 from bench.results import gallery
 from bench.results.gallery import Gallery, Scale, Shot
+from bench.results.pictures import VOID, hexadecimal
 from bench.results.store import Run
 
 MAPS = 8  # score maps of one image that a page holds at most; 100 kB each
 SHOWN = 3  # of them at first
 TRUTHS = {"anomaly": "truth", "classes": "true classes", "errors": "errors of the class map"}
+LEGENDS = TRUTHS | {"classes": "classes"}  # they are the colours of the prediction too, often of nothing else
+IGNORED = {"name": "ignored", "colour": hexadecimal(VOID)}
 TYPES = {".webp": "webp", ".png": "png"}
 BAR = 220  # px of the drawn scale
 STEPS = 44  # of its colours
@@ -51,7 +54,7 @@ def albums(run: Run, scrub: Callable[[str], str] = str) -> list[Album]:
     """Return every gallery that the results of the run still vouch for; ``scrub`` is applied to all words in it."""
     galleries = [_scrubbed(read, scrub) for read in gallery.read(run)]
     ranks = _ranks(run) if galleries else {}  # of every table of the run: long work in a large one
-    return [_album(read, ranks) for read in galleries]
+    return [album(read, ranks) for read in galleries]
 
 
 def _scrubbed(read: Gallery, scrub: Callable[[str], str]) -> Gallery:
@@ -80,7 +83,7 @@ def _ranks(run: Run) -> dict[tuple[str, str, str], int]:
     return ranks
 
 
-def _album(read: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
+def album(read: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
     names = list(dict.fromkeys(name for shot in read.shots for name in shot.maps))
     order = sorted(names, key=lambda name: ranks.get((read.model, read.dataset, name), len(names) + 1))
     methods = tuple(order[:MAPS])
@@ -88,8 +91,12 @@ def _album(read: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
     if others := order[MAPS:]:
         notes.append(f"Not on this page, to keep it small: the maps of {', '.join(others)}; they lie in RUN/gallery.")
     notes += [f"{name}: {why}" for name, why in read.left_out.items()]
+    drawn = {kind for shot in read.shots for kind in shot.truths}
     legends = (
-        {"title": TRUTHS.get(kind, kind), "entries": [{"name": name, "colour": colour} for name, colour in entries]}
+        {
+            "title": LEGENDS.get(kind, kind),
+            "entries": [{"name": name, "colour": colour} for name, colour in entries] + [IGNORED] * (kind in drawn),
+        }
         for kind, entries in read.legends.items()
     )
     return Album(

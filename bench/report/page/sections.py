@@ -16,7 +16,7 @@ from bench.report.page import data
 from bench.report.published import Published
 from bench.report.published_rows import Beside, beside
 from bench.report.summaries import SummaryTable
-from bench.report.text import count, millions, minus, number, percent
+from bench.report.text import count, millions, minus, number, of_images, percent
 from bench.results.store import Run
 
 SHADES = 8  # of the cells of a grid, beside none; grid.css has a class for each
@@ -121,7 +121,7 @@ class Sheet:
 
     @property
     def images(self) -> str:
-        return " or ".join(map(count, self.table.images))
+        return of_images(*self.table.images, shown=count)
 
     @property
     def pixels(self) -> str:
