@@ -195,8 +195,10 @@ def _draw(
         if other.is_dir() and other.name not in {shot["folder"] for shot in shots}:
             shutil.rmtree(other)
     about = {"model": model.label, "dataset": dataset.label, "note": plan.note, "request": plan.request}
-    kinds = {kind for shot in shots for kind in shot["truths"]} | {"classes"}
-    legends = {kind: names for kind, names in pictures.legends(data.class_names).items() if kind in kinds}
+    truths = {kind for shot in shots for kind in shot["truths"]}
+    class_names = data.class_names if "classes" in truths else model.build().class_names  # of the prediction alone
+    kinds = truths | {"classes"}
+    legends = {kind: entries for kind, entries in pictures.legends(class_names).items() if kind in kinds}
     more = {"scale": gallery.scale(), "legends": legends, "left_out": left_out, "shots": shots}
     gallery.write(folder, about | more)
 

@@ -341,6 +341,21 @@ def test_truth_class_map_and_photograph_are_those_of_the_sample(every):
         assert [pictures.hexadecimal(tuple(shade)) for shade in shades[: len(names)]] == [*names.values()]
 
 
+def test_the_colours_of_a_prediction_are_named_where_the_data_set_has_no_classes(tmp_path, monkeypatch):
+    data = dataset()
+    scene = next(scene for scene in map(data.load, range(10)) if (scene.anomaly == 1).any())
+    for kind, pixels in {"images": scene.image(), "labels": scene.anomaly}.items():
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "data" / kind / "0.png")
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    folder = "{folder: {images: data/images/*.png, labels: data/labels/*.png, anomaly: [1], usual: [0], ignore: [255]}}"
+    text = META.partition("datasets:")[0] + f"datasets: [{folder}]\nmethods: [msp]\nbootstrap: 10\n"
+    run(written(tmp_path / "suite", text), tmp_path / "run")
+    (one,) = shown(tmp_path / "run")
+    assert [name for name, _ in one.legends["classes"]] == list(CITYSCAPES)
+    assert one.shots[0].truths.keys() == {"anomaly"}
+
+
 def test_every_map_has_the_level_of_the_score_that_was_counted(every):
     """Against the maps that the run kept: the highest share of all counted pixels, by sorting them."""
     data = dataset()

@@ -98,6 +98,7 @@ def album(read: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
             "entries": [{"name": name, "colour": colour} for name, colour in entries] + [IGNORED] * (kind in drawn),
         }
         for kind, entries in read.legends.items()
+        if entries
     )
     return Album(
         read.model,
