@@ -37,10 +37,10 @@ def describe(
     """Say what a data set holds, whether it is whole, and how to get what is missing; or what a plug-in does."""
     from rich.console import Console
 
-    from bench.cli.progress import Bar
     from bench.core.errors import MissingData
     from bench.data import describe as describing
     from bench.data import plugin_card
+    from bench.run.progress import Bar
 
     is_entry = arguments.is_entry(dataset)
     name, params = (dataset, {}) if is_entry else arguments.named(dataset, "describe")
@@ -124,8 +124,8 @@ def coco_proxy(
 
     from rich.console import Console
 
-    from bench.cli.progress import Bar
     from bench.data import coco_proxy as proxy
+    from bench.run.progress import Bar
 
     if background == "road":
         echo(

@@ -46,9 +46,9 @@ def fit(
 
     from rich.console import Console
 
-    from bench.cli.progress import Bar
     from bench.core.files import writing
     from bench.run import finetune, train
+    from bench.run.progress import Bar
 
     if finetune.is_finetuner(parse_entry(what, "fit")[0]):
         options = train.Options(device, threads or os.cpu_count() or 1, workers, tensorboard)
@@ -83,8 +83,8 @@ def _retrain(
     """Train networks further, and say how a suite names them."""
     from rich.console import Console
 
-    from bench.cli.progress import Bar
     from bench.run import finetune
+    from bench.run.progress import Bar
 
     name, params = parse_entry(what, "fit")
     if not model or not data:

@@ -32,7 +32,7 @@ def load_suite(name: str, only: str | None, methods: Sequence[str] | None, model
 
     Cells whose optional data is absent are left out, which is said.
     """
-    from bench.cli.progress import waiting
+    from bench.run.progress import waiting
 
     with waiting(f"reading {name}"):
         from bench.suite import placing

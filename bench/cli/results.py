@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,21 +20,11 @@ from bench.suite import arguments
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.api import Format
     from bench.report.selection import Choice
     from bench.results.compare import ImageDifference
     from bench.results.gates import Condition, Judgement
     from bench.results.store import Run
 
-DIFFERENCE = (  # fields of ``bench compare --format json``
-    *("cell", "first", "second", "metric", "better", "unit", "one", "other", "difference", "err", "lo", "hi"),
-    *("reason", "clear", "equal"),
-)
-TERMINAL = "terminal"  # the format that ``bench show`` prints
-ELSEWHERE = {  # what stands in place of a table that a format does not have
-    "paper": "the HTML page has its own tables",
-    "means": "the other formats show means beside the tables",
-}
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories, or NAME=RUN.")]
 Only = Annotated[
     str | None,
@@ -64,7 +53,7 @@ def show(
 ) -> None:
     """Print the results of a run or of several. The JSON is a list of records; docs/results.md describes them."""
     from bench.core import files
-    from bench.report import claims, merge_runs, selection
+    from bench.report import claims, merge_runs, selection, writing
     from bench.results import operating, records
 
     choice = _choice(only, metrics, digits=digits, baseline=baseline)
@@ -88,9 +77,9 @@ def show(
         compared = {"claims": claims.of_run(selected).records()} if selected.plan.claims else {}
         echo(json.dumps({"schema": records.SCHEMA, "records": listed, **points, **compared}, indent=1))
     elif format_ == "md":
-        echo(rendered(run, "md", "all", choice))
+        echo(writing.rendered(run, "md", "all", choice))
     else:
-        echo(printed(folders, choice), styled=sys.stdout.isatty())
+        echo(writing.printed(run, choice, styled=sys.stdout.isatty()), styled=sys.stdout.isatty())
 
 
 def _by_run(run: Run, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -175,7 +164,7 @@ def compare(
     if export:
         _export(differences, export)
     elif format_ == "json":
-        entries = [{name: getattr(entry, name) for name in DIFFERENCE} for entry in differences]
+        entries = [comparing.fields_of(entry) for entry in differences]
         echo(json.dumps({"schema": 1, "differences": entries, "only": {"A": lacking[0], "B": lacking[1]}}, indent=1))
     else:
         echo(listings.differences(differences, every=every))
@@ -312,42 +301,21 @@ def report(
         images=images,
         anonymous=anonymous,
     )
-    echo(write(folders, format_, out, table_, choice))
+    from bench.report import writing
+
+    echo(writing.write(folders, format_, out, table_, choice))
 
 
 class ReportCommand(TyperCommand):
     """``bench report``, whose help names the formats that are found."""
 
     def get_help(self, ctx: Any) -> str:
+        from bench.report import writing
+
         for parameter in self.params:
             if isinstance(parameter, TyperOption) and parameter.name == "format_":
-                parameter.help = f"The kind of page: {', '.join(formats())}; NAME:PARAMETER=VALUE,... where it has any."
+                parameter.help = f"The kind of page: {', '.join(writing.formats())}; NAME:PARAMETER=VALUE,... where it has any."
         return super().get_help(ctx)
-
-
-def formats() -> dict[str, type[Format]]:
-    """Return the formats that make a file, by name."""
-    from bench.api import Format
-    from bench.suite import registry
-
-    classes = {name: entry for name, entry in registry.available("format").items() if isinstance(entry, type)}
-    return {name: cls for name, cls in classes.items() if issubclass(cls, Format) and cls.suffix}
-
-
-def _format(spelled: str, table_: str) -> Format:
-    """Return the format of a file; UnknownName where there is none, UsageError where it has no such table."""
-    from bench.suite import registry
-
-    known = formats()
-    name, parameters = arguments.named(spelled, "--format")
-    if name not in known and (name not in registry.available("format") or name == TERMINAL):
-        raise UnknownName("format", name, known, "--format")
-    format_: Format = registry.build("format", name, parameters, where="--format")
-    if table_ not in format_.tables:
-        able = [other for other, cls in known.items() if table_ in cls.tables]
-        listed = " and ".join(filter(None, (", ".join(able[:-1]), *able[-1:])))
-        raise UsageError(f"--table {table_} is for {listed}; {ELSEWHERE[table_]}")
-    return format_
 
 
 def _choice(only: str | None, metrics: str, **others: Any) -> Choice:
@@ -358,67 +326,3 @@ def _choice(only: str | None, metrics: str, **others: Any) -> Choice:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def write(
-    folders: Sequence[str], format_: str, out: Path | None = None, table_: str = "all", choice: Choice | None = None
-) -> Path:
-    """Write the runs in one of the formats; return the path of the file."""
-    from bench.core import files
-    from bench.report import merge_runs
-    from bench.report.selection import Choice
-
-    choice = choice or Choice()
-    writer = _format(format_, table_)
-    run = merge_runs.opened(folders, anonymous=choice.anonymous)
-    home, named = run.path if len(folders) == 1 else Path(), writer.name if writer.suffix == "/" else "report"
-    page = out or home / f"{named}{writer.suffix}"
-    content = _rendered(run, writer, table_, choice, _command(folders, format_, table_, choice))
-    contents = (
-        {page / name: part for name, part in content.items()} if isinstance(content, Mapping) else {page: content}
-    )
-    for path, part in contents.items():
-        with files.writing(path, "w" if isinstance(part, str) else "wb") as file:
-            file.write(part)
-    return page
-
-
-def _command(folders: Sequence[str], format_: str, table_: str, choice: Choice) -> str:
-    """Return the command that makes the page again."""
-    argv = ["bench", "report", *folders, "--format", format_, *(["--table", table_] if table_ != "all" else [])]
-    argv += ["--only", ",".join(f"{a}={p}" for a, p in choice.only.items())] if choice.only else []
-    argv += ["--metrics", ",".join(choice.metrics)] if choice.metrics else []
-    argv += ["--columns", ",".join(choice.columns)] if choice.columns else []
-    argv += ["--digits", str(choice.digits)] if choice.digits is not None else []
-    if choice.intervals is not None:
-        argv.append("--intervals" if choice.intervals else "--no-intervals")
-    argv += ["--captions"] if choice.captions else []
-    argv += ["--baseline", choice.baseline] if choice.baseline else []
-    return shlex.join(argv)
-
-
-def rendered(
-    run: Run, format_: str, table_: str, choice: Choice, command: str = ""
-) -> str | bytes | Mapping[str, bytes]:
-    """Return a run as one of the formats has it."""
-    return _rendered(run, _format(format_, table_), table_, choice, command)
-
-
-def _rendered(
-    run: Run, writer: Format, table_: str, choice: Choice, command: str = ""
-) -> str | bytes | Mapping[str, bytes]:
-    from bench.report import document
-    from bench.results.store import uncollected
-
-    with uncollected():
-        return writer.write(document.build(run, choice, table=table_, command=command))
-
-
-def printed(folders: Sequence[str], choice: Choice | None = None) -> str:
-    """Return what ``bench show`` prints."""
-    from bench.report import merge_runs
-    from bench.report.selection import Choice
-    from bench.suite import registry
-
-    terminal = registry.build("format", TERMINAL, {"styled": sys.stdout.isatty()}, where="bench show")
-    return str(_rendered(merge_runs.opened(folders), terminal, "all", choice or Choice()))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli import results
 from bench.cli.options import Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo, number
 from bench.core.errors import BadSuite, CellsFailed, UsageError
@@ -67,10 +66,12 @@ def run(
     cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
-    from bench.cli.progress import waiting
+    from bench.run.progress import waiting
 
     with waiting("loading PyTorch"):
         from bench.datasets.wrappers import corruption_cache
+        from bench.report import writing
+        from bench.results import store
         from bench.run import engine
 
     if executor == "local" and (address or gpus_per_worker is not None or cpus_per_worker is not None):
@@ -97,7 +98,8 @@ def run(
         )
         page, lines = _complete(suite, folder, options)
         failed += lines
-        echo(results.printed([str(folder)]), styled=sys.stdout.isatty())
+        styled = sys.stdout.isatty()
+        echo(writing.printed(store.read_run(folder), styled=styled), styled=styled)
         echo(f"report: {page}")
     if failed:
         raise CellsFailed(*failed)
@@ -110,10 +112,11 @@ def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Path, Seque
     """
     from rich.console import Console
 
-    from bench.cli.progress import Bar
+    from bench.report import writing
     from bench.results import store
     from bench.results.run_files import Damaged
     from bench.run import engine
+    from bench.run.progress import Bar
 
     aside: set[Path] = set()
     while True:
@@ -125,7 +128,7 @@ def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Path, Seque
             except CellsFailed as error:  # the report shows the others
                 failed = error.args
         try:
-            return results.write([str(folder)], "html"), failed
+            return writing.write([str(folder)], "html"), failed
         except Damaged as error:
             if error.path in aside or error.path.parent != folder / "cells":
                 raise
@@ -190,7 +193,7 @@ def check(
 
     Nothing is written. One image of each data set goes through each network, and each method scores it.
     """
-    from bench.cli.progress import waiting
+    from bench.run.progress import waiting
 
     with waiting("loading PyTorch"):
         from bench.run import preflight
@@ -222,9 +225,9 @@ def _try_networks(suite: Suite, checked: Checked) -> None:
     """Put one image of each data set through each network. Raises BadSuite with all causes of failures."""
     from rich.console import Console
 
-    from bench.cli.progress import Bar
     from bench.models import numerics
     from bench.run import trial
+    from bench.run.progress import Bar
 
     with Bar(Console(stderr=True)) as bar:
         causes = trial.causes(suite, checked, numerics.resolve(suite.numerics), bar)
@@ -251,12 +254,12 @@ def _estimate(load: Callable[[], Suite], options: _EstimateOptions, format_: str
 
     from rich.console import Console
 
-    from bench.cli.progress import Bar
     from bench.models import numerics
     from bench.results import store
     from bench.run import engine, preflight, steps
     from bench.run.estimate import measure, text, total
     from bench.run.estimate.workload import Plan
+    from bench.run.progress import Bar
 
     if options.probe == 1:
         raise UsageError("--probe is 1, wanted 2 or more, since the bootstrap begins with 2 images; 0 tries nothing")

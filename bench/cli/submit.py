@@ -277,7 +277,7 @@ def _make(board: type[Board], values: Mapping[str, Any]) -> None:
     """Read the options of one leaderboard, make what it takes, and say what is left to do."""
     from rich.console import Console
 
-    from bench.cli.progress import Bar
+    from bench.run.progress import Bar
     from bench.submit import commands
     from bench.submit.card import Stated
     from bench.submit.submission import Source

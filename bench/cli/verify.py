@@ -27,10 +27,10 @@ def verify(
     """Compute cells again elsewhere, and compare every figure; exit with 4 if one is another."""
     from rich.console import Console
 
-    from bench.cli.progress import Bar
     from bench.results import store
     from bench.run import verify as verifying
     from bench.run.engine import Options
+    from bench.run.progress import Bar
     from bench.suite import expansion
 
     run = store.read_run(folder)

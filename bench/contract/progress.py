@@ -1,4 +1,4 @@
-"""Who is told how far work is; ``bench.cli.progress`` has the one that people watch."""
+"""Who is told how far work is; ``bench.run.progress`` has the one that people watch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Words of others as a terminal, a log and a page may show them: nothing in them is obeyed, nothing is hidden.
 
-Errors, progress and what commands print pass through here at one place each, ``UserError``, ``cli.progress.Bar`` and
+Errors, progress and what commands print pass through here at one place each, ``UserError``, ``run.progress.Bar`` and
 ``cli.output.echo``, so that no caller has to think of it.
 """
 

@@ -40,6 +40,9 @@ class Value:
     lo: float | None = None  # 2.5 and 97.5 percentiles of the bootstrap; None where none was made
     hi: float | None = None
 
+    def __float__(self) -> float:
+        return self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:

@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.api import IGNORE, Labels, Protocol, Quantized, Sample, Scores, Undefined, Value
+from bench.api import IGNORE, Labels, Protocol, Sample, Undefined, Value
 from bench.core.errors import BadScores
-from bench.counts.tally import Tally
 from bench.evaluate import conventions
 from bench.evaluate import files as score_files
 from bench.evaluate.conventions import Said, Seen
-from bench.evaluate.files import Map, MapFile, Matched
+from bench.evaluate.counting import Counted, Counting
+from bench.evaluate.files import MapFile, Matched
 from bench.evaluate.frames import Folder, Frames
-from bench.evaluate.lint import Finding, Look, inverted, missing
-from bench.metrics.accumulate import Accumulator, ScoredImage, Truth, add_together, by_tally, sharing
+from bench.evaluate.lint import Finding, Look, against_chance, is_two_sided, missing
+from bench.evaluate.stored_image import StoredImage
+from bench.metrics.accumulate import Accumulator, ScoredImage, Truth
 from bench.metrics.protocols import definitions
 from bench.metrics.spread import Spread
 from bench.suite import registry
@@ -44,15 +45,16 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Counted):
     """One protocol on one set of frames."""
 
-    protocol: Protocol
-    frames: Frames
-    images: int
-    figures: Mapping[str, Value | Undefined]
-    pixels: Mapping[str, int]
+    frames: Frames | None = None  # None: images that come from no set with a name
     definitions: tuple[definitions.Entry, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        """The name of the set; empty where it has none."""
+        return self.frames.label if self.frames else ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def score(
     if len(kinds) > 1:
         both = " and ".join(f"{name} reads a {kind}" for kind, name in sorted(kinds.items()))
         raise BadScores(f"{both}: the same maps cannot be both; evaluate them apart")
-    if options.definitions and not any(_two_sided(protocol) for protocol in protocols):
+    if options.definitions and not any(is_two_sided(protocol) for protocol in protocols):
         raise BadScores("--definitions needs a protocol that ranks two sides, such as anomaly or misclassification")
     for frames in sets:
         frames.check(protocols)
@@ -132,10 +134,6 @@ def protocol_named(name: str, params: Mapping[str, Any]) -> Protocol:
     return built
 
 
-def _two_sided(protocol: Protocol) -> bool:
-    return protocol.reads == "score" and len(protocol.category_names) == 2
-
-
 Located = tuple[list[MapFile], str] | None  # files, and where they were looked for
 
 
@@ -143,11 +141,10 @@ class _Set:
     """One set of frames under evaluation."""
 
     def __init__(self, protocols: Sequence[Protocol], frames: Frames, options: Options) -> None:
-        self.frames, self.options = frames, options
-        two_sided = [protocol for protocol in protocols if options.definitions and _two_sided(protocol)]
+        self.protocols, self.frames, self.options = protocols, frames, options
+        two_sided = [protocol for protocol in protocols if options.definitions and is_two_sided(protocol)]
         spreads = [Spread(inner=protocol, scaled=scaled) for protocol in two_sided for scaled in (False, True)]
-        self.accumulators = sharing([*protocols, *spreads], options.budget)
-        self.asked = self.accumulators[: len(protocols)]  # of the protocols themselves; those of the spreads follow
+        self.counting = Counting(protocols, options.budget, spreads)
         self._class_of = conventions.table(conventions.predicted(options.said.predictions))  # of a stored prediction
         self.look = Look()
         self.infinite: list[str] = []
@@ -162,12 +159,14 @@ class _Set:
         files, lacking, extra = self._matched(scores, predictions)
         self._judge_values(files)
         for image in self._read(files):
-            add_together(self.accumulators, image)
-            if isinstance(image, _StoredImage):
+            self.counting.add(image)
+            if isinstance(image, StoredImage):
                 self._look_at(image)
-        self._second_phase(files)
+        while self.counting.goes_on():
+            for image in self._read(files):
+                self.counting.add(image)
         evaluations = self._evaluations()
-        findings = [*self.look.findings(), *lacking, *self._inverted(evaluations)]
+        findings = [*self.look.findings(), *lacking, *against_chance(evaluations)]
         return Report(
             tuple(evaluations),
             tuple(replace(finding, dataset=self.frames.label) for finding in findings),
@@ -223,7 +222,7 @@ class _Set:
 
     def _are_all_clean(self, absent: Sequence[str]) -> bool:
         """Return whether the absent frames are exactly those without a pixel of an anomaly."""
-        if not any("anomaly" in accumulator.protocol.needs for accumulator in self.asked):
+        if not any("anomaly" in protocol.needs for protocol in self.protocols):
             return False
         without = set(absent)
         ordered = [*absent, *(sample for sample in self.frames.ids if sample not in without)]
@@ -251,7 +250,7 @@ class _Set:
                 truths = [kind for kind in (sample.labels, sample.anomaly) if kind is not None]
                 ignored = np.logical_and.reduce([kind == IGNORE for kind in truths])
                 stored = score_files.read_map(each.score, sample.size, ignored)
-                yield _StoredImage(truth, each.score, stored, resize=self.options.resize)
+                yield StoredImage(truth, each.score, stored, resize=self.options.resize)
             else:
                 yield ScoredImage(truth, {})
 
@@ -259,60 +258,26 @@ class _Set:
         classes = score_files.read_classes(file, size)
         return classes if self.options.said.predictions is None else self._class_of[classes]
 
-    def _second_phase(self, files: Mapping[str, Files]) -> None:
-        """Go over the maps again for the protocols that have a second phase, unless its parameters are undefined."""
-        second: list[tuple[Accumulator, Mapping[str, float]]] = []
-        for accumulator in self.asked:
-            if (span := accumulator.undecided()) is not None:
-                accumulator.settle(self._tallies(accumulator, files), span)
-            parameters = accumulator.parameters()
-            if parameters is not None and not isinstance(parameters, Undefined):
-                second.append((accumulator, parameters))
-        for image in self._read(files) if second else ():
-            truth = image.truth
-            for accumulator, parameters in second:
-                if (score := image.score(accumulator.protocol)) is not None:
-                    accumulator.add_second(truth.sample, truth.predicted, score, parameters)
-
-    def _tallies(self, accumulator: Accumulator, files: Mapping[str, Files]) -> Iterator[Tally]:
-        """One exact tally per image, from its files."""
-        for image in self._read(files):
-            if (counted := image.counted(accumulator.protocol)) is not None:
-                alone = Tally(counted.keyed.n_categories, max(self.options.budget, 8 * counted.keyed.pixels))
-                alone.add(counted.keyed)
-                yield alone
-
     def _evaluations(self) -> list[Evaluation]:
-        """The figures, one tally after the other: each takes its keys into memory and is forgotten then."""
-        made: dict[Accumulator, Evaluation] = {}
-        for members in by_tally(self.accumulators):
-            for accumulator in members:
-                reading = accumulator.reading()
-                figures, _ = reading.figures(self.options.seed, self.options.resamples)
-                made[accumulator] = Evaluation(
-                    reading.protocol, self.frames, len(reading.rows), figures, reading.pixels
-                )
-            for accumulator in members:
-                accumulator.tally = None
-        evaluations = [made[accumulator] for accumulator in self.asked]
-        spreads = iter([made[accumulator].figures for accumulator in self.accumulators[len(self.asked) :]])
+        counted = self.counting.figures(self.options.seed, self.options.resamples, release=True)
+        made = [Evaluation(each.protocol, each.images, each.figures, each.pixels, self.frames) for each in counted]
+        evaluations, spreads = made[: len(self.protocols)], iter(made[len(self.protocols) :])
         if not self.options.definitions:
             return evaluations
         return [
-            replace(each, definitions=tuple(definitions.entries(next(spreads), next(spreads))))
-            if _two_sided(each.protocol)
+            replace(each, definitions=tuple(definitions.entries(next(spreads).figures, next(spreads).figures)))
+            if is_two_sided(each.protocol)
             else each
             for each in evaluations
         ]
 
-    def _look_at(self, image: _StoredImage) -> None:
-        name, stored = str(image.file), image.stored
+    def _look_at(self, image: StoredImage) -> None:
+        name, stored = str(image.place), image.stored
         wide = stored.values.dtype == np.float64
         if wide:
-            protocols = [accumulator.protocol for accumulator in self.asked]
             self.rounding |= {
                 protocol.name
-                for protocol in protocols
+                for protocol in self.protocols
                 if (score := image.score(protocol)) is not None and score.dtype == np.float32
             }
         self.look.add(name, stored.values, stored.dtype)
@@ -358,55 +323,6 @@ class _Set:
             )
         if extra:
             yield f"{_first(extra, 'map belongs', 'maps belong')} to no frame of {self.frames.label}; not read"
-
-    def _inverted(self, evaluations: Sequence[Evaluation]) -> list[Finding]:
-        for each in evaluations:
-            if _two_sided(each.protocol):
-                negatives, positives = each.pixels.values()
-                if finding := inverted(
-                    each.figures.get("auroc"), positives, negatives, masks="anomaly" in each.protocol.truths
-                ):
-                    return [finding]
-        return []
-
-
-class _StoredImage(ScoredImage):
-    """A stored map, brought to the size of its labels as each protocol does it."""
-
-    def __init__(self, truth: Truth, file: MapFile, stored: Map, *, resize: bool) -> None:
-        super().__init__(truth, dict.fromkeys(("score", "confidence"), stored.values))  # whichever the protocols read
-        self.file, self.stored = file, stored
-        self._resize = resize
-
-    @property
-    def smaller(self) -> bool:
-        """The map is smaller than its labels."""
-        return self.stored.values.shape != self.truth.sample.size
-
-    def taken(self, protocol: Protocol, score: Scores) -> Scores:
-        size = self.truth.sample.size
-        if isinstance(protocol, Quantized) and protocol.levels and self.stored.dtype.kind in "ui":
-            score = self._of_levels(protocol, score)
-        if not self.smaller:
-            return super().taken(protocol, score)
-        if isinstance(protocol, Quantized) and protocol.resizes:  # stored as its board stores it, then upsampled
-            return score_files.upsampled(super().taken(protocol, score), size)
-        if not self._resize:
-            raise BadScores(
-                f"{self.file} is {list(score.shape)}, its labels are {list(size)}; write maps at label size, or"
-                " let --resize upsample them"
-            )
-        return super().taken(protocol, self.shared(score_files.upsampled(score, size)))
-
-    def _of_levels(self, protocol: Quantized, score: Scores) -> Scores:
-        """The meaning of stored whole numbers."""
-        low, high = int(score.min()), int(score.max())
-        if self.stored.dtype.itemsize == 1 or low < 0 or high >= protocol.levels:
-            raise BadScores(
-                f"{self.file} holds {self.stored.dtype} from {low} to {high}; {protocol.name} reads whole numbers of 16"
-                f" bits, 0 to {protocol.levels - 1}, or fractions from 0 to 1"
-            )
-        return ((score + np.float32(0.5)) / np.float32(protocol.levels)).astype(np.float32, copy=False)
 
 
 def _some(lines: Sequence[str]) -> str:

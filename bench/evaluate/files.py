@@ -229,8 +229,15 @@ def read_map(file: MapFile, size: Size, ignored: NDArray[np.bool_] | None = None
     ``ignored`` is bool [H, W], of that size; None: none is. Raise BadScores by name for what is refused.
     """
     stored, several = _array_for("score map", file, size)
+    return plain_map(file, stored, size, ignored, several=several)
+
+
+def plain_map(
+    place: object, stored: NDArray[Any], size: Size, ignored: NDArray[np.bool_] | None, *, several: bool = False
+) -> Map:
+    """The same of an array that was read; ``place`` names it in a complaint."""
     if stored.dtype.kind not in "fui":
-        raise BadScores(f"{file} holds {stored.dtype}, wanted numbers")
+        raise BadScores(f"{place} holds {stored.dtype}, wanted numbers")
     channel = stored.ndim > 2
     stored = stored.reshape(_plane(stored.shape))
     unknown = 0
@@ -239,12 +246,12 @@ def read_map(file: MapFile, size: Size, ignored: NDArray[np.bool_] | None = None
         counting = nan if ignored is None or stored.shape != size else nan & ~ignored
         if counting.any():
             counted = f", {int(counting.sum())} of them on pixels that count" if ignored is not None else ""
-            raise BadScores(f"{file} holds {unknown} NaN{counted}; a score must order pixels")
+            raise BadScores(f"{place} holds {unknown} NaN{counted}; a score must order pixels")
         stored = np.where(nan, np.nanmin(stored, initial=np.inf) if unknown < nan.size else 0, stored)
     try:
         return Map(keys.narrowed(stored), stored.dtype, channel, unknown, several)
     except ValueError as error:
-        raise BadScores(f"{file} holds {error}; rescale them, or write float64") from None
+        raise BadScores(f"{place} holds {error}; rescale them, or write float64") from None
 
 
 def read_classes(file: MapFile, size: Size) -> Labels:

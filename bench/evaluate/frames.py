@@ -66,9 +66,7 @@ class Published(Frames):
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.parameters = parameters.values(dataset)
-        defaults = parameters.defaults(type(dataset))
-        changed = [f"{name}={value}" for name, value in self.parameters.items() if defaults.get(name) != value]
-        self.label = f"{dataset.name}[{','.join(changed)}]" if changed else dataset.name
+        self.label = parameters.label(dataset)
         self.names = [dataset.name, *(value for value in self.parameters.values() if isinstance(value, str))]
 
     @classmethod

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Scores, Undefined, Value
+from bench.api import Protocol, Scores, Undefined, Value
+from bench.evaluate.counting import Counted
 
 LEVELS = 256  # of 8 bits
 CROWD = 16  # half of the pixels on so few values of float16 have collapsed
@@ -128,6 +129,22 @@ def inverted(auroc: Value | Undefined | None, positives: int, negatives: int, *,
     if masks and rate > 0.5:
         text += "; if the labels call the anomaly 0 and what is normal 1, say --label-values 0=anomaly,1=normal"
     return Finding("inverted", text)
+
+
+def against_chance(counted: Iterable[Counted]) -> list[Finding]:
+    """Return at most one finding: that of the first protocol under which the score looks inverted."""
+    for each in counted:
+        if is_two_sided(each.protocol):
+            negatives, positives = each.pixels.values()
+            masks = "anomaly" in each.protocol.truths
+            if finding := inverted(each.figures.get("auroc"), positives, negatives, masks=masks):
+                return [finding]
+    return []
+
+
+def is_two_sided(protocol: Protocol) -> bool:
+    """Return whether a protocol ranks two kinds of pixels by a score."""
+    return protocol.reads == "score" and len(protocol.category_names) == 2
 
 
 def missing(lacking: Sequence[str], total: int, *, clean: bool) -> Finding:

@@ -30,7 +30,7 @@ def _evaluation(each: Evaluation) -> dict[str, Any]:
         "protocol": each.protocol.name,
         "parameters": parameters.values(each.protocol),
         "evaluator": f"{each.protocol.name} {each.protocol.version}",
-        "dataset": each.frames.label or None,
+        "dataset": each.dataset or None,
         "images": each.images,
         "pixels": dict(each.pixels),
         "metrics": {name: asdict(figure) for name, figure in each.figures.items()},
@@ -53,7 +53,7 @@ def _evaluation(each: Evaluation) -> dict[str, Any]:
 def lines(report: Report) -> Iterator[str]:
     """For people."""
     for each in report.evaluations:
-        frames = f" on {each.frames.label}" if each.frames.label else ""
+        frames = f" on {each.dataset}" if each.dataset else ""
         pixels = [f"{count} {name} pixels" for name, count in each.pixels.items()]
         yield ", ".join([f"{each.protocol.name}{frames}", f"{each.images} images", *pixels])
         width = max((len(name) for name in each.figures), default=0)

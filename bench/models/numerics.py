@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 
@@ -58,6 +60,19 @@ def resolve(rule: NumericsRule) -> Numerics:
         scoring=scoring,
         batch=rule.batch,
     )
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Leave torch and BLAS as they were found, for a run inside of a program that goes on."""
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    before = torch.get_num_threads(), cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic
+    with threadpool_limits(None, user_api="blas"):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before[0])
+            cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = before[1:]
 
 
 def apply(numerics: Numerics) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,17 @@ class Difference:
     def clear(self) -> bool:
         """True where the paired interval lies on one side of 0, certified errors taken off."""
         return self.lo is not None and self.hi is not None and (self.lo > self.err or self.hi < -self.err)
+
+
+FIELDS = (  # of a difference, for programs
+    *("cell", "first", "second", "metric", "better", "unit", "one", "other", "difference", "err", "lo", "hi"),
+    *("reason", "clear", "equal"),
+)
+
+
+def fields_of(difference: Difference) -> dict[str, Any]:
+    """Return a difference as ``bench compare --format json`` has it."""
+    return {name: getattr(difference, name) for name in FIELDS}
 
 
 def side(text: str) -> Side:

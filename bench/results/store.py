@@ -33,10 +33,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Metric, Row, Undefined, Value
+from bench.api import Metric, Undefined, Value
 from bench.core import files, locks, npz
 from bench.core.errors import MissingData, RunInUse, UsageError
 from bench.core.file_names import file_name
+from bench.core.rows import pack_rows as pack_rows
+from bench.core.rows import unpack_rows as unpack_rows
 from bench.core.suggestions import sibling
 from bench.results import file_schema, run_files
 from bench.results.result import SCHEMA as SCHEMA
@@ -283,32 +285,6 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, arrays: Arrays) -> None:
     with files.writing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
-
-
-def pack_rows(rows: Mapping[str, Row]) -> dict[str, NDArray[Any]]:
-    """Rows as few arrays: a field of every image one after the other, and where each begins."""
-    packed: dict[str, NDArray[Any]] = {}
-    names = next(iter(rows.values())).keys() if rows else ()
-    for name in names:
-        parts = [np.asarray(row[name]) for row in rows.values()]
-        scalar = parts[0].ndim == 0
-        parts = [part.reshape(1) for part in parts] if scalar else parts
-        ends = np.cumsum([len(part) for part in parts])
-        packed |= {
-            f"row.{name}": np.concatenate(parts),
-            f"row.{name}.ends": ends,
-            f"row.{name}.scalar": np.array(scalar),
-        }
-    return packed
-
-
-def unpack_rows(ids: Sequence[str], packed: Mapping[str, NDArray[Any]]) -> dict[str, Row]:
-    rows: dict[str, dict[str, NDArray[Any]]] = {sample: {} for sample in ids}
-    for name in [name for name in packed if f"{name}.ends" in packed]:
-        parts = np.split(packed[name], packed[f"{name}.ends"][:-1])
-        for sample, part in zip(ids, parts, strict=True):
-            rows[sample][name.removeprefix("row.")] = part.reshape(()) if packed[f"{name}.scalar"] else part
-    return dict(rows)
 
 
 def write_map(path: Path, array: NDArray[Any]) -> None:

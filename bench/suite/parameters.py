@@ -127,6 +127,13 @@ def values(instance: api.PlugIn) -> dict[str, Any]:
     return dumped
 
 
+def label(instance: api.PlugIn) -> str:
+    """Return the name of a plug-in with the parameters that are not the default: ``components[min_predicted=20]``."""
+    usual = defaults(type(instance))
+    changed = [f"{name}={value}" for name, value in values(instance).items() if usual.get(name) != value]
+    return f"{instance.name}[{','.join(changed)}]" if changed else instance.name
+
+
 def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
     """Return what each parameter is when a suite does not say; those without a default are left out."""
     from pydantic_core import to_jsonable_python

@@ -49,6 +49,8 @@ class Unavailable:
     reason: str
 
 
+_ADOPTED: dict[Kind, dict[str, type[api.PlugIn]]] = {}  # of the running program, by name
+
 PlugIns = Mapping[str, type[api.PlugIn] | Unavailable]
 
 
@@ -75,7 +77,36 @@ def available(kind: Kind) -> PlugIns:
                 raise BadPlugin(f"{kind} {cls.name!r} is defined twice, the second time in {module.__name__}")
             wrong = declarations.complaint(cls)
             plugins[cls.name] = Unavailable(f"{label}: {wrong}") if wrong else cls
+    for name, cls in _ADOPTED.get(kind, {}).items():
+        if name in plugins:
+            raise BadPlugin(f"{kind} {name!r} of {cls.__module__} has the name of another; choose one of its own")
+        plugins[name] = cls
     return dict(sorted(plugins.items()))
+
+
+def adopt(cls: type[api.PlugIn]) -> None:
+    """Have a class of the running program known by its name in this process, unless it is found anyway.
+
+    A class of the same name that was adopted before is forgotten: a cell of a notebook that is run again defines it
+    anew. Raise BadPlugin for one without ``name`` or ``source``, and for the name of a plug-in that is found.
+    """
+    kind = next((kind for kind, home in HOMES.items() if issubclass(cls, getattr(api, home.base))), None)
+    if kind is None:
+        raise BadPlugin(f"{cls.__name__} is no plug-in; it must derive from a class of bench.api")
+    missing = [need for need in ("name", "source") if not isinstance(getattr(cls, need, None), str)]
+    if missing:
+        raise BadPlugin(f"{cls.__name__} does not say its {' and '.join(missing)}")
+    if wrong := declarations.complaint(cls):
+        raise BadPlugin(wrong)
+    if available(kind).get(cls.name) is cls:
+        return
+    _ADOPTED.setdefault(kind, {})[cls.name] = cls
+    available.cache_clear()
+    try:
+        available(kind)
+    except BadPlugin:
+        del _ADOPTED[kind][cls.name]
+        raise
 
 
 def forget() -> None:
@@ -185,6 +216,25 @@ def digest(kind: Kind, name: str) -> str:
         lineage += inspect.getmro(plugin("method", cls.refines, where=f"what {name} refines"))
     computing = [cls for cls in lineage if cls.__module__ not in {"builtins", "abc", "typing"} | CONTRACT]
     whole = hashlib.sha256()
-    for file in dict.fromkeys(str(inspect.getsourcefile(cls)) for cls in computing):
-        whole.update(Path(file).read_bytes())
+    for source in dict.fromkeys(map(_source, computing)):
+        whole.update(source)
     return whole.hexdigest()[:12]
+
+
+def _source(cls: type[Any]) -> bytes:
+    """Return the file that defines a class, or what was typed in a notebook. Raise BadPlugin where neither is kept."""
+    try:
+        if (file := inspect.getsourcefile(cls)) is not None and Path(file).is_file():
+            return Path(file).read_bytes()
+    except (OSError, TypeError):  # a class of a notebook has no file
+        pass
+    members = (value.fget if isinstance(value, property) else value for value in vars(cls).values())
+    functions = [inspect.unwrap(member) for member in members if inspect.isfunction(member)]
+    typed = [function for function in functions if function.__code__.co_filename != "<string>"]  # not by dataclasses
+    try:
+        return "".join(map(inspect.getsource, typed)).encode()
+    except (OSError, TypeError):
+        raise BadPlugin(
+            f"{cls.__name__} was typed where no source is kept, which tells its versions apart; write it in a file or a"
+            " notebook"
+        ) from None

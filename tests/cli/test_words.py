@@ -10,8 +10,8 @@ from rich.console import Console
 from bench.api import Protocol, Undefined, Value
 from bench.cli.main import main
 from bench.cli.output import number
-from bench.cli.progress import Bar, speed
 from bench.evaluate import text as score_text
+from bench.run.progress import Bar, speed
 from bench.suite import registry
 from bench.suite.kinds import HOMES
 

@@ -15,7 +15,7 @@ from running import run as run_suite
 from test_reports import Page, carried, full, result, run_of
 
 from bench.api import Undefined
-from bench.cli import results
+from bench.report import writing as pages
 from bench.report.anonymous import anonymous, without_paths
 from bench.report.page import galleries
 from bench.report.selection import Choice
@@ -86,9 +86,9 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
 
 
 def test_an_anonymous_page_with_a_gallery_shows_pictures_and_no_place(pictured: store.Run) -> None:
-    known = str(results.rendered(pictured, "html", "all", Choice()))
+    known = str(pages.rendered(pictured, "html", "all", Choice()))
     assert "/home/ada/scans" in known and "/home/ada/odd.py" in known, "else this test would see nothing"
-    text = str(results.rendered(pictured, "html", "all", Choice(anonymous=True)))
+    text = str(pages.rendered(pictured, "html", "all", Choice(anonymous=True)))
     page = Page(text)
     assert text.count("<img") == known.count("<img") > 10
     markup = re.sub(r"data:image/\w+;base64,[A-Za-z0-9+/=]+", "", re.sub("<script>.*?</script>", "", text, flags=re.S))

@@ -1,0 +1,237 @@
+"""``bench.run`` and ``bench.evaluate``: what ``bench run`` does, called from Python."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bench.api import Dataset, Inference, Method, PlugIn, Protocol, SegModel
+from bench.core.errors import BadPlugin, MissingData, UsageError
+from bench.models import in_memory, numerics
+from bench.models.scorer import Scorer
+from bench.report import claims
+from bench.report.run import Run, load
+from bench.run import engine, progress
+from bench.run.engine import Options
+from bench.suite import arguments, expansion, parameters, placing, registry
+from bench.suite.by_name import Samples
+from bench.suite.cells import Suite
+from bench.suite.schema import Entry, NumericsRule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Named = str | Mapping[str, Mapping[str, object] | None]
+"""An entry of a suite: a name, ``energy:temperature=2`` as on the command line, or ``{"energy": {"temperature": 2}}``
+as in a suite."""
+AnyMethod = Named | Method | Scorer
+AnyModel = Named | SegModel
+AnyData = Named | Dataset | Samples
+AnyNetwork = AnyModel | Callable[["Tensor"], Any]  # what a network returns is looked at when it is called
+RGB = tuple[float, float, float]
+DEFAULT: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std
+
+_OF_AN_ENTRY = ("label", "class_map", "corruption", "corruptions", "protocols", "models", "methods", "sweep")
+
+
+def run(
+    suite: str | Path | Mapping[str, object],
+    out: Path | str | None = None,
+    *,
+    method: AnyMethod | Sequence[AnyMethod] = (),
+    model: AnyModel | Sequence[AnyModel] = (),
+    only: Mapping[str, str] | str | None = None,
+    limit: int | None = None,
+    processes: int | None = None,
+    workers: int = 0,
+    keep_maps: bool = False,
+    gallery: int = 4,
+    progress: bool | None = None,
+) -> Run:
+    """Compute what is missing of a suite, and return the run: the cells, keys and figures of ``bench run``.
+
+    ``suite`` is a file, the name of a shipped one, or what a file holds. ``out`` is the run directory, by default
+    ``runs/<name of the suite>``; called again, it goes on where it stopped. ``method`` and ``model`` replace those of
+    the suite, ``only`` keeps some cells, such as ``{"dataset": "toytown*"}``, and ``limit`` takes the first images
+    alone. ``processes`` hold a network each, one for each GPU unsaid; ``workers`` read images ahead of each: a script
+    that has any stands below ``if __name__ == "__main__":``. ``gallery`` is how many images of each set the page shows.
+    ``progress`` shows a bar: None where somebody watches, a terminal or a notebook.
+
+    Raises CellsFailed at the end if some cells have no figures; ``bench.load`` has the others.
+    """
+    replacing = {
+        axis: [_entry(each) for each in _several(given)]
+        for axis, given in (("methods", method), ("models", model))
+        if _several(given)
+    }
+    if isinstance(suite, Mapping):
+        expanded = expansion.expanded(suite, Path("suite"), replacing)
+    else:
+        expanded = expansion.load(expansion.locate(str(suite)), replacing)
+    if only:
+        expanded = expanded.only(arguments.patterns(only) if isinstance(only, str) else only)
+    expanded = placing.present(expanded)
+    for rule in expanded.claims:
+        claims.chosen(rule.model_dump())
+    options = Options(limit=limit, processes=processes, workers=workers, keep_maps=keep_maps, gallery=gallery)
+    return _completed(expanded, Path(out) if out is not None else Path("runs", expanded.name), options, progress)
+
+
+def evaluate(
+    network: AnyNetwork,
+    data: AnyData | Sequence[AnyData],
+    methods: AnyMethod | Sequence[AnyMethod] = ("msp", "maxlogit", "energy", "entropy"),
+    *,
+    protocols: Named | Protocol | Sequence[Named | Protocol] = (),
+    out: Path | str | None = None,
+    name: str = "",
+    classes: Sequence[str] | None = None,
+    outputs: Sequence[str] = ("logits",),
+    mean: RGB = (0.0, 0.0, 0.0),
+    std: RGB = (1.0, 1.0, 1.0),
+    scale: float = 255.0,
+    channels: str = "rgb",
+    inference: Inference | Mapping[str, object] | None = None,
+    device: str = "auto",
+    limit: int | None = None,
+    seed: int = 0,
+    bootstrap: int = 1000,
+    workers: int = 0,
+    keep_maps: bool = False,
+    gallery: int = 4,
+    progress: bool | None = None,
+) -> Run:
+    """Evaluate a network on data sets with methods, and return the run.
+
+    ``network`` is a ``torch.nn.Module`` or another callable that maps float32 [1, 3, h, w], pixels (x / ``scale`` -
+    ``mean``) / ``std`` in the order of ``channels``, to logits [1, C, h', w'], or to a mapping with them under
+    ``logits`` or ``out``; a model of transformers, of which ``mean`` and ``std`` must be said; or an entry of a suite.
+    ``classes`` name the logits, by default as the network's own config does, else the 19 of Cityscapes; ``outputs``
+    name what else a mapping holds for methods. A module is put on ``device`` in evaluation mode meanwhile.
+
+    ``data`` are data sets by name, as in a suite, ``bench.dataset``, or a ``Dataset`` of one's own; ``methods`` may be
+    instances of one's own ``Method``, too. ``protocols`` are by default those that the labels of the data allow.
+    ``name`` is what results call the network; ``out`` is by default ``runs/<name>``. The other arguments are those of
+    ``bench.run`` and of a suite.
+    """
+    sets = _several(data)
+    if not sets:
+        raise UsageError("bench.evaluate: data names no data set; say one, such as data='road_anomaly'")
+    own: in_memory.Forward | None = None
+    if isinstance(network, str | Mapping | SegModel):
+        model = _entry(network)
+        if classes is not None or inference is not None or tuple(outputs) != ("logits",) or (mean, std) != DEFAULT:
+            raise UsageError(
+                "bench.evaluate: classes, outputs, mean, std and inference stand in the entry of the suite"
+            )
+    else:
+        own = cast(in_memory.Forward, network)
+        name = name or _name_of(network)
+        settings = {"scale": scale, "mean": list(mean), "std": list(std), "channels": channels}
+        settings |= {"outputs": list(outputs), "label": name}
+        if _is_of_transformers(network):
+            if (mean, std) == DEFAULT:
+                raise BadPlugin(
+                    f"bench.evaluate: {name} is a model of transformers; say mean= and std=, the image_mean and"
+                    " image_std of its image processor"
+                )
+            classes = classes or _classes_of(network)
+        if classes is not None:
+            settings["classes"] = list(classes)
+        if inference is not None:
+            settings["inference"] = _inference(inference)
+        model = {"in_memory": {"network": name, **settings}}
+    entries = [_entry(each) for each in sets]
+    suite: dict[str, object] = {
+        "name": name or "evaluation",
+        "title": f"Evaluation of {name}" if name else "Evaluation",
+        "models": [model],
+        "datasets": entries,
+        "methods": [_entry(each) for each in _several(methods)],
+        "protocols": [_entry(each) for each in _several(protocols)] or _protocols_for(entries),
+        "numerics": {"device": device},
+        "seed": seed,
+        "bootstrap": bootstrap,
+    }
+    options = Options(limit=limit, processes=1, workers=workers, keep_maps=keep_maps, gallery=gallery)
+    with ExitStack() as stack:
+        if own is not None:
+            place = numerics.resolve(NumericsRule.model_validate({"device": device})).device
+            stack.enter_context(in_memory.lent(name, own, place))
+        expanded = expansion.expanded(suite, Path("bench.evaluate"))
+        return _completed(expanded, Path(out) if out is not None else Path("runs", expanded.name), options, progress)
+
+
+def _completed(suite: Suite, folder: Path, options: Options, bar: bool | None) -> Run:
+    """Compute what is missing of a suite; the settings of torch are as they were afterwards."""
+    command = shlex.join(["bench", "run", str(folder / "suite.yaml"), "--out", str(folder)])
+    with progress.shown(bar) as reporter, numerics.kept():
+        for remark in (*suite.remarks, *suite.left_out):
+            reporter.tell(remark)
+        for result in engine.run(suite, folder, replace(options, command=command), reporter):
+            reporter.tell(f"{result.labels}: finished")
+    return load(folder)
+
+
+def _several(given: Any) -> list[Any]:
+    """Return one thing, or several, as a list."""
+    alone = isinstance(given, str | Mapping | PlugIn | Samples | Scorer) or not isinstance(given, Iterable)
+    return [given] if alone else list(given)
+
+
+def _entry(given: Any) -> Entry:
+    """Return what a suite says of a plug-in. Classes of the running program are made known first."""
+    if isinstance(given, Samples):
+        return dict(given.entry)
+    if isinstance(given, Scorer):
+        given = given.method
+    if isinstance(given, PlugIn):
+        registry.adopt(type(given))
+        return {given.name: parameters.values(given)}
+    if isinstance(given, str):
+        name, params = arguments.named(given, "bench")
+        return {name: params} if params else name
+    if isinstance(given, Mapping):
+        return {str(name): None if params is None else dict(params) for name, params in given.items()}
+    raise UsageError(f"{type(given).__name__} is no entry; wanted a name, one name with its parameters, or an instance")
+
+
+def _protocols_for(entries: Sequence[Entry]) -> list[str]:
+    """Return the protocols that the labels of some data sets allow."""
+    kinds: set[str] = set()
+    for entry in entries:
+        ((name, params),) = ({entry: {}} if isinstance(entry, str) else entry).items()
+        plain = {key: value for key, value in (params or {}).items() if key not in _OF_AN_ENTRY}
+        data: Dataset = registry.build("dataset", name, plain, where="bench.evaluate")
+        kinds |= data.annotations
+    named = (["anomaly"] if "anomaly" in kinds else []) + (["misclassification", "miou"] if "labels" in kinds else [])
+    if not named:
+        raise MissingData("bench.evaluate: the data have no labels here, and no protocol can judge; say other data")
+    return named
+
+
+def _name_of(network: object) -> str:
+    """Return what results call a network that has no name."""
+    return getattr(network, "__name__", None) or type(network).__name__
+
+
+def _is_of_transformers(network: object) -> bool:
+    return any(cls.__module__.partition(".")[0] == "transformers" for cls in type(network).__mro__)
+
+
+def _classes_of(network: object) -> list[str] | None:
+    """Return the classes that the config of a model of transformers names 0, 1, ...; None where it only counts them."""
+    labels = getattr(getattr(network, "config", None), "id2label", None) or {}
+    named = [str(labels[index]) for index in range(len(labels)) if index in labels]
+    counted = [f"LABEL_{index}" for index in range(len(labels))]
+    return named if named and len(named) == len(labels) and named != counted else None
+
+
+def _inference(given: Inference | Mapping[str, object]) -> dict[str, object]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(given).items()}
