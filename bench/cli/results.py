@@ -314,7 +314,9 @@ class ReportCommand(TyperCommand):
 
         for parameter in self.params:
             if isinstance(parameter, TyperOption) and parameter.name == "format_":
-                parameter.help = f"The kind of page: {', '.join(writing.formats())}; NAME:PARAMETER=VALUE,... where it has any."
+                parameter.help = (
+                    f"The kind of page: {', '.join(writing.formats())}; NAME:PARAMETER=VALUE,... where it has any."
+                )
         return super().get_help(ctx)
 
 

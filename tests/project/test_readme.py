@@ -82,7 +82,12 @@ def here(tmp_path, monkeypatch):
 def test_the_sections_stand_in_this_order():
     assert re.findall(r"^## (.+)", README, re.M) == [
         *("Results on the demo", "Install and run", "Add a method", "Submission archives"),
-        *("Bring your own network and data", "Score maps made elsewhere", "Stop, resume, narrow, speed up"),
+        *(
+            "Bring your own network and data",
+            "Score maps made elsewhere",
+            "From Python",
+            "Stop, resume, narrow, speed up",
+        ),
         *("Pages, tables, comparisons", "More than one GPU, more than one machine"),
         *("How it works", "Limits", "License"),
     ]
@@ -175,6 +180,20 @@ def test_the_example_of_the_grammar_has_as_many_cells_as_the_page_says(plugins, 
     Path(block["what"]).write_text(block["text"])
     cells = len(suites.load(here / block["what"]).cells)
     assert f"are {cells} cells" in PAGES["suites.md"]
+
+
+def test_the_first_session_in_python_makes_a_figure(here, home):
+    pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+    (block,) = blocks("python.md", kind="session")
+    lines = [line for line in block["text"].splitlines() if line.strip()]
+    assert len(lines) <= 10
+    Path("session.py").write_text(block["text"])
+    env = os.environ | {"PYTHONPATH": str(ROOT), "BENCH_HOME": str(home)}
+    done = subprocess.run([sys.executable, "session.py"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "AP" in done.stdout and "B - A" in done.stdout and "8 images" in done.stdout
+    (figure,) = Path("figures").iterdir()
+    assert figure.read_bytes()[:5] == b"%PDF-"
 
 
 def test_every_other_piece_of_yaml_and_python_can_be_read():

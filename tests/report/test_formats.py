@@ -26,11 +26,11 @@ import writing
 from test_reports import merged
 
 from bench.api import Metric, Undefined, Value
-from bench.cli import results as report_cli
 from bench.cli.main import app, main
 from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.core.printable import one_line
 from bench.report import facts, leaderboard, paper, selection
+from bench.report import writing as report_cli
 from bench.report.document import Document
 from bench.report.selection import Choice
 from bench.reports import csv as csv_format
