@@ -1,8 +1,10 @@
 """What every test gets: a home of its own, and a suite small enough for seconds."""
 
+import signal
 from pathlib import Path
 
 import pytest
+from processor_time import ProcessorTime
 
 NETWORK = '''
 import torch
@@ -27,6 +29,12 @@ bootstrap: 50
 summaries:
   - {name: all, protocol: misclassification}
 """
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(ProcessorTime())
+    # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that: tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
