@@ -17,7 +17,8 @@ from functools import partial
 from importlib import resources
 from typing import ClassVar
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FunctionLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from bench.api import Format, Metric, Undefined
@@ -176,8 +177,27 @@ def _data(
     })  # fmt: skip
 
 
+class _Compiled(BytecodeCache):
+    """Templates as Python code, for the next page of this process: to compile them takes longer than to fill them."""
+
+    def __init__(self) -> None:
+        self.templates: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if content := self.templates.get(bucket.key):
+            bucket.bytecode_from_string(content)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.templates[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = _Compiled()
+
+
 def _environment(choice: Choice, *, linked: bool) -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, bytecode_cache=COMPILED
+    )
     environment.loader = FunctionLoader(_template)
     environment.filters |= {
         "figure": text.minus,

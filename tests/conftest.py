@@ -1,5 +1,6 @@
 """What every test gets: a home of its own, and a suite small enough for seconds."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def pytest_configure(config):
     config.pluginmanager.register(ProcessorTime())
     # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that: tests press it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unsynced():
+    """No test cuts the power, and to wait for the disk at every file takes more than a second of a run of seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

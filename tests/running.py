@@ -46,8 +46,13 @@ def clone():
     return Path(__file__).parents[1]
 
 
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
+PATIENCE = 300  # seconds, for what must happen: a bound of a test that hangs, however busy the machine is
+
+
+def until(condition):
+    """Wait for what a condition returns, and return it."""
+    end = time.monotonic() + PATIENCE
+    while not (met := condition()):
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
+        time.sleep(0.03)
+    return met

@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import PATIENCE, until
 
 from bench.api import CITYSCAPES, IGNORE, Sample, Source, View
 from bench.cli.main import main
@@ -594,10 +594,7 @@ def test_a_process_that_is_killed_goes_on_too(network, tmp_path):
     command += ["--set", "crop=32,epochs=3,rate=0.01", "--threads", "1", "--workers", "1"]
     killed = subprocess.Popen([*command, "--out", str(tmp_path / "a.safetensors")], stderr=subprocess.DEVNULL)
     folder = tmp_path / "home" / "training"
-    for _ in range(600):
-        if list(folder.glob("*/checkpoint.pt")) or killed.poll() is not None:
-            break
-        time.sleep(0.1)
+    until(lambda: list(folder.glob("*/checkpoint.pt")) or killed.poll() is not None)
     assert killed.poll() is None, "it was over before it could be killed"
     killed.kill()
     killed.wait()
@@ -630,7 +627,9 @@ def test_two_devices_share_every_batch_and_end_where_one_does(tmp_path):
     for devices in (1, 2):
         recipe = f"crop=32,share=0.5,epochs=1,batch=4,rate=1e-3,devices={devices}"
         out = ["--set", recipe, "--out", f"{devices}.safetensors"]
-        subprocess.run([*command, *out], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=200)
+        subprocess.run(
+            [*command, *out], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=PATIENCE
+        )
     one, two = (tensors(tmp_path / f"{devices}.safetensors") for devices in (1, 2))
     assert all(np.allclose(one[name], two[name], atol=1e-6) for name in one)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from running import PATIENCE
 
 from bench.api import IGNORE, Source, TrainingContext
 from bench.cli.main import main
@@ -314,7 +315,9 @@ def test_two_devices_share_a_training(tmp_path, home):
     line = [sys.executable, "-m", "bench", "fit", "fed_u:blocks=2", "--model", "toynet", "--data", json.dumps(DATA)]
     line += ["--device", "cpu", "--threads", "1", "--workers", "0", "--set", "devices=2", "--set", "accumulate=2"]
     line += [f"--set={name}={json.dumps(value)}" for name, value in (SHORT | {"batch": 4}).items()]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=os.environ | {"BENCH_HOME": str(home)})
+    done = subprocess.run(
+        line, capture_output=True, text=True, timeout=PATIENCE, env=os.environ | {"BENCH_HOME": str(home)}
+    )
     assert done.returncode == 0, done.stderr
     (file,) = (home / "fitted").glob("*.safetensors")
     losses = fitted_store.load(file.stem).about["losses"]

@@ -5,6 +5,7 @@ import json
 import pickle
 import warnings
 import zipfile
+from functools import cache
 
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ def torch_file(content, old=False):
     return buffer.getvalue()
 
 
+@cache
 def script():
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -52,6 +54,7 @@ def script():
     return buffer.getvalue()
 
 
+@cache
 def program():
     buffer = io.BytesIO()
     torch.export.save(torch.export.export(Net().eval(), (torch.zeros(1, 3, 8, 8),)), buffer)
@@ -149,11 +152,11 @@ def test_many_weights(content, part, tmp_path, capfd):
     fill(content, part, tmp_path, capfd)
 
 
-PROGRAMS = {"torchscript": script(), "exported": program()}
+PROGRAMS = {"torchscript": script, "exported": program}
 
 
 def run(kind, data, folder, capfd):
-    whole = PROGRAMS[kind]
+    whole = PROGRAMS[kind]()
     (folder / "net").write_bytes(
         data.draw(st.one_of(altered([whole]), repacked(whole), OTHER_THINGS, st.sampled_from(WHOLE)))
     )

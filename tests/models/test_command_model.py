@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from running import Silent
+from running import PATIENCE, Silent, until
 
 from bench.api import Sample, ShardModel, View
 from bench.cli.main import main
@@ -305,38 +304,47 @@ CHILD = (
 )
 
 
-def pids(tmp_path, programs=1, tries=200):
+def pids(tmp_path, programs=1):
     """Of each program and its child, once so many have started."""
-    for _ in range(tries):
-        found = (tmp_path / "child").read_text().split() if (tmp_path / "child").is_file() else []
-        if len(found) == 2 * programs:
-            return [int(pid) for pid in found]
-        time.sleep(0.05)
-    raise AssertionError("the program did not start")
+
+    def found():
+        words = (tmp_path / "child").read_text().split() if (tmp_path / "child").is_file() else []
+        return [int(word) for word in words] if len(words) == 2 * programs else None
+
+    return until(found)
 
 
 def gone(processes):
-    for _ in range(100):
-        if not any(alive(pid) for pid in processes):
-            return True
-        time.sleep(0.05)
-    return False
+    return until(lambda: not any(map(alive, processes)))
 
 
-def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path, scratch):
-    made = model(tmp_path, CHILD + "print('waiting', flush=True)\ntime.sleep(600)", timeout=3)
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """The seconds of a timeout begin when the program has begun: it may take long to start on a busy machine."""
+    wait = subprocess.Popen.wait
+
+    def later(process, timeout=None):
+        if timeout == 0.5:
+            pids(tmp_path)
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", later)
+
+
+def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path, scratch, started):
+    made = model(tmp_path, "print('waiting', flush=True)\n" + CHILD + "time.sleep(600)", timeout=0.5)
     with pytest.raises(
-        BadPlugin, match=r"was ended after 3 seconds; raise timeout if it needs more; it said last: wait"
+        BadPlugin, match=r"was ended after 0.5 seconds; raise timeout if it needs more; it said last: wait"
     ):
         made.prepare(samples("a"))
     assert gone(pids(tmp_path))
 
 
-def test_a_program_that_will_not_be_asked_is_ended_all_the_same(tmp_path, monkeypatch):
+def test_a_program_that_will_not_be_asked_is_ended_all_the_same(tmp_path, monkeypatch, started):
     monkeypatch.setattr(command, "GRACE", 0.2)
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    made = model(tmp_path, stubborn + CHILD + "time.sleep(600)", timeout=2)
-    with pytest.raises(BadPlugin, match=r"was ended after 2 seconds"):
+    made = model(tmp_path, stubborn + CHILD + "time.sleep(600)", timeout=0.5)
+    with pytest.raises(BadPlugin, match=r"was ended after 0.5 seconds"):
         made.prepare(samples("a"))
     assert gone(pids(tmp_path))
 
@@ -364,9 +372,9 @@ def test_an_interrupted_run_leaves_no_process_and_no_folder(processes, tmp_path,
     run = [sys.executable, "-m", "bench", "run", "long.yaml", "--processes", str(processes), "--workers", "0"]
     env = os.environ | {"TMPDIR": str(scratch), "PYTHONPATH": str(Path(__file__).parents[2])}
     started = subprocess.Popen(run, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
-    found = pids(tmp_path, processes, tries=1200)
+    found = pids(tmp_path, processes)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does
-    assert started.wait(60) == 130
+    assert started.wait(PATIENCE) == 130
     assert gone(found)
     assert len((tmp_path / "child").read_text().split()) == 2 * processes, "no shard was begun after that"
     assert [path.name for path in scratch.iterdir() if path.name.startswith("bench-command-")] == []

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from running import PATIENCE
 
 from bench.api import CITYSCAPES, Sample
 from bench.contract.network import loaded as load
@@ -565,7 +566,7 @@ def test_a_suite_runs_without_a_word_of_mmsegmentation(tiny, tmp_path):
     argv = [sys.executable, "-m", "bench", "run", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run")]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*argv, "--workers", "0"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+        [*argv, "--workers", "0"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     said = (done.stdout + done.stderr).lower()

@@ -6,42 +6,46 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from structure import PACKAGE_LIMIT, PLUGIN_FOLDERS, ROOT, heights, read, strongly_connected
 
-STRUCTURE = read()
+
+@pytest.fixture(scope="module")
+def structure():
+    return read()
 
 
-def test_the_rooms_are_those_of_the_table_of_floors():
-    assert set(STRUCTURE.rooms) == set(STRUCTURE.layers)
-    assert len(STRUCTURE.rooms) <= 22
+def test_the_rooms_are_those_of_the_table_of_floors(structure):
+    assert set(structure.rooms) == set(structure.layers)
+    assert len(structure.rooms) <= 22
 
 
-def test_floors_and_arrows_stay_few():
-    assert max(STRUCTURE.floors.values()) <= 10
-    assert len(STRUCTURE.arrows) <= 110
+def test_floors_and_arrows_stay_few(structure):
+    assert max(structure.floors.values()) <= 10
+    assert len(structure.arrows) <= 110
 
 
-def test_no_import_goes_in_a_circle():
-    assert STRUCTURE.circles == []
+def test_no_import_goes_in_a_circle(structure):
+    assert structure.circles == []
 
 
-def test_no_import_goes_to_the_same_floor_or_above():
-    assert STRUCTURE.upward == []
+def test_no_import_goes_to_the_same_floor_or_above(structure):
+    assert structure.upward == []
 
 
-def test_no_file_is_long():
-    assert STRUCTURE.long_files == {}
+def test_no_file_is_long(structure):
+    assert structure.long_files == {}
 
 
-def test_no_package_is_large():
-    assert {room: lines for room, lines in STRUCTURE.package_lines.items() if lines > PACKAGE_LIMIT} == {}
+def test_no_package_is_large(structure):
+    assert {room: lines for room, lines in structure.package_lines.items() if lines > PACKAGE_LIMIT} == {}
 
 
-def test_machinery_names_no_plug_in():
+def test_machinery_names_no_plug_in(structure):
     """import-linter cannot see these: what is imported as bench.methods stands beside bench in a clone."""
     named = [
         f"{module} -> {target}"
-        for module, imported in STRUCTURE.modules.items()
+        for module, imported in structure.modules.items()
         for target in imported
         if target.split(".")[1:2]
         and target.split(".")[1] in PLUGIN_FOLDERS
@@ -69,8 +73,8 @@ def rows_of_the_page():
     return {room: (int(floor), torch) for floor, room, torch in rows}
 
 
-def test_the_page_names_the_rooms_there_are_with_their_floors():
-    assert {room: floor for room, (floor, _) in rows_of_the_page().items()} == STRUCTURE.layers
+def test_the_page_names_the_rooms_there_are_with_their_floors(structure):
+    assert {room: floor for room, (floor, _) in rows_of_the_page().items()} == structure.layers
 
 
 def test_the_page_says_which_rooms_import_torch():

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from running import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("bench", "methods", "reports", "submissions", "suites", "pyproject.toml", "README.md", "LICENSE")
@@ -17,7 +18,13 @@ def run(*argv, cwd, path, **more):
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     env = kept | {"PYTHONPATH": os.pathsep.join(map(str, path))} | more
     return subprocess.run(
-        [sys.executable, *map(str, argv)], cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *map(str, argv)],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from running import PATIENCE
 
 from bench import __version__
 from bench.api import Inference
@@ -115,7 +116,7 @@ def test_the_demo_says_where_its_page_is(here, home):
     ]
     assert argv[2:5] == ["bench", "run", "demo"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "BENCH_HOME": str(home)}
-    done = subprocess.run(argv, cwd=here, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(argv, cwd=here, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "report: runs/demo/report.html"
     assert "`runs/demo/report.html`" in README
@@ -259,7 +260,7 @@ def test_score_maps_of_any_origin_are_evaluated_without_torch(here):
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", look], env=env, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", look], env=env, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout.splitlines()[-1] == "[0, 0] False", done.stderr
 

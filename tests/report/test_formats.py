@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import typer
 import writing
+from running import PATIENCE
 from test_reports import merged
 
 from bench.api import Metric, Undefined, Value
@@ -394,7 +395,7 @@ def test_pdflatex_sets_every_table_and_hostile_words_come_out(tmp_path: Path) ->
     (tmp_path / "document.tex").write_text(DOCUMENT, encoding="utf-8")
     argv = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "document.tex"]
     done = subprocess.run(
-        argv, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120, check=False
+        argv, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert (tmp_path / "document.pdf").stat().st_size > 10_000

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import clone, metrics, run, until
+from running import PATIENCE, clone, metrics, run, until
 
 from bench.results import store
 from bench.run import shard_files
@@ -93,12 +93,12 @@ def begin(suite, out, *options):
 )
 def test_nothing_outlives_a_driver_that_is_ended(suite, tmp_path, number):
     driver = begin(suite, tmp_path / "run", "--processes", "2", "--workers", "1")
-    until(lambda: any((tmp_path / "run" / "work").glob("*/*.npz")) or driver.poll() is not None, 120)
+    until(lambda: any((tmp_path / "run" / "work").glob("*/*.npz")) or driver.poll() is not None)
     children = descendants(driver.pid)
     assert len(children) >= 2, "workers, and what they start"
     driver.send_signal(number)
-    _, told = driver.communicate(timeout=60)
-    until(lambda: not children & parents().keys(), 30)
+    _, told = driver.communicate(timeout=PATIENCE)
+    until(lambda: not children & parents().keys())
     if number == signal.SIGKILL:
         assert driver.returncode == -signal.SIGKILL
     else:
@@ -206,8 +206,8 @@ def test_fifty_kills_at_random_end_with_equal_figures(suite, tmp_path):
                         driver.send_signal(number)
                 else:
                     driver.send_signal(number)
-            driver.communicate(timeout=180)
-            until(lambda below=below: not below & parents().keys(), 60)
+            driver.communicate(timeout=PATIENCE)
+            until(lambda below=below: not below & parents().keys())
             if driver.returncode == 0:
                 break
         assert metrics(out) == metrics(tmp_path / "whole")

@@ -6,14 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import NETWORK
 from PIL import Image
-from running import Silent, metrics
+from running import PATIENCE, Silent, metrics, until
 
 from bench.core.errors import CellsFailed, ClusterTrouble, MissingPackage
 from bench.run import engine
@@ -346,17 +345,12 @@ def test_a_driver_that_is_ended_goes_on_where_it_was_and_leaves_no_process(fragi
     out = tmp_path / "run"
     command = [*COMMAND, str(path), "--out", str(out), "--executor", "ray", "--processes", "1", "--shard", "2"]
     started = subprocess.Popen(command, cwd=CLONE, start_new_session=True, stderr=subprocess.PIPE)
-    end = time.monotonic() + 120
-    while len(list(out.glob("work/*/phase1-*.npz"))) < 8 and started.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
+    until(lambda: len(list(out.glob("work/*/phase1-*.npz"))) >= 8 or started.poll() is not None)
     (os.killpg if how == signal.SIGINT else os.kill)(started.pid, how)
-    assert started.wait(60) == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert started.wait(PATIENCE) == (130 if how == signal.SIGINT else -signal.SIGKILL)
     left = list(out.glob("work/*/phase1-*.npz"))
     assert left, "it came too late to show anything"
-    end = time.monotonic() + 30
-    while of_session(started.pid) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert not of_session(started.pid)
+    until(lambda: not of_session(started.pid))
     done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert metrics(out) == wanted

@@ -11,7 +11,6 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -24,6 +23,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from running import until
 
 from bench.cli.main import main
 from bench.contract.board import Verdict
@@ -204,9 +204,7 @@ def test_killed_and_run_again_in_other_processes(board: Path, tmp_path: Path) ->
         env=os.environ | {"BENCH_DATA": str(board / "data")},
         cwd=Path(__file__).parents[2],
     )
-    until = time.monotonic() + 120
-    while len(list(out.rglob("*.hdf5"))) < 3 and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: len(list(out.rglob("*.hdf5"))) >= 3 or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 3 <= len(list(out.rglob("*.hdf5"))) < 16
