@@ -29,9 +29,10 @@ class Silent:
 
 
 def run(path, folder, *, only=None, **options):
+    """The new results. Images are read in this process unless ``workers`` says otherwise: each one imports again."""
     suite = expansion.load(path)
     suite = suite.only(only) if only else suite
-    return list(engine.run(suite, folder, Options(**options), Silent()))
+    return list(engine.run(suite, folder, Options(**{"workers": 0} | options), Silent()))
 
 
 def metrics(folder):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.cli import plugins
 from bench.cli.main import main
+from bench.suite import expansion, registry
 
 CLONE = Path(__file__).parents[2]
 
@@ -24,11 +25,6 @@ def refused(capsys, *argv):
     said = capsys.readouterr().err.splitlines()
     assert said and said[-1].startswith("bench: ")
     return said[-1]
-
-
-def bench(*argv, **how):
-    command = [sys.executable, "-m", "bench", *map(str, argv)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=CLONE, check=False, **how)
 
 
 def test_an_unknown_command_or_option_is_one_line(capsys):
@@ -94,19 +90,20 @@ def test_too_few_frames_are_said_with_both_numbers(cityscapes, capsys):
     assert "4" in line and "5" in line
 
 
-def test_a_full_disk_ends_the_run_in_one_line_and_the_next_run_goes_on(tiny, tmp_path):
-    def narrow():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    warm = ("run", tiny, "--out", tmp_path / "warm", "--only", "protocol=anomaly,method=msp", "--workers", "0")
-    assert bench(*warm).returncode == 0  # compiled kernels are cached: they are no part of this
-    out = ("run", tiny, "--out", tmp_path / "run", "--workers", "0")
-    done = bench(*out, preexec_fn=narrow)
-    assert done.returncode == 2, done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("bench: ") and "no room left" in last and last.endswith("run the same command again")
+def test_a_full_disk_ends_the_run_in_one_line_and_the_next_run_goes_on(tiny, tmp_path, capsys):
+    short = ("--workers", "0", "--gallery", "0")
+    warm = ("run", tiny, "--out", tmp_path / "warm", "--only", "protocol=anomaly,method=msp", *short)
+    assert main([*map(str, warm)]) == 0  # compiled kernels are cached: they are no part of this
+    out = ("run", tiny, "--out", tmp_path / "run", *short)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        last = refused(capsys, *out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "no room left" in last and last.endswith("run the same command again")
     assert not list((tmp_path / "run").rglob("*.part"))
-    assert bench(*out).returncode == 0
+    assert main([*map(str, out)]) == 0
 
 
 @pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder that even root cannot write to")
@@ -155,22 +152,28 @@ def test_report_writes_a_page_where_asked(tiny, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(page) and "| msp" in page.read_text()
 
 
-def test_a_new_method_is_written_listed_and_run_with_no_other_file_touched(tiny, tmp_path, monkeypatch):
-    plugins = tmp_path / "plugins"
-    environment = {**os.environ, "BENCH_PLUGINS": str(plugins)}
-    plugins.mkdir()
-    written = bench("new", "method", "margin", "--folder", plugins / "methods", env=environment)
-    assert written.returncode == 0 and (plugins / "methods" / "margin.py").is_file()
-    listed = bench("list", "methods", env=environment).stdout
-    assert any(line.startswith("margin ") for line in listed.splitlines())
-    run = bench(
-        "run", tiny, "--out", tmp_path / "run", "--method", "margin", "--only", "protocol=anomaly", env=environment
-    )
-    assert run.returncode == 0 and "margin" in run.stdout
-    again = bench("new", "method", "margin", "--folder", plugins / "methods", env=environment)
-    assert again.returncode == 2 and "there is a method 'margin' already; choose another name" in again.stderr
-    bad = bench("new", "method", "Not-A-Name", env=environment)
-    assert bad.returncode == 2 and "wanted lower case letters" in bad.stderr
+@pytest.fixture
+def plugins_folder(tmp_path, monkeypatch):
+    """A folder of plug-ins that no command has looked into."""
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
+    (tmp_path / "plugins").mkdir()
+    registry.forget()
+    yield tmp_path / "plugins"
+    registry.forget()
+
+
+def test_a_new_method_is_written_listed_and_run_with_no_other_file_touched(tiny, tmp_path, plugins_folder, capsys):
+    new = ["new", "method", "margin", "--folder", str(plugins_folder / "methods")]
+    assert main(new) == 0 and (plugins_folder / "methods" / "margin.py").is_file()
+    registry.forget()  # as a command of its own
+    capsys.readouterr()
+    assert main(["list", "methods"]) == 0
+    assert any(line.startswith("margin ") for line in capsys.readouterr().out.splitlines())
+    some = ["--method", "margin", "--only", "protocol=anomaly", "--workers", "0"]
+    assert main(["run", str(tiny), "--out", str(tmp_path / "run"), *some]) == 0
+    assert "margin" in capsys.readouterr().out
+    assert "there is a method 'margin' already; choose another name" in refused(capsys, *new)
+    assert "wanted lower case letters" in refused(capsys, "new", "method", "Not-A-Name")
 
 
 def test_cells_without_figures_leave_status_3(tiny, tmp_path, capsys):
@@ -179,11 +182,11 @@ def test_cells_without_figures_leave_status_3(tiny, tmp_path, capsys):
     assert "no weights today" in capsys.readouterr().err
 
 
-def test_a_bug_keeps_its_traceback_and_leaves_status_1(tmp_path):
-    broken = "from bench.suite import expansion; expansion.locate = lambda name: 1 / 0"
-    script = f"import sys; {broken}; from bench.cli.main import main; sys.exit(main(['check', 'demo']))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=CLONE, check=False)
-    assert done.returncode == 1 and "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr
+def test_a_bug_leaves_as_the_exception_that_it_is(monkeypatch):
+    """So that the interpreter prints its traceback and ends with status 1."""
+    monkeypatch.setattr(expansion, "locate", lambda name: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["check", "demo"])
 
 
 def test_a_run_logs_what_it_computes_again_and_why(tiny, tmp_path, capsys):

@@ -124,7 +124,7 @@ def test_classes_without_names_are_said_to_be_that(here, capsys, monkeypatch):
 def test_the_suite_runs(here, capsys, monkeypatch):
     fill(here / "mine", "two folders", streets())
     initialised(here / "mine", capsys, monkeypatch, "--out", "suite.yaml")
-    assert main(["run", "suite.yaml", "--out", "run", "--gallery", "0"]) == 0
+    assert main(["run", "suite.yaml", "--out", "run", "--gallery", "0", "--workers", "0"]) == 0
     assert "n/a" not in capsys.readouterr().out
     assert len(list((here / "run" / "cells").glob("*.json"))) == 5
 

@@ -86,7 +86,7 @@ def test_a_method_is_fitted_by_the_trainer_that_it_names(plugins, capsys):
     (plugins / "methods" / "centred_margin.py").write_text(text)
     registry.forget()
     data = "squares:images=4"
-    assert main(["fit", "centred_margin", "--model", "one_layer", "--data", data]) == 0
+    assert main(["fit", "centred_margin", "--model", "one_layer", "--data", data, "--workers", "0"]) == 0
     assert "centred_margin" in capsys.readouterr().out
 
 

@@ -76,7 +76,7 @@ def test_a_tally_beyond_its_budget_is_certified_and_still_the_same_in_every_shar
 
 def test_a_killed_run_goes_on_and_ends_the_same_byte_for_byte(tiny, whole, tmp_path):
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "bench", "run", str(tiny), "--out", str(out), "--shard", "1"]
+    command = [sys.executable, "-m", "bench", "run", str(tiny), "--out", str(out), "--shard", "1", "--workers", "0"]
     for _ in range(2):
         kill_in_the_middle(command, out)
     left = {path.name for path in out.glob("work/*/phase1-*.npz")}
@@ -89,7 +89,7 @@ def test_a_killed_run_goes_on_and_ends_the_same_byte_for_byte(tiny, whole, tmp_p
         written = []
         real = shard_files.write
         patch.setattr(shard_files, "write", lambda path, shard: (written.append(path), real(path, shard)))
-        list(engine.run(suite, out, Options(shard=1), seen))
+        list(engine.run(suite, out, Options(shard=1, workers=0), seen))
     assert not set(written) & before.keys(), "a finished shard was computed again"
     assert metrics(out) == metrics(whole)
     assert not list(out.rglob("*.part"))
@@ -211,7 +211,7 @@ def test_a_run_killed_between_its_shards_and_its_results_goes_on(tiny, whole, tm
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(finalise, "publish", killed_at_the_third)
             with contextlib.suppress(KeyboardInterrupt):
-                list(engine.run(suite, tmp_path / "run", Options(shard=4), Silent()))
+                list(engine.run(suite, tmp_path / "run", Options(shard=4, workers=0), Silent()))
     assert metrics(tmp_path / "run") == metrics(whole)
 
 
@@ -231,19 +231,19 @@ def test_a_shard_file_of_other_numerics_is_not_merged(tiny, whole, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finalise, "publish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            list(engine.run(suite, tmp_path / "run", Options(), Silent()))
+            list(engine.run(suite, tmp_path / "run", Options(workers=0), Silent()))
     (path,) = (tmp_path / "run").glob("work/*/phase1-*.npz")
     shard = shard_files.read(path)
     noise = np.random.default_rng(0)
     scores, categories = noise.normal(size=(64, 64)).astype(np.float32), noise.integers(0, 2, (64, 64), np.uint8)
     shard.tally.add(key_pixels(scores, categories, 2))
     shard_files.write(path, replace(shard, stamp="another machine's"))
-    list(engine.run(suite, tmp_path / "run", Options(), Silent()))
+    list(engine.run(suite, tmp_path / "run", Options(workers=0), Silent()))
     ((key, figures),) = metrics(tmp_path / "run").items()
     assert figures == metrics(whole)[key]
     shard_files.write(path, shard)  # with the stamp it has, so that the test is seen to tell them apart
     store.result_path(tmp_path / "run", key).unlink()
-    list(engine.run(suite, tmp_path / "run", Options(), Silent()))
+    list(engine.run(suite, tmp_path / "run", Options(workers=0), Silent()))
     assert metrics(tmp_path / "run")[key] != figures
 
 

@@ -60,7 +60,8 @@ def suite(folder, kind, protocols="misclassification"):
 
 def figures(folder, kind, capsys, protocols="misclassification"):
     out = folder / f"run_{kind}"
-    status = main(["run", str(suite(folder, kind, protocols)), "--out", str(out), "--gallery", "0"])
+    short = ["--gallery", "0", "--workers", "0"]
+    status = main(["run", str(suite(folder, kind, protocols)), "--out", str(out), *short])
     said = capsys.readouterr()
     cells = [json.loads(path.read_text())["metrics"] for path in sorted((out / "cells").glob("*.json"))]
     return status, cells, " ".join((said.out + said.err).split())

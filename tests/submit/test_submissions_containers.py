@@ -153,7 +153,7 @@ datasets:
 methods: [own]
 bootstrap: 0
 """)
-    assert main(["run", str(tmp_path / "suite.yaml"), "--out", str(tmp_path / "run")]) == 0
+    assert main(["run", str(tmp_path / "suite.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
     (mine,) = store.read_run(tmp_path / "run").results
     (theirs,) = [one for one in store.read_run(board / "run").results if one.labels.protocol == "fishyscapes"]
     assert mine.metrics == theirs.metrics
