@@ -173,9 +173,9 @@ def test_foreign_packages_of_the_same_names_first_on_the_path_do_no_harm(install
 def test_a_method_in_a_folder_of_ones_own_is_listed_beside_those_of_the_wheel(installed, elsewhere, tmp_path):
     plugins = tmp_path / "plugins"
     plugins.mkdir()
-    commands, named = ("new method my_score", "list methods"), {"BENCH_PLUGINS": str(plugins)}
-    written, listed = bench(*commands, cwd=elsewhere, path=[installed], **named)
+    (written,) = bench("new method my_score", cwd=elsewhere, path=[installed], BENCH_PLUGINS=str(plugins))
     assert Path(written.strip()) == plugins / "methods" / "my_score.py"
+    (listed,) = bench("list methods", cwd=elsewhere, path=[installed], BENCH_PLUGINS=str(plugins))
     assert {"msp", "my_score"} <= set(first_words(listed))
 
 

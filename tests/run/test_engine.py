@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -107,24 +106,18 @@ def test_an_edited_method_recomputes_its_own_cells_only(tiny, tmp_path, monkeypa
     plugins.mkdir(parents=True)
     source = (clone() / "methods" / "maxlogit.py").read_text()
     (plugins / "loudest.py").write_text(source.replace('"maxlogit"', '"loudest"'))
-    script = (
-        "import sys; from pathlib import Path; from bench.run import engine; "
-        "from bench.suite import expansion as suite; sys.path.insert(0, 'tests');"
-        "from running import Silent\n"
-        "for r in engine.run(suite.load(Path(sys.argv[1])), Path(sys.argv[2]), engine.Options(workers=0), Silent()):"
-        " print(r.labels.method)"
-    )
     tiny.write_text(tiny.read_text().replace("maxlogit", "loudest"))
-    environment = {**os.environ, "BENCH_PLUGINS": str(tmp_path / "plugins")}
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
 
     def computed():
-        command = [sys.executable, "-c", script, str(tiny), str(tmp_path / "run")]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=clone(), env=environment, check=True)
-        return done.stdout.split()
+        registry.forget()  # as a process of its own
+        return [result.labels.method for result in run(tiny, tmp_path / "run")]
 
     assert len(computed()) == 13
     (plugins / "loudest.py").write_text(source.replace('"maxlogit"', '"loudest"') + "\n# edited\n")
     assert computed() == ["loudest"] * 3
+    monkeypatch.delenv("BENCH_PLUGINS")
+    registry.forget()
 
 
 def test_a_limited_run_is_partial_and_then_replaced(tiny, tmp_path):
