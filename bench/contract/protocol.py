@@ -2,7 +2,7 @@
 
 A protocol has nine names beside ``name`` and ``source``: ``version``, ``metrics``, ``needs``, ``computations``,
 ``category_names``, ``categories``, ``row``, ``read`` and ``bootstrap``. What few protocols do is a class of its own to
-derive from: ``TwoPhase``, ``Quantized``, ``Breakdown``, ``RefinementAware``, ``Presented``.
+derive from: ``TwoPhase``, ``Quantized``, ``Breakdown``, ``RefinementAware``, ``Pointwise``, ``Presented``.
 """
 
 from __future__ import annotations
@@ -180,6 +180,21 @@ class CarriesThreshold(Protocol):
     @abstractmethod
     def carried(self) -> float | None:
         """Return the threshold; None where it is found on the maps that it is tried on."""
+
+
+@dataclass(frozen=True)
+class Pointwise(Protocol):
+    """A protocol that can be counted on the device of the network, without a map on the host.
+
+    The category of a pixel follows from the anomaly mask there alone, or from the label and the class map there alone:
+    ``categories`` is asked once for pixels of every value, and what it answers is a table. It has no ``row`` and
+    changes no score. Who derives from a protocol and replaces its ``categories`` says anew that they are pointwise.
+    """
+
+    @property
+    def pointwise(self) -> bool:
+        """Return whether that holds under these parameters."""
+        return True
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,10 @@ class Keyed:
         ``bin_bits`` uint8 []: 16, unless the scores of the image crowd into fewer than ``CROWDED`` of such keys, as
         those just below 1 do: then 20 or 24. Wide scores that crowd even so have uint64 ``bins``, of 32 to 64 bits.
         """
+        return self._binned
+
+    @cached_property
+    def _binned(self) -> dict[str, NDArray[Any]]:
         from bench.counts import counting
 
         table = counting.count_bins(self.bits, self.categories, self.n_categories)

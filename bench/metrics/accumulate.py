@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +21,8 @@ from bench.core.errors import BadPlugin
 from bench.core.sharing import mark, read_only
 from bench.core.values import Labels, Row, Rows, Scores, Undefined, Value
 from bench.counts.bins import binned_counts
-from bench.counts.tally import BUDGET, Column, Counts, Keyed, Tally, key_pixels
+from bench.counts.plane import HOST, Plane
+from bench.counts.tally import BUDGET, Column, Counts, Tally, key_pixels
 from bench.metrics.intervals import intervals
 
 NEAR = 1 << 26  # bytes of exact keys that a span may have, whatever the budget
@@ -42,9 +42,13 @@ class Truth:
 
     def __init__(self, sample: Sample, predicted: Labels | None) -> None:
         self.sample = sample.sealed()
-        # uint8 [H, W], or None where no protocol reads a class map
-        self.predicted = None if predicted is None else read_only(predicted)
+        self._predicted = None if predicted is None else read_only(predicted)
         self._made: list[tuple[Protocol, Labels]] = []
+
+    @property
+    def predicted(self) -> Labels | None:
+        """The class map, uint8 [H, W]; None where no protocol reads one."""
+        return self._predicted
 
     def categories(self, protocol: Protocol) -> Labels:
         """Return uint8 [H, W]; one array for equal protocols."""
@@ -56,32 +60,30 @@ class Truth:
         return categories
 
 
-@dataclass(eq=False)
-class _Counted:
-    """The pixels of one image as some protocols count them."""
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """The pixels of one image as some protocols count them, and the plane on which they are."""
 
-    score: Scores
-    categories: Labels
-    keyed: Keyed
-
-    @cached_property
-    def bins(self) -> Row:
-        return self.keyed.bins()
+    score: Any  # Scores, or a tensor
+    categories: Any  # Labels, or a tensor
+    keyed: Any  # what ``plane`` takes: ``Keyed`` on the host
+    pixels: int  # ignored ones included
+    plane: Plane[Any] = HOST
 
 
 class ScoredImage:
     """The maps of one method for one image: protocols that count the same pixels share what is made of them.
 
     ``maps`` are float32 [H, W] by what protocols read, ``score`` or ``confidence``; empty for protocols that read the
-    class map alone.
+    class map alone. A map that is elsewhere is fetched when a protocol wants to see it.
     """
 
     def __init__(self, truth: Truth, maps: Mapping[str, Scores]) -> None:
         self.truth = truth
         self._maps = maps
-        self._taken: list[Scores] = list(maps.values())
+        self._taken: list[Scores] = []
         self._by_protocol: list[tuple[Protocol, Scores]] = []
-        self._counted: list[_Counted] = []
+        self._counted: list[Counted] = []
 
     def score(self, protocol: Protocol) -> Scores | None:
         """Return the map as a protocol takes it, float32 [H, W]: one array for all that take the same; None if none.
@@ -93,7 +95,10 @@ class ScoredImage:
         for known, score in self._by_protocol:
             if known is protocol:
                 return score
-        score = self.shared(self.taken(protocol, self._maps[protocol.reads]))
+        own = self._maps[protocol.reads]
+        if not any(known is own for known in self._taken):
+            self._taken.append(own)
+        score = self.shared(self.taken(protocol, own))
         self._by_protocol.append((protocol, score))
         return score
 
@@ -113,7 +118,12 @@ class ScoredImage:
         self._taken.append(score)
         return score
 
-    def counted(self, protocol: Protocol) -> _Counted | None:
+    def row(self, protocol: Protocol) -> Row:
+        """Return what a protocol keeps of the image beside its counts."""
+        score = self.score(protocol)
+        return protocol.row(self.truth.sample, self.truth.predicted, None if score is None else read_only(score))
+
+    def counted(self, protocol: Protocol) -> Counted | None:
         """Return the pixels as a protocol counts them: one object for all that count the same; None without a map."""
         score = self.score(protocol)
         if score is None:
@@ -123,8 +133,18 @@ class ScoredImage:
             alike = known.score is score and known.keyed.n_categories == number
             if alike and (known.categories is categories or np.array_equal(known.categories, categories)):
                 return known
-        self._counted.append(_Counted(score, categories, key_pixels(score, categories, number)))
+        keyed = key_pixels(score, categories, number)
+        self._counted.append(Counted(score, categories, keyed, categories.size))
         return self._counted[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """An image that is not counted yet."""
+
+    sample: str
+    counted: Counted
+    more: Row  # joins the row of the image
 
 
 class Accumulator:
@@ -153,29 +173,44 @@ class Accumulator:
         if self.tally is not None and fold:
             self.tally.fold()
         self._rows: dict[str, Row] = {}
+        self._waiting: list[_Waiting] = []
         self._second: set[str] = set()  # ids with a row of the second phase
         self._near: Tally | None = None  # pixels of the span that the second phase wanted counted exactly
 
     @property
     def rows(self) -> dict[str, Row]:
-        """Sorted by id."""
+        """Sorted by id; those of images that wait to be counted are not whole before ``collect``."""
         return {sample: self._rows[sample] for sample in sorted(self._rows)}
 
     def add(self, image: ScoredImage, more: Row | None = None) -> None:
-        """Count one image; ``more`` joins its row. Raises ``CountedTwice``."""
-        counted = self._observe(image, more)
-        if counted is not None and self.tally is not None:
-            self.tally.add(counted.keyed)
+        """Count one image, or have it wait for others; ``more`` joins its row. Raises ``CountedTwice``."""
+        counted, sample = self._observe(image), image.truth.sample.id
+        if counted is None:
+            self._rows[sample] = {**self._rows[sample], **(more or {})}
+            return
+        if self._waiting and self._waiting[0].counted.plane is not counted.plane:
+            self.collect()
+        self._waiting.append(_Waiting(sample, counted, more or {}))
+        if sum(waiting.counted.pixels for waiting in self._waiting) >= counted.plane.together:
+            self.collect()
 
-    def _observe(self, image: ScoredImage, more: Row | None = None) -> _Counted | None:
+    def collect(self) -> None:
+        """Count the images that wait. Before ``tally``, ``rows`` or ``reading`` are looked at."""
+        images, self._waiting = self._waiting, []
+        if not images or self.tally is None:
+            return
+        plane = images[0].counted.plane
+        bins = plane.count([image.counted.keyed for image in images], self.tally)
+        for image, row in zip(images, bins, strict=True):
+            self._rows[image.sample] = {**self._rows[image.sample], **row, **image.more}
+
+    def _observe(self, image: ScoredImage) -> Counted | None:
         """Keep the row of an image, and return its pixels, which are still to be counted."""
-        sample = image.truth.sample
-        score = image.score(self.protocol)
-        row = dict(self.protocol.row(sample, image.truth.predicted, None if score is None else read_only(score)))
-        counted = image.counted(self.protocol)
+        sample, row = image.truth.sample, dict(image.row(self.protocol))
+        counted = image.counted(self.protocol) if self.tally is not None else None
         if sample.id in self._rows:
             raise CountedTwice(sample.id)
-        self._rows[sample.id] = row | dict(counted.bins if counted else {}) | dict(more or {})
+        self._rows[sample.id] = row
         return counted
 
     def parameters(self) -> Mapping[str, float] | Undefined | None:
@@ -252,20 +287,21 @@ def sharing(protocols: Sequence[Protocol], budget: int) -> list[Accumulator]:
 
 def add_together(accumulators: Sequence[Accumulator], image: ScoredImage) -> None:
     """Add one image to accumulators that may share tallies: those that it tells apart share none from here on."""
-    counted = [(accumulator, accumulator._observe(image)) for accumulator in accumulators]
+    observed = [(accumulator, accumulator._observe(image)) for accumulator in accumulators]
     for members in by_tally(accumulators):
         tally = members[0].tally
-        parts: dict[int, tuple[Keyed, list[Accumulator]]] = {}
-        for accumulator, pixels in counted:
-            if accumulator in members and pixels is not None:
-                parts.setdefault(id(pixels), (pixels.keyed, []))[1].append(accumulator)
+        parts: dict[int, tuple[Counted, list[Accumulator]]] = {}
+        for accumulator, counted in observed:
+            if accumulator in members and counted is not None:
+                parts.setdefault(id(counted), (counted, []))[1].append(accumulator)
         if tally is None or not parts:
             continue
         copies = [tally.copy() for _ in range(len(parts) - 1)]
-        for (keyed, owners), own in zip(parts.values(), [tally, *copies], strict=True):
-            own.add(keyed)
+        for (counted, owners), own in zip(parts.values(), [tally, *copies], strict=True):
+            (bins,) = counted.plane.count([counted.keyed], own)
             for owner in owners:
                 owner.tally = own
+                owner._rows[image.truth.sample.id] = {**owner._rows[image.truth.sample.id], **bins}
 
 
 def by_tally(accumulators: Iterable[Accumulator]) -> list[list[Accumulator]]:

@@ -226,12 +226,6 @@ def merge_scores(seen: Sequence[View], scores: Sequence[Tensor]) -> Tensor:
     return total / len(whole)
 
 
-def score_map(score: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    """float32 [H, W] at label size, in the memory of the host."""
-    resized: NDArray[np.float32] = dense.resize(score, size).cpu().numpy()
-    return resized
-
-
 def _mean(scales: Sequence[Prediction], name: str, size: tuple[int, int], *, softmax: bool = False) -> Tensor:
     """Average one output at label size, adding up as they come: one volume more than the sum is held at a time."""
     total: Tensor | None = None

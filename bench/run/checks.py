@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.api import Labels, Method, Prediction, Refinement, Row, Sample, Scored, Scores
 from bench.core.errors import BadPlugin
-from bench.core.sharing import read_only
+from bench.ops import transfer
+from bench.run.blame import Blame
 
 SPATIAL = frozenset({"logits", "class_scores", "features", "query_masks", "score"})  # outputs [.., h, w] over a view
 
@@ -18,41 +20,81 @@ SPARSE = 32  # every so-manieth row and column decides first
 ROUNDED = 0.01  # by which a softmax that was stored in 16 bits may miss 1
 
 
-def outputs(predictions: Iterable[Prediction], who: str) -> None:
-    """Refuse outputs of a network that are not finite everywhere, or do not lie over their view."""
+class Doubts:
+    """Numbers on the device that must be 0: looked at together, after the images of a shard, to wait for them once."""
+
+    def __init__(self) -> None:
+        self._numbers: list[Tensor] = []
+        self._failing: list[tuple[Collection[str], str, Callable[[int], str]]] = []
+
+    def add(self, number: Tensor, message: Callable[[int], str], keys: Collection[str] = (), who: str = "") -> None:
+        """Doubt a number: where it is not 0, ``keys`` fail, or all without keys, with the ``message`` that it has.
+
+        ``who`` is blamed.
+        """
+        self._numbers.append(number.to(torch.int64).reshape(()))
+        self._failing.append((keys, who, message))
+
+    def settle(self, blame: Blame) -> None:
+        """Fail the keys of every number that is not 0. Raise BadPlugin where it is everyone's."""
+        if not self._numbers:
+            return
+        numbers, failing = transfer.to_host(torch.stack(self._numbers)), self._failing
+        self._numbers, self._failing = [], []
+        wrong = [(*each, int(number)) for number, each in zip(numbers, failing, strict=True) if number]
+        for keys, _, message, number in wrong:
+            if not keys:
+                raise BadPlugin(message(number))
+        for keys, who, message, number in wrong:
+            with blame.of(keys, who):
+                raise BadPlugin(message(number))
+
+
+def outputs(predictions: Iterable[Prediction], who: str, doubts: Doubts | None = None) -> None:
+    """Refuse outputs of a network that are not finite everywhere, or do not lie over their view.
+
+    With ``doubts`` what takes a look at the values is left to them.
+    """
     for prediction in predictions:
         for name, output in prediction.raw.items():
-            if not torch.isfinite(output).all():
+            if doubts is not None:
+                doubts.add((~torch.isfinite(output)).any(), _always(f"{who}: {name} is not finite everywhere"))
+            elif not torch.isfinite(output).all():
                 raise BadPlugin(f"{who}: {name} is not finite everywhere")
             if name in SPATIAL and not _leans_as(tuple(output.shape[-2:]), prediction.size):
                 raise BadPlugin(
                     f"{who}: {name} is {list(output.shape)}, which has not the proportions of its view,"
                     f" {list(prediction.size)}; wanted [.., h, w]"
                 )
-            if name == "logits" and _are_probabilities(output):
-                raise BadPlugin(
-                    f"{who}: logits lie in [0, 1] and sum to 1 at every pixel: they are probabilities. Give what stands"
-                    " before the softmax; without it, their logarithm: msp and entropy are the same of it, maxlogit and"
-                    " energy are not"
-                )
+            message = (
+                f"{who}: logits lie in [0, 1] and sum to 1 at every pixel: they are probabilities. Give what stands"
+                " before the softmax; without it, their logarithm: msp and entropy are the same of it, maxlogit and"
+                " energy are not"
+            )
+            if name == "logits" and len(output) > 1:
+                if doubts is not None:
+                    doubts.add(_like_probabilities(output), _always(message))
+                elif _like_probabilities(output[:, ::SPARSE, ::SPARSE]) and _like_probabilities(output):
+                    raise BadPlugin(message)
         if prediction.own_labels is not None:
             _labels(prediction.own_labels, prediction.size, f"{who}: the class map of the network")
 
 
-def _are_probabilities(logits: torch.Tensor) -> bool:
-    """Return True where a [C, h, w] output is a softmax already; a few pixels are looked at first."""
-    for part in (logits[:, ::SPARSE, ::SPARSE], logits):
-        values = part.float()
-        if len(values) < 2 or bool((values < 0).any()) or not bool(((values.sum(0) - 1).abs() < ROUNDED).all()):
-            return False
-    return True
+def _always(text: str) -> Callable[[int], str]:
+    return lambda _: text
 
 
-def class_map(merged: Prediction, sample: Sample) -> Labels | None:
+def _like_probabilities(logits: Tensor) -> Tensor:
+    """Return whether a [C, h, w] output is a softmax already, bool []."""
+    values = logits.float()
+    return (values >= 0).all() & ((values.sum(0) - 1).abs() < ROUNDED).all()
+
+
+def class_map(merged: Prediction, sample: Sample) -> Tensor | None:
     """The class map of an image, uint8 [H, W]; None of a network that gives none."""
     if not merged.has_labels:
         return None
-    predicted: Labels = read_only(merged.labels.cpu().numpy())
+    predicted = merged.labels
     if predicted.shape != sample.size:
         raise BadPlugin(f"{sample.id}: the class map is {list(predicted.shape)}, the labels are {list(sample.size)}")
     return predicted
@@ -117,13 +159,19 @@ def _wide(score: Any) -> str:
     return ": call .float(), after a logarithm or another change of scale where float32 would make scores equal"
 
 
-def scores(score: Scores, size: tuple[int, int], who: str) -> None:
-    """Refuse a score map of another size than the labels, or with infinities: the price is one pass over it."""
-    if score.shape != size:
-        raise BadPlugin(f"{who} returned a map of {list(score.shape)}, the labels are {list(size)}")
+def scores(score: Scores, who: str) -> None:
+    """Refuse a score map with infinities: the price is one pass over it."""
     if not np.isfinite(score).all():
-        bad = int((~np.isfinite(score)).sum())
-        raise BadPlugin(f"{who} returned {bad} scores that are not finite")
+        raise BadPlugin(_not_finite(int((~np.isfinite(score)).sum()), who))
+
+
+def scores_on_device(score: Tensor, keys: Collection[str], who: str, doubts: Doubts) -> None:
+    """The same of a map on the device, later: ``keys`` fail."""
+    doubts.add((~torch.isfinite(score)).sum(), lambda bad: _not_finite(bad, who), keys, who)
+
+
+def _not_finite(bad: int, who: str) -> str:
+    return f"{who} returned {bad} scores that are not finite"
 
 
 def confidence(method: Method, score: Scores, who: str) -> Scores:
@@ -156,7 +204,9 @@ def refined(method: Refinement, before: Scores, truth: Labels | None, decided: R
     score = method.apply(before, truth, decided)
     if not isinstance(score, np.ndarray) or score.dtype != np.float32:
         raise BadPlugin(f"{who} refined its map to {getattr(score, 'dtype', type(score).__name__)}, wanted float32")
-    scores(score, before.shape, who)
+    if score.shape != before.shape:
+        raise BadPlugin(f"{who} returned a map of {list(score.shape)}, the labels are {list(before.shape)}")
+    scores(score, who)
     return score
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from torch import Tensor
 from bench.api import Prediction, State, View
 from bench.core import sharing
 from bench.core.errors import BadPlugin
+from bench.ops import transfer
+from bench.run.checks import Doubts
 
 Views = Sequence[tuple[View, Prediction]]
 ADVICE = "which other methods are given too; change a copy of it"
@@ -22,13 +24,25 @@ class Changed(BadPlugin):
     """A plug-in wrote into what others are given, too."""
 
 
-class Lender:
-    """The prediction of one image, handed to one method after the other."""
+class Mark(NamedTuple):
+    """What differs for contents that differ."""
 
-    def __init__(self, views: Views, merged: Prediction) -> None:
+    known: bytes  # at once
+    sums: Tensor | None = None  # int64 on the device, that nobody has waited for
+
+
+class Lender:
+    """The prediction of one image, handed to one method after the other.
+
+    With ``doubts`` nobody waits for the device: torch says at once which tensors were written to, and what was written
+    behind its back, as through ``tensor.data``, is found at the end of the shard, which then fails for all.
+    """
+
+    def __init__(self, views: Views, merged: Prediction, doubts: Doubts | None = None) -> None:
         self.views, self.merged = views, merged
         self.changed = False  # by a method: nothing of it may be used any more
-        self._marks: dict[tuple[int, Hashable], bytes] = {}  # by view, the last is ``merged``, and name of the tensor
+        self._doubts = doubts
+        self._marks: dict[tuple[int, Hashable], Mark] = {}  # by view, the last is ``merged``, and name of the tensor
 
     @contextmanager
     def lend(self, who: str) -> Iterator[tuple[Views, Prediction]]:
@@ -41,7 +55,7 @@ class Lender:
                 if key not in handed:
                     handed[key] = tensor
                     if key not in self._marks:
-                        self._marks[key] = _mark(tensor)
+                        self._marks[key] = self._mark(tensor)
 
             return note
 
@@ -49,11 +63,17 @@ class Lender:
         try:
             yield lent, self.merged.lent(noted(len(lent)))
         finally:
-            changed = [name for (number, name), tensor in handed.items() if _mark(tensor) != self._marks[number, name]]
+            marks = [(key, self._mark(tensor), self._marks[key]) for key, tensor in handed.items()]
+            changed = [name for (_, name), now, before in marks if now.known != before.known]
             if changed:
                 self.changed = True
-                names = ", ".join(dict.fromkeys(map(_spelled, changed)))
-                raise Changed(f"{who} changed {names} of the prediction in place, {ADVICE}, such as tensor.clone()")
+                raise Changed(_told(who, changed))
+            for (_, name), now, before in marks:
+                if self._doubts is not None and now.sums is not None and before.sums is not None:
+                    self._doubts.add((now.sums != before.sums).any(), _telling(who, name))
+
+    def _mark(self, tensor: Tensor) -> Mark:
+        return Mark(_mark(tensor)) if self._doubts is None else _mark_on_device(tensor)
 
 
 def marks_of(state: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
@@ -79,14 +99,36 @@ def _spelled(name: Hashable) -> str:
     return f"raw[{name[1]!r}]" if name[0] == "raw" else f"{name[0]}({name[1]:g})"
 
 
+def _told(who: str, names: Sequence[Hashable]) -> str:
+    spelled = ", ".join(dict.fromkeys(map(_spelled, names)))
+    return f"{who} changed {spelled} of the prediction in place, {ADVICE}, such as tensor.clone()"
+
+
+def _telling(who: str, name: Hashable) -> Callable[[int], str]:
+    return lambda _: _told(who, [name])
+
+
 def _mark(tensor: Tensor) -> bytes:
-    """Bytes that differ for contents that differ."""
-    about = f"{tensor.requires_grad} {tensor.dtype} {tuple(tensor.shape)} ".encode()
+    """Bytes that differ for contents that differ; the host waits for them."""
     values = tensor.detach()
     if values.device.type == "cpu" and values.dtype != torch.bfloat16:  # which NumPy has not
-        return about + sharing.mark(values.numpy())
-    words = values.contiguous().reshape(-1).view(torch.uint8)
-    words, rest = words[: words.numel() // 4 * 4].view(torch.int32), words[words.numel() // 4 * 4 :]
+        return _about(tensor) + sharing.mark(values.numpy())
+    return _about(tensor) + transfer.to_host(_sums(values)).tobytes()
+
+
+def _mark_on_device(tensor: Tensor) -> Mark:
+    """The same without waiting: how often torch wrote to the tensor, and sums that stay on the device."""
+    writes = 0 if tensor.is_inference() else tensor._version
+    return Mark(_about(tensor) + str(writes).encode(), _sums(tensor.detach()))
+
+
+def _about(tensor: Tensor) -> bytes:
+    return f"{tensor.requires_grad} {tensor.dtype} {tuple(tensor.shape)} ".encode()
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Return int64 [n]: the sum of all words, that of each with its place, and the bytes after the last word."""
+    content = values.contiguous().reshape(-1).view(torch.uint8)
+    words, rest = content[: content.numel() // 4 * 4].view(torch.int32), content[content.numel() // 4 * 4 :]
     places = torch.arange(words.numel(), device=words.device, dtype=torch.int32) | 1  # odd: no bit is lost in a product
-    sums = torch.stack([words.sum(dtype=torch.int64), (words * places).sum(dtype=torch.int64)])
-    return about + sums.cpu().numpy().tobytes() + rest.cpu().numpy().tobytes()
+    return torch.stack([words.sum(dtype=torch.int64), (words * places).sum(dtype=torch.int64), *rest.long()])

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,55 +34,36 @@ from bench.api import (
     Scores,
     ShardNetwork,
 )
-from bench.contract.protocol import quantized, spool_dtype, wants_exact
+from bench.contract.protocol import quantized, wants_exact
 from bench.core import files
 from bench.core.errors import BadPlugin
 from bench.core.file_names import file_name
 from bench.core.sharing import read_only
-from bench.metrics.accumulate import NEAR, Accumulator, CountedTwice, ScoredImage, Truth
+from bench.metrics.accumulate import NEAR, Accumulator, ScoredImage, Truth
 from bench.models import inference
 from bench.results import pictures, store
 from bench.run import checks, finalise, fits, scoring, shard_files
 from bench.run.blame import Blame
 from bench.run.cost import Clock, peak_memory
 from bench.run.lending import Lender
-from bench.run.messages import Advance, CellTask, Fit, MapTask, Outcome, PictureTask, RefinementTask, Task, Work
+from bench.run.messages import Advance, CellTask, Fit, MapTask, Outcome, PictureTask, Task, Work
+from bench.run.scored_cells import (
+    CellLane,
+    DevicePass,
+    Image,
+    RefinementLane,
+    Scorer,
+    count,
+    host_score,
+    score_and_count,
+    spared,
+    spool,
+    spool_counted,
+    truth_of,
+)
 from bench.run.shard_files import Shard
 from bench.run.worker import Worker, network_of
-from bench.suite.cells import Ref
 from bench.suite.loader import Loader
-
-Scorer = tuple[Ref | None, str | None]  # a method, and the key of what it was fitted to
-
-
-@dataclass
-class CellLane:
-    """One cell of a task under way."""
-
-    task: CellTask
-    accumulator: Accumulator
-    clock: Clock = field(default_factory=Clock)
-
-
-@dataclass
-class RefinementLane:
-    """One refinement of a task under way."""
-
-    task: RefinementTask
-    rows: dict[str, Row] = field(default_factory=dict)
-    clock: Clock = field(default_factory=Clock)
-
-
-Lane = TypeVar("Lane", CellLane, RefinementLane)
-
-
-@dataclass
-class _Image:
-    """One sample as the network shows it."""
-
-    sample: Sample  # sealed
-    lender: Lender
-    predicted: Labels | None  # the class map, uint8 [H, W]
 
 
 def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outcome:
@@ -139,11 +120,6 @@ def _samples(
         advance(1)
 
 
-def _spared(lanes: Sequence[Lane], blame: Blame) -> list[Lane]:
-    """Those that nothing has happened to."""
-    return [lane for lane in lanes if lane.task.key not in blame.failures]
-
-
 def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
     clock = Clock()
     with clock("setup"):
@@ -157,27 +133,36 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
     read_before = loader.cpu_seconds
     about: dict[str, dict[str, Any]] = {}
     asked: dict[Quantity, None] = {}
+    device_pass = DevicePass() if task.numerics.scoring == "torch" else None
     for sample in _samples(task, loader, advance, blame, network):
         about[sample.id] = _about(sample)
         with clock("predict"):
-            image = _look(task, network, sample, asked)
-        truth = Truth(sample, image.predicted)
-        for scorer, lanes in _by_method(_spared(cells, blame)):
+            image = _look(task, network, sample, asked, device_pass)
+        truth = truth_of(image, device_pass)
+        for scorer, lanes in _by_method(spared(cells, blame)):
             if image.lender.changed:  # by a method, which has failed: the others get what the network says
-                image = _look_again(task, network, loader, sample, asked)
-                truth = Truth(sample, image.predicted)
-            _score_and_count(task, worker, image, truth, scorer, lanes, blame)
-        for refinement in _spared(refinements, blame):
+                image = _look_again(task, network, loader, sample, asked, device_pass)
+                truth = truth_of(image, device_pass)
+            score_and_count(task, worker, image, truth, scorer, lanes, blame, device_pass)
+        if device_pass is not None:
+            device_pass.finish_image()
+        for refinement in spared(refinements, blame):
             if image.lender.changed:
-                image = _look_again(task, network, loader, sample, asked)
+                image = _look_again(task, network, loader, sample, asked, device_pass)
             who = f"method {refinement.task.method.label} on {task.dataset.label}/{sample.id}"
             with blame.of([refinement.task.key], who):
                 _describe(task, worker, image, refinement, who)
     clock.seconds["load"] = loader.cpu_seconds - read_before
+    if device_pass is not None:
+        device_pass.doubts.settle(blame)
+    for lane in spared(cells, blame):
+        who = f"protocol {lane.task.protocol.label} on {task.dataset.label}"
+        with blame.of([lane.task.key], who), lane.clock("count"):
+            lane.accumulator.collect()
     facts = network_of(network)
-    for lane in _spared(cells, blame):
+    for lane in spared(cells, blame):
         _write_counts(task, 1, lane, clock.seconds, about, facts)
-    for refinement in _spared(refinements, blame):
+    for refinement in spared(refinements, blame):
         seconds = clock.seconds | refinement.clock.seconds
         shard = Shard(refinement.task.stamp, None, refinement.rows, seconds, peak_memory(), about)
         shard_files.write(shard_files.path_of(task.run, refinement.task.key, task.start, task.stop, 0), shard)
@@ -191,9 +176,9 @@ def _refined_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) ->
     about: dict[str, dict[str, Any]] = {}
     for sample in _samples(task, loader, advance, blame):
         about[sample.id] = _about(sample)
-        for _, lanes in _by_method(_spared(cells, blame)):
-            _refine_and_count(task, worker, sample, decided, lanes, blame)
-    for lane in _spared(cells, blame):
+        for _, lanes in _by_method(spared(cells, blame)):
+            _refine_andcount(task, worker, sample, decided, lanes, blame)
+    for lane in spared(cells, blame):
         _write_counts(task, 1, lane, {}, about, {})
 
 
@@ -201,13 +186,13 @@ def _second_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> 
     loader = worker.loader(task.dataset, task.workers, images=False)
     cells = [_cell_lane(cell) for cell in task.cells]
     for sample in _samples(task, loader, advance, blame):
-        for lane in _spared(cells, blame):
+        for lane in spared(cells, blame):
             who = f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"
             with blame.of([lane.task.key], who), lane.clock("second"):
                 assert lane.task.spool is not None  # noqa: S101 - the engine spools cells that have a second phase
                 score, predicted = _spooled((task.inputs or task.run) / lane.task.spool, sample.id)
                 lane.accumulator.add_second(sample, predicted, score, lane.task.parameters)
-    for lane in _spared(cells, blame):
+    for lane in spared(cells, blame):
         _write_counts(task, 2, lane, {}, {}, {})
 
 
@@ -249,16 +234,26 @@ def _meet(task: Task, worker: Worker, blame: Blame) -> None:
             worker.meet(method, task.model, task.numerics)
 
 
-def _look(task: Task, network: Network, sample: Sample, asked: dict[Quantity, None]) -> _Image:
+def _look(
+    task: Task, network: Network, sample: Sample, asked: dict[Quantity, None], device_pass: DevicePass | None = None
+) -> Image:
     views, merged = inference.look(network, sample, task.numerics, task.seed, asked)
-    checks.outputs((prediction for _, prediction in views), f"{task.where}/{sample.id}")
-    return _Image(sample.sealed(), Lender(views, merged), checks.class_map(merged, sample))
+    doubts = None if device_pass is None else device_pass.doubts
+    checks.outputs((prediction for _, prediction in views), f"{task.where}/{sample.id}", doubts)
+    return Image(sample, Lender(views, merged, doubts), checks.class_map(merged, sample))
 
 
-def _look_again(task: Task, network: Network, loader: Loader, sample: Sample, asked: dict[Quantity, None]) -> _Image:
+def _look_again(
+    task: Task,
+    network: Network,
+    loader: Loader,
+    sample: Sample,
+    asked: dict[Quantity, None],
+    device_pass: DevicePass | None,
+) -> Image:
     if isinstance(network, ShardNetwork):  # it may have let go of what it was prepared for
         network.prepare(list(loader.samples(range(task.start + task.ids.index(sample.id), task.stop))))
-    return _look(task, network, sample, asked)
+    return _look(task, network, sample, asked, device_pass)
 
 
 def _by_method(lanes: Sequence[CellLane]) -> Iterable[tuple[Scorer, list[CellLane]]]:
@@ -268,67 +263,13 @@ def _by_method(lanes: Sequence[CellLane]) -> Iterable[tuple[Scorer, list[CellLan
     return groups.items()
 
 
-def _score(task: Task, worker: Worker, image: _Image, scorer: Scorer, who: str) -> tuple[Scores, Labels | None]:
-    method, fitted = scorer
-    assert method is not None  # noqa: S101 - callers looked
-    rule = worker.network(task.model, task.numerics).model.inference
-    with image.lender.lend(who) as (views, merged), worker.lent(fitted, who) as state:
-        return scoring.score(worker.method(method), state, views, merged, rule, who)
-
-
-def _score_and_count(
-    task: Task,
-    worker: Worker,
-    image: _Image,
-    truth: Truth,
-    scorer: Scorer,
-    lanes: Sequence[CellLane],
-    blame: Blame,
-) -> None:
-    """Score once for all cells of one method, then count in each."""
-    sample = image.sample
-    maps: dict[str, Scores] = {}  # that a protocol may read, by name
-    who = ""
-    if method := scorer[0]:
-        who = f"method {method.label} on {task.dataset.label}/{sample.id}"
-        with blame.of([lane.task.key for lane in lanes], who), lanes[0].clock("score"):
-            maps["score"], own = _score(task, worker, image, scorer, who)
-            if own is not None:
-                truth = Truth(sample, own)
-            if any(lane.accumulator.protocol.reads == "confidence" for lane in lanes):
-                maps["confidence"] = checks.confidence(worker.method(method), maps["score"], who)
-    scored = ScoredImage(truth, maps)
-    for lane in _spared(lanes, blame):
-        with blame.of([lane.task.key], f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"):
-            with lane.clock("count"):
-                _count(task, lane, scored)
-            _spool_counted(task, lane, scored, who)
-
-
-def _count(task: Task, lane: CellLane, image: ScoredImage, also: Row | None = None) -> None:
-    """One image into the accumulator of one cell; ``also`` joins its row."""
-    try:
-        lane.accumulator.add(image, also)
-    except CountedTwice as error:
-        raise BadPlugin(f"dataset {task.dataset.label} gives the id {error.sample} twice") from None
-
-
-def _spool_counted(task: Task, lane: CellLane, image: ScoredImage, who: str) -> None:
-    protocol = lane.accumulator.protocol
-    score = image.score(protocol) if lane.task.spool is not None else None
-    if lane.task.spool is not None and score is not None:
-        with lane.clock("spool"):
-            truth = image.truth
-            _spool(task.run / lane.task.spool, truth.sample.id, score, truth.predicted, spool_dtype(protocol), who)
-
-
-def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, who: str) -> None:
+def _describe(task: Task, worker: Worker, image: Image, lane: RefinementLane, who: str) -> None:
     """The map of a refinement as it is before, and what it writes down of it."""
     sample = image.sample
     method = worker.method(lane.task.method)
     assert isinstance(method, Refinement)  # noqa: S101 - the engine sends nothing else
     with lane.clock("score"):
-        score, _ = _score(task, worker, image, (lane.task.method, lane.task.fitted), who)
+        score, _ = host_score(task, worker, image, (lane.task.method, lane.task.fitted), who)
     with lane.clock("segments"):
         if sample.id in lane.rows:
             raise BadPlugin(f"dataset {task.dataset.label} gives the id {sample.id} twice")
@@ -336,10 +277,10 @@ def _describe(task: Task, worker: Worker, image: _Image, lane: RefinementLane, w
             row = method.describe(merged, read_only(score), sample.anomaly)
         lane.rows[sample.id] = checks.columns(row, lane.rows, who)
     with lane.clock("spool"):
-        _spool(task.run / lane.task.spool, sample.id, score, image.predicted, "float32", who)
+        spool(task.run / lane.task.spool, sample.id, score, image.predicted, "float32", who)
 
 
-def _refine_and_count(
+def _refine_andcount(
     task: Task,
     worker: Worker,
     sample: Sample,
@@ -365,15 +306,15 @@ def _refine_and_count(
                 protocol, also = lane.accumulator.protocol, None
                 if isinstance(protocol, RefinementAware):
                     also = protocol.refined(sample, before, decision)
-                _count(task, lane, scored, also)
-            _spool_counted(task, lane, scored, who)
+                count(task, lane, scored, also)
+            spool_counted(task, lane, scored, who)
 
 
-def _drawable(task: Task, worker: Worker, image: _Image, drawn: MapTask) -> Scores:
+def _drawable(task: Task, worker: Worker, image: Image, drawn: MapTask) -> Scores:
     """The score map that the cells of a method counted, as its protocol takes it."""
     sample = image.sample
     who = f"method {drawn.method.label} on {task.dataset.label}/{sample.id}"
-    score, _ = _score(task, worker, image, (drawn.method, drawn.fitted), who)
+    score, _ = host_score(task, worker, image, (drawn.method, drawn.fitted), who)
     method = worker.method(drawn.method)
     if isinstance(method, Refinement):
         with image.lender.lend(who) as (_, merged), worker.lent(drawn.fitted, who) as state:
@@ -382,14 +323,8 @@ def _drawable(task: Task, worker: Worker, image: _Image, drawn: MapTask) -> Scor
     return quantized(protocol, read_only(score))
 
 
-def _spool(folder: Path, sample: str, score: Scores, predicted: Labels | None, dtype: str, who: str) -> None:
-    store.write_map(store.map_path(folder, sample), checks.storable(score, dtype, who))
-    if predicted is not None:
-        store.write_map(store.map_path(folder, sample, "predictions"), predicted)
-
-
 def _spooled(folder: Path, sample: str) -> tuple[Scores, Labels | None]:
-    """A score map as float32 and the class map beside it, if there is one."""
+    """A score map as float32 and the class map beside it, if device_pass is one."""
     score = np.load(store.map_path(folder, sample), allow_pickle=False).astype(np.float32)
     labels_file = store.map_path(folder, sample, "predictions")
     return score, np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None

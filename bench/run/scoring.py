@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from bench.api import Inference, Labels, Method, Prediction, Refinement, Scores, State, View
 from bench.core.errors import BadPlugin
 from bench.core.sharing import read_only
 from bench.models import inference
+from bench.ops import dense, transfer
 from bench.run import checks
 
 
@@ -23,6 +26,21 @@ def score(
 
     ``views`` and ``merged`` are what the network says, as ``rule`` of its inference makes them. Raises BadPlugin.
     """
+    tensor, own = score_on_device(method, state, views, merged, rule, who)
+    score_map: Scores = transfer.to_host(tensor)
+    checks.scores(score_map, who)
+    return score_map, None if own is None else transfer.to_host(own)
+
+
+def score_on_device(
+    method: Method,
+    state: State,
+    views: Sequence[tuple[View, Prediction]],
+    merged: Prediction,
+    rule: Inference,
+    who: str,
+) -> tuple[Tensor, Tensor | None]:
+    """``score`` on the device of the network. Whether the scores are finite is not looked at."""
     if method.merge == "views":
         parts = [checks.as_scored(method.score(prediction, state), prediction, who) for _, prediction in views]
         if any(part.labels is not None for part in parts) and len(parts) > 1:
@@ -36,9 +54,7 @@ def score(
         merged_score, labels = whole.score, whole.labels
         if whole.logits is not None:
             raise BadPlugin(f"{who}: logits are merged where views are scored; return labels, or say merge = 'views'")
-    score_map = inference.score_map(merged_score, merged.size)
-    checks.scores(score_map, merged.size, who)
-    return score_map, None if labels is None else labels.cpu().numpy()
+    return dense.resize(merged_score, merged.size), labels
 
 
 def refined_alone(

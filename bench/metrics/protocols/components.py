@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import TwoPhase
+from bench.contract.protocol import Pointwise, TwoPhase
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.keys import at_or_above
 from bench.counts.tally import Counts
@@ -27,7 +27,7 @@ COMPONENTS: Mapping[str, Metric] = {
 
 
 @dataclass(frozen=True)
-class Components(TwoPhase):
+class Components(TwoPhase, Pointwise):
     """Anomalous objects should be found as objects, at the threshold of the best F1 over the same pixels, ``>=``."""
 
     name = "components"

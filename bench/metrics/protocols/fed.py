@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
+from bench.contract.protocol import Pointwise
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.tally import Counts
 from bench.metrics import bootstrap, per_image, ranking
@@ -102,7 +103,7 @@ def _precision(hits: NDArray[np.int64], alarms: NDArray[np.int64]) -> Floats:
 
 
 @dataclass(frozen=True)
-class FedAnomaly(SinglePrecision):
+class FedAnomaly(SinglePrecision, Pointwise):
     """All pixels pooled, anomaly against the rest, with FED's AP and FPR95 (``mFishy``)."""
 
     name = "fed_anomaly"
@@ -217,7 +218,7 @@ def drawn(kinds: Labels, most: Sequence[int], image: str) -> Labels:
 
 
 @dataclass(frozen=True)
-class IdmOodCdd(SinglePrecision):
+class IdmOodCdd(SinglePrecision, Pointwise):
     """FED's three truths of one score, all pixels pooled: misclassified, unlabelled, and either.
 
     Unlabelled pixels (255) are the source's out-of-distribution pixels of Cityscapes. ``fidelity: corrected`` counts
@@ -234,6 +235,10 @@ class IdmOodCdd(SinglePrecision):
     category_names = ("hit", "miss", "void")
 
     fidelity: Literal["corrected", "reference"] = "corrected"
+
+    @property
+    def pointwise(self) -> bool:
+        return self.fidelity == "corrected"  # a pixel that is drawn stands among others
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         wrong = wrong_pixels(labels_of(sample), classes_of(sample, predicted))

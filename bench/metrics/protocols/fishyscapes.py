@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
+from bench.contract.protocol import Pointwise
 from bench.core.values import Labels, Rows, Undefined, Value
 from bench.counts.tally import Counts
 from bench.metrics import ranking
@@ -20,7 +21,7 @@ KEPT = ("ap", "fpr95", "auroc")
 
 
 @dataclass(frozen=True)
-class Fishyscapes(PooledRanking, SinglePrecision):
+class Fishyscapes(PooledRanking, SinglePrecision, Pointwise):
     """All pixels of all frames pooled, ties merged; labels other than 0 and 1 are ignored.
 
     Scores are rounded to float32, as in the source. Where the source returns an FPR95 of 0 because there is no anomaly,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Sample
-from bench.contract.protocol import Breakdown, CarriesThreshold, TwoPhase
+from bench.contract.protocol import Breakdown, CarriesThreshold, Pointwise, TwoPhase
 from bench.core.values import IGNORE, Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.bins import common_bins, first_bin
 from bench.counts.keys import at_or_above
@@ -94,7 +94,7 @@ class _AtThreshold(CarriesThreshold):
 
 
 @dataclass(frozen=True)
-class OperatingPoint(_AtThreshold, TwoPhase, Breakdown):
+class OperatingPoint(_AtThreshold, TwoPhase, Breakdown, Pointwise):
     """Pooled anomalies at a threshold that is a parameter, chosen on another split than the one it is tried on.
 
     An alarm is an 8-connected component of pixels at or above the threshold, of at least ``min_alarm`` pixels; a false
@@ -176,7 +176,7 @@ class OperatingPoint(_AtThreshold, TwoPhase, Breakdown):
 
 
 @dataclass(frozen=True)
-class MisclassificationPoint(_AtThreshold):
+class MisclassificationPoint(_AtThreshold, Pointwise):
     """Pooled misclassifications at a threshold that is a parameter, chosen on another split."""
 
     name = "operating_point_misclassification"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import CITYSCAPES, Sample
-from bench.contract.protocol import Breakdown, Protocol
+from bench.contract.protocol import Breakdown, Pointwise, Protocol
 from bench.core.errors import BadPlugin
 from bench.core.values import IGNORE, Labels, Rows, Undefined, Value
 from bench.counts.tally import Counts
@@ -40,7 +40,7 @@ class PooledRanking(Protocol):
 
 
 @dataclass(frozen=True)
-class Anomaly(PooledRanking, Breakdown):
+class Anomaly(PooledRanking, Breakdown, Pointwise):
     """The pixels of anomalous objects should score above all others.
 
     ``by: size`` counts objects of different sizes apart, 8-connected and in pixels of the label image, so that
@@ -71,6 +71,10 @@ class Anomaly(PooledRanking, Breakdown):
     @property
     def sides(self) -> tuple[Sequence[int], Sequence[int]]:
         return range(1, len(self.category_names)), [0]
+
+    @property
+    def pointwise(self) -> bool:
+        return not self.by  # an object is more than a pixel
 
     def categories(self, sample: Sample, predicted: Labels | None) -> Labels:
         from scipy import ndimage
@@ -103,7 +107,7 @@ def check_sizes(sizes: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Misclassification(PooledRanking, Breakdown):
+class Misclassification(PooledRanking, Breakdown, Pointwise):
     """The pixels that the network gets wrong should score above those it gets right; unlabelled ones count nowhere.
 
     ``by: class`` counts the labelled classes apart, so that ``bench show --by class`` can rank the pixels of each. The
