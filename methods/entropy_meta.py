@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.api import IGNORE, Decision, Fitting, Labels, Prediction, Refinement, Row, Rows, Sample, Scores, State
 from bench.core.errors import BadPlugin, MissingData
-from bench.ops import segment_classifier, segments
+from bench.ops import segment_classifier, segments, transfer
 
 HIT, FALSE, UNKNOWN = 1, 0, 255  # a segment that lies on an object, on none, or is ignored as a whole
 GAP = 2.0**-9  # two units in the last place of float16: below stays below where maps are stored so
@@ -53,7 +53,7 @@ class EntropyMeta(Refinement):
 
     def describe(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
         components = self._components(score, truth)
-        predicted, at, classes = prediction.argmax.cpu().numpy(), _asker(prediction), prediction.classes
+        predicted, at, classes = transfer.to_host(prediction.argmax), _asker(prediction), prediction.classes
         columns = {"id": np.arange(1, components.max(initial=0) + 1)}
         columns |= segments.features(components, predicted, at, classes)
         row = {f"segments.{name}": values for name, values in columns.items()}
@@ -116,7 +116,7 @@ class EntropyMeta(Refinement):
         """Return a classifier as arrays: ``mean``, ``scale``, ``weights`` [F], in the order of ``segments.names``."""
         rows = {}
         for prediction, sample in stream:
-            heat = self.score(prediction, {}).cpu().numpy()
+            heat = transfer.to_host(self.score(prediction, {}))
             row = self.describe(prediction, heat, sample.anomaly)
             rows[sample.id] = {name: values for name, values in row.items() if name.startswith("segments.")}
         rows = dict(sorted(rows.items()))
@@ -144,7 +144,7 @@ def _asker(prediction: Prediction) -> Callable[[NDArray[np.int64]], NDArray[np.f
     device = next(iter(prediction.raw.values())).device
 
     def at(index: NDArray[np.int64]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = prediction.softmax_at(torch.from_numpy(index).to(device)).cpu().numpy()
+        probabilities: NDArray[np.float32] = transfer.to_host(prediction.softmax_at(torch.from_numpy(index).to(device)))
         return probabilities
 
     return at

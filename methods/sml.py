@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.api import CITYSCAPES, Constants, Fitting, Prediction, Sample, Scored, State
 from bench.contract.logit_score import LogitScore
 from bench.core.errors import MissingData
-from bench.ops import dense
+from bench.ops import dense, transfer
 
 Doubles = NDArray[np.float64]
 
@@ -176,5 +176,5 @@ def _tops(
                 "say average: logits in the model's inference"
             )
         count = count or prediction.classes
-        top, classes = prediction.max_logit.cpu().numpy(), prediction.argmax.cpu().numpy()
+        top, classes = transfer.all_to_host([prediction.max_logit, prediction.argmax])
         yield sample, top.reshape(-1).astype(np.float64), classes.reshape(-1), count

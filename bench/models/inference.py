@@ -19,7 +19,7 @@ from torch.nn import functional
 from bench.api import Context, Inference, Network, Prediction, Quantity, Sample, SegModel, ShardNetwork, View
 from bench.core.errors import BadPlugin, MissingPackage
 from bench.models.numerics import Numerics
-from bench.ops import dense
+from bench.ops import dense, transfer
 from bench.ops.tiles import Lazy, Tiles, average
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ def resize_image(
     if min(size) < 1:
         raise BadPlugin(f"an image of {tuple(image.shape[1:])} cannot be scaled to {size}; raise the scale")
     if resize != "bilinear":
-        pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+        pixels = np.ascontiguousarray(transfer.to_host(image.permute(1, 2, 0)))
         small = (_by_opencv if resize == "opencv" else _by_pillow)(pixels, size)
         return torch.from_numpy(small).to(image.device).permute(2, 0, 1)
     resized = functional.interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)

@@ -31,8 +31,13 @@ class Numerics:
     dtype: str = "float32"
     tf32: bool = False
     deterministic: bool = True
-    scoring: str = "torch"  # fused: the compiled pass
+    scoring: str = "torch"  # reductions and counting; fused: compiled, on a CPU
     batch: int = 1  # equally sized views of an image in one forward pass
+
+    @property
+    def on_device(self) -> bool:
+        """Scores are counted where the network runs, by torch; else on the host, by the compiled loops."""
+        return self.scoring == "torch"
 
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.core.values import IGNORE
 from bench.ops import transfer
 
-LARGEST = 1 << 25  # cells of a table; beyond it pixels are sorted
+LARGEST = 1 << 25  # cells of a table
 LOWEST = -(1 << 31)  # key 0 of the host
 
 
@@ -36,14 +36,13 @@ def order_keys(score: Tensor) -> Tensor:
     return bits ^ (bits >> 31 & 0x7FFFFFFF)
 
 
-def census(images: Sequence[Pixels]) -> Tensor:
-    """Return int64 [images, 258]: how many pixels have each category, then the smallest and the largest key."""
+def census(images: Sequence[Pixels], categories: int) -> Tensor:
+    """Return int64 [images, 4]: pixels that count, pixels of a category that is none, smallest and largest key."""
     rows = []
-    for keys, categories in images:
-        counts = categories.new_zeros(256, dtype=torch.int64)
-        counts.scatter_add_(0, categories.long(), counts.new_ones(1).expand(categories.numel()))
+    for keys, owners in images:
+        known, ignored = owners < categories, owners == IGNORE
         ends = torch.stack(torch.aminmax(keys)) if keys.numel() else keys.new_zeros(2)
-        rows.append(torch.cat([counts, ends.long()]))
+        rows.append(torch.cat([torch.stack([known.sum(), (~(known | ignored)).sum()]), ends.long()]))
     return torch.stack(rows)
 
 
@@ -53,44 +52,65 @@ def sorted_keys(images: Sequence[Pixels], categories: int) -> list[Tensor]:
     return [torch.sort(transfer.selected(keys, owners == category)).values for category in range(categories)]
 
 
-def leading_bits(images: Sequence[Pixels], categories: int, low: int, high: int) -> tuple[Tensor, Tensor]:
-    """Return the leading 24 bits of all pixels that count: cells int64 [m], ascending, and how often each occurs.
+class Leading(NamedTuple):
+    """Leading bits of keys, as far as they may occur."""
 
-    A cell is category * 2^24 + the leading bits of the host's key. ``low`` and ``high`` are the ends of the keys.
-    """
-    first = low >> 8
-    width = (high >> 8) - first + 1
-    if categories * width > LARGEST:
-        joint = [_cells(pixels, 8, LOWEST >> 8, 1 << 24, categories) for pixels in images]
-        values, counts = transfer.runs(torch.sort(torch.cat(joint).int()).values)
-        valid = values < categories << 24  # all but those that are ignored, which come last
-        return transfer.selected(values, valid).long(), transfer.selected(counts, valid)
-    table = _table(images, 8, first, width, categories)
-    used = transfer.nonzero(table)
-    owner = torch.div(used, width, rounding_mode="floor")
-    return (owner << 24) + (used - owner * width + (first - (LOWEST >> 8))), table[used]
+    first: int  # the smallest key there may be, shifted
+    width: int  # how many there may be
+    shift: int = 8  # bits that are left out
+
+    @property
+    def of_host(self) -> int:
+        """The first as the host's keys have it."""
+        return self.first - (LOWEST >> self.shift)
+
+    def fits(self, categories: int) -> bool:
+        """Return whether a table of them is small enough."""
+        return categories * self.width <= LARGEST
 
 
-def image_bins(pixels: Pixels, categories: int, low: int, high: int) -> tuple[Tensor, Tensor]:
-    """Return the leading 16 bits of one image: the host's keys int64 [m], ascending, and counts int32 [m, K]."""
+def leading(low: int, high: int, shift: int = 8) -> Leading:
+    """Return the leading bits of keys from ``low`` to ``high``; the first and the last fill 16 bits of the key."""
+    per_bin = 1 << (16 - shift)
     first = low >> 16
-    width = (high >> 16) - first + 1
-    table = _table([pixels], 16, first, width, categories).reshape(categories, width)
-    used = transfer.nonzero(table.any(dim=0))
-    return used + (first - (LOWEST >> 16)), table[:, used].T.contiguous()
+    return Leading(first * per_bin, ((high >> 16) - first + 1) * per_bin, shift)
 
 
-def _table(images: Sequence[Pixels], shift: int, first: int, width: int, categories: int) -> Tensor:
-    """Return int32 [K * width]: how many pixels have each category and each key, shifted, from ``first`` on."""
-    table = images[0].keys.new_zeros(categories * width + 1)  # the last is for ignored pixels
-    for pixels in images:
-        cells = _cells(pixels, shift, first, width, categories)
-        table.scatter_add_(0, cells, table.new_ones(1).expand(cells.numel()))
-    return table[:-1]
-
-
-def _cells(pixels: Pixels, shift: int, first: int, width: int, categories: int) -> Tensor:
-    """Return int64 [n]: category * width + the key, shifted, from ``first`` on; one cell beyond all where ignored."""
+def table(pixels: Pixels, categories: int, span: Leading) -> Tensor:
+    """Return int32 [K, width]: how many pixels of one image have each category and each of the leading bits."""
     owner = pixels.categories.long()
-    cells = owner * width + ((pixels.keys >> shift) - first)
-    return cells.masked_fill_(owner == IGNORE, categories * width)
+    cells = owner * span.width + ((pixels.keys >> span.shift) - span.first)
+    cells = cells.masked_fill_(owner == IGNORE, categories * span.width)  # a cell beyond all others
+    counts = pixels.keys.new_zeros(categories * span.width + 1)
+    counts.scatter_add_(0, cells, counts.new_ones(1).expand(cells.numel()))
+    return counts[:-1].reshape(categories, span.width)
+
+
+def occupied(counts: Tensor, span: Leading) -> tuple[Tensor, Tensor]:
+    """Return the cells of a table of 24 bits that are not empty, int64 [m] ascending, and what is in them.
+
+    A cell is category * 2^24 + the leading 24 bits of the host's key.
+    """
+    flat = counts.reshape(-1)
+    used = transfer.nonzero(flat)
+    owner = torch.div(used, span.width, rounding_mode="floor")
+    return (owner << 24) + (used - owner * span.width + span.of_host), flat[used]
+
+
+def sorted_cells(images: Sequence[Pixels], categories: int) -> tuple[Tensor, Tensor]:
+    """Return what ``occupied`` does of all images together, without a table."""
+    joint = []
+    for keys, owners in images:
+        cells = (owners.int() << 24) + ((keys >> 8) - (LOWEST >> 8))
+        joint.append(cells.masked_fill_(owners == IGNORE, categories << 24))
+    values, counts = transfer.runs(torch.sort(torch.cat(joint)).values)
+    valid = values < categories << 24  # all but those that are ignored, which come last
+    return transfer.selected(values, valid).long(), transfer.selected(counts, valid)
+
+
+def bins(counts: Tensor, span: Leading) -> tuple[Tensor, Tensor]:
+    """Return the leading 16 bits in a table: the host's keys int64 [m], ascending, and counts int32 [m, K]."""
+    per_bin = 1 << (16 - span.shift)
+    folded = counts.reshape(len(counts), -1, per_bin).sum(dim=2, dtype=torch.int32)
+    used = transfer.nonzero(folded.any(dim=0))
+    return used + span.of_host // per_bin, folded[:, used].T.contiguous()

@@ -60,8 +60,8 @@ def _blur(score: Tensor, step: int, places: Places, *, fused: bool) -> Tensor:
         from bench.ops import suppression
 
         return torch.from_numpy(suppression.blur(score.contiguous().numpy(), rows, columns, TAPS, step))
-    down = _taps(score[torch.from_numpy(rows).to(score.device)], step)
-    return _taps(down[:, torch.from_numpy(columns).to(score.device)].T, step).T
+    down = _taps(score[torch.from_numpy(rows).to(score.device, non_blocking=True)], step)
+    return _taps(down[:, torch.from_numpy(columns).to(score.device, non_blocking=True)].T, step).T
 
 
 def _taps(padded: Tensor, step: int) -> Tensor:

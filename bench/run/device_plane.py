@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.api import IGNORE, Labels, Protocol, Row, Sample, Scores
+from bench.api import Labels, Protocol, Row, Sample, Scores
 from bench.core.sharing import read_only
 from bench.counts.plane import Plane
 from bench.counts.tally import CROWDED, Tally
@@ -37,7 +38,7 @@ class DevicePixels:
     n_categories: int
     refuse: Callable[[], None]  # raises if the protocol refuses the image, as it does on the host
     number: int = field(default_factory=lambda: next(NUMBERS))
-    made: dict[tuple[int, ...], Any] = field(default_factory=dict)  # of images from this one on, for other protocols
+    made: dict[tuple[int, ...], Any] = field(default_factory=dict)  # by the numbers of a shard that begins with it
 
 
 class DevicePlane(Plane[DevicePixels]):
@@ -46,78 +47,84 @@ class DevicePlane(Plane[DevicePixels]):
     together = TOGETHER
 
     def count(self, images: Sequence[DevicePixels], tally: Tally) -> list[Row]:
-        numbers = tuple(image.number for image in images)
-        if (-1, *numbers) not in images[0].made:
-            images[0].made[-1, *numbers] = self._binned(images)
-        rows, census = images[0].made[-1, *numbers]
-        pixels = int(census[:, : tally.categories].sum())
-        exact = tally.exact and 4 * (tally.pixels + pixels) <= tally.budget
-        if (int(exact), *numbers) not in images[0].made:
-            images[0].made[int(exact), *numbers] = self._counted(images, census, exact=exact)
-        state = np.array([tally.categories, tally.budget, 32 if exact else 24, pixels], np.int64)
-        tally.merge(Tally.from_arrays({"tally": state, **images[0].made[int(exact), *numbers]}))
-        return [dict(row) for row in rows]
-
-    def _binned(self, images: Sequence[DevicePixels]) -> tuple[list[Row], NDArray[np.int64]]:
-        """The bins of each image, and its census: see ``pixel_counts``."""
-        n_categories = images[0].n_categories
-        census = transfer.to_host(pixel_counts.census([_pixels(image) for image in images]))
-        for image, counts in zip(images, census, strict=True):
-            if counts[n_categories:IGNORE].any():
-                image.refuse()
-        spans = [(int(counts[256]), int(counts[257])) for counts in census]
-        parts = [
-            part
-            for image, span in zip(images, spans, strict=True)
-            for part in pixel_counts.image_bins(_pixels(image), n_categories, *span)
-        ]
-        arrays = transfer.all_to_host(parts)
-        rows: list[Row] = []
-        for image, span, keys, table in zip(images, spans, arrays[::2], arrays[1::2], strict=True):
-            bits = 16
-            if 0 < keys.size < CROWDED:
-                bits, keys, table = _finer(image, span)
-            rows.append(
-                {
-                    "bins": keys.astype(np.uint32) << np.uint32(32 - bits),
-                    "bin_counts": np.ascontiguousarray(table, np.uint32),
-                    "bin_bits": np.array(bits, np.uint8),
-                }
-            )
-        return rows, census
-
-    def _counted(
-        self, images: Sequence[DevicePixels], census: NDArray[np.int64], *, exact: bool
-    ) -> dict[str, NDArray[Any]]:
-        """What ``Tally.arrays`` has of keys and counts."""
-        n_categories, pixels = images[0].n_categories, [_pixels(image) for image in images]
-        if exact:
-            columns = transfer.all_to_host(pixel_counts.sorted_keys(pixels, n_categories))
-            ends = np.cumsum([column.size for column in columns]).astype(np.int64)
-            keys = np.concatenate(columns).view(np.uint32) ^ np.uint32(1 << 31)
-            return {"keys": keys, "ends": ends, "counts": np.empty(0, np.uint32)}
-        low, high = int(census[:, 256].min()), int(census[:, 257].max())
-        cells, counts = transfer.all_to_host(pixel_counts.leading_bits(pixels, n_categories, low, high))
-        ends = np.searchsorted(cells, np.arange(1, n_categories + 1) << 24)
-        keys = (cells & 0xFFFFFF).astype(np.uint32)
-        return {"keys": keys, "ends": ends.astype(np.int64), "counts": counts.astype(np.uint32)}
+        first, numbers = images[0], tuple(image.number for image in images)
+        if numbers not in first.made:
+            first.made[numbers] = _Shard(images)
+        shard: _Shard = first.made[numbers]
+        exact = tally.exact and 4 * (tally.pixels + shard.pixels) <= tally.budget
+        state = np.array([tally.categories, tally.budget, 32 if exact else 24, shard.pixels], np.int64)
+        tally.merge(Tally.from_arrays({"tally": state, **(shard.whole_keys if exact else shard.leading_bits)}))
+        return [dict(row) for row in shard.rows]
 
 
 DEVICE = DevicePlane()
 
 
-def _pixels(image: DevicePixels) -> pixel_counts.Pixels:
-    return pixel_counts.Pixels(image.keys, image.categories)
+class _Shard:
+    """The images of a shard, each thing made once and copied to the host: keys and counts as ``Tally.arrays`` has them.
+
+    Protocols that count the same pixels share it.
+    """
+
+    def __init__(self, images: Sequence[DevicePixels]) -> None:
+        self._categories = images[0].n_categories
+        self._images = [pixel_counts.Pixels(image.keys, image.categories) for image in images]
+        census = transfer.to_host(pixel_counts.census(self._images, self._categories))
+        for image, (_, refused, _, _) in zip(images, census, strict=True):
+            if refused:
+                image.refuse()
+        self.pixels = int(census[:, 0].sum())
+        low, high = int(census[:, 2].min()), int(census[:, 3].max())
+        self._span = pixel_counts.leading(low, high)
+        self._total: Tensor | None = None  # the table of 24 bits of all images, where it fits
+        span = self._span if self._span.fits(self._categories) else pixel_counts.leading(low, high, 16)
+        parts: list[Tensor] = []
+        for pixels in self._images:
+            table = pixel_counts.table(pixels, self._categories, span)
+            parts.extend(pixel_counts.bins(table, span))
+            if span is self._span:
+                self._total = table if self._total is None else self._total.add_(table)
+        arrays = transfer.all_to_host(parts)
+        self.rows = list(map(self._row, self._images, arrays[::2], arrays[1::2]))
+
+    def _row(self, pixels: pixel_counts.Pixels, keys: NDArray[Any], counts: NDArray[Any]) -> Row:
+        """What ``Keyed.bins`` gives."""
+        bits = 16
+        if 0 < keys.size < CROWDED:
+            bits, keys, counts = _finer(pixels, self._categories)
+        return {
+            "bins": keys.astype(np.uint32) << np.uint32(32 - bits),
+            "bin_counts": np.ascontiguousarray(counts, np.uint32),
+            "bin_bits": np.array(bits, np.uint8),
+        }
+
+    @cached_property
+    def whole_keys(self) -> dict[str, NDArray[Any]]:
+        columns = transfer.all_to_host(pixel_counts.sorted_keys(self._images, self._categories))
+        ends = np.cumsum([column.size for column in columns]).astype(np.int64)
+        keys = np.concatenate(columns).view(np.uint32) ^ np.uint32(1 << 31)
+        return {"keys": keys, "ends": ends, "counts": np.empty(0, np.uint32)}
+
+    @cached_property
+    def leading_bits(self) -> dict[str, NDArray[Any]]:
+        if self._total is None:
+            parts = pixel_counts.sorted_cells(self._images, self._categories)
+        else:
+            parts = pixel_counts.occupied(self._total, self._span)
+        cells, counts = transfer.all_to_host(parts)
+        ends = np.searchsorted(cells, np.arange(1, self._categories + 1) << 24)
+        keys = (cells & 0xFFFFFF).astype(np.uint32)
+        return {"keys": keys, "ends": ends.astype(np.int64), "counts": counts.astype(np.uint32)}
 
 
-def _finer(image: DevicePixels, span: tuple[int, int]) -> tuple[int, NDArray[Any], NDArray[Any]]:
+def _finer(pixels: pixel_counts.Pixels, categories: int) -> tuple[int, NDArray[Any], NDArray[Any]]:
     """Bits, keys [m] ascending and counts [m, K] of an image whose scores crowd into few keys of 16 bits."""
-    cells, counts = transfer.all_to_host(pixel_counts.leading_bits([_pixels(image)], image.n_categories, *span))
+    cells, counts = transfer.all_to_host(pixel_counts.sorted_cells([pixels], categories))
     for bits in (20, 24):
         keys, at = np.unique((cells & 0xFFFFFF) >> (24 - bits), return_inverse=True)
         if keys.size >= CROWDED:
             break
-    table = np.zeros((keys.size, image.n_categories), np.int64)
+    table = np.zeros((keys.size, categories), np.int64)
     np.add.at(table, (at, cells >> 24), counts)
     return bits, keys, table
 

@@ -14,7 +14,6 @@ from bench.api import Prediction, State, View
 from bench.core import sharing
 from bench.core.errors import BadPlugin
 from bench.ops import transfer
-from bench.run.checks import Doubts
 
 Views = Sequence[tuple[View, Prediction]]
 ADVICE = "which other methods are given too; change a copy of it"
@@ -34,14 +33,14 @@ class Mark(NamedTuple):
 class Lender:
     """The prediction of one image, handed to one method after the other.
 
-    With ``doubts`` nobody waits for the device: torch says at once which tensors were written to, and what was written
-    behind its back, as through ``tensor.data``, is found at the end of the shard, which then fails for all.
+    With ``writes`` nobody waits for the device. Torch says at once which tensors were written to; whether one was
+    behind its back, as through ``tensor.data``, becomes a bool [] in ``writes``, to be looked at in the end.
     """
 
-    def __init__(self, views: Views, merged: Prediction, doubts: Doubts | None = None) -> None:
+    def __init__(self, views: Views, merged: Prediction, writes: list[Tensor] | None = None) -> None:
         self.views, self.merged = views, merged
         self.changed = False  # by a method: nothing of it may be used any more
-        self._doubts = doubts
+        self._writes = writes
         self._marks: dict[tuple[int, Hashable], Mark] = {}  # by view, the last is ``merged``, and name of the tensor
 
     @contextmanager
@@ -67,13 +66,14 @@ class Lender:
             changed = [name for (_, name), now, before in marks if now.known != before.known]
             if changed:
                 self.changed = True
-                raise Changed(_told(who, changed))
-            for (_, name), now, before in marks:
-                if self._doubts is not None and now.sums is not None and before.sums is not None:
-                    self._doubts.add((now.sums != before.sums).any(), _telling(who, name))
+                names = ", ".join(dict.fromkeys(map(_spelled, changed)))
+                raise Changed(f"{who} changed {names} of the prediction in place, {ADVICE}, such as tensor.clone()")
+            for _, now, before in marks:
+                if self._writes is not None and now.sums is not None and before.sums is not None:
+                    self._writes.append((now.sums != before.sums).any())
 
     def _mark(self, tensor: Tensor) -> Mark:
-        return Mark(_mark(tensor)) if self._doubts is None else _mark_on_device(tensor)
+        return Mark(_mark(tensor)) if self._writes is None else _mark_on_device(tensor)
 
 
 def marks_of(state: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
@@ -97,15 +97,6 @@ def _spelled(name: Hashable) -> str:
     if not isinstance(name, tuple):
         return str(name)
     return f"raw[{name[1]!r}]" if name[0] == "raw" else f"{name[0]}({name[1]:g})"
-
-
-def _told(who: str, names: Sequence[Hashable]) -> str:
-    spelled = ", ".join(dict.fromkeys(map(_spelled, names)))
-    return f"{who} changed {spelled} of the prediction in place, {ADVICE}, such as tensor.clone()"
-
-
-def _telling(who: str, name: Hashable) -> Callable[[int], str]:
-    return lambda _: _told(who, [name])
 
 
 def _mark(tensor: Tensor) -> bytes:

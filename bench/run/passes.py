@@ -120,7 +120,8 @@ def _samples(
         advance(1)
 
 
-def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
+def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame, *, waits: bool = False) -> None:
+    """``waits``: after each method, for the device of the network to say whether it wrote into a prediction."""
     clock = Clock()
     with clock("setup"):
         blame.loading = True
@@ -130,10 +131,11 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
         cells = [_cell_lane(cell) for cell in task.cells]
         refinements = [RefinementLane(refinement) for refinement in task.refinements]
         _meet(task, worker, blame)
+    failed_before = dict(blame.failures)
     read_before = loader.cpu_seconds
     about: dict[str, dict[str, Any]] = {}
     asked: dict[Quantity, None] = {}
-    device_pass = DevicePass() if task.numerics.scoring == "torch" else None
+    device_pass = DevicePass(waits=waits) if task.numerics.on_device else None
     for sample in _samples(task, loader, advance, blame, network):
         about[sample.id] = _about(sample)
         with clock("predict"):
@@ -154,6 +156,10 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> N
                 _describe(task, worker, image, refinement, who)
     clock.seconds["load"] = loader.cpu_seconds - read_before
     if device_pass is not None:
+        if device_pass.written():
+            blame.failures = failed_before
+            _first_pass(task, worker, _untold, blame, waits=True)
+            return
         device_pass.doubts.settle(blame)
     for lane in spared(cells, blame):
         who = f"protocol {lane.task.protocol.label} on {task.dataset.label}"
@@ -238,9 +244,9 @@ def _look(
     task: Task, network: Network, sample: Sample, asked: dict[Quantity, None], device_pass: DevicePass | None = None
 ) -> Image:
     views, merged = inference.look(network, sample, task.numerics, task.seed, asked)
-    doubts = None if device_pass is None else device_pass.doubts
+    doubts, writes = (None, None) if device_pass is None else (device_pass.doubts, device_pass.writes)
     checks.outputs((prediction for _, prediction in views), f"{task.where}/{sample.id}", doubts)
-    return Image(sample, Lender(views, merged, doubts), checks.class_map(merged, sample))
+    return Image(sample, Lender(views, merged, writes), checks.class_map(merged, sample))
 
 
 def _look_again(

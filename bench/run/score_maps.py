@@ -23,6 +23,7 @@ from bench.core.errors import BadPlugin, BadSuite, UsageError, WorkerDied
 from bench.core.versions import numbers_of
 from bench.models import inference, numerics
 from bench.models.numerics import Numerics
+from bench.ops import transfer
 from bench.run import fits, preflight, scoring
 from bench.run.lending import Lender
 from bench.run.worker import Worker
@@ -147,7 +148,7 @@ def each(
             lender = Lender(*inference.look(network, sample, choice.numerics, choice.seed, asked))
             score, labels = None, None
             if lender.merged.has_labels:
-                labels = lender.merged.labels.cpu().numpy()
+                labels = transfer.to_host(lender.merged.labels)
             if method is not None and choice.method is not None:
                 who = f"method {choice.method.label} on {sample.id}"
                 with lender.lend(who) as (views, merged), worker.lent(choice.fitted, who) as state:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from bench.api import Inference, Labels, Method, Prediction, Row, Sample, Scores, State
@@ -75,10 +76,16 @@ class Image:
 class DevicePass:
     """What the methods of a task are given and judged by where scores are counted on the device of the network."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        """``waits``: find what a method writes into a prediction before the next one gets it."""
         self.doubts = checks.Doubts()
+        self.writes: list[Tensor] | None = None if waits else []
         self.tables = Tables()
         self.later: list[Callable[[], None]] = []  # of the image: what waits for copies on the host
+
+    def written(self) -> bool:
+        """Return whether a method wrote into a prediction, unseen: the others of the shard got what it left."""
+        return bool(self.writes) and bool(transfer.to_host(torch.stack(self.writes or [])).any())
 
     def finish_image(self) -> None:
         """Do what waits for copies, all of which are on their way."""

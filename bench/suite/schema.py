@@ -85,7 +85,7 @@ class NumericsRule(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass, by autocast; scores are float32
     tf32: bool = False  # on a GPU
     batch: int = Field(default=1, ge=1, le=limits.PROCESSES)  # equally sized views of an image in one forward pass
-    scoring: Literal["auto", "fused", "torch"] = "auto"  # reductions over the classes; auto is fused on a CPU
+    scoring: Literal["auto", "fused", "torch"] = "auto"  # reductions and counting; auto is fused on a CPU
 
 
 class SuiteFile(Section):
