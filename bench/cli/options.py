@@ -25,6 +25,14 @@ Methods = Annotated[
 Models = Annotated[
     list[str] | None, typer.Option("--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.")
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="NAME[:k=v,...]",
+        help="Give the figures to wandb, mlflow, tensorboard or trackio too. Repeatable.",
+    ),
+]
 
 
 def load_suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from bench.cli import tracking
+from bench.cli.options import Log
 from bench.cli.output import echo
 from bench.core.errors import Status, UnknownName, UsageError
 from bench.suite import arguments
@@ -288,8 +290,10 @@ def report(
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Leave out paths, commands, names of machines, users and runs.")
     ] = False,
+    log: Log = None,
 ) -> None:
     """Write a page or a file from the results of one run or of several."""
+    to = tracking.trackers(log)
     choice = _choice(
         only,
         metrics,
@@ -304,6 +308,7 @@ def report(
     from bench.report import writing
 
     echo(writing.write(folders, format_, out, table_, choice))
+    tracking.tracked(folders, to)
 
 
 class ReportCommand(TyperCommand):

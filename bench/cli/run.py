@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.options import Methods, Models, Only, Suites, load_suite
+from bench.cli import tracking
+from bench.cli.options import Log, Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo, number
 from bench.core.errors import BadSuite, CellsFailed, UsageError
 from bench.core.printable import shortened
@@ -64,6 +65,7 @@ def run(
     ] = 4,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps corrupted images for the next run.")] = None,
     cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
+    log: Log = None,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
     from bench.run.progress import waiting
@@ -78,6 +80,7 @@ def run(
         raise UsageError("--address, --gpus-per-worker and --cpus-per-worker belong to Ray; say --executor ray")
     if cache:
         corruption_cache.use(cache, cache_gb)
+    trackers = tracking.trackers(log)
     failed: list[str] = []  # lines
     for name in suites:
         suite = load_suite(name, only, method, model)
@@ -101,6 +104,7 @@ def run(
         styled = sys.stdout.isatty()
         echo(writing.printed(store.read_run(folder), styled=styled), styled=styled)
         echo(f"report: {page}")
+        tracking.tracked([str(folder)], trackers)
     if failed:
         raise CellsFailed(*failed)
 

@@ -573,7 +573,10 @@ def test_a_format_of_ones_own_is_one_file_as_the_page_on_reports_says(
     (tmp_path / "mine" / "reports" / "leaders.py").write_text(code, encoding="utf-8")
     run = str(small(tmp_path / "run").path)
     assert main(["report", run, "--format", "leaders"]) == 2
-    assert "--format: unknown format 'leaders'; known: csv, figures, html, md, parquet, tex" in capsys.readouterr().err
+    assert (
+        "--format: unknown format 'leaders'; known: csv, figures, html, md, model-index, parquet, tex"
+        in capsys.readouterr().err
+    )
     monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "mine"))
     registry.forget()
     try:
@@ -584,7 +587,7 @@ def test_a_format_of_ones_own_is_one_file_as_the_page_on_reports_says(
         monkeypatch.delenv("BENCH_PLUGINS")
         registry.forget()
     told = capsys.readouterr()
-    assert "csv, figures, html, leaders, md, parquet, tex" in " ".join(told.out.split())
+    assert "csv, figures, html, leaders, md, model-index, parquet, tex" in " ".join(told.out.split())
     assert "--table means is for csv and parquet; " in told.err
     assert (tmp_path / "run" / "report.txt").read_text() == (
         "anomaly on road & rail: energy[T=2]\nanomaly on road & rail: entropy\nanomaly on road & rail: head\n"
