@@ -33,7 +33,7 @@ UNPUBLISHED = {
     "method": {"own"},
     "dataset": {"folder", "toytown", "toytown_layout", "toytown_outliers", "validation_dataset"},
     "model": {
-        *("command", "exported", "onnx", "precomputed", "python", "retrained", "torchscript"),
+        *("command", "exported", "in_memory", "onnx", "precomputed", "python", "retrained", "torchscript"),
         *("toynet", "toynet_entropy_max", "toyquery"),
     },
     "trainer": set(),
