@@ -19,11 +19,13 @@ import typer
 from bench.cli import tracking
 from bench.cli.options import Log, Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo, number
+from bench.core.cpu_time import Total, spent
 from bench.core.errors import BadSuite, CellsFailed, UsageError
 from bench.core.printable import shortened
 from bench.suite import limits
 
 if TYPE_CHECKING:
+    from bench.results.store import Run
     from bench.run.engine import Options
     from bench.run.preflight import Checked
     from bench.suite.cells import Ref, Suite
@@ -66,14 +68,16 @@ def run(
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps corrupted images for the next run.")] = None,
     cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
     log: Log = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print where the CPU time of all processes went; also RUN/profile.json.")
+    ] = False,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
     from bench.run.progress import waiting
 
-    with waiting("loading PyTorch"):
+    with waiting("loading PyTorch"), spent("start"):
         from bench.datasets.wrappers import corruption_cache
         from bench.report import writing
-        from bench.results import store
         from bench.run import engine
 
     if executor == "local" and (address or gpus_per_worker is not None or cpus_per_worker is not None):
@@ -82,8 +86,10 @@ def run(
         corruption_cache.use(cache, cache_gb)
     trackers = tracking.trackers(log)
     failed: list[str] = []  # lines
+    before = Total(0.0, {})
     for name in suites:
-        suite = load_suite(name, only, method, model)
+        with spent("plan"):
+            suite = load_suite(name, only, method, model)
         folder = _run_folder(out, suite.name, len(suites))
         options = engine.Options(
             limit=limit,
@@ -99,24 +105,40 @@ def run(
             gallery=gallery,
             command=_command(folder),
         )
-        page, lines = _complete(suite, folder, options)
+        finished, page, lines = _complete(suite, folder, options)
         failed += lines
         styled = sys.stdout.isatty()
-        echo(writing.printed(store.read_run(folder), styled=styled), styled=styled)
+        with spent("report"):
+            printed = writing.printed(finished, styled=styled)
+        echo(printed, styled=styled)
         echo(f"report: {page}")
         tracking.tracked([str(folder)], trackers)
+        if profile:
+            before = _print_profile(folder, before)
     if failed:
         raise CellsFailed(*failed)
 
 
-def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Path, Sequence[str]]:
-    """Compute what is missing and write the page; return its path, and lines on the cells that have no figures.
+def _print_profile(folder: Path, before: Total) -> Total:
+    """Print and write where CPU time went since ``before``, and return where it went until now."""
+    from bench.run import cpu_profile
+
+    total = spent.total()
+    listed = cpu_profile.records(total, before)
+    path = cpu_profile.write(folder, listed)
+    echo(cpu_profile.text(listed))
+    echo(f"profile: {path}")
+    return total
+
+
+def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Run, Path, Sequence[str]]:
+    """Compute what is missing and write the page; return the run, the page, and lines on cells without figures.
 
     A damaged file of a finished cell that the page alone reads is put aside, and the cell computed again.
     """
     from rich.console import Console
 
-    from bench.report import writing
+    from bench.report import merge_runs, writing
     from bench.results import store
     from bench.results.run_files import Damaged
     from bench.run import engine
@@ -132,7 +154,9 @@ def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Path, Seque
             except CellsFailed as error:  # the report shows the others
                 failed = error.args
         try:
-            return writing.write([str(folder)], "html"), failed
+            with spent("report"):
+                run = merge_runs.opened([str(folder)])
+                return run, writing.write([str(folder)], "html", run=run), failed
         except Damaged as error:
             if error.path in aside or error.path.parent != folder / "cells":
                 raise

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from bench.core.cpu_time import spent
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -36,6 +38,20 @@ if "NUMBA_CACHE_DIR" not in os.environ and "numba" not in sys.modules and (_fold
     os.environ["NUMBA_CACHE_DIR"] = str(_folder)
 
 import numba  # noqa: E402 - it reads the variable when it is imported
+from numba.core import event  # noqa: E402
+
+
+class _Compiling(event.Listener):
+    """Accounts the time in which functions are compiled, or read from disk."""
+
+    def on_start(self, event: event.Event) -> None:
+        spent.begin("compile")
+
+    def on_end(self, event: event.Event) -> None:
+        spent.end()
+
+
+event.register("numba:compiler_lock", _Compiling())
 
 
 def compiled(function: F) -> F:

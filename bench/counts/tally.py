@@ -82,6 +82,7 @@ class Counts:
         self.columns = tuple(columns)
         self.rounded = rounded
         self.near = near
+        self._joined: dict[tuple[int, ...], Column] = {}
 
     @property
     def exact(self) -> bool:
@@ -124,10 +125,16 @@ class Counts:
         return cls(bits, columns, rounded=arrays["tally"].size > 4)
 
     def column(self, categories: Sequence[int]) -> Column:
-        """Several categories as one."""
+        """Several categories as one; kept, since the figures of one cell ask for the same ones again and again."""
+        if len(categories) == 1:
+            return self.columns[categories[0]]
+        key = tuple(categories)
+        if key not in self._joined:
+            self._joined[key] = self._join(key)
+        return self._joined[key]
+
+    def _join(self, categories: Sequence[int]) -> Column:
         chosen = [self.columns[category] for category in categories]
-        if len(chosen) == 1:
-            return chosen[0]
         keys = np.concatenate([column.keys for column in chosen] or [np.empty(0, np.uint32)])
         if self.exact:
             keys.sort()
@@ -368,10 +375,12 @@ class Tally:
 
     def folded_arrays(self) -> dict[str, NDArray[Any]]:
         """``arrays`` of the tally folded to 24 bits; the tally stays as it is."""
-        folded = Tally(self.categories, self.budget)
-        folded.fold()
-        folded.merge(self)
-        return folded.arrays()
+        if self._runs is None:
+            return self.arrays()
+        state = [self.categories, self.budget, 24, self.pixels]
+        whole = [self._runs.whole(category) for category in range(self.categories)]  # ascending: no page is needed
+        columns = [Column(*Column(_leading(keys), None).distinct()) for keys in whole]
+        return _arrays(columns, [*state, 1] if self.wide else state)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Tally:
@@ -436,10 +445,15 @@ class Tally:
         return Column(keys, pages[row, offset].astype(np.int64))
 
 
-def _folded(keys: AnyKeys) -> Column:
+def _leading(keys: AnyKeys) -> AnyKeys:
+    """The leading 24 bits of each, of 64 bits those of the float32 below; ascending where the keys are."""
     if keys.dtype == np.uint64:
         keys = order_key(rounded_down(wide_value(keys)))
-    return Column(*Column(np.sort(keys >> np.uint32(8)), None).distinct())
+    return keys >> np.uint32(8)
+
+
+def _folded(keys: AnyKeys) -> Column:
+    return Column(*Column(np.sort(_leading(keys)), None).distinct())
 
 
 def _arrays(columns: Sequence[Column], state: Sequence[int]) -> dict[str, NDArray[Any]]:

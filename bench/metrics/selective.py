@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.values import Metric, SignedRate, Undefined, Value
-from bench.counts.keys import union
 from bench.counts.tally import Column, Counts
 from bench.metrics import ranking
 from bench.metrics.ranking import harmonic, held
@@ -46,7 +45,7 @@ def read(
         return dict.fromkeys(METRICS, ranked)
     wrong, right = counts.column(positives), counts.column(negatives)
     errors, total = wrong.total, wrong.total + right.total
-    risks = [value / total for value in _risks(wrong, right)]
+    risks = [value / total for value in _risks(wrong, right, exact=counts.exact)]
     best = float(perfect(np.array([errors]), np.array([total]))[0])
     share = errors / total
     aurc = Value(risks[0]) if counts.exact else held(*risks)
@@ -59,23 +58,28 @@ def read(
     }
 
 
-def _risks(wrong: Column, right: Column) -> tuple[float, float, float]:
-    """Sum over the accepted of their risk: wrong pixels evenly among those of their key, and last and first of it."""
-    sums, wrong_before, before = np.zeros(3), 0, 0
+def _risks(wrong: Column, right: Column, *, exact: bool) -> tuple[float, ...]:
+    """Sum over the accepted of their risk: wrong pixels evenly among those of their key, and last and first of it.
+
+    The first alone where keys are exact: pixels of one score are tied.
+    """
+    from bench.counts.ranked_pair import accepted  # numba takes a second
+
+    sums, wrong_before, before = np.zeros(1 if exact else 3), 0, 0
     for some_wrong, some_right in _pieces(wrong, right):
-        keys = union([some_wrong.keys, some_right.keys])
-        bad, good = (column.ranks(keys)[1] for column in (some_wrong, some_right))
+        bad, good, bad_before, all_before = accepted(some_wrong, some_right, wrong_before, before)
         pixels = bad + good
-        bad_before, all_before = wrong_before + np.cumsum(bad) - bad, before + np.cumsum(pixels) - pixels
-        rate = bad / pixels
-        even = bad + (bad_before - all_before * rate) * harmonic(all_before + 1.0, pixels)
-        last = bad_before * harmonic(all_before + 1.0, good) + bad
-        last = last + (bad_before - all_before - good) * harmonic(all_before + good + 1.0, bad)
-        first = bad + (bad_before - all_before) * harmonic(all_before + 1.0, bad)
-        first = first + (bad_before + bad) * harmonic(all_before + bad + 1.0, good)
-        sums += even.sum(), last.sum(), first.sum()
+        even = bad + (bad_before - all_before * (bad / pixels)) * harmonic(all_before + 1.0, pixels)
+        if exact:
+            sums += even.sum()
+        else:
+            last = bad_before * harmonic(all_before + 1.0, good) + bad
+            last = last + (bad_before - all_before - good) * harmonic(all_before + good + 1.0, bad)
+            first = bad + (bad_before - all_before) * harmonic(all_before + 1.0, bad)
+            first = first + (bad_before + bad) * harmonic(all_before + bad + 1.0, good)
+            sums += even.sum(), last.sum(), first.sum()
         wrong_before, before = wrong_before + int(bad.sum()), before + int(pixels.sum())
-    return float(sums[0]), float(sums[1]), float(sums[2])
+    return tuple(float(value) for value in sums)
 
 
 def _pieces(wrong: Column, right: Column) -> Iterator[tuple[Column, Column]]:

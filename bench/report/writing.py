@@ -43,12 +43,17 @@ def format_named(spelled: str, table: str = "all") -> Format:
 
 
 def write(
-    folders: Sequence[str], format_: str, out: Path | None = None, table: str = "all", choice: Choice | None = None
+    folders: Sequence[str],
+    format_: str,
+    out: Path | None = None,
+    table: str = "all",
+    choice: Choice | None = None,
+    run: Run | None = None,
 ) -> Path:
-    """Write the runs in one of the formats; return the path of the file."""
+    """Write the runs in one of the formats, ``run`` if they are opened already; return the path of the file."""
     choice = choice or Choice()
     writer = format_named(format_, table)
-    run = merge_runs.opened(folders, anonymous=choice.anonymous)
+    run = run or merge_runs.opened(folders, anonymous=choice.anonymous)
     home, named = run.path if len(folders) == 1 else Path(), writer.name if writer.suffix == "/" else "report"
     page = out or home / f"{named}{writer.suffix}"
     content = _rendered(run, writer, table, choice, _command(folders, format_, table, choice))

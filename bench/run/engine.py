@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.api import TwoPhase
 from bench.contract.progress import Reporter
 from bench.core import child_processes
+from bench.core.cpu_time import spent
 from bench.core.errors import CellsFailed
 from bench.fit import fitted_store
 from bench.models import numerics
@@ -42,7 +43,8 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
     """
     store.refuse_foreign(run_dir, suite.text)
     reporter.stage("checking names, files and labels")
-    checked = preflight.check(suite)  # before there is a folder: what is refused leaves none
+    with spent("plan"):
+        checked = preflight.check(suite)  # before there is a folder: what is refused leaves none
     with store.owned(run_dir):
         pool, resolved = _pool(suite, run_dir, options, reporter, checked)
         context = RunContext(run_dir, resolved, options, reporter, checked)
@@ -130,12 +132,14 @@ def _whole(suite: Suite, context: RunContext, dispatcher: Dispatcher) -> Iterato
 def _conclude(suite: Suite, context: RunContext, dispatcher: Dispatcher) -> None:
     """Write the figures over several cells, and draw the gallery."""
     options = context.options
-    finished = store.read_run(context.run_dir)
-    store.write_json(context.run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
+    with spent("summaries"):
+        finished = store.read_run(context.run_dir)
+        store.write_json(context.run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
     if options.gallery:
         alive = replace(suite, cells=tuple(cell for cell in suite.cells if cell.key not in context.failed))
         shown = options.gallery, context.numerics, options.workers
-        gallery_pass.draw(finished, alive, *shown, dispatcher, context.reporter)
+        with spent("gallery"):
+            gallery_pass.draw(finished, alive, *shown, dispatcher, context.reporter)
 
 
 def _planned(suite: Suite, context: RunContext) -> Generator[Result, None, Groups]:
@@ -143,12 +147,15 @@ def _planned(suite: Suite, context: RunContext) -> Generator[Result, None, Group
     run_dir, checked, options = context.run_dir, context.checked, context.options
     groups: Groups = {}
     for cell in suite.cells:
-        job = jobs.job_of(cell, checked, context.numerics, run_dir, limit=options.limit, keep_maps=options.keep_maps)
-        refused = checked.refused.get(job.key)
-        kept = not options.keep_maps or refused or jobs.has_maps(run_dir, job, checked)
-        if _is_fresh(context, job, refused) and kept:
-            store.drop_work(run_dir, job.key)  # a run that was killed while it forgot them left some
-            continue
+        with spent("plan"):
+            job = jobs.job_of(
+                cell, checked, context.numerics, run_dir, limit=options.limit, keep_maps=options.keep_maps
+            )
+            refused = checked.refused.get(job.key)
+            kept = not options.keep_maps or refused or jobs.has_maps(run_dir, job, checked)
+            if _is_fresh(context, job, refused) and kept:
+                store.drop_work(run_dir, job.key)  # a run that was killed while it forgot them left some
+                continue
         if refused:
             result = finalise.not_applicable(job, refused, context.numerics, options.command)
             store.write_result(run_dir, result, {})

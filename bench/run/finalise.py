@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Presented, Protocol, Undefined
+from bench.core.cpu_time import spent
 from bench.core.errors import MissingData
 from bench.metrics import slices
 from bench.metrics.accumulate import Accumulator, CountedTwice
@@ -78,13 +79,15 @@ def finish(task: Finish) -> Figures:
     # What every image left behind: reliability bins, components, counts that a threshold from elsewhere is judged by.
     arrays |= store.pack_rows(rows) | images
     if accumulator.tally is not None:
-        folded = accumulator.tally.folded_arrays()
+        with spent("slices"):
+            folded = accumulator.tally.folded_arrays()
         arrays |= {f"counts.{name}": array for name, array in folded.items()}
         with clock("slices"):
             arrays |= curves.kept(protocol, folded, figures)
         arrays |= reliability.kept(protocol, task.method.build(), reading.counts) if task.method else {}
     arrays["ids"] = np.array(list(rows))
-    store.write_counts(task.run, task.key, arrays)
+    with spent("write"):
+        store.write_counts(task.run, task.key, arrays)
     memory = round(max(gathered.memory_mb, peak_memory()), 1)
     return Figures(figures, reading.pixels, gathered.seconds | clock.seconds, memory, parts, tags, gathered.network)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api import State, Undefined, Value
+from bench.core.cpu_time import Stage
 from bench.models.numerics import Numerics
 from bench.suite.cells import Ref
 
@@ -225,6 +226,7 @@ class Outcome:
     state: State | None = None  # of a fit
     figures: Figures | None = None
     parameters: Mapping[str, float] | Undefined | None = None  # of the second phase
+    spent: Mapping[Stage, float] = field(default_factory=dict)  # CPU seconds of another process since its last outcome
 
 
 def moved(work: Work, run: Path, inputs: Path) -> Work:

@@ -36,6 +36,7 @@ from bench.api import (
 )
 from bench.contract.protocol import quantized, wants_exact
 from bench.core import files
+from bench.core.cpu_time import spent
 from bench.core.errors import BadPlugin
 from bench.core.file_names import file_name
 from bench.core.sharing import read_only
@@ -78,9 +79,11 @@ def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outco
             _go_over(work, worker, advance or _untold, blame)
         elif isinstance(work, Fit):
             network = worker.network(work.model, work.numerics)
-            outcome = Outcome(state=fits.estimate(work, network, advance or _untold))
+            with spent("fit", work.method.label):
+                outcome = Outcome(state=fits.estimate(work, network, advance or _untold))
         elif work.parameters:
-            outcome = Outcome(parameters=finalise.parameters(work))
+            with spent("merge"):
+                outcome = Outcome(parameters=finalise.parameters(work))
         else:
             outcome = Outcome(figures=finalise.finish(work))
     return replace(outcome, failures=blame.failures)
@@ -97,7 +100,8 @@ def _go_over(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None
     else:
         with torch.no_grad():  # a method that needs gradients turns them on for itself
             if task.pictures:
-                _picture_pass(task, task.pictures, worker, advance, blame)
+                with spent("gallery"):
+                    _picture_pass(task, task.pictures, worker, advance, blame)
             else:
                 _first_pass(task, worker, advance, blame)
 
@@ -183,7 +187,7 @@ def _refined_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) ->
     for sample in _samples(task, loader, advance, blame):
         about[sample.id] = _about(sample)
         for _, lanes in _by_method(spared(cells, blame)):
-            _refine_andcount(task, worker, sample, decided, lanes, blame)
+            _refine_and_count(task, worker, sample, decided, lanes, blame)
     for lane in spared(cells, blame):
         _write_counts(task, 1, lane, {}, about, {})
 
@@ -194,7 +198,7 @@ def _second_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> 
     for sample in _samples(task, loader, advance, blame):
         for lane in spared(cells, blame):
             who = f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"
-            with blame.of([lane.task.key], who), lane.clock("second"):
+            with blame.of([lane.task.key], who), lane.clock("second", lane.task.protocol.label):
                 assert lane.task.spool is not None  # noqa: S101 - the engine spools cells that have a second phase
                 score, predicted = _spooled((task.inputs or task.run) / lane.task.spool, sample.id)
                 lane.accumulator.add_second(sample, predicted, score, lane.task.parameters)
@@ -274,7 +278,7 @@ def _describe(task: Task, worker: Worker, image: Image, lane: RefinementLane, wh
     sample = image.sample
     method = worker.method(lane.task.method)
     assert isinstance(method, Refinement)  # noqa: S101 - the engine sends nothing else
-    with lane.clock("score"):
+    with lane.clock("score", lane.task.method.label):
         score, _ = host_score(task, worker, image, (lane.task.method, lane.task.fitted), who)
     with lane.clock("segments"):
         if sample.id in lane.rows:
@@ -286,7 +290,7 @@ def _describe(task: Task, worker: Worker, image: Image, lane: RefinementLane, wh
         spool(task.run / lane.task.spool, sample.id, score, image.predicted, "float32", who)
 
 
-def _refine_andcount(
+def _refine_and_count(
     task: Task,
     worker: Worker,
     sample: Sample,
@@ -308,7 +312,7 @@ def _refine_andcount(
             score = checks.refined(method, before, sample.anomaly, decision, who)
         scored = ScoredImage(Truth(sample, predicted), {"score": score})
         for lane in lanes:
-            with lane.clock("count"):
+            with lane.clock("count", lane.task.protocol.label):
                 protocol, also = lane.accumulator.protocol, None
                 if isinstance(protocol, RefinementAware):
                     also = protocol.refined(sample, before, decision)
@@ -330,7 +334,7 @@ def _drawable(task: Task, worker: Worker, image: Image, drawn: MapTask) -> Score
 
 
 def _spooled(folder: Path, sample: str) -> tuple[Scores, Labels | None]:
-    """A score map as float32 and the class map beside it, if device_pass is one."""
+    """A score map as float32 and the class map beside it, if there is one."""
     score = np.load(store.map_path(folder, sample), allow_pickle=False).astype(np.float32)
     labels_file = store.map_path(folder, sample, "predictions")
     return score, np.load(labels_file, allow_pickle=False) if labels_file.is_file() else None
@@ -348,4 +352,5 @@ def _write_counts(
     seconds = {**shared, **lane.clock.seconds}
     tally, rows = lane.accumulator.tally if phase == 1 else None, dict(lane.accumulator.rows)
     shard = Shard(lane.task.stamp, tally, rows, seconds, peak_memory(), about, network)
-    shard_files.write(shard_files.path_of(task.run, lane.task.key, task.start, task.stop, phase), shard)
+    with spent("shards"):
+        shard_files.write(shard_files.path_of(task.run, lane.task.key, task.start, task.stop, phase), shard)

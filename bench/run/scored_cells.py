@@ -145,7 +145,7 @@ def score_and_count(
         _score_on_device(task, worker, image, truth, scorer, lanes, blame, device_pass, who)
         return
     maps: dict[str, Scores] = {}  # that a protocol may read, by name
-    with blame.of([lane.task.key for lane in lanes], who), lanes[0].clock("score"):
+    with blame.of([lane.task.key for lane in lanes], who), lanes[0].clock("score", scorer[0].label):
         maps["score"], own = host_score(task, worker, image, scorer, who)
         if own is not None:
             truth = Truth(sample, own)
@@ -168,7 +168,7 @@ def _score_on_device(
     """The same on the device: what a cell looks at on the host is on its way there, and the rest is done ``later``."""
     assert scorer[0] is not None and isinstance(truth, DeviceTruth)  # noqa: S101 - as the caller knows
     method, keys = worker.method(scorer[0]), [lane.task.key for lane in lanes]
-    with blame.of(keys, who), lanes[0].clock("score"):
+    with blame.of(keys, who), lanes[0].clock("score", scorer[0].label):
         with _lent(task, worker, image, scorer, who) as lent:
             score, own = scoring.score_on_device(*lent, who)
         checks.scores_on_device(score, keys, who, device_pass.doubts)
@@ -183,7 +183,7 @@ def _score_on_device(
         return
     for lane in list(waiting):
         protocol = lane.accumulator.protocol
-        with blame.of([lane.task.key], who), lane.clock("count"):
+        with blame.of([lane.task.key], who), lane.clock("count", lane.task.protocol.label):
             if lane.task.spool is None and scored.counts_here(protocol):
                 waiting.remove(lane)
                 count(task, lane, scored)
@@ -196,7 +196,7 @@ def _count_lanes(task: Task, scored: ScoredImage, lanes: Sequence[CellLane], bla
     for lane in lanes:
         where = f"{task.dataset.label}/{scored.truth.sample.id}"
         with blame.of([lane.task.key], f"protocol {lane.task.protocol.label} on {where}"):
-            with lane.clock("count"):
+            with lane.clock("count", lane.task.protocol.label):
                 count(task, lane, scored)
             spool_counted(task, lane, scored, who)
 

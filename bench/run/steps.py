@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from bench.api import Dataset, TwoPhase, Undefined
+from bench.core.cpu_time import spent
 from bench.fit import fitted_store
 from bench.results import store
 from bench.results.store import Result
@@ -83,15 +84,18 @@ class Pass:
         published, self._published = self._published, set()
         for job in self.jobs:
             if job.key in published:
-                yield store.read_result(store.result_path(self.context.run_dir, job.key))
+                with spent("write"):
+                    result = store.read_result(store.result_path(self.context.run_dir, job.key))
+                yield result
 
     def publish(self, job: Job, outcome: Outcome) -> None:
         """Write the result of a cell whose figures a worker has read, if it has."""
         if outcome.figures:
             context = self.context
-            finalise.publish(
-                context.run_dir, job, outcome.figures, self.ranges, context.numerics, context.options.command
-            )
+            with spent("write"):
+                finalise.publish(
+                    context.run_dir, job, outcome.figures, self.ranges, context.numerics, context.options.command
+                )
             self._published.add(job.key)
 
     def _fit(self) -> Step | None:
@@ -342,9 +346,10 @@ class CountStep(Step):
             context.fail([job for key in keys for job in self._users[key]], failure)
             if failure.model:
                 context.broken[self.model] = failure
-        for cell in work.cells:
-            if cell.key not in outcome.failures and cell.key not in context.failed:
-                jobs.account(context.run_dir, self._jobs[cell.key], work.start, work.stop, self._phase)
+        with spent("shards"):
+            for cell in work.cells:
+                if cell.key not in outcome.failures and cell.key not in context.failed:
+                    jobs.account(context.run_dir, self._jobs[cell.key], work.start, work.stop, self._phase)
 
 
 class _ReadStep(Step):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from bench.api import Dataset, Sample
 from bench.core import child_processes
+from bench.core.cpu_time import Stage, spent
 from bench.core.errors import (
     BadPlugin,
     CannotWrite,
@@ -42,7 +43,7 @@ class Loader:
         self.workers = workers
         self.cpu_seconds = 0.0
         self._pool = child_processes.pool(workers) if workers and ref else None
-        self._pending: dict[int, Future[tuple[Sample, Any, float]]] = {}
+        self._pending: dict[int, Future[tuple[Sample, Any, float, Mapping[Stage, float]]]] = {}
 
     def samples(self, indices: Sequence[int], ahead: Sequence[int] = ()) -> Iterator[Sample]:
         """``indices`` in order; ``ahead`` will be asked for next and may be begun."""
@@ -61,7 +62,8 @@ class Loader:
                 for early in order[position : position + bound]:
                     if early not in self._pending:
                         self._pending[early] = self._pool.submit(_load_built, self.ref, early, self.images)
-                sample, image, seconds = self._pending.pop(index).result()
+                sample, image, seconds, told = self._pending.pop(index).result()
+                spent.add(told)
                 self._hold_to_its_id(sample, index)
             self.cpu_seconds += seconds
             yield _with_image(sample, image)
@@ -112,13 +114,14 @@ class Loader:
 
 def _load(dataset: Dataset, index: int, images: bool) -> tuple[Sample, Any, float]:
     before = time.process_time()
-    sample = dataset.load(index)
-    image = sample.image() if images else None
+    with spent("load"):
+        sample = dataset.load(index)
+        image = sample.image() if images else None
     return replace(sample, image=_not_decoded), image, time.process_time() - before
 
 
-def _load_built(ref: Ref, index: int, images: bool) -> tuple[Sample, Any, float]:
-    return _load(_dataset(ref), index, images)
+def _load_built(ref: Ref, index: int, images: bool) -> tuple[Sample, Any, float, Mapping[Stage, float]]:
+    return *_load(_dataset(ref), index, images), spent.taken()
 
 
 @cache

@@ -8,11 +8,12 @@ from hypothesis.extra.numpy import arrays
 
 from bench.api import Sample, Undefined
 from bench.core.errors import BadPlugin
-from bench.counts.tally import Counts, Tally, key_pixels
+from bench.counts import ranked_pair
+from bench.counts.tally import Column, Counts, Tally, key_pixels
 from bench.metrics import selective
 from bench.metrics.protocols import fed
 from bench.metrics.protocols.calibration import Calibration
-from bench.metrics.ranking import ranking, steps
+from bench.metrics.ranking import harmonic, ranking, steps
 
 
 def counted(score, wrong, budget=2**30):
@@ -122,3 +123,25 @@ def test_bins_are_closed_above():
 def test_what_is_no_probability_is_refused():
     with pytest.raises(BadPlugin, match=r"a: a confidence outside \[0, 1\]"):
         calibrated([1.5], [0])
+
+
+@pytest.mark.parametrize("ties", [1, 40, 10**6])
+def test_two_sorted_runs_are_ranked_alike_with_and_without_the_compiled_loop(monkeypatch, ties):
+    generator = np.random.default_rng(ties)
+    runs = [Column(np.sort(generator.integers(0, ties, size).astype(np.uint32)), None) for size in (300, 1000)]
+    compiled = ranked_pair.accepted(*runs, 5, 11)
+    monkeypatch.setattr(ranked_pair, "kernels", None)
+    plain = ranked_pair.accepted(*runs, 5, 11)
+    assert all(np.array_equal(found, wanted) for found, wanted in zip(compiled, plain, strict=True))
+    assert compiled.bad.sum() == 300 and compiled.good.sum() == 1000
+    assert (compiled.bad_before[0], compiled.all_before[0]) == (5, 11)
+    assert compiled.all_before[-1] + compiled.bad[-1] + compiled.good[-1] == 1311
+
+
+def test_the_harmonic_series_is_cut_off_where_no_digit_feels_it(monkeypatch):
+    start = np.concatenate([np.arange(1.0, 3000.0), 2.0 ** np.arange(11, 40)])
+    terms = np.random.default_rng(0).integers(0, 5, start.size)
+    cut = harmonic(start, terms)
+    monkeypatch.setattr("bench.metrics.ranking.FAR", np.inf)
+    monkeypatch.setattr("bench.metrics.ranking.BLOCK", start.size)
+    assert np.array_equal(cut, harmonic(start, terms))

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as checked
 from bench import corruptions
 from bench.contract.dataset import Dataset, Sample
 from bench.core import versions
+from bench.core.cpu_time import spent
 from bench.core.errors import BadSuite, MissingData, UnknownName
 from bench.corruptions import NAMES as NAMES
 from bench.corruptions import SEVERITIES as SEVERITIES
@@ -96,7 +97,8 @@ def _corrupted(image: Callable[[], NDArray[np.uint8]], corruption: Corruption, s
     kept = cache.get(key, pixels.shape) if cache else None
     if kept is not None:
         return kept
-    made = corruptions.corrupt(pixels, name, severity, np.random.RandomState(seed), order=corruption.order)
+    with spent("corrupt", name):
+        made = corruptions.corrupt(pixels, name, severity, np.random.RandomState(seed), order=corruption.order)
     if cache:
         cache.put(key, made)
     return made

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing.util import Finalize
 
 from bench.core import child_processes, diagnostics
+from bench.core.cpu_time import spent
 from bench.core.errors import WorkerDied
 from bench.models.numerics import Numerics
 from bench.run.executors.dispatch import DEPTH, Died, WorkerPool
@@ -53,6 +55,8 @@ class ProcessPool(WorkerPool):
         except BrokenProcessPool:
             return worker, Died("was killed")
         self._under_way[worker].popleft()
+        if isinstance(outcome, Outcome):
+            spent.add(outcome.spent)
         return worker, outcome
 
     def restart(self, worker: int) -> None:
@@ -103,6 +107,6 @@ def _begin(device: str) -> None:
 
 def _execute(work: Work) -> Outcome | Died:
     try:
-        return execute(work, _worker)
+        return replace(execute(work, _worker), spent=spent.taken())
     except WorkerDied as error:
         return Died.of(error)

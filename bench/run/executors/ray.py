@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from ray import exceptions
 
 import bench
 from bench.api import State
+from bench.core.cpu_time import spent
 from bench.core.errors import ClusterTrouble, MissingData, UserError, WorkerDied
 from bench.core.files import writing
 from bench.datasets.wrappers import corrupted
@@ -118,6 +119,7 @@ class RayWorker:
                 for reference in files:
                     _unpack(ray.get(reference), inputs)
                 outcome = execute(moved(work, run, self._shares or inputs), self._worker)
+                outcome = replace(outcome, spent=spent.taken())
                 return Batch(outcome, [ray.put(chunk) for chunk in _packed(run, _files(run))])
         except WorkerDied as error:
             return Died.of(error)
@@ -374,7 +376,10 @@ class RayPool(WorkerPool):
             raise outcome
         self._stillborn = 0
         actor.under_way.popleft()
-        return number, outcome.outcome if isinstance(outcome, Batch) else outcome
+        if not isinstance(outcome, Batch):
+            return number, outcome
+        spent.add(outcome.outcome.spent, child=False)
+        return number, outcome.outcome
 
     def restart(self, worker: int) -> None:
         with contextlib.suppress(exceptions.RayError):
