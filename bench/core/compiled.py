@@ -51,7 +51,7 @@ class _Compiling(event.Listener):
         spent.end()
 
 
-event.register("numba:compiler_lock", _Compiling())
+event.register("numba:compiler_lock", _Compiling())  # type: ignore[no-untyped-call]
 
 
 def compiled(function: F) -> F:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -45,10 +45,10 @@ class Ledger:
         self._own, self._of_thread = own, of_thread
         self._threads = _Thread()
         self._lock = threading.Lock()
-        self._seconds: Counter[Stage] = Counter()  # of this process
-        self._children: Counter[Stage] = Counter()  # of those that it started, as far as they told
-        self._elsewhere: Counter[Stage] = Counter()  # of others
-        self._taken: Counter[Stage] = Counter()
+        self._seconds: dict[Stage, float] = defaultdict(float)  # of this process
+        self._children: dict[Stage, float] = defaultdict(float)  # of those that it started, as far as they told
+        self._elsewhere: dict[Stage, float] = defaultdict(float)  # of others
+        self._taken: Mapping[Stage, float] = {}
         self._beside = 0.0  # seconds in stages of other threads than the first
         self._at = 0.0  # seconds of this process that are accounted for
         self._rest = START
@@ -91,14 +91,15 @@ class Ledger:
     def add(self, told: Mapping[Stage, float], *, child: bool = True) -> None:
         """Take what another process spent: one that this one started, or one that somebody else did."""
         with self._lock:
-            (self._children if child else self._elsewhere).update(told)
+            to = self._children if child else self._elsewhere
+            for stage, seconds in told.items():
+                to[stage] += seconds
 
     def taken(self) -> dict[Stage, float]:
         """Return what was spent since this was asked before, here and by processes that told. In the main thread."""
         self._settle()
-        spent = self._seconds + self._children + self._elsewhere
-        fresh = {stage: seconds - self._taken[stage] for stage, seconds in spent.items()}
-        self._taken = spent
+        before, self._taken = self._taken, self._together()
+        fresh = {stage: seconds - before.get(stage, 0.0) for stage, seconds in self._taken.items()}
         return {stage: seconds for stage, seconds in fresh.items() if seconds}
 
     def total(self) -> Total:
@@ -106,11 +107,16 @@ class Ledger:
         self._settle()
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         children = used.ru_utime + used.ru_stime
-        by_stage = Counter(self._seconds)
-        by_stage.update(self._children)
-        by_stage.update(self._elsewhere)
-        by_stage[OTHER] += children - sum(self._children.values())
+        by_stage = self._together()
+        by_stage[OTHER] = by_stage.get(OTHER, 0.0) + children - sum(self._children.values())
         return Total(sum(by_stage.values()), by_stage)
+
+    def _together(self) -> dict[Stage, float]:
+        spent: dict[Stage, float] = {}
+        for part in (self._seconds, self._children, self._elsewhere):
+            for stage, seconds in part.items():
+                spent[stage] = spent.get(stage, 0.0) + seconds
+        return spent
 
 
 spent = Ledger()  # of this process

@@ -66,7 +66,8 @@ def _near(labels: Any, near: Any) -> None:
                 bits |= (edge[x + 1] | edge[x + 5]) & 12
                 here[x] = bits | ((edge[x] | edge[x + 6]) & 8)
         else:
-            here[:] = 0
+            for x in range(width):
+                here[x] = 0
         if y >= 3:
             # One row off costs one step: what is within r of it is within r + 1 here.
             up, down = along[(y - 4) % 7], along[(y - 2) % 7]
@@ -115,8 +116,10 @@ def _replace(near: Any, wide_near: Any, wide: Any, flat: Any) -> None:
                 first += row
             if count_far:
                 flat[position] = total / np.float32(count_far)
-        wide[0, 1:-1], wide[-1, 1:-1] = wide[1, 1:-1], wide[-2, 1:-1]
-        wide[:, 0], wide[:, -1] = wide[:, 1], wide[:, -2]
+        for x in range(1, width + 1):
+            wide[0, x], wide[height + 1, x] = wide[1, x], wide[height, x]
+        for y in range(height + 2):
+            wide[y, 0], wide[y, width + 1] = wide[y, 1], wide[y, width]
 
 
 @compiled
