@@ -1,6 +1,6 @@
 """Where the CPU time of shipped suites goes, by stage: ``python benchmarks/profile.py [--out docs/benchmarks.md]``.
 
-Each suite runs in a process of its own with an empty cache of kernels, as for somebody who has just installed the program.
+Each suite runs in a process of its own with an empty cache of kernels, as after an installation.
 ``--write`` also keeps what ``bench run`` says of these suites before it begins, ``bench/cli/measured.json``.
 """
 
@@ -28,7 +28,9 @@ def profiled(suite: str, options: tuple[str, ...], folder: Path) -> dict[str, fl
     """Return CPU seconds of all processes by stage."""
     command = [sys.executable, "-m", "bench", "run", suite, *options, "--profile", "--out", str(folder / "run")]
     environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / "kernels"), "BENCH_HOME": str(folder / "home")}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(  # noqa: S603 - our own program
+        command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL
+    )
     profile = json.loads((folder / "run" / FILE).read_text(encoding="utf-8"))
     return by_stage(profile["stages"])
 

@@ -45,7 +45,7 @@ def at_once(name: str, folder: Path) -> str | None:
 
 
 def once_read(suite: Suite, folder: Path) -> str:
-    """Return a line on a suite whose plug-ins are loaded: cells that lack results, images, and time where it is known."""
+    """Return a line on a suite whose plug-ins are loaded: cells without results, images, and time where it is known."""
     lacking = [cell for cell in suite.cells if not (folder / "cells" / f"{cell.key}.json").is_file()]
     there = len(suite.cells) - len(lacking)
     words = [number(len(lacking), "cell") + (f" of {len(suite.cells)}" if there else "")]
