@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli import tracking
+from bench.cli import ahead, tracking
 from bench.cli.options import Log, Methods, Models, Only, Suites, load_suite
-from bench.cli import ahead
-from bench.cli.options import Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo, number
 from bench.core.cpu_time import Total, spent
 from bench.core.errors import BadSuite, CellsFailed, UsageError
