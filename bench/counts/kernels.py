@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from bench.core.compiled import compiled
 
+BLOCK = 1 << 11  # pixels whose places in a table are computed before any of them is counted
+FEW = 32  # keys that are sorted by insertion
+MANY = 1 << 16  # keys beyond which it is faster to go through all values that they may have
+
 
 @compiled
 def _key(bits: Any) -> Any:
@@ -58,42 +62,113 @@ def count_pages(
 def count_dense(bits: NDArray[np.uint32], categories: NDArray[np.uint8], pool: NDArray[Any]) -> None:
     """Add the leading 24 bits to pool [K * 4096, 4096] that holds every page in order."""
     counts = pool.reshape(-1)
-    for index in range(bits.size):
-        category = categories[index]
-        if category != 255:
-            counts[(np.uint32(category) << np.uint32(24)) | (_key(bits[index]) >> np.uint32(8))] += 1
+    cells = np.empty(BLOCK, np.uint32)
+    for start in range(0, bits.size, BLOCK):
+        here, owners = bits[start : start + BLOCK], categories[start : start + BLOCK]
+        for index in range(here.size):  # no branch and no table: compiled to vectors
+            cells[index] = (np.uint32(owners[index]) << np.uint32(24)) | (_key(here[index]) >> np.uint32(8))
+        for index in range(here.size):
+            if owners[index] != 255:
+                counts[cells[index]] += 1
 
 
 @compiled
 def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], table: NDArray[np.uint32]) -> None:
     """Add to table [K, 65536] the leading 16 bits."""
-    for index in range(bits.size):
-        category = categories[index]
-        if category != 255:
-            table[category, _key(bits[index]) >> np.uint32(16)] += 1
+    counts = table.reshape(-1)
+    cells = np.empty(BLOCK, np.uint32)
+    for start in range(0, bits.size, BLOCK):
+        here, owners = bits[start : start + BLOCK], categories[start : start + BLOCK]
+        for index in range(here.size):
+            cells[index] = (np.uint32(owners[index]) << np.uint32(16)) | (_key(here[index]) >> np.uint32(16))
+        for index in range(here.size):
+            if owners[index] != 255:
+                counts[cells[index]] += 1
 
 
 @compiled
 def split_keys(
     bits: NDArray[np.uint32], categories: NDArray[np.uint8], ends: NDArray[np.int64], out: NDArray[np.uint32]
 ) -> None:
-    """Write the keys of category c to out[ends[c]:], moving ends[c] along; ``out`` has one place to spare.
+    """Write the keys of category c to out[ends[c]:], moving ends[c] along.
 
-    Few categories take a pass each without a branch: what a pass writes beyond its end, the next one overwrites.
+    ``ends`` [256] has a place for the keys of ignored pixels, all of which are written to it, so that nothing branches.
     """
-    if ends.size <= 4:
-        for own in range(ends.size):
-            end = ends[own]
-            for index in range(bits.size):
-                out[end] = _key(bits[index])
-                end += categories[index] == own
-            ends[own] = end
-        return
     for index in range(bits.size):
         category = categories[index]
-        if category != 255:
-            out[ends[category]] = _key(bits[index])
-            ends[category] += 1
+        end = ends[category]
+        out[end] = _key(bits[index])
+        ends[category] = end + (category != 255)
+
+
+@compiled
+def count_leading(keys: NDArray[np.uint32], table: NDArray[np.int64]) -> None:
+    """Add to table [65536] the leading 16 bits."""
+    for index in range(keys.size):
+        table[keys[index] >> np.uint32(16)] += 1
+
+
+@compiled
+def place(keys: NDArray[np.uint32], starts: NDArray[np.int64], out: NDArray[np.uint32]) -> None:
+    """Write each key to out[starts[its leading 16 bits]:], moving that start along."""
+    for index in range(keys.size):
+        key = keys[index]
+        leading = key >> np.uint32(16)
+        out[starts[leading]] = key
+        starts[leading] += 1
+
+
+@compiled
+def sort_trailing(keys: NDArray[np.uint32], ends: NDArray[np.int64]) -> None:
+    """Sort keys that are in order of their leading 16 bits; those of leading bits b end at ends[b].
+
+    Whatever they are it takes no more memory than a few hundred KB: few keys are inserted, more go through two passes
+    over 8 bits each, and very many are counted and written anew.
+    """
+    spare = np.empty(MANY, np.uint32)
+    low, high = np.empty(256, np.int64), np.empty(256, np.int64)
+    counts = np.zeros(1 << 16, np.uint32)
+    byte = np.uint32(0xFF)
+    start = 0
+    for leading in range(ends.size):
+        end = ends[leading]
+        bucket = keys[start:end]
+        start = end
+        if bucket.size <= FEW:
+            for index in range(1, bucket.size):
+                key, place = bucket[index], index
+                while place > 0 and bucket[place - 1] > key:
+                    bucket[place] = bucket[place - 1]
+                    place -= 1
+                bucket[place] = key
+        elif bucket.size <= MANY:
+            low[:] = 0
+            high[:] = 0
+            for key in bucket:
+                low[key & byte] += 1
+                high[(key >> np.uint32(8)) & byte] += 1
+            below, lower = 0, 0
+            for digit in range(256):
+                below, low[digit] = below + low[digit], below
+                lower, high[digit] = lower + high[digit], lower
+            for key in bucket:
+                digit = key & byte
+                spare[low[digit]] = key
+                low[digit] += 1
+            for key in spare[: bucket.size]:
+                digit = (key >> np.uint32(8)) & byte
+                bucket[high[digit]] = key
+                high[digit] += 1
+        else:
+            for key in bucket:
+                counts[key & np.uint32(0xFFFF)] += 1
+            place = 0
+            for trailing in range(counts.size):
+                times = counts[trailing]
+                if times:
+                    counts[trailing] = 0
+                    bucket[place : place + times] = (np.uint32(leading) << np.uint32(16)) | np.uint32(trailing)
+                    place += times
 
 
 @compiled

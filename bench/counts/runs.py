@@ -52,23 +52,24 @@ class Runs:
 
     def whole(self, category: int) -> Any:
         """All keys of a category, ascending. Each part is released as it is copied, so that memory does not double."""
-        runs, segments = self._memory[category], self._segments[category]
         if not self._sorted[category]:
-            whole = np.empty(sum(run.size for run in runs) + sum(count for _, count in segments), self.dtype)
-            end = 0
-            while runs:
-                run = runs.pop()
-                whole[end : end + run.size] = run
-                end += run.size
-            for start, count in segments:
-                self._read(start, whole[end : end + count])
-                end += count
-            whole.sort()
-            segments.clear()
-            runs.append(whole)
+            from bench.counts import counting
+
+            size = sum(run.size for run in self._memory[category]) + sum(n for _, n in self._segments[category])
+            whole = counting.sorted_keys(self.pieces(category), self._released(category), size, self.dtype)
+            self._memory[category].append(whole)
             self._sorted[category] = True
             self._fresh = 0
+        runs = self._memory[category]
         return runs[0] if runs else np.empty(0, self.dtype)
+
+    def _released(self, category: int) -> Iterator[Any]:
+        """All keys of a category, none of which is there any more when the next are asked for."""
+        runs, segments = self._memory[category], self._segments[category]
+        while runs:
+            yield runs.pop()
+        yield from self.pieces(category)
+        segments.clear()
 
     def _spill(self) -> None:
         try:

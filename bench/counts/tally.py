@@ -135,10 +135,11 @@ class Counts:
 
     def _join(self, categories: Sequence[int]) -> Column:
         chosen = [self.columns[category] for category in categories]
-        keys = np.concatenate([column.keys for column in chosen] or [np.empty(0, np.uint32)])
         if self.exact:
-            keys.sort()
-            return Column(keys, None)
+            from bench.counts import counting
+
+            return Column(counting.merged([column.keys for column in chosen]), None)
+        keys = np.concatenate([column.keys for column in chosen] or [np.empty(0, np.uint32)])
         unique, index = np.unique(keys, return_inverse=True)
         counts = np.zeros(unique.size, np.int64)
         np.add.at(counts, index, np.concatenate([column.distinct()[1] for column in chosen] or [counts]))
@@ -453,7 +454,9 @@ def _leading(keys: AnyKeys) -> AnyKeys:
 
 
 def _folded(keys: AnyKeys) -> Column:
-    return Column(*Column(np.sort(_leading(keys)), None).distinct())
+    from bench.counts import counting
+
+    return Column(*Column(counting.merged([_leading(keys)]), None).distinct())
 
 
 def _arrays(columns: Sequence[Column], state: Sequence[int]) -> dict[str, NDArray[Any]]:

@@ -97,6 +97,17 @@ def test_ranks_are_the_same_on_both_paths(monkeypatch):
     assert np.array_equal(compiled, counting.ranks_among(keys, among))
 
 
+@pytest.mark.parametrize("spread", [1, 3, 1 << 10, 1 << 16, 1 << 22, 1 << 32])
+def test_keys_are_sorted_by_their_digits_as_numpy_sorts_them(spread):
+    """Few, many and very many keys share their leading 16 bits; some occur often, and one part cannot be written."""
+    generator = np.random.default_rng(spread)
+    first = np.uint32(0x80000000) if spread < 1 << 32 else np.uint32(0)
+    keys = generator.integers(0, spread, 150_000).astype(np.uint32) + first
+    keys.flags.writeable = False
+    parts = [keys[:7].copy(), keys[7:90_000].copy(), keys[90_000:90_000], keys[90_000:]]
+    assert np.array_equal(counting.merged(parts), np.sort(np.concatenate(parts)))
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.integers(0, 99), st.sampled_from([0, 300, 1000, 2000, 2**30]), st.integers(1, 4))
 def test_order_batches_and_shards_cannot_change_it(data, seed, budget, shards):
