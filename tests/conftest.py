@@ -46,6 +46,10 @@ def unsynced():
         yield
 
 
+# What tests of real frames and real weights read: it lies beside the project and is no part of it.
+REAL = ("anomaly_val/RoadAnomaly21", "cityscapes_sample", "enet_cityscapes.pth", "weights/enet_training_void_ft")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Fitted things and settings of the user stay out of the tests."""
@@ -75,4 +79,18 @@ def shared():
     folder = Path(__file__).parents[2] / "shared"
     if not (folder / "data").is_dir():
         pytest.skip("../shared/data is not here: it holds the real frame and the real weights")
+    return folder
+
+
+@pytest.fixture
+def real(shared, tmp_path, monkeypatch):
+    """The folder of weights, with $BENCH_DATA at the frames; where one of them is absent, tests skip and name it."""
+    folder = shared / "data"
+    if absent := [name for name in REAL if not (folder / name).exists()]:
+        pytest.skip(f"../shared/data is without {', '.join(absent)}")
+    places = tmp_path / "data"
+    places.mkdir()
+    (places / "validation_dataset").symlink_to(folder / "anomaly_val")
+    (places / "cityscapes").symlink_to(folder / "cityscapes_sample")
+    monkeypatch.setenv("BENCH_DATA", str(places))
     return folder

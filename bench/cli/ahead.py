@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.output import number
-from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.suite.cells import Suite
+    pass
 
 MEASURED = "measured.json"  # beside this file; written by benchmarks/profile.py
 
@@ -37,29 +35,15 @@ def measured() -> Mapping[str, Measured]:
 
 
 def at_once(name: str, folder: Path) -> str | None:
-    """Return a line on a suite that was measured and not begun here; None for others, which are to be read first."""
+    """Return a line on a suite that was measured and not begun here; None for others."""
     known = measured().get(name)
     if known is None or folder.exists():
         return None
-    return f"{name}: {number(known.cells, 'cell')}, {number(known.images, 'image')} to look at; {_takes(known, 1.0)}"
+    images = number(known.images, "image")
+    return f"{name}: {number(known.cells, 'cell')}, {images} to look at; {_takes(known.cpu_seconds)}"
 
 
-def once_read(suite: Suite, folder: Path) -> str:
-    """Return a line on a suite whose plug-ins are loaded: cells without results, images, and time where it is known."""
-    lacking = [cell for cell in suite.cells if not (folder / "cells" / f"{cell.key}.json").is_file()]
-    there = len(suite.cells) - len(lacking)
-    words = [number(len(lacking), "cell") + (f" of {len(suite.cells)}" if there else "")]
-    with suppress(UserError):  # files that are missing are named when all of them are looked for
-        pairs = {(cell.model, cell.dataset) for cell in lacking}
-        words.append(number(sum(data.build().count for _, data in pairs), "image"))
-    known = measured().get(suite.name)
-    if not lacking:
-        return f"{suite.name}: all {number(there, 'cell')} have results; the page is written again"
-    time = _takes(known, len(lacking) / known.cells) if known else "'bench check --estimate' measures how long it takes"
-    return f"{suite.name}: {', '.join(words)} to look at; {time}"
-
-
-def _takes(known: Measured, share: float) -> str:
-    minutes = known.cpu_seconds * share / 60
+def _takes(cpu_seconds: float) -> str:
+    minutes = cpu_seconds / 60
     words = "a minute" if minutes < 1.25 else f"{minutes:.1f} minutes" if minutes < 10 else f"{minutes:.0f} minutes"
     return f"about {words} of CPU time"

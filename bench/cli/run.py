@@ -75,12 +75,10 @@ def run(
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
     from bench.run.progress import waiting
 
-    told_ahead: set[str] = set()
     if not (only or method or model or limit):
         for name in suites:
             if line := ahead.at_once(name, _run_folder(out, name, len(suites))):
                 echo(line, err=True)
-                told_ahead.add(name)
     with waiting("loading PyTorch"), spent("start"):
         from bench.datasets.wrappers import corruption_cache
         from bench.report import writing
@@ -97,8 +95,6 @@ def run(
         with spent("plan"):
             suite = load_suite(name, only, method, model)
         folder = _run_folder(out, suite.name, len(suites))
-        if name not in told_ahead:
-            echo(ahead.once_read(suite, folder), err=True)
         options = engine.Options(
             limit=limit,
             executor=executor,

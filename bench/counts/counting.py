@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 
 from bench.core.values import IGNORE
 from bench.counts.keys import order_key
-from bench.counts.runs import AnyKeys
-
-SHORT = 1 << 14  # keys that numpy.sort sorts sooner than tables of digits are filled
 
 kernels: ModuleType | None
 try:
@@ -118,43 +114,6 @@ def grown(pool: NDArray[Any], pages: int) -> NDArray[Any]:
     larger = np.zeros((max(pages, len(pool) + len(pool) // 4), 1 << 12), pool.dtype)
     larger[: len(pool)] = pool
     return larger
-
-
-def merged(parts: Iterable[AnyKeys]) -> AnyKeys:
-    """All keys of the parts, ascending, in an array of their own."""
-    arrays = list(parts)
-    dtype = np.result_type(np.uint32, *(part.dtype for part in arrays))
-    return sorted_keys(arrays, arrays, sum(part.size for part in arrays), dtype)
-
-
-def sorted_keys(look: Iterable[AnyKeys], take: Iterable[AnyKeys], size: int, dtype: np.dtype[Any]) -> AnyKeys:
-    """``size`` keys in ascending order, that ``look`` and then ``take`` yield in parts, neither of which is kept.
-
-    By their digits, most of which are sorted within the cache: numpy.sort takes from 8 to 35 ns per key, as the
-    processor's vectors are.
-    """
-    whole = np.empty(size, dtype)
-    if kernels is None or size < SHORT or dtype != np.uint32:
-        end = 0
-        for part in take:
-            whole[end : end + part.size] = part
-            end += part.size
-        whole.sort()
-        return whole
-    table = np.zeros(1 << 16, np.int64)
-    for part in look:
-        kernels.count_leading(_writable(part), table)
-    ends = np.cumsum(table)
-    starts = ends - table
-    for part in take:
-        kernels.place(_writable(part), starts, whole)
-    kernels.sort_trailing(whole, ends)
-    return whole
-
-
-def _writable(keys: AnyKeys) -> AnyKeys:
-    """The keys, or a copy: for arrays that cannot be written the loops would be compiled again."""
-    return keys if keys.flags.writeable and keys.flags.c_contiguous else keys.copy()
 
 
 def ranks_among(keys: NDArray[Any], among: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

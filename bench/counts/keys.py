@@ -84,9 +84,9 @@ def key_value(keys: Keys) -> NDArray[np.float32]:
 
 def union(parts: Sequence[Any]) -> Any:
     """Every key of the parts once, ascending. Sorting is several times faster here than the hashing of numpy.unique."""
-    from bench.counts import counting
+    from bench.counts import sorting
 
-    joint = counting.merged(parts)
+    joint = sorting.merged(parts)
     first = np.ones(joint.size, bool)
     np.not_equal(joint[1:], joint[:-1], out=first[1:])
     return joint[first]

@@ -53,10 +53,10 @@ class Runs:
     def whole(self, category: int) -> Any:
         """All keys of a category, ascending. Each part is released as it is copied, so that memory does not double."""
         if not self._sorted[category]:
-            from bench.counts import counting
+            from bench.counts import sorting
 
             size = sum(run.size for run in self._memory[category]) + sum(n for _, n in self._segments[category])
-            whole = counting.sorted_keys(self.pieces(category), self._released(category), size, self.dtype)
+            whole = sorting.sorted_keys(self.pieces(category), self._released(category), size, self.dtype)
             self._memory[category].append(whole)
             self._sorted[category] = True
             self._fresh = 0

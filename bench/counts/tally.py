@@ -136,9 +136,9 @@ class Counts:
     def _join(self, categories: Sequence[int]) -> Column:
         chosen = [self.columns[category] for category in categories]
         if self.exact:
-            from bench.counts import counting
+            from bench.counts import sorting
 
-            return Column(counting.merged([column.keys for column in chosen]), None)
+            return Column(sorting.merged([column.keys for column in chosen]), None)
         keys = np.concatenate([column.keys for column in chosen] or [np.empty(0, np.uint32)])
         unique, index = np.unique(keys, return_inverse=True)
         counts = np.zeros(unique.size, np.int64)
@@ -454,9 +454,9 @@ def _leading(keys: AnyKeys) -> AnyKeys:
 
 
 def _folded(keys: AnyKeys) -> Column:
-    from bench.counts import counting
+    from bench.counts import sorting
 
-    return Column(*Column(counting.merged([_leading(keys)]), None).distinct())
+    return Column(*Column(sorting.merged([_leading(keys)]), None).distinct())
 
 
 def _arrays(columns: Sequence[Column], state: Sequence[int]) -> dict[str, NDArray[Any]]:

@@ -25,6 +25,7 @@ from bench.ops import segments
 
 Floats = NDArray[np.float64]
 
+PAIRS = 1 << 16  # of an object and a prediction, up to which they have a place each to be counted in
 TAUS: Floats = np.linspace(0.25, 0.75, 11)
 
 
@@ -50,9 +51,15 @@ def overlap(objects: NDArray[np.int32], predictions: NDArray[np.int32]) -> Row:
     """``find`` of labels [n], 0 for none, of the pixels that count."""
     marked = (objects > 0) | (predictions > 0)
     columns = int(predictions.max(initial=0)) + 1
-    codes, counts = np.unique(objects[marked].astype(np.int64) * columns + predictions[marked], return_counts=True)
-    row, column = np.divmod(codes, columns)
     rows = int(objects.max(initial=0)) + 1
+    pairs = objects[marked].astype(np.int64) * columns + predictions[marked]
+    if rows * columns <= max(PAIRS, pairs.size):
+        table = np.bincount(pairs, minlength=1)
+        codes = np.flatnonzero(table)
+        counts = table[codes]
+    else:
+        codes, counts = np.unique(pairs, return_counts=True)
+    row, column = np.divmod(codes, columns)
     object_sizes = np.bincount(row, counts, rows)
     prediction_sizes = np.bincount(column, counts, columns)
     both = (row > 0) & (column > 0)

@@ -18,9 +18,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, cast
 
 from bench import api
 from bench.core import suggestions
@@ -141,11 +142,20 @@ def folders() -> list[Path]:
     return roots
 
 
+class _AsWritten(SourceFileLoader):
+    """Compiles a file as it is now. Kept bytecode would be taken for a file that changed within its second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return cast(CodeType, self.source_to_code(self.get_data(path), path))
+
+
 def from_file(path: Path, name: str) -> ModuleType:
     """Import one file under a given module name, once."""
     if name in sys.modules and sys.modules[name].__file__ == str(path):
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _AsWritten(name, str(path)) if path.suffix == ".py" else None
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise BadPlugin(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)

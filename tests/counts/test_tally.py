@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.counts import bins, counting, runs, tally
+from bench.counts import bins, counting, runs, sorting, tally
 from bench.counts.keys import key_value, order_key
 from bench.counts.tally import Counts, Tally, key_pixels
 
@@ -105,7 +105,7 @@ def test_keys_are_sorted_by_their_digits_as_numpy_sorts_them(spread):
     keys = generator.integers(0, spread, 150_000).astype(np.uint32) + first
     keys.flags.writeable = False
     parts = [keys[:7].copy(), keys[7:90_000].copy(), keys[90_000:90_000], keys[90_000:]]
-    assert np.array_equal(counting.merged(parts), np.sort(np.concatenate(parts)))
+    assert np.array_equal(sorting.merged(parts), np.sort(np.concatenate(parts)))
 
 
 @settings(deadline=None, max_examples=60)

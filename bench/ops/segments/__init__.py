@@ -3,7 +3,7 @@
 Source: Chan et al., Entropy Maximization and Meta Classification, arXiv:2012.06575, section 4; robin-chan/meta-ood.
 Components are 8-connected and numbered from 1 on, in the order of the scan line that first meets them. Everything is
 one image at a time; of the class probabilities only those under a segment are asked for, block by block. Imports no
-torch, and numba only when features are computed.
+torch, and numba only when there is a mask.
 
 Figures of a segment k, with h one of E, D and V:
 
@@ -41,14 +41,12 @@ SoftmaxAt = Callable[[NDArray[np.int64]], NDArray[np.float32]]  # flat indices [
 
 
 def label(mask: Bools) -> Components:
-    """int32 [H, W]: 8-connected components of the mask from 1 on. Only the box around the mask is labelled."""
-    from scipy import ndimage
+    """int32 [H, W]: 8-connected components of the mask from 1 on."""
+    from bench.ops.segments import kernels  # numba takes a second
 
     labels = np.zeros(mask.shape, np.int32)
-    lines, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if lines.size:
-        box = slice(lines[0], lines[-1] + 1), slice(columns[0], columns[-1] + 1)
-        ndimage.label(mask[box], np.ones((3, 3), np.uint8), output=labels[box])
+    if labels.size:
+        kernels.label(np.ascontiguousarray(mask).view(np.uint8), labels)
     return labels
 
 
