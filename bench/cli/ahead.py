@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.cli.output import number
-
-if TYPE_CHECKING:
-    pass
 
 MEASURED = "measured.json"  # beside this file; written by benchmarks/profile.py
 
