@@ -8,8 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args, overload
 
-from bench.core.errors import UnknownName
-from bench.report import listings, merge_runs, selection, writing
+from bench.core.errors import MissingData, UnknownName, UsageError
+from bench.report import document, listings, merge_runs, selection, trackers, writing
+from bench.report.plots import plots_of
+from bench.report.plots.style import Plot, Width
 from bench.report.selection import Choice
 from bench.results import compare, curves, failures, records, reliability, store
 from bench.results.compare import Difference, Side
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CurveKind = Literal["roc", "pr", "risk_coverage", "reliability"]
+FigureKind = Literal["roc", "precision_recall", "risk_coverage", "reliability", "severity", "panels"]
 
 
 def load(run: Path | str, *more: Path | str) -> Run:
@@ -116,6 +119,35 @@ class Run:
             parts.append(points)
         drawn = [points for points in parts if len(points)]
         return pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+
+    def figures(self, kind: FigureKind, *, width: Width = "column") -> list[Plot]:
+        """Return the figures of one kind: a plot per table, per grid and metric, or per gallery; none where nothing is.
+
+        ``plot.save("roc.pdf")`` writes PDF, SVG or PNG, ``plot.figure()`` is a matplotlib figure to be changed. Drawing
+        raises MissingPackage without the extra ``figures``.
+        """
+        if kind not in get_args(FigureKind):
+            raise UnknownName("figure", kind, get_args(FigureKind), "Run.figures")
+        return list(plots_of(document.build(self.stored, self._choice()), kind, width))
+
+    def figure(self, kind: FigureKind, *, width: Width = "column") -> Plot:
+        """Return the only figure of one kind. Raises MissingData for none, UsageError for several."""
+        plots = self.figures(kind, width=width)
+        if not plots:
+            raise MissingData(f"{self.path}: nothing that is looked at can be drawn as {kind}")
+        if len(plots) > 1:
+            titles = "; ".join(plot.title for plot in plots[:4])
+            raise UsageError(
+                f"{len(plots)} figures of {kind}: {titles} ...; choose by run.only(...) or take run.figures"
+            )
+        return plots[0]
+
+    def log(self, tracker: str, **settings: str) -> str:
+        """Give the run to an experiment tracker, as ``bench report --log``; return where it can be looked at.
+
+        ``tracker`` is wandb, mlflow, tensorboard or trackio. Raises MissingPackage, or UserError with what it refused.
+        """
+        return trackers.log(self.stored, trackers.tracker(tracker, settings, "Run.log"))
 
     def __repr__(self) -> str:
         done, cells = len(self.stored.results), len(self.stored.plan.keys)

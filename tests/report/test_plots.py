@@ -10,10 +10,12 @@ import test_grids
 from running import run as run_suite
 
 from bench.cli.main import main
+from bench.core.errors import MissingData, UsageError
 from bench.report import document
 from bench.report.document import Document
 from bench.report.plots import KINDS, lines, plots_of, style
 from bench.report.plots.style import Plot
+from bench.report.run import load
 from bench.report.selection import Choice
 from bench.results import curves, store
 
@@ -121,5 +123,23 @@ def test_the_command_writes_a_folder_and_refuses_in_one_line(
 def test_a_plot_is_saved_by_the_ending_of_its_path(drawn: Document, tmp_path: Path) -> None:
     plot = kind(drawn, "roc")[0]
     assert plot.save(tmp_path / "roc.PDF").read_bytes().startswith(b"%PDF")
-    with pytest.raises(style.UsageError, match="pdf, svg, png, not as 'jpg'"):
+    with pytest.raises(UsageError, match="pdf, svg, png, not as 'jpg'"):
         plot.save(tmp_path / "roc.jpg")
+
+
+def test_a_run_in_python_gives_one_figure_or_says_how_to_choose(drawn: Document, tmp_path: Path) -> None:
+    run = load(drawn.run.path)
+    with pytest.raises(UsageError, match=r"2 figures of roc, .*run\.only"):
+        run.figure("roc")
+    assert len(run.figures("roc")) == 2
+    one = run.only(protocol="anomaly", method="msp").figure("roc")
+    assert [str(line.get_label()).split(" ")[0] for line in one.figure().axes[0].lines[1:]] == ["msp"]
+    assert one.save(tmp_path / "roc.svg").is_file()
+    with pytest.raises(MissingData, match="nothing that is looked at can be drawn as severity"):
+        run.figure("severity")
+
+
+def test_a_run_in_python_is_logged(drawn: Document, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: it was given nothing")
+    where = load(drawn.run.path).log("tensorboard", folder=str(tmp_path / "boards"))
+    assert list(Path(where).glob("events.out.tfevents*"))
