@@ -137,9 +137,8 @@ class Run:
             raise MissingData(f"{self.path}: nothing that is looked at can be drawn as {kind}")
         if len(plots) > 1:
             titles = "; ".join(plot.title for plot in plots[:4])
-            raise UsageError(
-                f"{len(plots)} figures of {kind}: {titles} ...; choose by run.only(...) or take run.figures"
-            )
+            advice = "choose by run.only(...), or take run.figures"
+            raise UsageError(f"{len(plots)} figures of {kind}, such as {titles}; {advice}")
         return plots[0]
 
     def log(self, tracker: str, **settings: str) -> str:
