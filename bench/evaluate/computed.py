@@ -1,4 +1,4 @@
-"""What ``bench.Metric.compute`` returns: figures by name, and as a table, a dictionary or a frame."""
+"""The return value of ``bench.Metric.compute``: figures by name, and as a table, a dictionary or a frame."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Computed(Mapping[str, Value | Undefined]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What looks wrong with the maps, such as scores that point the other way."""
+        """Remarks on maps that look wrong, such as scores that point the other way."""
         return tuple(finding.text for finding in self.report.lint)
 
     def table(self) -> str:

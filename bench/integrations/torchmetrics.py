@@ -73,7 +73,7 @@ class TorchMetric(torchmetrics.Metric):  # type: ignore[misc] # it is not looked
         self._computed = None
 
     def _copy_state_dict(self) -> dict[str, Any]:
-        """What ``unsync`` puts back: ``_sync_dist`` makes another metric, and leaves this one."""
+        """The state that ``unsync`` puts back: ``_sync_dist`` makes another metric, and leaves this one."""
         return {"counted": self.counted}
 
     def _sync_dist(self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None) -> None:

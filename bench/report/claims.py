@@ -42,12 +42,12 @@ class Compared:
 
     @property
     def compared(self) -> bool:
-        """Whether both answer the same question, so that they should be equal."""
+        """Return True if both answer the same question, so that they should be equal."""
         return not self.mark and bool(self.difference)
 
     @property
     def equal(self) -> bool:
-        """Whether no digit that was published differs."""
+        """Return True if no digit that was published differs."""
         return bool(self.difference) and Decimal(self.difference) == 0
 
 
@@ -70,7 +70,7 @@ class ClaimedRow:
 
 @dataclass(frozen=True)
 class ClaimedGroup:
-    """What one source says of one method on one network."""
+    """The figures that one source gives of one method on one network."""
 
     model: str
     method: str
@@ -209,7 +209,7 @@ def _each(groups: Iterable[ClaimedGroup]) -> Iterator[tuple[str, int, Compared]]
 
 
 def _verdict(groups: Sequence[ClaimedGroup]) -> Iterator[str]:
-    """How many figures were met, of those that should be."""
+    """The number of figures that were met, of those that should be."""
     figures = [(place, figure) for place, _, figure in _each(groups) if figure.compared]
     if not figures:
         return

@@ -29,7 +29,7 @@ NAMES = re.compile(r"[^\w\-. /]")  # what MLflow takes in the name of a metric, 
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a tracker is given of a run."""
+    """The part of a run that a tracker is given."""
 
     name: str  # of the run directory
     config: Mapping[str, Any]  # plain values

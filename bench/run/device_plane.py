@@ -88,7 +88,7 @@ class _Shard:
         self.rows = list(map(self._row, self._images, arrays[::2], arrays[1::2]))
 
     def _row(self, pixels: pixel_counts.Pixels, keys: NDArray[Any], counts: NDArray[Any]) -> Row:
-        """What ``Keyed.bins`` gives."""
+        """Return the table of ``Keyed.bins``."""
         bits = 16
         if 0 < keys.size < CROWDED:
             bits, keys, counts = _finer(pixels, self._categories)

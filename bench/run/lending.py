@@ -24,7 +24,7 @@ class Changed(BadPlugin):
 
 
 class Mark(NamedTuple):
-    """What differs for contents that differ."""
+    """Return a digest that differs for contents that differ."""
 
     known: bytes  # at once
     sums: Tensor | None = None  # int64 on the device, that nobody has waited for

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal or a notebook, a line now and then in a log, nothing for who asks for none."""
+"""The progress of a run: a bar in a terminal or a notebook, a line now and then in a log, nothing where not asked for."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Image:
 
 
 class DevicePass:
-    """What the methods of a task are given and judged by where scores are counted on the device of the network."""
+    """The things that methods of a task are given and judged by where scores are counted on the device of the network."""
 
     def __init__(self, *, waits: bool = False) -> None:
         """``waits``: find what a method writes into a prediction before the next one gets it."""
@@ -113,7 +113,7 @@ def host_score(task: Task, worker: Worker, image: Image, scorer: Scorer, who: st
 
 @contextmanager
 def _lent(task: Task, worker: Worker, image: Image, scorer: Scorer, who: str) -> Iterator[Lent]:
-    """What ``scoring.score`` takes, lent to one method."""
+    """Yield the arguments of ``scoring.score``, lent to one method."""
     method, fitted = scorer
     assert method is not None  # noqa: S101 - callers looked
     rule = worker.network(task.model, task.numerics).model.inference

@@ -136,7 +136,7 @@ class Sheet:
 
     @cached_property
     def published(self) -> Beside:
-        """What others have published on its data set, and nobody claims to have measured here."""
+        """Return what others have published on its data set, and nobody claims to have measured here."""
         others = beside(self.table.cell, self.table.metrics)
         return replace(others, entries=tuple(row for row in others.entries if row.place not in self.claimed))
 
