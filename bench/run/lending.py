@@ -24,7 +24,7 @@ class Changed(BadPlugin):
 
 
 class Mark(NamedTuple):
-    """Return a digest that differs for contents that differ."""
+    """Numbers that differ for contents that differ."""
 
     known: bytes  # at once
     sums: Tensor | None = None  # int64 on the device, that nobody has waited for

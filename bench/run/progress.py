@@ -1,4 +1,4 @@
-"""The progress of a run: a bar in a terminal or a notebook, a line now and then in a log, nothing where not asked for."""
+"""The progress of a run: a bar in a terminal or a notebook, now and then a line in a log, else nothing."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Image:
 
 
 class DevicePass:
-    """The things that methods of a task are given and judged by where scores are counted on the device of the network."""
+    """All that methods of a task are given and judged by where scores are counted on the device of the network."""
 
     def __init__(self, *, waits: bool = False) -> None:
         """``waits``: find what a method writes into a prediction before the next one gets it."""
