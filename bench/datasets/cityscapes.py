@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.core.errors import MissingData
-from bench.datasets import cityscapes_polygons, frames, label_values, listing, sides
+from bench.datasets import archives, cityscapes_polygons, frames, label_values, listing, sides
 from bench.datasets.frames import Encoding, Frame
 from bench.datasets.label_values import LABEL_IDS as LABEL_IDS
 from bench.datasets.listing import Location, Tree
@@ -76,10 +76,7 @@ class Cityscapes(Masked):
 
     @property
     def obtain(self) -> str:
-        return (
-            "leftImg8bit_trainvaltest.zip (11 GB) and gtFine_trainvaltest.zip (241 MB) are on"
-            " https://www.cityscapes-dataset.com/downloads/ after registration"
-        )
+        return archives.obtain(self.name)
 
     def scan(self) -> Sequence[Frame]:
         pictures = self._tree("leftImg8bit")

@@ -20,7 +20,7 @@ from annotated_types import Ge
 from bench.core.errors import MissingData
 from bench.core.files import digest
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames, listing, sides
+from bench.datasets import archives, frames, listing, sides
 from bench.datasets.coco_annotations import Index, index
 from bench.datasets.frames import Frame
 from bench.datasets.listing import Location
@@ -62,7 +62,7 @@ class Coco(frames.OnDisk):
 
     @property
     def obtain(self) -> str:
-        return obtain(self.split)
+        return archives.obtain(self.name, split=self.split)
 
     def scan(self) -> Sequence[Frame]:
         folder = photographs(self.split)
@@ -139,20 +139,15 @@ def unpacked(split: str, root: Path | None = None) -> Path:
     annotations = listing.inside(root, "annotations") if root else LOCATION.find("annotations")
     if annotations is not None:
         return annotations.parent
+    obtain = archives.obtain(Coco.name, split=split)
     if root:
         path = root / "annotations"
-        raise MissingData(f"{path} does not exist, nor below 2017/{listing.nearby(path)}; {obtain(split)}")
+        raise MissingData(f"{path} does not exist, nor below 2017/{listing.nearby(path)}; {obtain}")
     contents = f"annotations/ and {split}/ of COCO 2017"
-    raise sides.absent(LOCATION.wanted("annotations"), LOCATION, contents, obtain(split))
+    raise sides.absent(LOCATION.wanted("annotations"), LOCATION, contents, obtain)
 
 
 def photographs(split: str) -> Path:
     """The folder of the images, which may not exist."""
     root = unpacked(split)
     return listing.inside(root, split) or root / split
-
-
-def obtain(split: str) -> str:
-    """The archives and their page, in words."""
-    pictures = "train2017.zip (19 GB)" if split == "train2017" else "val2017.zip (0.8 GB)"
-    return f"{pictures} and annotations_trainval2017.zip (253 MB) are on https://cocodataset.org/#download"

@@ -24,7 +24,7 @@ from bench.core import packed, untrusted_arrays
 from bench.core.errors import MissingData
 from bench.core.images import read_rgb
 from bench.core.untrusted_arrays import Unreadable
-from bench.datasets import cityscapes, listing, lost_and_found, sides
+from bench.datasets import archives, cityscapes, listing, lost_and_found, sides
 from bench.datasets.frames import Frame
 from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
@@ -34,14 +34,7 @@ Set = Literal["lost_and_found", "static"]
 Layout = Literal["official", "renamed", "original_labels", "side_by_side"]
 Version = Literal[1, 2, 3]
 
-PAGE = "http://robotics.ethz.ch/~asl-datasets/Fishyscapes/"
 SIZE = (1024, 2048)  # of every published frame: bdlb declares this shape
-MD5 = {  # of the archives: kkirchheim/pytorch-ood, dataset/img/fishyscapes.py
-    "fishyscapes_lostandfound.zip": "0d3bf7c0ec38bd50b84f3d8aaa4b2e26",
-    "fs_val_v1.zip": "79fb134419c83f2f20b575955efa9d20",
-    "fs_val_v2.zip": "5088c63497927200d935c41d54b1cb23",
-    "fs_val_v3.zip": "0dc11db9e57088c5bb18de4c55a53f3a",
-}
 _PUBLISHED: Mapping[Set, int] = {"lost_and_found": 100, "static": 30}
 _SAYS: Mapping[Layout, str] = {
     "official": "the archives as they are, images from LostAndFound and Cityscapes",
@@ -101,17 +94,8 @@ class Fishyscapes(Masked):
 
     @property
     def obtain(self) -> str:
-        if self.layout != "official":
-            return f"this copy has no official page; the archives of layout: official are on {PAGE}"
-        archive = f"{self._folder}.zip"
-        size = "729335 bytes, " if self.set == "lost_and_found" else ""
-        base = (
-            "the images are in leftImg8bit.zip of LostAndFound (5802953400 bytes, sha256"
-            " 307f66002023ab597d309963b94990f5b9a8e5735ee729c3292647a66e9f2b18), to lie in lost_and_found/"
-            if self.set == "lost_and_found"
-            else "the images are those of Cityscapes val, to lie in cityscapes/"
-        )
-        return f"{archive} ({size}md5 {MD5[archive]}) is on {PAGE}: unpack it into {self._folder}/; {base}"
+        text = archives.obtain(self.name, set=self.set, version=self.version)
+        return text if self.layout == "official" else f"this copy has no official page; for layout: official, {text}"
 
     def scan(self) -> Sequence[Frame]:
         contents = f"Fishyscapes in the layout {self.layout}"
@@ -299,10 +283,13 @@ def _check_archive(archive: Path, scanned: Sequence[Frame]) -> None:
     """Raise MissingData if it is another file than the published one, or if a mask is not the one that it holds."""
     if not archive.is_file():
         return
+    published = archives.of(Fishyscapes.name).file(archive.name)
     with archive.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if md5 != MD5[archive.name]:
-        raise MissingData(f"{archive} has md5 {md5}, wanted {MD5[archive.name]}; download it again from {PAGE}")
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != published.sha256:
+        raise MissingData(
+            f"{archive} has sha256 {sha256}, wanted {published.sha256}; download it again from {published.address}"
+        )
     with zipfile.ZipFile(archive) as packed:
         sums = {Path(info.filename).name: info.CRC for info in packed.infolist()}
     for frame in scanned:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from bench.core.errors import MissingData
 from bench.core.values import IGNORE
-from bench.datasets import frames, label_values, listing, sides
+from bench.datasets import archives, frames, label_values, listing, sides
 from bench.datasets.frames import Encoding, Frame
 from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
@@ -80,14 +80,7 @@ class LostAndFound(Masked):
 
     @property
     def obtain(self) -> str:
-        return (
-            "leftImg8bit.zip (5802953400 bytes, sha256"
-            " 307f66002023ab597d309963b94990f5b9a8e5735ee729c3292647a66e9f2b18) and gtCoarse.zip (37756896"
-            " bytes, sha256 53b6d3ab000f08b1fb59d70c1398eecc4d82a7baf4e9cf74fbf60d1858abe9ac) were published on"
-            " http://www.6d-vision.com/lostandfounddataset and"
-            " https://wwwlehre.dhbw-stuttgart.de/~sgehrig/lostAndFoundDataset, often out of reach; a mirror is"
-            " https://huggingface.co/datasets/iis-esslingen/LostAndFoundDataset"
-        )
+        return archives.obtain(self.name)
 
     def scan(self) -> Sequence[Frame]:
         images, labels, encoding = self._listed()

@@ -1,7 +1,7 @@
 """RoadAnomaly, the 60 photographs of 2019, in the layout of the official archive.
 
 Layout: ``RoadAnomaly_jpg/frame_list.json`` names the images, ``frames/X.jpg`` is one of them and
-``frames/X.labels/labels_semantic.png`` its mask (https://www.epfl.ch/labs/cvlab/data/road-anomaly/). Not to be confused
+``frames/X.labels/labels_semantic.png`` its mask. Not to be confused
 with RoadAnomaly21, which is ``smiyc``.
 """
 
@@ -15,7 +15,7 @@ from typing import Literal
 
 from bench.core import packed
 from bench.core.errors import MissingData
-from bench.datasets import frames, listing, sides
+from bench.datasets import archives, frames, listing, sides
 from bench.datasets.frames import Encoding, Frame
 from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
@@ -56,10 +56,7 @@ class RoadAnomaly(Masked):
 
     @property
     def obtain(self) -> str:
-        return (
-            "RoadAnomaly_jpg.zip (md5 87a0908e5c72827824693913cf2e4fb0) is on"
-            " https://datasets-cvlab.epfl.ch/2019-road-anomaly/: unpack it into road_anomaly/"
-        )
+        return archives.obtain(self.name)
 
     def scan(self) -> Sequence[Frame]:
         if self.layout == "original_labels":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bench.datasets import frames, listing, sides
+from bench.datasets import archives, frames, listing, sides
 from bench.datasets.frames import Frame
 from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
@@ -37,10 +37,6 @@ _PUBLISHED: Mapping[tuple[Track, Split], int] = {
 _FOLDERS: Mapping[Track, str] = {"RoadAnomaly21": "dataset_AnomalyTrack", "RoadObstacle21": "dataset_ObstacleTrack"}
 _RENAMED: Mapping[Track, str] = {"RoadAnomaly21": "AnomalyTrack", "RoadObstacle21": "ObstacleTrack"}
 _MASK = "_labels_semantic"  # _labels_semantic_color lies beside it and is no label
-_ARCHIVES: Mapping[Track, str] = {
-    "RoadAnomaly21": "dataset_AnomalyTrack.zip (50 MB, md5 231bf79ed58924bcd33d9cbe22e61076) is record 5270237",
-    "RoadObstacle21": "dataset_ObstacleTrack.zip (198 MB, md5 895fb36d18765482cc291f69e63d6da6) is record 5281633",
-}
 # Scenes are what stands before the first "_" of an id.
 _NIGHT = frozenset({"driveway"})
 _SNOWSTORM = frozenset({"snowstorm1", "snowstorm2"})
@@ -102,10 +98,7 @@ class SegmentMeIfYouCan(Masked):
 
     @property
     def obtain(self) -> str:
-        return (
-            f"{_ARCHIVES[self.track]} of zenodo.org, the page is https://segmentmeifyoucan.com/datasets: unpack it into"
-            f" smiyc/, so that smiyc/{_FOLDERS[self.track]}/images/ is there"
-        )
+        return archives.obtain(self.name, track=self.track)
 
     def scan(self) -> Sequence[Frame]:
         home = _FOLDERS[self.track]

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.datasets import road_anomaly, sides
+from bench.datasets import archives, road_anomaly, sides
 from bench.datasets.frames import ANOMALY, Encoding, Frame
 from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
@@ -75,7 +75,8 @@ class ValidationDataset(Masked):
 
     @property
     def obtain(self) -> str:
-        return f"this copy has no publisher and no checksum; the official set is {_INSTEAD[self.set]}"
+        copy = f"a copy without publisher and checksum; the official set is {_INSTEAD[self.set]}"
+        return f"{archives.obtain(self.name)}, {copy}"
 
     def scan(self) -> Sequence[Frame]:
         names = (self.set, *_SPELLINGS.get(self.set, ()))

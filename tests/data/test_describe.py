@@ -108,7 +108,7 @@ def test_every_frame_that_is_wrong_is_named(root):
     assert [problem.split(" ")[0] for problem in single] == [str(illegal), str(colour), str(cut)]
     assert "holds the value 77 at row 5, column 9" in single[0]
     assert sum(made.sizes.values()) == 3 and not made.digest and "complete   no: 4 problems, below" in text(made)
-    assert "obtain     leftImg8bit_trainvaltest.zip" in text(made)
+    assert "obtain     'bench data fetch cityscapes' gets gtFine_trainvaltest.zip" in text(made)
 
 
 def test_what_is_absent_says_how_to_get_it_once(tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_every_reader_on_disk_says_how_to_get_it(tmp_path, monkeypatch):
                 card(name)
         elif name != "folder":  # nobody but its owner has it
             made, _ = card(name, **needed.get(name, {}))
-            assert made.problems and ("://" in made.obtain or "the official set is" in made.obtain), name
+            assert made.problems and f"'bench data fetch {name}" in made.obtain, name
 
 
 def test_hidden_truth_is_said_to_be_hidden(root):

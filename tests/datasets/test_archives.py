@@ -7,6 +7,7 @@ import re
 import typing
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -120,3 +121,26 @@ def test_an_unknown_set_and_an_unknown_file_are_told_with_the_known_ones():
         archives.of("fishyscape")
     with pytest.raises(UnknownName, match=r"gtCoarse\.zip"):
         archives.of("lost_and_found").file("gtCoarse")
+
+
+def test_no_other_file_holds_an_address_of_data():
+    shared_hosts = {"huggingface.co", "github.com", "zenodo.org", "drive.google.com", "www.cityscapes-dataset.com"}
+    addresses = {address for _, archive in ALL for address in archive.url}
+    hosts = {urlsplit(address).hostname for address in addresses} - shared_hosts
+    pages = {source.page for source in archives.sources().values()} - {""}
+    sums = {archive.checksum[1] for _, archive in ALL} - {""}
+    wanted = [*hosts, *addresses, *pages, *sums]
+    assert len(hosts) > 10
+    for path in files_for_people():
+        text = path.read_text(encoding="utf-8")
+        assert not (said := [fact for fact in wanted if re.search(rf"{re.escape(fact)}(?![\w./])", text)]), (path, said)
+
+
+def files_for_people() -> list[Path]:
+    """Code, templates and documents that ship, without the table itself."""
+    folders = ("bench", "docs", "examples", "methods", "reports", "submissions", "suites")
+    ends = {".md", ".py", ".txt", ".yaml", ".toml", ".html", ".j2"}
+    inner = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in ends]
+    listed = [*inner, ROOT / "README.md", ROOT / "pyproject.toml"]
+    assert archives.TABLE in listed and len(listed) > 300
+    return [path for path in listed if path != archives.TABLE]

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import BadSuite, MissingData
-from bench.datasets import fishyscapes
+from bench.datasets import archives
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
@@ -256,7 +256,7 @@ def test_a_mask_of_no_known_frame_is_named(root: Path, name: str) -> None:
 def test_another_version_is_named_in_place_of_the_one_asked_for(root: Path) -> None:
     message = complaint(replace(static(), version=2))
     assert message.startswith(f"{root / 'fs_val_v2'} does not exist; {root} holds (version: 3): say so in the suite")
-    assert "fs_val_v2.zip (md5 5088c63497927200d935c41d54b1cb23)" in message
+    assert archives.of("fishyscapes").file("fs_val_v2.zip").facts in message
 
 
 def test_version_3_under_the_name_of_an_earlier_one_is_found_by_its_empty_frames(
@@ -266,17 +266,24 @@ def test_version_3_under_the_name_of_an_earlier_one_is_found_by_its_empty_frames
     first = replace(static(), version=1)
     empty = next(frame.mask for frame in first.scan() if frame.mask and not (read(frame.mask) == 1).any())
     assert complaint(first).startswith(f"{empty} holds no anomaly, which is known of version 3 of Static alone")
-    monkeypatch.setitem(fishyscapes.MD5, "fs_val_v1.zip", pack(root / "fs_val_v1"))
+    published_as(monkeypatch, pack(root / "fs_val_v1"))
     first.check()
 
 
 def pack(folder: Path) -> str:
-    """Put an archive beside its folder, and say its checksum."""
+    """Put an archive beside its folder, and return its sha256."""
     archive = folder.with_suffix(".zip")
     with zipfile.ZipFile(archive, "w") as packed:
         for path in sorted(folder.iterdir()):
             packed.write(path, path.name)
-    return hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+    return hashlib.sha256(archive.read_bytes()).hexdigest()
+
+
+def published_as(monkeypatch: pytest.MonkeyPatch, sha256: str) -> None:
+    """Have the table name that checksum for all archives of Fishyscapes."""
+    known = archives.of("fishyscapes")
+    source = replace(known, files=tuple(replace(archive, sha256=sha256) for archive in known.files))
+    monkeypatch.setattr(archives, "sources", lambda: {"fishyscapes": source})
 
 
 def read(path: Path) -> Any:
@@ -284,10 +291,11 @@ def read(path: Path) -> Any:
 
 
 def test_a_kept_archive_vouches_for_its_masks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive, md5 = root / "fs_val_v3.zip", pack(root / "fs_val_v3")
-    wanted = "0dc11db9e57088c5bb18de4c55a53f3a"
-    assert complaint(static()).startswith(f"{archive} has md5 {md5}, wanted {wanted}; download it again from http://")
-    monkeypatch.setitem(fishyscapes.MD5, "fs_val_v3.zip", md5)
+    archive, sha256 = root / "fs_val_v3.zip", pack(root / "fs_val_v3")
+    wanted = archives.of("fishyscapes").file("fs_val_v3.zip").sha256
+    complained = complaint(static())
+    assert complained.startswith(f"{archive} has sha256 {sha256}, wanted {wanted}; download it again from http://")
+    published_as(monkeypatch, sha256)
     static().check()
     mask = static().scan()[4].mask
     assert mask is not None

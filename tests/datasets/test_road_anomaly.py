@@ -130,7 +130,7 @@ def test_a_repacked_copy_points_to_the_official_set(data: Path) -> None:
     shutil.rmtree(data / "validation_dataset" / "fs_static")
     message = complaint(ValidationDataset("fs_static"))
     assert message.startswith(f"{data / 'validation_dataset' / 'fs_static' / 'images'} does not exist")
-    assert message.endswith("no checksum; the official set is fishyscapes: {set: static, version: 3}")
+    assert message.endswith("and checksum; the official set is fishyscapes: {set: static, version: 3}")
 
 
 def test_indices_of_palette_masks_are_their_values_in_the_repacked_copy_alone(data: Path) -> None:
