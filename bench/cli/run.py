@@ -80,9 +80,9 @@ def run(
             if line := ahead.at_once(name, _run_folder(out, name, len(suites))):
                 echo(line, err=True)
     with waiting("loading PyTorch"), spent("start"):
-        from bench.datasets.wrappers import corruption_cache
         from bench.report import writing
         from bench.run import engine
+        from bench.suite.wrappers import corruption_cache
 
     if executor == "local" and (address or gpus_per_worker is not None or cpus_per_worker is not None):
         raise UsageError("--address, --gpus-per-worker and --cpus-per-worker belong to Ray; say --executor ray")

@@ -19,10 +19,10 @@ from bench.core.errors import MissingData, UsageError, UserError
 from bench.core.images import read_header, read_orientation
 from bench.datasets import frames
 from bench.datasets.frames import Frame, OnDisk
-from bench.datasets.wrappers import departures
-from bench.datasets.wrappers.class_map import Renamed
 from bench.suite import arguments, parameters, registry
 from bench.suite import expansion as suites
+from bench.suite.wrappers import departures
+from bench.suite.wrappers.class_map import Renamed
 
 SHOWN = 8  # of sizes, values of a tag and problems, before the rest is counted
 WIDEST = 100

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from bench.api import CITYSCAPES, IGNORE
-from bench.core import files, images, yaml_text
+from bench.core import files, images, label_values, listing, pairing, yaml_text
 from bench.core.errors import CannotWrite, MissingData, UsageError
+from bench.core.label_values import LABEL_IDS, Counts
 from bench.core.printable import printable
-from bench.datasets import label_values, listing, pairing
-from bench.datasets.label_values import LABEL_IDS, Counts
 
 ENDS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 LOSSY = {".jpg", ".jpeg", ".webp"}

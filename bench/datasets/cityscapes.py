@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.core import label_values, listing
 from bench.core.errors import MissingData
-from bench.datasets import archives, cityscapes_polygons, frames, label_values, listing, sides
+from bench.core.label_values import LABEL_IDS as LABEL_IDS
+from bench.core.listing import Location, Tree
+from bench.datasets import archives, cityscapes_polygons, frames, sides
 from bench.datasets.frames import Encoding, Frame
-from bench.datasets.label_values import LABEL_IDS as LABEL_IDS
-from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
 from bench.datasets.sides import Side
 

@@ -17,13 +17,14 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge
 
+from bench.core import listing
 from bench.core.errors import MissingData
 from bench.core.files import digest
+from bench.core.listing import Location
 from bench.core.values import IGNORE, Labels
-from bench.datasets import archives, frames, listing, sides
+from bench.datasets import archives, frames, sides
 from bench.datasets.coco_annotations import Index, index
 from bench.datasets.frames import Frame
-from bench.datasets.listing import Location
 
 IN_CITYSCAPES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
 """Categories of COCO that Cityscapes has too, as Meta-OoD lists them. It leaves ``train`` in."""

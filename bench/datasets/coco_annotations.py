@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core import files, untrusted_arrays
+from bench.core import files, listing, untrusted_arrays
 from bench.core.errors import MissingData
 from bench.core.untrusted_arrays import Unreadable
-from bench.datasets import coco_masks, listing
+from bench.datasets import coco_masks
 from bench.datasets.coco_masks import Bools
 
 FARTHEST = 1e5  # a corner beyond it is no place in any photograph, and its outline would not fit into memory

@@ -18,11 +18,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Le
 
+from bench.core import listing
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import read_labels
 from bench.core.values import IGNORE, Labels
-from bench.datasets import coco, frames, listing, sides
+from bench.datasets import coco, frames, sides
 from bench.datasets.coco import ROAD
 from bench.datasets.frames import Encoding, Frame
 

@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core import packed, untrusted_arrays
+from bench.core import listing, packed, untrusted_arrays
 from bench.core.errors import MissingData
 from bench.core.images import read_rgb
+from bench.core.listing import Location
 from bench.core.untrusted_arrays import Unreadable
-from bench.datasets import archives, cityscapes, listing, lost_and_found, sides
+from bench.datasets import archives, cityscapes, lost_and_found, sides
 from bench.datasets.frames import Frame
-from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
 from bench.datasets.sides import Ready
 

@@ -17,11 +17,12 @@ from annotated_types import Ge, Le
 from pydantic import AliasChoices, Field
 
 from bench.contract.dataset import CITYSCAPES
+from bench.core import label_values, listing, pairing
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import TURNED, UPRIGHT, read_orientation
 from bench.core.values import IGNORE, Labels
-from bench.datasets import frames, label_values, listing, pairing, sides
+from bench.datasets import frames, sides
 from bench.datasets.frames import Encoding, Frame
 
 Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask

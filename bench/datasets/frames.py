@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Dataset, Sample
-from bench.core import images, packed
+from bench.core import images, label_values, packed
 from bench.core.errors import MissingData
 from bench.core.files import digest
 from bench.core.images import read_rgb
 from bench.core.values import IGNORE, Labels
-from bench.datasets import label_values
 
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"

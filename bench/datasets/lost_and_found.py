@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.core import label_values, listing
 from bench.core.errors import MissingData
+from bench.core.listing import Location, Tree
 from bench.core.values import IGNORE
-from bench.datasets import archives, frames, label_values, listing, sides
+from bench.datasets import archives, frames, sides
 from bench.datasets.frames import Encoding, Frame
-from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
 from bench.datasets.sides import Side
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from bench.core import label_values
 from bench.core.values import Labels
-from bench.datasets import label_values
 from bench.datasets.frames import Encoding, Frame, OnDisk
 
 

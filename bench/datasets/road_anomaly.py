@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.core import packed
+from bench.core import listing, packed
 from bench.core.errors import MissingData
-from bench.datasets import archives, frames, listing, sides
+from bench.core.listing import Location, Tree
+from bench.datasets import archives, frames, sides
 from bench.datasets.frames import Encoding, Frame
-from bench.datasets.listing import Location, Tree
 from bench.datasets.masked import Masked
 from bench.datasets.sides import Ready, Side
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.core import packed
+from bench.core import listing, packed
 from bench.core.errors import AbsentData, MissingData
-from bench.datasets import frames, listing
+from bench.core.listing import Location, Names, Tree
+from bench.datasets import frames
 from bench.datasets.frames import ANOMALY, Encoding, Frame
-from bench.datasets.listing import Location, Names, Tree
 
 NAMED = 12  # absent frames in one sentence
 

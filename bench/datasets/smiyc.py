@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bench.datasets import archives, frames, listing, sides
+from bench.core import listing
+from bench.core.listing import Location
+from bench.datasets import archives, frames, sides
 from bench.datasets.frames import Frame
-from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
 from bench.datasets.sides import Ready, Side
 

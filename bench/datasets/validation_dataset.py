@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.core.listing import Location
 from bench.datasets import archives, road_anomaly, sides
 from bench.datasets.frames import ANOMALY, Encoding, Frame
-from bench.datasets.listing import Location
 from bench.datasets.masked import Masked
 from bench.datasets.sides import Ready
 

@@ -1,6 +1,6 @@
 """The meaning of the values of labels and class maps, judged by all pixels of a set before anything is scored.
 
-Labels alone are judged as readers do (``bench.datasets.label_values``). Where class maps stand beside them, the pixels
+Labels alone are judged as readers do (``bench.core.label_values``). Where class maps stand beside them, the pixels
 that both agree on tell more: two conventions that belong together agree nearly as often as the network is right.
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels
+from bench.core import label_values
 from bench.core.errors import UsageError
+from bench.core.label_values import CLASSES, Meaning, Values
 from bench.counts import counting
-from bench.datasets import label_values
-from bench.datasets.label_values import CLASSES, Meaning, Values
 
 LABELS, PREDICTIONS = "--label-values", "--prediction-values"
 ALIKE = 0.5  # of the pixels that count must count under another convention, too, before it is thought of

@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Scores
-from bench.core import disguised_files, frame_names, images, untrusted_arrays
+from bench.core import disguised_files, frame_names, images, listing, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
 from bench.core.file_names import file_name
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts import keys
-from bench.datasets import listing
 
 Size = tuple[int, int]  # (H, W)
 Role = Literal["score map", "prediction"]

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Dataset, Labels, Protocol, Sample
-from bench.core import images
+from bench.core import images, label_values, listing
 from bench.core.errors import BadScores, MissingData
-from bench.datasets import label_values, listing
+from bench.core.label_values import Values
 from bench.datasets.frames import check_depths
-from bench.datasets.label_values import Values
 from bench.evaluate import conventions
 from bench.evaluate.conventions import Said, Seen
 from bench.suite import parameters, registry

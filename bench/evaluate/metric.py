@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Labels, Protocol, Quantized, Sample
-from bench.core import files, rows, untrusted_arrays
+from bench.core import files, label_values, rows, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts.tally import Tally
-from bench.datasets import label_values
 from bench.evaluate.computed import Computed
 from bench.evaluate.counting import Counting
 from bench.evaluate.evaluation import Evaluation, Report

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from bench.api import CITYSCAPES, File, Prediction, Sample, ShardModel, ShardNetwork, View
-from bench.core import files, untrusted_arrays
+from bench.core import files, label_values, untrusted_arrays
 from bench.core.errors import BadPlugin, MissingData
+from bench.core.label_values import Meaning, Values
 from bench.core.noted_files import note
-from bench.datasets import label_values
-from bench.datasets.label_values import Meaning, Values
 from bench.models import stored
 
 if TYPE_CHECKING:

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import IGNORE, Inference
-from bench.core import frame_names, images, untrusted_arrays
+from bench.core import frame_names, images, label_values, untrusted_arrays
 from bench.core.disguised_files import disguise
 from bench.core.errors import BadScores, MissingData
 from bench.core.file_names import file_name
+from bench.core.label_values import Meaning
 from bench.core.untrusted_arrays import Fits, Unreadable
 from bench.counts import keys
-from bench.datasets import label_values
-from bench.datasets.label_values import Meaning
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from bench.api import Metric, Value
 from bench.core.errors import UnknownName
-from bench.datasets.wrappers import departures
 from bench.report.facts import Facts, Networks
 from bench.report.figures import (
     HIDDEN,
@@ -34,6 +33,7 @@ from bench.report.figures import (
 from bench.report.merge_runs import Merged
 from bench.report.text import number
 from bench.results.store import Cell, Ref, Result, Run
+from bench.suite.wrappers import departures
 
 ANTIALIASED = "Images are resized with antialiasing, as Pillow does"
 

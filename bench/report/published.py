@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from bench.core.errors import BadPublished
-from bench.datasets.wrappers import departures
+from bench.suite.wrappers import departures
 
 Known = Literal["yes", "no", "unknown"]
 Split = Literal["val", "test"]

@@ -26,14 +26,14 @@ from bench.core.file_names import file_name
 from bench.core.foreign_code import named
 from bench.core.noted_files import NotedFiles, noting
 from bench.counts.tally import Column, Counts
-from bench.datasets.wrappers import class_map, corrupted
-from bench.datasets.wrappers.corrupted import Corrupted, Corruption
 from bench.fit import fitted_store
 from bench.metrics import slices
 from bench.models import inference
 from bench.models.numerics import Numerics
 from bench.suite import declarations, registry
 from bench.suite.cells import Cell, Ref, Suite
+from bench.suite.wrappers import class_map, corrupted
+from bench.suite.wrappers.corrupted import Corrupted, Corruption
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from bench.api import Presented
 from bench.core.errors import UnknownName, UsageError
-from bench.datasets.wrappers import corrupted
-from bench.datasets.wrappers.corrupted import Corruption, Order
 from bench.suite import registry
 from bench.suite.kinds import Kind
 from bench.suite.schema import ClaimRule, NumericsRule, PointRule, SummaryRule
+from bench.suite.wrappers import corrupted
+from bench.suite.wrappers.corrupted import Corruption, Order
 
 AXES: tuple[Kind, ...] = ("protocol", "model", "dataset", "method")
 

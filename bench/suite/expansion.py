@@ -18,12 +18,12 @@ from bench.api import Dataset, Fitting, Method, PlugIn, SegModel
 from bench.core import suggestions, yaml_text
 from bench.core.errors import BadSuite, UnknownName, UsageError
 from bench.core.yaml_text import Lines
-from bench.datasets.wrappers import class_map, corrupted, departures
-from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import limits, parameters, placing, registry, rules
 from bench.suite.cells import AXES, Cell, Ref, Suite, ordered
 from bench.suite.kinds import Kind
 from bench.suite.schema import ClaimRule, Entry, NumericsRule, PointRule, Section, SuiteFile, SummaryRule
+from bench.suite.wrappers import class_map, corrupted, departures
+from bench.suite.wrappers.corrupted import Corruption
 
 # What an entry may restrict itself to.
 CHOOSES: Mapping[Kind, tuple[Kind, ...]] = {

@@ -27,9 +27,9 @@ from bench import api
 from bench.core import suggestions
 from bench.core.errors import BadPlugin, UnknownName
 from bench.core.foreign_code import MODULES, is_theirs, told
-from bench.datasets.wrappers import class_map, corrupted, departures
 from bench.suite import declarations, parameters
 from bench.suite.kinds import HOMES, Home, Kind
+from bench.suite.wrappers import class_map, corrupted, departures
 
 # What declares and computes nothing: an edit there makes no result stale. ``logit_score`` and ``smoothed`` compute.
 CONTRACT = {

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import limits
+from bench.suite.wrappers.corrupted import Corruption
 
 Entry = str | dict[str, Any]
 

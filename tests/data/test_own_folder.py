@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from bench.cli.main import main
-from bench.datasets.label_values import LABEL_IDS
+from bench.core.label_values import LABEL_IDS
 from bench.suite import expansion, registry
 
 SHAPE = (24, 32)

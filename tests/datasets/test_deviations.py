@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bench.core import listing
 from bench.core.errors import MissingData
-from bench.datasets import listing
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.coco import Coco
 from bench.datasets.coco_proxy import CocoProxy

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bench.api import IGNORE
+from bench.core import listing
 from bench.core.errors import MissingData
 from bench.core.images import read_rgb
-from bench.datasets import frames, listing, sides
+from bench.core.listing import Location
+from bench.datasets import frames, sides
 from bench.datasets.frames import ANOMALY, Encoding, Frame
-from bench.datasets.listing import Location
 from bench.datasets.sides import Ready
 
 RNG = np.random.default_rng(0)

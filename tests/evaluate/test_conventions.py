@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bench.cli.main import main
-from bench.datasets.label_values import LABEL_IDS
+from bench.core.label_values import LABEL_IDS
 
 SHAPE = (2, 32, 48)
 

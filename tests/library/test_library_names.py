@@ -13,8 +13,8 @@ import torch
 
 import bench
 from bench.api import Context, Prediction
-from bench.datasets.wrappers.corrupted import Corrupted, Corruption
 from bench.suite import registry
+from bench.suite.wrappers.corrupted import Corrupted, Corruption
 
 ROOT = Path(__file__).parents[2]
 COST = """

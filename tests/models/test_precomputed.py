@@ -15,7 +15,7 @@ from bench.cli.main import main
 from bench.contract.network import loaded as load
 from bench.core import files
 from bench.core.errors import BadScores, BadSuite, MissingData, UserError
-from bench.datasets.label_values import LABEL_IDS
+from bench.core.label_values import LABEL_IDS
 from bench.datasets.toytown.scenes import Toytown
 from bench.run.engine import Options
 from bench.run.engine import run as run_suite

@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from bench.datasets.wrappers.corrupted import Corruption
 from bench.suite import expansion
 from bench.suite.cells import Cell, CellLabels, Ref, ordered, uncorrupted
+from bench.suite.wrappers.corrupted import Corruption
 
 SUITES = ["demo", "toytown_c", "toytown_meta", "cityscapes_fed", "toytown_entropy_max"]
 

@@ -33,7 +33,6 @@ from bench.api import State
 from bench.core.cpu_time import spent
 from bench.core.errors import ClusterTrouble, MissingData, UserError, WorkerDied
 from bench.core.files import writing
-from bench.datasets.wrappers import corrupted
 from bench.fit import fitted_store
 from bench.models import numerics
 from bench.models.numerics import Numerics
@@ -45,6 +44,7 @@ from bench.run.shard_files import inputs_of
 from bench.run.worker import Worker
 from bench.suite.cells import Ref
 from bench.suite.schema import NumericsRule
+from bench.suite.wrappers import corrupted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,11 +14,11 @@ from bench import corruptions
 from bench.cli.main import main
 from bench.core import versions
 from bench.core.errors import BadSuite, MissingPackage, UnknownName
-from bench.datasets.wrappers import corrupted, corruption_cache
-from bench.datasets.wrappers.corruption_cache import Cache
 from bench.suite import expansion, registry
 from bench.suite.cells import Ref
 from bench.suite.loader import Loader
+from bench.suite.wrappers import corrupted, corruption_cache
+from bench.suite.wrappers.corruption_cache import Cache
 
 TOYTOWN = {"split": "val", "images": 3, "height": 48, "width": 64}
 FOG = {"name": "gaussian_noise", "severity": 3}
@@ -213,7 +213,7 @@ def test_what_a_killed_process_left_is_cleared(cache):
 
 def test_reading_plain_images_imports_no_compiler():
     code = (
-        "import sys; from bench.datasets.wrappers import corrupted; from bench.suite import loader; "
+        "import sys; from bench.suite.wrappers import corrupted; from bench.suite import loader; "
         "print(*{'torch', 'numba'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,8 +6,8 @@ from PIL import Image
 
 from bench.api import CITYSCAPES
 from bench.cli.main import main
+from bench.core import label_values
 from bench.core.errors import BadSuite, MissingData
-from bench.datasets import label_values
 from bench.suite import parameters, registry
 
 RNG = np.random.default_rng(7)

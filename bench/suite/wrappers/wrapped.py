@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from bench.contract.dataset import Dataset, Sample
+from bench.api import Dataset, Sample
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from os.path import commonpath
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from bench.core import frame_names
-from bench.datasets import listing
+from bench.core import frame_names, listing
 
 WILD = re.compile(r"[*?\[]")
 PICTURES = ("_color", "_instanceIds", "_instanceTrainIds", "_colormask", "_overlay", "_preview")  # beside labels

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from bench import corruptions
-from bench.contract.dataset import Dataset, Sample
+from bench.api import Dataset, Sample
 from bench.core import versions
 from bench.core.cpu_time import spent
 from bench.core.errors import BadSuite, MissingData, UnknownName
@@ -27,8 +27,8 @@ from bench.corruptions import NAMES as NAMES
 from bench.corruptions import SEVERITIES as SEVERITIES
 from bench.datasets import frames
 from bench.datasets.frames import OnDisk
-from bench.datasets.wrappers.corruption_cache import Cache
-from bench.datasets.wrappers.wrapped import Wrapped
+from bench.suite.wrappers.corruption_cache import Cache
+from bench.suite.wrappers.wrapped import Wrapped
 
 Order = Literal["rgb", "bgr"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.contract.dataset import Dataset, Sample
+from bench.api import Dataset, Sample
 from bench.core.errors import BadSuite, UnknownName
 from bench.core.values import IGNORE, Labels
-from bench.datasets.wrappers.wrapped import Wrapped
+from bench.suite.wrappers.wrapped import Wrapped
 
 _NAMELESS = re.compile(
     r"(label|class|category)?[ _-]*\d+", re.IGNORECASE

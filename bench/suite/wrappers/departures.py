@@ -16,10 +16,10 @@ from PIL import Image
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from bench.contract.dataset import Dataset, Sample
+from bench.api import Dataset, Sample
 from bench.core.errors import BadSuite, MissingData
 from bench.core.values import Labels
-from bench.datasets.wrappers.wrapped import Wrapped
+from bench.suite.wrappers.wrapped import Wrapped
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid", strict=True))
