@@ -44,7 +44,13 @@ class Terminal(Format):
 
     def write(self, document: Document) -> str:
         columns = self.width or shutil.get_terminal_size((120, 40)).columns
-        console = Console(file=io.StringIO(), width=columns, force_terminal=self.styled, highlight=False)
+        console = Console(
+            file=io.StringIO(),
+            width=columns,
+            force_terminal=self.styled,
+            force_jupyter=False,  # in a notebook it would show what it writes instead of writing it
+            highlight=False,
+        )
         _print(console, document)
         assert isinstance(console.file, io.StringIO)  # noqa: S101 - set three lines above
         return console.file.getvalue().rstrip("\n")

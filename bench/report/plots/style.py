@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,7 +64,7 @@ class Plot:
 
     name: str  # of its files, without an ending
     title: str  # what it shows, in words
-    draw: Callable[[Width], Figure]
+    draw: Callable[[Width], Figure] = field(repr=False)  # its repr would be the whole run
     width: Width = "column"
 
     def figure(self) -> Figure:
