@@ -1,4 +1,4 @@
-"""Who is told how far work is; ``bench.run.progress`` has the one that people watch."""
+"""The interface by which work over images reports how far it is; ``bench.run.progress`` implements it for people."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Told by whoever goes over images."""
+    """Is told by code that goes over images how far it is."""
 
     def begin(self, images: int) -> None:
-        """So many images will be looked at in all."""
+        """Add to the number of images that are ahead."""
 
     def stage(self, label: str) -> None:
-        """What is being done from now on."""
+        """Name the work that begins now."""
 
     def advance(self, images: int) -> None:
-        """So many more images are done."""
+        """Count images that are done."""
 
     def tell(self, line: str) -> None:
-        """Something that a person should know while the work goes on."""
+        """Pass on a line that a person should read while the work goes on."""

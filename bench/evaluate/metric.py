@@ -23,7 +23,7 @@ from bench.evaluate.computed import Computed
 from bench.evaluate.counting import Counting
 from bench.evaluate.evaluation import Evaluation, Report
 from bench.evaluate.files import plain_map
-from bench.evaluate.given_arrays import Array, given_images
+from bench.evaluate.image_arrays import Array, image_arrays
 from bench.evaluate.kept_maps import KeptMaps
 from bench.evaluate.lint import against_chance
 from bench.evaluate.stored_image import StoredImage
@@ -117,8 +117,8 @@ class Metric:
         """
         if self._counting.done and self._counting.two_phase:
             raise BadScores("the second phase is over, and no image can be added any more; reset() the metric first")
-        given = dict(self._given(scores, labels, predictions, anomaly, id))
-        images = [self._image(name, arrays) for name, arrays in given.items()]
+        arrays = dict(self._by_image(scores, labels, predictions, anomaly, id))
+        images = [self._image(name, of_image) for name, of_image in arrays.items()]
         again = self._counting.at != "count"
         known, names = set(self._counting.ids), [image.truth.sample.id for image in images]
         for name in names:
@@ -129,7 +129,7 @@ class Metric:
         for image in images:
             self._counting.add(image)
             if self._maps is not None:
-                self._maps.add(image.truth.sample.id, given[image.truth.sample.id])
+                self._maps.add(image.truth.sample.id, arrays[image.truth.sample.id])
         self._updates += len(images)
 
     def again(self) -> bool:
@@ -155,8 +155,8 @@ class Metric:
             counting = Counting(self.protocols, self.budget)
             counting.merge(self._counting)
             while counting.goes_on():
-                for given in self._maps.read():
-                    counting.add(self._image(*given))
+                for name, arrays in self._maps.read():
+                    counting.add(self._image(name, arrays))
         elif not counting.done and counting.at == "count":
             name = counting.two_phase[0].name
             raise BadScores(
@@ -226,7 +226,7 @@ class Metric:
         with np.load(io.BytesIO(state), allow_pickle=False) as archive:
             vars(self).update(vars(self._of_arrays(dict(archive.items()))))
 
-    def _given(
+    def _by_image(
         self,
         scores: Array | None,
         labels: Array,
@@ -251,18 +251,18 @@ class Metric:
         if kinds == {"anomaly"} and anomaly is not None:
             raise BadScores(f"{self._who('anomaly')} needs a mask alone, and labels are one; leave anomaly= out")
         truths = {"anomaly": labels} if kinds == {"anomaly"} else {"labels": labels, "anomaly": anomaly}
-        asked = {"score": scores, "prediction": predictions if "prediction" in self._needs else None, **truths}
-        yield from given_images(asked, names, self._updates)
+        batch = {"score": scores, "prediction": predictions if "prediction" in self._needs else None, **truths}
+        yield from image_arrays(batch, names, self._updates)
 
     def _image(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> ScoredImage:
         """Return one image as protocols count it."""
-        place = f"image {name}"
-        labels = self._truth(place, "labels", arrays["labels"]) if "labels" in arrays else None
-        anomaly = self._truth(place, "anomaly", arrays["anomaly"]) if "anomaly" in arrays else None
+        title = f"image {name}"
+        labels = self._truth(title, "labels", arrays["labels"]) if "labels" in arrays else None
+        anomaly = self._truth(title, "anomaly", arrays["anomaly"]) if "anomaly" in arrays else None
         truths = [truth for truth in (labels, anomaly) if truth is not None]
         size = truths[0].shape[0], truths[0].shape[1]
         sample = Sample(name, size, _no_image, labels, anomaly)
-        predicted = _whole(f"predictions of {place}", arrays["prediction"]) if "prediction" in arrays else None
+        predicted = _whole(f"predictions of {title}", arrays["prediction"]) if "prediction" in arrays else None
         truth = Truth(sample, predicted)
         if "score" not in arrays:
             return ScoredImage(truth, {})
@@ -270,17 +270,17 @@ class Metric:
         stored = arrays["score"]
         if stored.shape != size and not all(_resizes(protocol) for protocol in self.protocols if protocol.reads):
             raise BadScores(
-                f"scores of {place} are {list(stored.shape)}, its labels are {list(size)}; bring them to that size,"
+                f"scores of {title} are {list(stored.shape)}, its labels are {list(size)}; bring them to that size,"
                 f" {RESIZE}"
             )
-        return StoredImage(truth, f"scores of {place}", plain_map(f"scores of {place}", stored, sample.size, ignored))
+        return StoredImage(truth, f"scores of {title}", plain_map(f"scores of {title}", stored, sample.size, ignored))
 
-    def _truth(self, place: str, kind: Literal["labels", "anomaly"], given: NDArray[Any]) -> Labels:
-        truth = _whole(f"labels of {place}", given)
+    def _truth(self, title: str, kind: Literal["labels", "anomaly"], stored: NDArray[Any]) -> Labels:
+        truth = _whole(f"labels of {title}", stored)
         illegal = np.flatnonzero(np.bincount(truth.reshape(-1), minlength=256) * ~self._legal[kind])
         if illegal.size:
             wanted = "0 normal, 1 anomaly, 255 ignored" if kind == "anomaly" else "train ids, and 255 ignored"
-            raise BadScores(f"labels of {place} hold the value {illegal[0]}, wanted {wanted}")
+            raise BadScores(f"labels of {title} hold the value {illegal[0]}, wanted {wanted}")
         return truth
 
     def _who(self, *needs: str) -> str:
@@ -377,15 +377,15 @@ def _legal(kind: Literal["labels", "anomaly"], protocols: Iterable[Protocol]) ->
     return legal
 
 
-def _whole(place: str, given: NDArray[Any]) -> Labels:
+def _whole(name: str, array: NDArray[Any]) -> Labels:
     """Return labels as uint8 [H, W]. Raises BadScores for fractions, and for values beyond 0..255."""
-    if given.dtype == np.bool_ or given.dtype == np.uint8:
-        return np.ascontiguousarray(given, np.uint8)
-    if given.dtype.kind not in "ui":
-        raise BadScores(f"{place} are {given.dtype}, wanted whole numbers")
-    if given.size and (given.min() < 0 or given.max() > IGNORE):
-        raise BadScores(f"{place} hold values beyond 0..255, from {given.min()} to {given.max()}")
-    return np.ascontiguousarray(given, np.uint8)
+    if array.dtype == np.bool_ or array.dtype == np.uint8:
+        return np.ascontiguousarray(array, np.uint8)
+    if array.dtype.kind not in "ui":
+        raise BadScores(f"{name} are {array.dtype}, wanted whole numbers")
+    if array.size and (array.min() < 0 or array.max() > IGNORE):
+        raise BadScores(f"{name} hold values beyond 0..255, from {array.min()} to {array.max()}")
+    return np.ascontiguousarray(array, np.uint8)
 
 
 def _no_image() -> NDArray[np.uint8]:

@@ -83,14 +83,14 @@ class SegmentationOOD(Callback):  # type: ignore[misc] # Lightning is not instal
                 raise BadScores("SegmentationOOD: the step returns logits; say score=, such as bench.method('energy')")
             scores = self.score(outputs["logits"].detach())
         labels = outputs["labels"]
-        given = {name: outputs.get(name) for name in ("predictions", "anomaly")}
+        others = {name: outputs.get(name) for name in ("predictions", "anomaly")}
         if labels.ndim == 2:  # one image without a batch
             scores, labels = scores[None], labels[None]
-            given = {name: None if array is None else array[None] for name, array in given.items()}
+            others = {name: None if array is None else array[None] for name, array in others.items()}
         names, kept = self._named(trainer, loaders, outputs.get("id"), len(labels), dataloader_idx)
         if kept:
-            arrays = {name: None if array is None else array[kept] for name, array in given.items()}
-            self.metric.update(scores[kept], labels[kept], id=[names[place] for place in kept], **arrays)
+            arrays = {name: None if array is None else array[kept] for name, array in others.items()}
+            self.metric.update(scores[kept], labels[kept], id=[names[index] for index in kept], **arrays)
 
     def _named(
         self, trainer: Any, loaders: Any, names: Any, count: int, dataloader_idx: int
@@ -99,14 +99,14 @@ class SegmentationOOD(Callback):  # type: ignore[misc] # Lightning is not instal
         first, self._seen = self._seen, self._seen + count
         world = trainer.world_size
         # A DistributedSampler deals the images in turn: so numbered, they are in the order of a single process.
-        places = [(first + index) * world + trainer.global_rank for index in range(count)]
+        positions = [(first + index) * world + trainer.global_rank for index in range(count)]
         loader = loaders[dataloader_idx] if isinstance(loaders, list | tuple) else loaders
         sampler = getattr(loader, "sampler", None)
         size = len(loader.dataset) if isinstance(sampler, DistributedSampler) else None
-        kept = [index for index, place in enumerate(places) if size is None or place < size]
+        kept = [index for index, position in enumerate(positions) if size is None or position < size]
         if names is not None:
             return [names] if isinstance(names, str) else [str(name) for name in names], kept
-        return [f"{dataloader_idx}/{place:08d}" for place in places], kept
+        return [f"{dataloader_idx}/{position:08d}" for position in positions], kept
 
     def _log(self, pl_module: Any, prefix: str) -> None:
         self.computed = gathered(self.metric).compute()

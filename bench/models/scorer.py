@@ -59,11 +59,11 @@ class Scorer:
         height, width = size or (int(first.shape[-2]), int(first.shape[-1]))
         with torch.no_grad():
             if first.ndim == 3:
-                return self._one(outputs, (height, width))
+                return self._of_image(outputs, (height, width))
             images = [{name: output[index] for name, output in outputs.items()} for index in range(len(first))]
-            return torch.stack([self._one(image, (height, width)) for image in images])
+            return torch.stack([self._of_image(image, (height, width)) for image in images])
 
-    def _one(self, outputs: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    def _of_image(self, outputs: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
         prediction = Prediction({name: output.float() for name, output in outputs.items()}, size)
         fused = all(output.device.type == "cpu" for output in outputs.values()) and find_spec("numba") is not None
         prediction.context = Context(size, fused=fused)

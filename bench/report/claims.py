@@ -118,7 +118,7 @@ def chosen(rule: Mapping[str, Any]) -> list[Published]:
 def of_run(run: Run) -> Claims:
     """Return the claims of the plan that were measured; without any groups where there are none."""
     columns: dict[str, Metric] = {}
-    found: list[tuple[Mapping[str, Any], dict[str, dict[str, tuple[Published, Result]]]]] = []
+    matched: list[tuple[Mapping[str, Any], dict[str, dict[str, tuple[Published, Result]]]]] = []
     places: set[str] = set()
     absent: dict[str, str] = {}
     for rule in run.plan.claims:
@@ -134,8 +134,8 @@ def of_run(run: Run) -> Claims:
             for row, result in rows.values():
                 metric = result.definitions[row.metric]
                 columns.setdefault(metric.title, metric)
-        found.append((rule, by_dataset))
-    groups = tuple(_group(rule, by_dataset, list(columns)) for rule, by_dataset in found if by_dataset)
+        matched.append((rule, by_dataset))
+    groups = tuple(_group(rule, by_dataset, list(columns)) for rule, by_dataset in matched if by_dataset)
     sentences = (*_verdict(groups), *_notes(groups, list(columns)), *_unmeasured(absent, groups))
     return Claims(tuple(columns.values()), groups, sentences, frozenset(places))
 
@@ -200,7 +200,7 @@ def _compared(row: Published, result: Result, weights: str) -> Compared:
 
 
 def _each(groups: Iterable[ClaimedGroup]) -> Iterator[tuple[str, int, Compared]]:
-    """Each figure with the place that it stands in, in words, and its column."""
+    """Yield the name of its row, its column and each figure."""
     for group in groups:
         for row in group.rows:
             for column, figure in enumerate(row.figures):
@@ -210,21 +210,24 @@ def _each(groups: Iterable[ClaimedGroup]) -> Iterator[tuple[str, int, Compared]]
 
 def _verdict(groups: Sequence[ClaimedGroup]) -> Iterator[str]:
     """The number of figures that were met, of those that should be."""
-    figures = [(place, figure) for place, _, figure in _each(groups) if figure.compared]
+    figures = [(row, figure) for row, _, figure in _each(groups) if figure.compared]
     if not figures:
         return
     equal = sum(figure.equal for _, figure in figures)
-    said = f"{equal} of {len(figures)} figures that were made alike are equal in every published digit"
-    place, largest = max(figures, key=lambda pair: abs(Decimal(pair[1].difference)))
-    yield f"{said}." if equal == len(figures) else f"{said}; the largest difference is {largest.difference}, {place}."
+    verdict = f"{equal} of {len(figures)} figures that were made alike are equal in every published digit"
+    row, largest = max(figures, key=lambda pair: abs(Decimal(pair[1].difference)))
+    if equal == len(figures):
+        yield f"{verdict}."
+    else:
+        yield f"{verdict}; the largest difference is {largest.difference}, {row}."
 
 
 def _notes(groups: Sequence[ClaimedGroup], titles: Sequence[str]) -> Iterator[str]:
     """Why figures are marked, once each."""
     notes: dict[tuple[str, str], dict[str, None]] = {}
-    for place, column, figure in _each(groups):
+    for row, column, figure in _each(groups):
         if figure.note:
-            notes.setdefault((figure.mark, figure.note), {})[f"{titles[column]} of {place}"] = None
+            notes.setdefault((figure.mark, figure.note), {})[f"{titles[column]} of {row}"] = None
     for (mark, note), names in notes.items():
         yield f"{mark} {listed(list(names), 4)}: {note}".strip()
 

@@ -114,8 +114,8 @@ class Run:
         parts = []
         for result in self.results:
             points = pd.DataFrame(_points(self.stored, result, kind))
-            for place, (axis, label) in enumerate(result.labels.by_axis.items()):
-                points.insert(place, axis, label)
+            for position, (axis, label) in enumerate(result.labels.by_axis.items()):
+                points.insert(position, axis, label)
             parts.append(points)
         drawn = [points for points in parts if len(points)]
         return pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()

@@ -64,9 +64,9 @@ def run(
     Raises CellsFailed at the end if some cells have no figures; ``bench.load`` has the others.
     """
     replacing = {
-        axis: [_entry(each) for each in _several(given)]
-        for axis, given in (("methods", method), ("models", model))
-        if _several(given)
+        axis: [_entry(each) for each in _several(entries)]
+        for axis, entries in (("methods", method), ("models", model))
+        if _several(entries)
     }
     if isinstance(suite, Mapping):
         expanded = expansion.expanded(suite, Path("suite"), replacing)
@@ -160,8 +160,8 @@ def evaluate(
     options = Options(limit=limit, processes=1, workers=workers, keep_maps=keep_maps, gallery=gallery)
     with ExitStack() as stack:
         if own is not None:
-            place = numerics.resolve(NumericsRule.model_validate({"device": device})).device
-            stack.enter_context(in_memory.lent(name, own, place))
+            resolved = numerics.resolve(NumericsRule.model_validate({"device": device})).device
+            stack.enter_context(in_memory.lent(name, own, resolved))
         expanded = expansion.expanded(suite, Path("bench.evaluate"))
         return _completed(expanded, Path(out) if out is not None else Path("runs", expanded.name), options, progress)
 
@@ -177,27 +177,29 @@ def _completed(suite: Suite, folder: Path, options: Options, bar: bool | None) -
     return load(folder)
 
 
-def _several(given: Any) -> list[Any]:
-    """Return one thing, or several, as a list."""
-    alone = isinstance(given, str | Mapping | PlugIn | Samples | Scorer) or not isinstance(given, Iterable)
-    return [given] if alone else list(given)
+def _several(entries: Any) -> list[Any]:
+    """Return an argument that is one entry, or several, as a list of entries."""
+    alone = isinstance(entries, str | Mapping | PlugIn | Samples | Scorer) or not isinstance(entries, Iterable)
+    return [entries] if alone else list(entries)
 
 
-def _entry(given: Any) -> Entry:
-    """Return what a suite says of a plug-in. Classes of the running program are made known first."""
-    if isinstance(given, Samples):
-        return dict(given.entry)
-    if isinstance(given, Scorer):
-        given = given.method
-    if isinstance(given, PlugIn):
-        registry.adopt(type(given))
-        return {given.name: parameters.values(given)}
-    if isinstance(given, str):
-        name, params = arguments.named(given, "bench")
+def _entry(argument: Any) -> Entry:
+    """Return an argument as a suite spells it. Classes of the running program are made known first."""
+    if isinstance(argument, Samples):
+        return dict(argument.entry)
+    if isinstance(argument, Scorer):
+        argument = argument.method
+    if isinstance(argument, PlugIn):
+        registry.adopt(type(argument))
+        return {argument.name: parameters.values(argument)}
+    if isinstance(argument, str):
+        name, params = arguments.named(argument, "bench")
         return {name: params} if params else name
-    if isinstance(given, Mapping):
-        return {str(name): None if params is None else dict(params) for name, params in given.items()}
-    raise UsageError(f"{type(given).__name__} is no entry; wanted a name, one name with its parameters, or an instance")
+    if isinstance(argument, Mapping):
+        return {str(name): None if params is None else dict(params) for name, params in argument.items()}
+    raise UsageError(
+        f"{type(argument).__name__} is no entry; wanted a name, one name with its parameters, or an instance"
+    )
 
 
 def _protocols_for(entries: Sequence[Entry]) -> list[str]:
@@ -231,7 +233,7 @@ def _classes_of(network: object) -> list[str] | None:
     return named if named and len(named) == len(labels) and named != counted else None
 
 
-def _inference(given: Inference | Mapping[str, object]) -> dict[str, object]:
-    if isinstance(given, Mapping):
-        return dict(given)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(given).items()}
+def _inference(inference: Inference | Mapping[str, object]) -> dict[str, object]:
+    if isinstance(inference, Mapping):
+        return dict(inference)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(inference).items()}

@@ -58,7 +58,7 @@ class Bar:
         self._bar.stop()
 
     def begin(self, images: int) -> None:
-        """So many images are ahead, beside those that were before."""
+        """Add images to those that are ahead."""
         if not self._total:
             self._began = time.monotonic()
         self._total += images
@@ -68,7 +68,7 @@ class Bar:
             self._bar.update(self._task, total=self._total)
 
     def tell(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         with suppress(OSError, SystemExit):  # rich ends the process where nobody reads; the work goes on
             self.console.print(one_line(line), highlight=False, markup=False, soft_wrap=True)
 

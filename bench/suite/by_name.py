@@ -51,9 +51,9 @@ class Samples(Sequence[Sample]):
     @overload
     def __getitem__(self, index: slice) -> list[Sample]: ...
     def __getitem__(self, index: int | str | slice) -> Sample | list[Sample]:
-        """Return one sample by its place or its id, or some of them."""
+        """Return one sample by its index or its id, or some of them."""
         if isinstance(index, slice):
-            return [self.dataset.load(place) for place in range(len(self))[index]]
+            return [self.dataset.load(number) for number in range(len(self))[index]]
         if isinstance(index, str):
             if index not in self.ids:
                 raise BadScores(f"{self!r} has no sample {index!r}; found such as {self.ids[0]!r}")

@@ -78,10 +78,10 @@ def origin_of(spelled: dict[str, Any], names: frozenset[str], beside: Path, wher
 
 def optional(spelled: dict[str, Any], where: str) -> bool:
     """Take ``optional`` out of the entry of a data set. Raise BadSuite where it is neither true nor false."""
-    said = spelled.pop("optional", False)
-    if not isinstance(said, bool):
-        raise BadSuite(f"{where}: optional is {said!r}, wanted true or false")
-    return said
+    is_optional = spelled.pop("optional", False)
+    if not isinstance(is_optional, bool):
+        raise BadSuite(f"{where}: optional is {is_optional!r}, wanted true or false")
+    return is_optional
 
 
 def present(suite: Suite) -> Suite:

@@ -228,7 +228,7 @@ def refusals():
     yield "batch", lambda: Metric("anomaly").update(SCORES[:2], ANOMALY[:3]), "score is"
     yield "axes", lambda: Metric("anomaly").update(SCORES, ANOMALY[0]), "all of them"
     yield "no array", lambda: Metric("anomaly").update([[1.0]], good[1]), "wanted a NumPy array"
-    yield "ids", lambda: Metric("anomaly").update(SCORES[:2], ANOMALY[:2], id="a"), "id names 1 images, 2 are given"
+    yield "ids", lambda: Metric("anomaly").update(SCORES[:2], ANOMALY[:2], id="a"), "id names 1 images, the batch has 2"
     yield "same ids", lambda: Metric("anomaly").update(SCORES[:2], ANOMALY[:2], id="aa"), "images"
     yield "one phase", lambda: components().compute(), "keep='disk'"
     yield "not the same", lambda: components(Metric.again).update(*good, id="b"), "not in the first pass"
