@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, MinLen
 
 from bench.api import Format
 from bench.core.errors import MissingData
 from bench.report.document import Document
-from bench.report.plots import plots_of
-from bench.report.plots.style import Plot, Width
-
-Kind = Literal["roc", "precision_recall", "risk_coverage", "reliability", "severity", "panels"]
+from bench.report.plots import KINDS, FigureKind, plots_of
+from bench.report.plots.panels import MAPS
+from bench.report.plots.style import TYPES, FileType, Plot, Width
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,10 @@ class Figures(Format):
     source: ClassVar[str] = "matplotlib; colours: Okabe and Ito 2008, Color universal design"
     suffix: ClassVar[str] = "/"
 
-    kinds: Annotated[tuple[Kind, ...], MinLen(1)] = (
-        *("roc", "precision_recall", "risk_coverage", "reliability", "severity", "panels"),
-    )
-    types: Annotated[tuple[Literal["pdf", "svg", "png"], ...], MinLen(1)] = ("pdf", "svg", "png")
+    kinds: Annotated[tuple[FigureKind, ...], MinLen(1)] = KINDS
+    types: Annotated[tuple[FileType, ...], MinLen(1)] = TYPES
     width: Width = "column"  # column or page: one column of a two-column paper, or both; panels always have both
-    maps: Annotated[int, Ge(1)] = 3  # score maps beside each other in a panel
+    maps: Annotated[int, Ge(1)] = MAPS  # score maps beside each other in a panel
 
     def write(self, document: Document) -> Mapping[str, bytes]:
         """Return PDF, SVG and PNG by file name; MissingData where the run holds nothing that can be drawn."""

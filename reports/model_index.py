@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from bench.api import Format, Value
 from bench.core import yaml_text
+from bench.core.errors import MissingData
 from bench.report.document import Document
 from bench.results.store import Result
 
@@ -16,17 +17,23 @@ TASK = {"type": "image-segmentation", "name": "Image segmentation"}
 
 @dataclass(frozen=True)
 class ModelIndex(Format):
-    """YAML for the head of a model card, one entry per network: data sets, protocols, methods and their figures."""
+    """YAML for the head of a model card, one entry per network: data sets, protocols, methods and their figures.
+
+    Partial results, of which ``--limit`` cut the data, are left out: the Hub would show them as any other.
+    """
 
     name: ClassVar[str] = "model-index"
     source: ClassVar[str] = "https://huggingface.co/docs/hub/model-cards#evaluation-results"
     suffix: ClassVar[str] = ".yaml"
 
     def write(self, document: Document) -> str:
+        """Return the block. Raises MissingData where no result is whole."""
         by_model: dict[str, list[dict[str, Any]]] = {}
         for result in document.run.results:
-            if not result.not_applicable:
+            if not result.not_applicable and not result.partial:
                 by_model.setdefault(result.labels.model, []).extend(_entries(result))
+        if not by_model:
+            raise MissingData(f"{document.run.path}: no result is of a whole data set, and a card shows no others")
         entries = [{"name": model, "results": results} for model, results in by_model.items()]
         return yaml_text.dump({"model-index": entries})
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, overload
+from typing import TYPE_CHECKING, overload
 
 from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.report import document, listings, merge_runs, selection, trackers, writing
-from bench.report.plots import plots_of
+from bench.report.plots import KINDS, FigureKind, plots_of
+from bench.report.plots.lines import CURVES, CurveKind
 from bench.report.plots.style import Plot, Width
 from bench.report.selection import Choice
 from bench.results import compare, curves, failures, records, reliability, store
@@ -21,9 +22,6 @@ from bench.suite.kinds import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CurveKind = Literal["roc", "pr", "risk_coverage", "reliability"]
-FigureKind = Literal["roc", "precision_recall", "risk_coverage", "reliability", "severity", "panels"]
 
 
 def load(run: Path | str, *more: Path | str) -> Run:
@@ -104,13 +102,13 @@ class Run:
     def curves(self, kind: CurveKind) -> pd.DataFrame:
         """Return the points of a curve of every cell that has one: labels, then coordinates, in the order of the line.
 
-        ``roc``: fpr, tpr, threshold; ``pr``: recall, precision, threshold; ``risk_coverage``: coverage, risk;
-        ``reliability``: confidence, accuracy, pixels.
+        ``roc``: fpr, tpr, threshold; ``precision_recall``: recall, precision, threshold; ``risk_coverage``: coverage,
+        risk; ``reliability``: confidence, accuracy, pixels.
         """
         import pandas as pd
 
-        if kind not in get_args(CurveKind):
-            raise UnknownName("curve", kind, get_args(CurveKind), "Run.curves")
+        if kind not in CURVES:
+            raise UnknownName("curve", kind, CURVES, "Run.curves")
         parts = []
         for result in self.results:
             points = pd.DataFrame(_points(self.stored, result, kind))
@@ -126,8 +124,8 @@ class Run:
         ``plot.save("roc.pdf")`` writes PDF, SVG or PNG, ``plot.figure()`` is a matplotlib figure to be changed. Drawing
         raises MissingPackage without the extra ``figures``.
         """
-        if kind not in get_args(FigureKind):
-            raise UnknownName("figure", kind, get_args(FigureKind), "Run.figures")
+        if kind not in KINDS:
+            raise UnknownName("figure", kind, KINDS, "Run.figures")
         return list(plots_of(document.build(self.stored, self._choice()), kind, width))
 
     def figure(self, kind: FigureKind, *, width: Width = "column") -> Plot:
@@ -208,7 +206,7 @@ class Comparison(Sequence[Difference]):
 
 def _points(run: store.Run, result: Result, kind: CurveKind) -> dict[str, Sequence[float | int | None]]:
     """Return the columns of the curve of one cell; empty where it has none."""
-    if kind in ("roc", "pr"):
+    if kind in ("roc", "precision_recall"):
         if (drawn := curves.roc_pr(run, result)) is None:
             return {}
         if kind == "roc":

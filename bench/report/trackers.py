@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,13 +100,23 @@ class MLflow(Tracker):
         run = client.create_run(experiment, run_name=tracked.name).info
         for name, value in tracked.config.items():
             client.log_param(run.run_id, name, str(value)[:500])  # the shortest limit of its servers
-        for name, value in tracked.metrics.items():
-            client.log_metric(run.run_id, NAMES.sub("_", name), value)
+        for name, value in zip(mlflow_names(tracked.metrics), tracked.metrics.values(), strict=True):
+            client.log_metric(run.run_id, name, value)
         client.log_dict(run.run_id, {"records": tracked.rows}, "figures.json")
         if tracked.page:
             client.log_artifact(run.run_id, str(tracked.page))
         client.set_terminated(run.run_id)
         return f"{run.artifact_uri}"
+
+
+def mlflow_names(names: Iterable[str]) -> list[str]:
+    """Return a name for each that MLflow takes; where two would be one, the later are numbered from 2 on."""
+    taken: dict[str, None] = {}
+    for name in names:
+        plain = NAMES.sub("_", name)
+        numbered = (plain if number == 1 else f"{plain} {number}" for number in count(1))
+        taken[next(candidate for candidate in numbered if candidate not in taken)] = None
+    return list(taken)
 
 
 @dataclass(frozen=True)
@@ -209,6 +220,7 @@ def _config(run: Run) -> dict[str, Any]:
     first = run.results[0] if run.results else None
     shared = {name: value for name, value in first.provenance.items() if isinstance(value, str)} if first else {}
     counts = {"cells": len(run.plan.keys), "finished": len(run.results)}
+    counts["partial"] = sum(result.partial for result in run.results)
     return {"suite": run.plan.name, "title": run.plan.title, "note": run.plan.note} | counts | shared
 
 

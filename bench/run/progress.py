@@ -29,6 +29,27 @@ def speed(rate: float) -> str:
     return f"{rate:.1f} images/s" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s/image"
 
 
+class Pace:
+    """The speed of images, counted from the first on: it waits for what is loaded and compiled once."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None  # how many came first, and when
+
+    def rate(self, done: int) -> float | None:
+        """Return images per second, of which ``done`` are finished now; None before there is a second one."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done, now
+        first, then = self._first
+        return (done - first) / max(now - then, 1e-9) if done > first else None
+
+
+def counted(done: int, total: int, rate: float | None) -> str:
+    """Return how far images are: ``3 of 40 images, 2.5 images/s, about 15 s left``; the count alone without a rate."""
+    count = f"{done} of {total} images"
+    return f"{count}, {speed(rate)}, about {(total - done) / rate:.0f} s left" if rate else count
+
+
 class Bar:
     """A Reporter on standard error."""
 
@@ -46,7 +67,7 @@ class Bar:
         )
         self._task: TaskID | None = None
         self._label, self._total, self._done = "", 0, 0
-        self._began = self._spoke = time.monotonic()
+        self._pace, self._spoke = Pace(), time.monotonic()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -59,8 +80,6 @@ class Bar:
 
     def begin(self, images: int) -> None:
         """Add images to those that are ahead."""
-        if not self._total:
-            self._began = time.monotonic()
         self._total += images
         if self._task is None:
             self._task = self._bar.add_task(escape(self._label), total=images, rate="")
@@ -81,15 +100,12 @@ class Bar:
 
     def advance(self, images: int) -> None:
         self._done += images
-        now = time.monotonic()
-        rate = self._done / max(now - self._began, 1e-9)
+        now, rate = time.monotonic(), self._pace.rate(self._done)
         if self._task is not None:
-            self._bar.update(self._task, advance=images, rate=speed(rate))
+            self._bar.update(self._task, advance=images, rate=speed(rate) if rate else "")
         if not self.console.is_terminal and now - self._spoke >= EVERY:
             self._spoke = now
-            left = (self._total - self._done) / rate
-            line = f"{self._label}: {self._done} of {self._total} images, {speed(rate)}, about {left:.0f} s left"
-            self.tell(line)
+            self.tell(f"{self._label}: {counted(self._done, self._total, rate)}")
 
 
 @contextmanager
@@ -107,7 +123,8 @@ class NotebookBar:
 
     def __init__(self) -> None:
         self._label, self._line, self._total, self._done = "", "", 0, 0
-        self._began, self._drawn = time.monotonic(), 0.0
+        self._pace, self._drawn = Pace(), 0.0
+        self._rate: float | None = None
         self._ipython: Any = importlib.import_module("IPython.display")  # it is there where a notebook is
         self._handle: Any = self._ipython.display(self._ipython.HTML(self._html()), display_id=True)
 
@@ -134,6 +151,7 @@ class NotebookBar:
 
     def advance(self, images: int) -> None:
         self._done += images
+        self._rate = self._pace.rate(self._done)
         self._draw()
 
     def _draw(self, *, at_once: bool = False) -> None:
@@ -143,10 +161,9 @@ class NotebookBar:
             self._handle.update(self._ipython.HTML(self._html()))
 
     def _html(self) -> str:
-        rate = speed(self._done / max(time.monotonic() - self._began, 1e-9)) if self._done else ""
-        counted = f"{self._done} of {self._total} images {rate}" if self._total else ""
+        count = counted(self._done, self._total, self._rate) if self._total else ""
         bar = f'<progress value="{self._done}" max="{self._total or 1}"></progress>'
-        return f"<div>{bar} {counted} {as_html(self._label)}<br>{as_html(self._line)}</div>"
+        return f"<div>{bar} {count} {as_html(self._label)}<br>{as_html(self._line)}</div>"
 
 
 class Logged:

@@ -11,6 +11,7 @@ from running import metrics
 import bench
 from bench.api import Context, Method, Prediction
 from bench.cli.main import main
+from bench.report.plots import lines
 from bench.suite import registry
 
 DATA = {"toytown": {"split": "anomaly", "images": 4, "height": 32, "width": 64}}
@@ -71,13 +72,13 @@ def differences(run):
 
 def test_curves_are_points_of_every_cell_that_has_one(both):
     _, run = both
-    roc, pr, risk, reliability = (run.curves(kind) for kind in ("roc", "pr", "risk_coverage", "reliability"))
+    roc, pr, risk, reliability = (run.curves(kind) for kind in lines.CURVES)
     assert set(roc.method) == {"msp", "energy[temperature=2]"} and "anomaly" in set(roc.protocol)
     assert set(risk.protocol) == {"misclassification"} and set(reliability.method) == {"msp"}
     for _, line in roc.groupby(["protocol", "method"]):
         assert line.fpr.is_monotonic_increasing and (line.tpr.iloc[0], line.tpr.iloc[-1]) == (0, 1)
     assert pr.recall.between(0, 1).all() and risk.coverage.between(0, 1).all()
-    with pytest.raises(bench.errors.UnknownName, match="unknown curve 'rok'; known: pr"):
+    with pytest.raises(bench.errors.UnknownName, match="unknown curve 'rok'; known: precision_recall"):
         run.curves("rok")
 
 

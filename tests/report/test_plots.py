@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -59,9 +61,37 @@ def test_a_curve_is_that_of_the_counts_and_its_name_has_the_figure_of_the_table(
         expected = curves.roc_pr(drawn.run, row.result)
         assert expected is not None
         auroc = row.result.metrics["auroc"].value
-        curve = by_label[f"{row.method} (AUROC {100 * auroc:.2f})"]
+        curve = by_label[f"{row.method} (AUROC {100 * auroc:.2f}), 4 images only"]
         assert np.array_equal(curve.get_xdata(), expected.fpr) and np.array_equal(curve.get_ydata(), expected.tpr)
         assert abs(np.trapezoid(curve.get_ydata(), curve.get_xdata()) - auroc) < 1e-3
+
+
+def test_rows_that_saw_outliers_are_marked_and_the_mark_is_explained(drawn: Document) -> None:
+    """In curves and panels of a run whose maxlogit was trained with outlier data, and of whole data sets."""
+    results = [
+        replace(result, partial=False, about={**result.about, "method": {"uses_outliers": True}})
+        if result.labels.method == "maxlogit"
+        else replace(result, partial=False)
+        for result in drawn.run.results
+    ]
+    marked = document.build(replace(drawn.run, results=results))
+    plot = next(plot for plot in kind(marked, "roc") if plot.name.startswith("roc-anomaly"))
+    (legend,) = plot.figure().legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert [label.split(" (")[0] for label in labels] == ["msp", "maxlogit †", "† trained with outlier data"]
+    assert not any("images only" in label for label in labels)
+    figure = kind(marked, "panels")[0].figure()
+    heads = [text.get_text() for text in figure.texts]
+    assert "maxlogit †" in heads and "msp" in heads
+    assert "† trained with outlier data" in figure.axes[-1].get_xlabel()
+    assert "images only" not in figure.axes[-1].get_xlabel()
+    assert kind(drawn, "panels")[0].figure().axes[-1].get_xlabel().endswith(", 4 images only")
+    (first, *_) = kind(drawn, "roc")[0].figure().legends
+    assert not any("†" in text.get_text() for text in first.get_texts())
+
+
+def test_the_kinds_of_figures_are_those_that_can_be_drawn() -> None:
+    assert set(lines.CURVES) == set(get_args(lines.CurveKind)) < set(KINDS)
 
 
 def test_the_same_run_gives_the_same_bytes_whatever_the_settings_of_its_user(drawn: Document) -> None:
@@ -95,10 +125,20 @@ def test_severities_are_the_means_of_the_grid(tmp_path: Path) -> None:
         assert np.allclose(curve.get_ydata(), [100 * value for value in means if value is not None])
 
 
+def test_rows_of_a_grid_that_saw_outliers_are_marked(tmp_path: Path) -> None:
+    rows = test_grids.rows(["msp"]) + test_grids.rows(
+        ["head"], lambda method, spot: test_grids.full(0.9), outliers=True
+    )
+    (grid,) = document.build(test_grids.run_of(tmp_path, rows)).grids
+    (plot,) = lines.severity_plots([grid])
+    (legend,) = plot.figure().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["msp", "head †", "† trained with outlier data"]
+
+
 def test_more_rows_than_can_be_told_apart_are_counted_and_not_dropped_in_silence() -> None:
     figure, axes = style.canvas("column")
     axes.plot([0, 1], [0, 1], label="first")
-    style.legend(figure, axes, "column", more=3)
+    style.legend(figure, axes, "column", undrawn=3)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["first", "and 3 more rows, not drawn"]
 

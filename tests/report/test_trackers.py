@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,19 @@ def test_mlflow_in_a_folder_holds_the_figures_and_the_table(
     assert run.data.metrics == {trackers.NAMES.sub("_", name): value for name, value in given.metrics.items()}
     assert run.info.run_name == "mine" and run.data.params["cells"] == str(len(measured.plan.keys))
     assert run.info.artifact_uri == where and run.info.status == "FINISHED"
+
+
+def test_names_that_mlflow_would_take_for_one_are_numbered() -> None:
+    names = ["anomaly/a:b/ap", "anomaly/a*b/ap", "anomaly/a_b/ap 2", "anomaly/a|b/ap", "anomaly/c/ap"]
+    assert trackers.mlflow_names(names) == [
+        *("anomaly/a_b/ap", "anomaly/a_b/ap 2", "anomaly/a_b/ap 2 2", "anomaly/a_b/ap 3", "anomaly/c/ap")
+    ]
+
+
+def test_the_settings_say_how_many_results_are_partial(measured: Run) -> None:
+    cut = replace(measured, results=[replace(measured.results[0], partial=True), *measured.results[1:]])
+    assert trackers.tracked(measured).config["partial"] == 0
+    assert trackers.tracked(cut).config["partial"] == 1
 
 
 def test_tensorboard_reads_the_figures_back(measured: Run, tmp_path: Path) -> None:
@@ -118,12 +132,14 @@ def test_a_finished_run_is_logged_by_the_command(
 
 
 def test_the_model_index_is_what_the_hub_reads(measured: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: the block was not read back")
+    cards = pytest.importorskip(
+        "huggingface_hub.repocard_data", reason="huggingface_hub is not installed: the block was not read back"
+    )
     from bench.core import yaml_text
 
     assert main(["report", str(measured.path), "--format", "model-index"]) == 0
     block = yaml_text.read(Path(capsys.readouterr().out.strip()))
-    _, read = hub.repocard_data.model_index_to_eval_results(block["model-index"])
+    _, read = cards.model_index_to_eval_results(block["model-index"])
     figures = {(entry.metric_type, entry.metric_name, entry.metric_value) for entry in read}
     expected = {
         (name, f"{cell.definitions[name].title} ({cell.labels.method} of {cell.labels.protocol})", figure.value)
@@ -132,3 +148,20 @@ def test_the_model_index_is_what_the_hub_reads(measured: Run, capsys: pytest.Cap
         if not isinstance(figure, Undefined)
     }
     assert figures == expected and json.dumps(block)
+
+
+def test_the_model_index_leaves_partial_results_out_and_is_not_written_of_them_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.core import yaml_text
+
+    whole, cut = result("msp", full(0.75)), result("rba", full(0.5), partial=True)
+    run_of(tmp_path / "both", [whole, cut])
+    assert main(["report", str(tmp_path / "both"), "--format", "model-index"]) == 0
+    (entry,) = yaml_text.read(Path(capsys.readouterr().out.strip()))["model-index"]
+    names = [metric["name"] for cell in entry["results"] for metric in cell["metrics"]]
+    assert names and all("msp" in name for name in names)
+    run_of(tmp_path / "cut", [cut])
+    assert main(["report", str(tmp_path / "cut"), "--format", "model-index"]) == 2
+    assert "no result is of a whole data set" in capsys.readouterr().err
+    assert not list((tmp_path / "cut").glob("report*"))

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Literal, get_args
 
 from bench.core.file_names import file_name
 from bench.report.anonymous import without_paths
 from bench.report.document import Document
-from bench.report.plots.lines import CURVES, curve_plots, severity_plots
+from bench.report.plots.lines import CurveKind, curve_plots, severity_plots
 from bench.report.plots.panels import MAPS, panel_plots
 from bench.report.plots.style import Plot, Width
 
-KINDS = (*CURVES, "severity", "panels")
+FigureKind = Literal[CurveKind, "severity", "panels"]
+KINDS: tuple[FigureKind, ...] = get_args(FigureKind)
 
 
-def plots_of(document: Document, kind: str, width: Width = "column", maps: int = MAPS) -> Iterator[Plot]:
+def plots_of(document: Document, kind: FigureKind, width: Width = "column", maps: int = MAPS) -> Iterator[Plot]:
     """Yield the figures of one of ``KINDS``: a plot per table, grid and metric, or gallery; none where nothing is."""
     yield from _apart(_plots(document, kind, width, maps))
 
 
-def _plots(document: Document, kind: str, width: Width, maps: int) -> Iterator[Plot]:
+def _plots(document: Document, kind: FigureKind, width: Width, maps: int) -> Iterator[Plot]:
     if kind == "severity":
         yield from severity_plots(document.grids, document.choice.metrics, width)
     elif kind == "panels":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bench.api import Metric, Value
+from bench.report.figures import uses_outliers
 from bench.report.grids import CLEAN, Grid, Place, View
 from bench.report.leaderboard import Line, Table
 from bench.report.plots import style
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FIRST = 0.02  # coverage below which a risk is that of a handful of pixels: the axis may cut it off
 Points = tuple[Sequence[float], Sequence[float]]  # x and y of a curve
+CurveKind = Literal["roc", "precision_recall", "risk_coverage", "reliability"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def _reliability(run: Run, result: Result) -> Points | None:
     return (drawn.confidence, drawn.accuracy) if drawn else None
 
 
-CURVES = {
+CURVES: Mapping[CurveKind, Curve] = {
     "roc": Curve("ROC", "false positive rate", "true positive rate", "auroc", _roc, diagonal=True),
     "precision_recall": Curve("precision and recall", "recall", "precision", "ap", _precision_recall),
     "risk_coverage": Curve("risk and coverage", "coverage", "selective risk", "aurc", _risk_coverage),
@@ -64,8 +66,8 @@ CURVES = {
 }
 
 
-def curve_plots(run: Run, tables: Sequence[Table], kind: str, width: Width = "column") -> Iterator[Plot]:
-    """Yield a plot for each table that has such curves; ``kind`` is one of ``CURVES``. Rows come in their order."""
+def curve_plots(run: Run, tables: Sequence[Table], kind: CurveKind, width: Width = "column") -> Iterator[Plot]:
+    """Yield a plot for each table that has such curves. Rows come in their order."""
     curve = CURVES[kind]
     for table in tables:
         rows = [(line, points) for line in table.lines if (points := curve.points(run, line.result)) is not None]
@@ -82,7 +84,8 @@ def _draw_curves(curve: Curve, table: Table, rows: Sequence[tuple[Line, Points]]
     for (line, (x, y)), stroke in zip(rows, style.strokes(), strict=False):
         axes.plot(x, y, label=_named(line, table, curve.metric), **stroke)
     _scaled(axes, curve, [points for _, points in rows])
-    style.legend(figure, axes, width, max(0, len(rows) - MOST))
+    marked = any(uses_outliers(line.result) for line, _ in rows[:MOST])
+    style.legend(figure, axes, width, undrawn=max(0, len(rows) - MOST), dagger=marked)
     return figure
 
 
@@ -95,10 +98,12 @@ def _scaled(axes: Axes, curve: Curve, drawn: Sequence[Points]) -> None:
 
 
 def _named(line: Line, table: Table, name: str) -> str:
-    """The row as the tables name it, and its figure."""
+    """Return the name of the row as tables have it, its marks, and its figure."""
     row = f"{line.method} on {line.model}" if line.method and table.model is None else line.method or line.model
+    row = style.marked(row, uses_outliers(line.result))
     metric, figure = table.metrics.get(name), line.result.metrics.get(name)
-    return f"{row} ({metric.title} {number(figure.value, metric)})" if metric and isinstance(figure, Value) else row
+    row += f" ({metric.title} {number(figure.value, metric)})" if metric and isinstance(figure, Value) else ""
+    return f"{row}, {line.result.images} images only" if line.result.partial else row
 
 
 def severity_plots(grids: Sequence[Grid], metrics: Sequence[str] = (), width: Width = "column") -> Iterator[Plot]:
@@ -130,11 +135,19 @@ def _draw_severities(grid: Grid, view: View, width: Width) -> Figure:
         values = [line.means[place].value for place in places]
         shown = [_shown(value, view.metric) for value in values]
         if any(value == value for value in shown):
-            axes.plot(positions, shown, label=line.row.name, marker="o", markersize=2.5, **stroke)
+            axes.plot(
+                positions,
+                shown,
+                label=style.marked(line.row.name, line.row.outliers),
+                marker="o",
+                markersize=2.5,
+                **stroke,
+            )
     unit = " (%)" if percent(view.metric) else ""
     axes.set(xlabel="severity", ylabel=f"{view.metric.title}{unit}")
     axes.set_xticks(positions, ["clean" if place == CLEAN else str(place.of) for place in places])
-    style.legend(figure, axes, width, max(0, len(view.lines) - MOST))
+    dagger = any(line.row.outliers for line in view.lines[:MOST])
+    style.legend(figure, axes, width, undrawn=max(0, len(view.lines) - MOST), dagger=dagger)
     return figure
 
 

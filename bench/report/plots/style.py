@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bench.core.errors import MissingPackage, UsageError
 from bench.core.files import writing
@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Width = Literal["column", "page"]
+FileType = Literal["pdf", "svg", "png"]
 
 WIDTHS: dict[Width, float] = {"column": 3.3, "page": 6.9}  # inches: one and two columns of a two-column paper
 HEIGHT = 2.5  # inches of the axes with their labels; a legend below comes on top
 HANDLE, LETTER, LINE = 0.4, 0.056, 0.135  # inches of a legend in 7 points: a stroke, a letter of a name, a row
-TYPES = ("pdf", "svg", "png")
+TYPES: tuple[FileType, ...] = get_args(FileType)
 # Okabe and Ito 2008, "Color universal design", the yellow left out: lines of it vanish on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1)))
 MOST = len(COLOURS) * len(DASHES)  # rows of one figure that can still be told apart
+DAGGER = "\N{DAGGER}"  # as in the tables of a paper
+DAGGER_NOTE = f"{DAGGER} trained with outlier data"
 SETTINGS: Any = {  # matplotlib types each name, and calls them by a type of its own
     "axes.grid": True,
     "axes.labelsize": 8,
@@ -122,12 +125,22 @@ def strokes() -> Iterator[dict[str, Any]]:
     return ({"color": colour, "linestyle": dashes} for dashes, colour in islice(pairs, MOST))
 
 
-def legend(figure: Figure, axes: Axes, width: Width, more: int = 0) -> None:
-    """Put the legend below the axes and make the figure as much taller; ``more`` rows are not drawn: it says so."""
+def marked(row: str, outliers: bool) -> str:
+    """Return the name of a row, with a mark where it was trained with data that shows anomalies."""
+    return f"{row} {DAGGER}" if outliers else row
+
+
+def legend(figure: Figure, axes: Axes, width: Width, *, undrawn: int = 0, dagger: bool = False) -> None:
+    """Put the legend below the axes and make the figure as much taller.
+
+    It says how many rows are ``undrawn``, and what the mark means where a row has a ``dagger``.
+    """
     handles, labels = axes.get_legend_handles_labels()
-    if more:
+    notes = [f"and {undrawn} more rows, not drawn"] if undrawn else []
+    notes += [DAGGER_NOTE] if dagger else []
+    for note in notes:
         handles.append(axes.plot([], [], linestyle="none")[0])
-        labels.append(f"and {more} more rows, not drawn")
+        labels.append(note)
     if not labels:
         return
     columns = max(1, min(4, int(WIDTHS[width] / (HANDLE + LETTER * max(map(len, labels))))))
