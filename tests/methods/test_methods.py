@@ -22,8 +22,10 @@ from bench.suite import registry, scaffold
 METHODS = registry.available("method")
 USABLE = {name: entry() for name, entry in METHODS.items() if not isinstance(entry, registry.Unavailable)}
 CLASSES = 19
-FEATURES = 32  # for each class
+COPIES, ASTRAY = 5, 34  # features of each sign of a logit, and those that no class reads
 AMPLE = 16.0  # a logit that is sure
+UNSURE = np.zeros((24, 32), bool)  # in images to fit on: two segments for those that describe segments
+UNSURE[8:20, 4:20] = UNSURE[1:6, 24:29] = True
 
 
 @pytest.fixture(params=METHODS, ids=str)
@@ -36,22 +38,28 @@ def method(request):
 def says(logits):
     """Return the prediction of a network with every output that the contract names, all of which say the same.
 
-    ``logits`` [19, h, w] are the mean of 32 features each; of a mask classifier query k is sure of class k, and its
-    mask is where the softmax of class k is large. Heads for outliers, and the network's own score, rise where the
-    softmax is spread.
+    ``features`` [224, h, w] are not negative: the positive and the negative part of each logit, five times over, whose
+    difference ``classify`` takes, and 34 that no class reads, which rise where none of them leads by 10. Of a mask
+    classifier query k is sure of class k, and its mask is where the softmax of class k is large. Heads for outliers,
+    and the network's own score, rise where the softmax is spread.
     """
 
     def classify(features):
-        return features.reshape(FEATURES, -1, *size).mean(dim=0)
+        positive, negative = features[:-ASTRAY].reshape(2, COPIES, CLASSES, *features.shape[1:]).mean(dim=1)
+        return positive - negative
 
     size = (logits.shape[1], logits.shape[2])
     shares = logits.softmax(dim=0)
+    best = logits.topk(2, dim=0).values
+    astray = (10 - (best[0] - best[1])).clamp(min=0) / ASTRAY**0.5
     unsure = 1 - shares.amax(dim=0)
     query_logits = torch.full((CLASSES, CLASSES + 1), -AMPLE).fill_diagonal_(AMPLE)
     query_masks = shares.square().clamp(1e-6, 1 - 1e-6).logit()  # where nobody is sure, no mask is
     outputs = {
         "logits": logits,
-        "features": logits.repeat(FEATURES, 1, 1),
+        "features": torch.cat(
+            [logits.relu().repeat(COPIES, 1, 1), (-logits).relu().repeat(COPIES, 1, 1), astray.expand(ASTRAY, -1, -1)]
+        ),
         "query_logits": query_logits,
         "query_masks": query_masks,
         "class_scores": queries.class_scores(query_logits, query_masks, size),
@@ -68,20 +76,27 @@ def prediction(scale=1.0):
 
 
 def sample(name, seen):
-    """Return an image with labels and anomalies: in two of three pixels the label is the network's class."""
+    """Return an image with labels, and anomalies: in two of three pixels the label is the network's class.
+
+    Where the network is unsure there is no label.
+    """
     draws = np.random.default_rng(len(name))
     labels, size = seen.argmax.numpy().copy(), seen.size
     labels[draws.random(size) < 1 / 3] = 0
+    labels[UNSURE] = 255
     anomaly = (draws.random(size) < 0.3).astype(np.uint8)
+    anomaly[:8] = 0
     return Sample(name, size, lambda: np.zeros((*size, 3), np.uint8), labels, anomaly)
 
 
 def stream():
-    """Yield images to fit on, with logits that are spread as those of a network are."""
+    """Yield images to fit on, with logits as those of a network that knows its training images."""
     generator = torch.Generator().manual_seed(2)
     for name in ("a", "bb", "ccc"):
-        logits = 2 * torch.randn(CLASSES, 24, 32, generator=generator)
-        logits[:, 8:20, 4:20] *= 0.2  # unsure in one place: a segment for those that describe segments
+        logits = torch.randn(CLASSES, 24, 32, generator=generator)
+        leading = torch.randint(CLASSES, (1, 24, 32), generator=generator)
+        logits.scatter_add_(0, leading, 14 + 2 * torch.randn(1, 24, 32, generator=generator))
+        logits[:, torch.from_numpy(UNSURE)] *= 0.1
         seen = says(logits)
         yield seen, sample(name, seen)
 
@@ -174,7 +189,7 @@ REFINED = [name for name, method in USABLE.items() if isinstance(method, Refinem
 
 
 def test_no_method_that_ships_is_left_out():
-    assert set(METHODS) == set(USABLE) and len(METHODS) >= 16
+    assert set(METHODS) == set(USABLE) and len(METHODS) >= 20
     assert {"eam", "entropy_meta", "fed_c", "mc_dropout", "ood_head", "sml", "void_channel"} <= set(USABLE)
     assert set(FITTED) >= {"energy", "entropy", "entropy_meta", "fed_c", "fed_u", "msp", "sml", "softmax_std"}
 

@@ -104,7 +104,8 @@ def test_the_command_prints_each_work_once_with_those_that_cite_it(capsys):
     # What stands between entries must not look like one.
     assert all("@" not in line for line in text.splitlines() if line.startswith("%"))
     again = bibliography.parse(re.sub(r"^%.*\n", "", text, flags=re.M).encode(), HERE)
-    assert {entry.key for entry in again} <= set(bibliography.entries()) and len(again) == 12
+    cited = {key for method in registry.available("method").values() for key in keys(method.source)}
+    assert sorted(entry.key for entry in again) == sorted(cited) and len(cited) >= 12
 
 
 def test_what_ones_own_method_cites_is_found_in_a_file_of_ones_own(tmp_path, monkeypatch):
