@@ -1,7 +1,8 @@
 """Fishyscapes, the two validation sets that are public: Lost & Found and Static.
 
 Layout, label values, versions and the way in which Static images are made: hermannsblum/bdl-benchmark,
-bdlb/fishyscapes/fishyscapes_tfds.py. Counts: fishyscapes.com/dataset. The archives hold labels and overlays alone; the
+bdlb/fishyscapes/fishyscapes_tfds.py; of dataset_FishyLAF: SegmentMeIfYouCan/road-anomaly-benchmark@1c7804e,
+road_anomaly_benchmark/datasets. Counts: fishyscapes.com/dataset. The archives hold labels and overlays alone; the
 images are those of LostAndFound and of Cityscapes val. The archives are flat, so the folder that each is unpacked into
 carries its name.
 """
@@ -31,17 +32,21 @@ from bench.datasets.masked import Masked
 from bench.datasets.sides import Ready
 
 Set = Literal["lost_and_found", "static"]
-Layout = Literal["official", "renamed", "original_labels", "side_by_side"]
+Layout = Literal["official", "fishy_laf", "renamed", "original_labels", "side_by_side"]
 Version = Literal[1, 2, 3]
 
 SIZE = (1024, 2048)  # of every published frame: bdlb declares this shape
 _PUBLISHED: Mapping[Set, int] = {"lost_and_found": 100, "static": 30}
 _SAYS: Mapping[Layout, str] = {
     "official": "the archives as they are, images from LostAndFound and Cityscapes",
+    "fishy_laf": "dataset_FishyLAF/, as the evaluator of SegmentMeIfYouCan reads Lost & Found",
     "renamed": "files renamed after Cityscapes, FsValLF/ and FsValV3Static/, as FlowEneDet reads them",
     "original_labels": "LostAndFound/ and Static/ with original/ and labels/, as SynBoost packed them",
     "side_by_side": "LostAndFound/ and Static/ with X.jpg beside X.png, as Meta-OoD reads them",
 }
+_MADE = ("official", "fishy_laf")  # layouts whose images are those of other data sets
+_FISHY_LAF = ("dataset_FishyLAF", "labels", "val")
+_FISHY_LABELS = "_fishy-labels"
 _SPLITS = ("train", "test")  # of LostAndFound
 _FOLDERS: Mapping[Set, str] = {"lost_and_found": "LostAndFound", "static": "Static"}
 
@@ -58,10 +63,12 @@ class Fishyscapes(Masked):
     2020, also objects of Cityscapes pasted as negatives, so that some frames have no anomaly). Its images are made here
     as the official code makes them: clip(Cityscapes image + overlay, 0, 255).
 
-    ``layout`` names copies in use; each is another data set to a suite. ``renamed``: FsValLF/ and FsValV3Static/ with
-    the file names of Cityscapes, images ready. ``original_labels``: LostAndFound/ and Static/ with original/*.png and
-    labels/*.png. ``side_by_side``: the same folders with X.jpg and X.png anywhere below. The last two do not say which
-    version of Static they hold, and the last has compressed images: their figures are not those of the official files.
+    ``layout`` names copies in use; each is another data set to a suite. ``fishy_laf``: dataset_FishyLAF/labels/val/ of
+    SegmentMeIfYouCan, the masks of Lost & Found under the names of its frames; images from LostAndFound.
+    ``renamed``: FsValLF/ and FsValV3Static/ with the file names of Cityscapes, images ready. ``original_labels``:
+    LostAndFound/ and Static/ with original/*.png and labels/*.png. ``side_by_side``: the same folders with X.jpg and
+    X.png anywhere below. The last two do not say which version of Static they hold, and the last has compressed images:
+    their figures are not those of the official files.
 
     A group is a recorded sequence. Tags: ``scene`` and the ``split`` of LostAndFound; ``city``.
     """
@@ -83,6 +90,8 @@ class Fishyscapes(Masked):
                 "Lost & Found has one version" if self.set == "lost_and_found" else f"{self.layout} does not say its"
             )
             raise ValueError(f"{whose}; leave version out")
+        if self.set == "static" and self.layout == "fishy_laf":
+            raise ValueError("dataset_FishyLAF/ holds Lost & Found alone; say set: lost_and_found")
 
     @property
     def annotations(self) -> frozenset[str]:
@@ -99,16 +108,18 @@ class Fishyscapes(Masked):
 
     def scan(self) -> Sequence[Frame]:
         contents = f"Fishyscapes in the layout {self.layout}"
-        if self.layout != "official":
+        if self.layout not in _MADE:
             ready = _ready(self.set, self.version, self.layout)
             if not ready.present(LOCATION):
                 raise sides.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain, self._instead())
             return [self._named(frame) for frame in ready.scan(LOCATION, self.count, self.frames, self.obtain)]
-        folder = LOCATION.find(self._folder)
+        official = self.layout == "official"
+        chain, after = ((self._folder,), "_labels") if official else (_FISHY_LAF, _FISHY_LABELS)
+        folder = LOCATION.find(*chain)
         if folder is None:
-            raise sides.absent(LOCATION.wanted(self._folder), LOCATION, contents, self.obtain, self._instead())
-        tree, again = listing.tree(folder), f"unpack {self._folder}.zip again"
-        masks = sides.side(tree, again, after=("_labels",), ends=listing.MASKS, depth=0)
+            raise sides.absent(LOCATION.wanted(*chain), LOCATION, contents, self.obtain, self._instead())
+        tree, again = listing.tree(folder), f"unpack {self._folder}.zip again" if official else "copy it again"
+        masks = sides.side(tree, again, after=(after,), ends=listing.MASKS, depth=0)
         if self.set == "static":
             overlays = sides.side(tree, again, after=("_rgb",), ends=(".npz",), depth=0)
             pairs = sides.paired(overlays, masks, self.frames)
@@ -116,15 +127,17 @@ class Fishyscapes(Masked):
             base = _Base(
                 cityscapes.LOCATION, ("val",), "leftImg8bit_trainvaltest.zip of Cityscapes", "is to be laid over it"
             )
-            made = [Frame(name, base.image(mask), mask, overlay=overlay) for name, (overlay, mask) in pairs.items()]
+            made = [
+                Frame(name, base.image(name, mask), mask, overlay=overlay) for name, (overlay, mask) in pairs.items()
+            ]
         else:
-            for name, path in tree.ids(after="_labels", ends=tuple(listing.LOSSY), depth=0).items():
+            for name, path in tree.ids(after=after, ends=tuple(listing.LOSSY), depth=0).items():
                 if name not in masks.paths:
                     mask = path.with_suffix(".png")
                     raise MissingData(f"{mask} does not exist{listing.lossy(mask)}")
             sides.counted(masks.paths, self.count, folder, again)
             base = _Base(lost_and_found.LOCATION, _SPLITS, "leftImg8bit.zip of LostAndFound", "is its label")
-            made = [Frame(name, base.image(mask), mask) for name, mask in masks.paths.items()]
+            made = [Frame(name, base.image(name, mask), mask) for name, mask in masks.paths.items()]
         return [self._named(frame) for frame in made]
 
     def decode(self, frame: Frame) -> NDArray[np.uint8]:
@@ -143,7 +156,7 @@ class Fishyscapes(Masked):
     def check_frame(self, frame: Frame) -> None:
         super().check_frame(frame)
         anomaly = self.truth(frame)["anomaly"]
-        if self.frames is None and self.layout == "official" and anomaly.shape != SIZE:
+        if self.frames is None and self.layout in _MADE and anomaly.shape != SIZE:
             raise MissingData(
                 f"{frame.mask} is {anomaly.shape[0]}x{anomaly.shape[1]}, wanted {SIZE[0]}x{SIZE[1]} as published; is"
                 f" this a resized copy?"
@@ -178,6 +191,8 @@ class Fishyscapes(Masked):
     def _holds(self, layout: Layout) -> bool:
         if layout == self.layout:
             return False
+        if layout == "fishy_laf":
+            return self.set == "lost_and_found" and LOCATION.find(*_FISHY_LAF) is not None
         if layout == "official":
             names = (
                 ["fishyscapes_lostandfound"] if self.set == "lost_and_found" else [f"fs_val_v{n}" for n in (1, 2, 3)]
@@ -195,7 +210,7 @@ class Fishyscapes(Masked):
             tags = {"city": location}
         else:
             split = next((part.lower() for part in reversed(frame.image.parts) if part.lower() in _SPLITS), "")
-            tags = {"scene": location} | ({"split": split} if self.layout == "official" else {})
+            tags = {"scene": location} | ({"split": split} if self.layout in _MADE else {})
         return replace(frame, group=cityscapes.sequence(base), tags=tags)
 
 
@@ -236,9 +251,9 @@ class _Base:
             self.paths = {**named, **self.paths}
         self.also = "".join(f", nor below {folder.name}/" for folder in others)
 
-    def image(self, mask: Path) -> Path:
-        """The image of one mask. Raise MissingData without one."""
-        base = _base(mask.stem.removesuffix("_labels"))
+    def image(self, name: str, mask: Path) -> Path:
+        """The image of one mask, whose frame has that id. Raise MissingData without one."""
+        base = _base(name)
         source = self.archive.partition(" of ")[2]
         if base is None:
             raise MissingData(f"{mask} is named after no frame of {source}; wanted DDDD_<frame>_labels.png")

@@ -8,10 +8,10 @@ with RoadAnomaly21, which is ``smiyc``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bench.core import listing, packed
 from bench.core.errors import MissingData
@@ -25,7 +25,7 @@ LABELS = Encoding("RoadAnomaly", {0: 0, 2: 1}, "0 or 2")
 """0 normal, 2 anomaly; nothing is ignored."""
 
 _READY = Ready(("original",), ("labels",), depth=0)
-_AGAIN = "unpack RoadAnomaly_jpg.zip again"
+AGAIN = "unpack the archive again"
 _MASK = ".labels/labels_semantic"  # after the id of a frame
 
 LOCATION = Location("road_anomaly", ("RoadAnomaly", "RoadAnomaly_jpg"))
@@ -83,22 +83,38 @@ class RoadAnomaly(Masked):
                 else "",
             )
         listed = folder.parent / "frame_list.json"
-        names = {Path(name).stem: name for name in _names(listed)}
-        images, masks = _sides(listing.tree(folder), names)
-        whole = images.paths.keys() & masks.paths.keys()
-        if len(whole) != self.frames:
-            sides.counted(names, self.count, listed, "unpack the archive again")
-            if missing := sorted(names.keys() - images.paths.keys()):
-                path = folder / names[missing[0]]
-                also = sides.fewer(whole)
-                raise MissingData(f"{path} does not exist, but {listed.name} names it; {_AGAIN}{also}")
-        pairs = sides.paired(images, masks, self.frames)
-        return frames.unique([Frame(frames.plain(name), *pair, LABELS) for name, pair in pairs.items()])
+        names = file_names(read_list(listed), listed)
+        return listed_frames(folder, names, listed, LABELS, self.count, self.frames, "unpack RoadAnomaly_jpg.zip again")
 
 
-def _sides(tree: Tree, names: Collection[str]) -> tuple[Side, Side]:
+def listed_frames(
+    folder: Path,
+    names: Mapping[str, str],
+    listed: Path,
+    encoding: Encoding,
+    count: int,
+    stated: int | None,
+    again: str,
+) -> Sequence[Frame]:
+    """The frames in ``frames/`` that a list names, id to file name; ``count`` there must be, or ``stated`` whole ones.
+
+    Raise MissingData for the first that is absent.
+    """
+    images, masks = _sides(listing.tree(folder), names, again)
+    whole = images.paths.keys() & masks.paths.keys()
+    if len(whole) != stated:
+        sides.counted(names, count, listed, again)
+        if missing := sorted(names.keys() - images.paths.keys()):
+            path = folder / names[missing[0]]
+            raise MissingData(f"{path} does not exist, but {listed.name} names it; {again}{sides.fewer(whole)}")
+    pairs = sides.paired(images, masks, stated)
+    return frames.unique([Frame(frames.plain(name), *pair, encoding) for name, pair in pairs.items()])
+
+
+def _sides(tree: Tree, names: Mapping[str, str], again: str) -> tuple[Side, Side]:
     """The images and masks of ``frames/`` that the list names; copies have the masks right there, as X.labels.png."""
     alike = {name.casefold(): name for name in names}
+    end = next((Path(file).suffix for file in names.values()), ".jpg")
     images = {alike.get(name.casefold(), ""): path for name, path in listing.by_id(tree.levels[0]).items()}
     deep = {
         path.parent.name[: -len(".labels")]: path
@@ -111,20 +127,28 @@ def _sides(tree: Tree, names: Collection[str]) -> tuple[Side, Side]:
     after, named = next(((text, paths) for text, paths in flat.items() if paths and not deep), (_MASK, deep))
     masks = {alike.get(name.casefold(), ""): path for name, path in named.items()}
     return (
-        Side({name: path for name, path in images.items() if name}, tree.folder, "", _AGAIN, ".jpg"),
-        Side({name: path for name, path in masks.items() if name}, tree.folder, after, _AGAIN),
+        Side({name: path for name, path in images.items() if name}, tree.folder, "", again, end),
+        Side({name: path for name, path in masks.items() if name}, tree.folder, after, again),
     )
 
 
-def _names(path: Path) -> Sequence[str]:
-    """The file names in the archive's own list. Raise MissingData if it is none."""
+def read_list(path: Path) -> Any:
+    """Return what an archive's own list of frames holds. Raise MissingData if it is no JSON."""
     try:
         with packed.opened(path) as file:
-            names = json.loads(file.read())
+            return json.loads(file.read())
     except FileNotFoundError:
-        raise MissingData(f"{path} does not exist{listing.nearby(path)}; unpack the archive again") from None
-    except (OSError, ValueError) as error:
-        raise MissingData(f"{path} cannot be read: {error}; unpack the archive again") from None
+        raise MissingData(f"{path} does not exist{listing.nearby(path)}; {AGAIN}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MissingData(f"{path} cannot be read: {error}; {AGAIN}") from None
+
+
+def file_names(names: Any, path: Path, end: str = "") -> Mapping[str, str]:
+    """Return id to file name from the list in ``path``, which has them without ``end``.
+
+    Raise MissingData if it is no list of such names.
+    """
     if not isinstance(names, list) or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise MissingData(f"{path} is no list of file names, such as ['animals01.jpg']; unpack the archive again")
-    return names
+        example = f"animals01{'' if end else '.jpg'}"
+        raise MissingData(f"{path} is no list of file names, such as ['{example}']; {AGAIN}")
+    return {Path(f"{name}{end}").stem: f"{name}{end}" for name in names}

@@ -11,6 +11,7 @@ from PIL import Image
 
 from bench.core import listing
 from bench.core.errors import MissingData
+from bench.datasets.ade_ood import AdeOod
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.coco import Coco
 from bench.datasets.coco_proxy import CocoProxy
@@ -20,7 +21,9 @@ from bench.datasets.frames import OnDisk
 from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
+from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
+from bench.datasets.synboost import SynBoost
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
 from bench.suite import registry
@@ -48,12 +51,18 @@ READERS = {
     "road_anomaly": ("road_anomaly", "road_anomaly", RoadAnomaly(frames=4)),
     "road_anomaly_copy": ("road_anomaly_original_labels", "road_anomaly", RoadAnomaly("original_labels", frames=4)),
     "validation_dataset": ("validation_dataset", "validation_dataset", ValidationDataset("RoadObsticle21", frames=4)),
+    "fishy_laf": (
+        "fishyscapes_fishy_laf", "fishyscapes", Fishyscapes("lost_and_found", None, "fishy_laf", frames=4),
+    ),
+    "road_obstacles": ("road_obstacles", "road_obstacles", RoadObstacles(frames=4)),
+    "ade_ood": ("ade_ood", "ade_ood", AdeOod(frames=4)),
+    "synboost": ("synboost", "synboost", SynBoost("fs_lost_and_found", frames=4)),
     "coco": ("coco", "coco", Coco(frames=3, minimum=32)),
 }  # fmt: skip
 ELSEWHERE = {Folder: "its globs say what is read", CocoProxy: "this program writes it"}  # what has no official layout
 
 EVERY = set(READERS)
-MADE_OF_TWO = {"fishyscapes", "static"}  # whose images are those of another data set
+MADE_OF_TWO = {"fishyscapes", "static", "fishy_laf"}  # whose images are those of another data set
 LISTED = {"coco", "road_anomaly"}  # whose file names stand in a list
 NO_MASK = {"submission", "coco"}
 NO_ENDING = {"coco", "side_by_side"}  # whose endings say which file is which

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import MissingData
+from bench.datasets.ade_ood import AdeOod
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
+from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
@@ -28,15 +30,30 @@ READERS = {
     "smiyc_obstacle": ("smiyc", SegmentMeIfYouCan("RoadObstacle21", "validation", frames=2)),
     "road_anomaly": ("road_anomaly", RoadAnomaly(frames=2)),
     "validation_dataset": ("validation_dataset", ValidationDataset("fs_static", frames=2)),
+    "road_obstacles": ("road_obstacles", RoadObstacles(frames=2)),
+    "ade_ood": ("ade_ood", AdeOod(frames=2)),
 }
 NAMES = st.sampled_from([
     "leftImg8bit", "LEFTIMG8BIT", "gtFine", "gtCoarse", "val", "VAL", "test", "images", "Images", "labels_masks",
     "frames",
     "RoadAnomaly_jpg", "dataset_ObstacleTrack", "fs_val_v3", "fs_static", "FS_Static", "cityscapes", "Cityscapes",
     "a.zip", "gtFine.zip", "x\ny", "\x1b[31mred", "..x", "-", "x" * 250, "0.png", "0.PNG", "0.jpg", "frame_list.json",
+    "splits.json",
     ".hidden", "__MACOSX", "Thumbs.db", "a_labels.png", "a_rgb.npz", b"\xff\xfe".decode(errors="surrogateescape"),
 ])  # fmt: skip
-CONTENTS = st.sampled_from([b"", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"{}", b'["../x"]', b"\0" * 99, b"<html>"])
+CONTENTS = st.sampled_from(
+    [
+        b"",
+        b"PK\x03\x04",
+        b"\x89PNG\r\n\x1a\n",
+        b"{}",
+        b'{"full": [[]]}',
+        b"[" * 9999,
+        b'["../x"]',
+        b"\0" * 99,
+        b"<html>",
+    ]
+)
 ACTS = st.sampled_from(
     ["file", "folder", "link", "dangling", "loop", "pipe", "pack", "remove", "rename", "move", "copy"]
 )

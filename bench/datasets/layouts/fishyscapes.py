@@ -20,14 +20,24 @@ SHIFT = 24  # grey levels by which a negative differs from the scene below it
 
 def write_lost_and_found(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
     """Write ``fishyscapes_lostandfound/`` and, of LostAndFound, ``lost_and_found/leftImg8bit/{train,test}/``."""
-    with whole(out, "fishyscapes_lostandfound", "lost_and_found"):
+    _write_lost_and_found(dataset, out, "fishyscapes_lostandfound", "{index:04}_{base}_labels.png", progress)
+
+
+def write_fishy_laf(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``dataset_FishyLAF/labels/val/`` of SegmentMeIfYouCan, and the same images of LostAndFound."""
+    _write_lost_and_found(dataset, out, "dataset_FishyLAF", "labels/val/{base}_fishy-labels.png", progress)
+
+
+def _write_lost_and_found(dataset: Dataset, out: Path, home: str, mask: str, progress: Progress | None) -> None:
+    """Write masks into ``home`` under names of the form ``mask``, and images where LostAndFound has them."""
+    with whole(out, home, "lost_and_found"):
         for index, sample in drawn(dataset, progress):
             location = f"{1 + index // 4:02}_Toytown_Str_{index // 4}"
             base = f"{location}_{index // 2:06}_{index:06}"
             split = "train" if index % 3 else "test"
             image = out / "lost_and_found" / "leftImg8bit" / split / location / f"{base}_leftImg8bit.png"
             save_png(image, sample.image(), gamma=GAMMA)
-            save_png(out / "fishyscapes_lostandfound" / f"{index:04}_{base}_labels.png", anomaly_of(sample))
+            save_png(out / home / mask.format(index=index, base=base), anomaly_of(sample))
 
 
 def write_static(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Synthetic scenes in the layouts of RoadAnomaly and of the repacked ``Validation_Dataset``."""
+"""Synthetic scenes in layouts whose images lie ready beside their masks, publishers' own and repacked ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.contract.dataset import Dataset
-from bench.core.values import Labels
+from bench.core.values import IGNORE, Labels
 from bench.datasets.layouts.atomic_writer import (
     Progress,
     anomaly_of,
@@ -20,13 +20,20 @@ from bench.datasets.layouts.atomic_writer import (
     whole,
 )
 
-ANOMALY_ID = 2  # of the masks of RoadAnomaly
+ANOMALY_ID = 2  # of the masks of RoadAnomaly and Road Obstacles
+ROAD = 0  # train id
+ROAD_ID = 1  # of the masks of Road Obstacles
 _SAVES = {
     "RoadAnomaly": (".jpg", save_jpeg),
     "RoadAnomaly21": (".png", save_png),
     "RoadObsticle21": (".webp", save_webp),
     "FS_LostFound_full": (".png", save_png),
     "fs_static": (".jpg", save_jpeg),
+}
+_SYNBOOST = {
+    "fs_static": (".png", save_png),
+    "fs_lost_and_found": (".png", save_png),
+    "road_anomaly": (".jpg", save_jpeg),
 }
 
 
@@ -49,6 +56,46 @@ def write_road_anomaly_original_labels(dataset: Dataset, out: Path, *, progress:
         for index, sample in drawn(dataset, progress):
             save_jpeg(out / "original" / f"{index}.jpg", sample.image())
             save_png(out / "labels" / f"{index}.png", anomaly_of(sample))
+
+
+def write_road_obstacles(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``dataset_RoadObstacle/``: ``splits.json``, ``frames/X.webp`` and two label files for each.
+
+    What is neither road nor obstacle is background. The split ``few`` holds every other frame.
+    """
+    home = out / "dataset_RoadObstacle"
+    with whole(out, home.name):
+        names = []
+        for index, sample in drawn(dataset, progress):
+            name = f"toytown_{index:03}"
+            mask = anomaly_of(sample)
+            road = np.zeros(mask.shape, np.bool_) if sample.labels is None else sample.labels == ROAD
+            stored = np.where(road & (mask == 0), np.uint8(ROAD_ID), np.uint8(0))
+            stored[mask == 1], stored[mask == IGNORE] = ANOMALY_ID, IGNORE
+            save_webp(home / "frames" / f"{name}.webp", sample.image())
+            save_png(home / "frames" / f"{name}.labels" / "labels_semantic.png", stored)
+            save_png(home / "frames" / f"{name}.labels" / "labels_instance.png", np.where(mask == 1, mask, np.uint8(0)))
+            names.append(name)
+        save_bytes(home / "splits.json", json.dumps({"full": names, "few": names[::2]}).encode())
+
+
+def write_ade_ood(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``images/X.jpg`` and ``annotations/X_mask.png``."""
+    with whole(out, "images", "annotations"):
+        for index, sample in drawn(dataset, progress):
+            save_jpeg(out / "images" / f"toytown_{index:08}.jpg", sample.image())
+            save_png(out / "annotations" / f"toytown_{index:08}_mask.png", anomaly_of(sample))
+
+
+def write_synboost(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``final_dataset/`` with the three sets, the same scenes in each, and what SynBoost keeps beside them."""
+    home = out / "final_dataset"
+    with whole(out, home.name):
+        for index, sample in drawn(dataset, progress):
+            for folder, (end, save) in _SYNBOOST.items():
+                save(home / folder / "original" / f"toytown_{index}{end}", sample.image())
+                save_png(home / folder / "labels" / f"toytown_{index}.png", anomaly_of(sample))
+                save_png(home / folder / "synthesis" / f"toytown_{index}.png", sample.image()[:, ::-1].copy())
 
 
 def write_validation_dataset(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:

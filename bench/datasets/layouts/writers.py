@@ -78,6 +78,7 @@ def write_cityscapes(dataset: Dataset, out: Path, *, progress: Progress | None =
 LAYOUTS: Mapping[str, Layout] = {
     "cityscapes": Layout(write_cityscapes, "val"),
     "fishyscapes": Layout(fishyscapes.write_lost_and_found),
+    "fishyscapes_fishy_laf": Layout(fishyscapes.write_fishy_laf),
     "fishyscapes_static": Layout(fishyscapes.write_static),
     "fishyscapes_renamed": Layout(fishyscapes.write_renamed),
     "fishyscapes_original_labels": Layout(fishyscapes.write_original_labels),
@@ -87,6 +88,9 @@ LAYOUTS: Mapping[str, Layout] = {
     "smiyc_renamed": Layout(smiyc.write_renamed),
     "road_anomaly": Layout(repacked.write_road_anomaly),
     "road_anomaly_original_labels": Layout(repacked.write_road_anomaly_original_labels),
+    "road_obstacles": Layout(repacked.write_road_obstacles),
+    "ade_ood": Layout(repacked.write_ade_ood),
+    "synboost": Layout(repacked.write_synboost),
     "lost_and_found": Layout(lost_and_found.write),
     "coco": Layout(coco.write),
     "coco_outliers": Layout(coco.write_outliers, "train"),

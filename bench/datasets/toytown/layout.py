@@ -18,13 +18,16 @@ from typing import Any, Literal
 from bench.contract.dataset import Dataset, Sample
 from bench.core import files, versions
 from bench.core.locks import locked
+from bench.datasets.ade_ood import AdeOod
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import OnDisk
 from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
+from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
+from bench.datasets.synboost import SynBoost
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
 
@@ -32,7 +35,8 @@ WRITING = 1  # raised when a layout is written in another way: what was written 
 
 Twin = Literal[
     "cityscapes", "cityscapes_train", "fishyscapes_lost_and_found", "fishyscapes_static", "lost_and_found",
-    "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static",
+    "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static", "fishy_laf", "road_obstacles",
+    "ade_ood", "synboost_static",
 ]  # fmt: skip
 
 
@@ -75,6 +79,15 @@ _TWINS: Mapping[str, _Twin] = {
     "validation_dataset_static": _Twin(
         "validation_dataset", "validation_dataset", "anomaly", lambda n: ValidationDataset("fs_static", frames=n)
     ),
+    "fishy_laf": _Twin(
+        "fishyscapes_fishy_laf",
+        "fishyscapes",
+        "anomaly",
+        lambda n: Fishyscapes("lost_and_found", layout="fishy_laf", frames=n),
+    ),
+    "road_obstacles": _Twin("road_obstacles", "road_obstacles", "anomaly", lambda n: RoadObstacles(frames=n)),
+    "ade_ood": _Twin("ade_ood", "ade_ood", "anomaly", lambda n: AdeOod(frames=n)),
+    "synboost_static": _Twin("synboost", "synboost", "anomaly", lambda n: SynBoost("fs_static", frames=n)),
 }
 
 
