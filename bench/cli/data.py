@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 import typer
 
 from bench.cli.commands import Commands
+from bench.cli.fetch import fetch
 from bench.cli.output import echo
 from bench.core.errors import UsageError
 from bench.suite import arguments, limits
 
-data = typer.Typer(cls=Commands, help="Write data sets to disk.", no_args_is_help=True)
+data = typer.Typer(cls=Commands, help="Fetch data sets, or write them to disk.", no_args_is_help=True)
+data.command("fetch")(fetch)
 
 
 def describe(

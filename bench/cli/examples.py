@@ -9,7 +9,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bench run demo --only method=msp,dataset=toytown* --limit 8",
         "bench run demo --method msp --method energy:temperature=2",
     ),
-    "check": ("bench check thesis.yaml", "bench check thesis.yaml --estimate"),
+    "check": (
+        "bench check thesis.yaml",
+        "bench check thesis.yaml --estimate",
+        "bench check thesis.yaml --fetch --accept",
+    ),
     "fit": ("bench fit energy --model toynet --data toytown:split=val", "bench fit thesis.yaml"),
     "describe": (
         "bench describe toytown:split=anomaly,images=4",
@@ -33,7 +37,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "new NAME": ("bench new NAME my_NAME", "bench new NAME my_NAME --folder plugins"),
     "new": ("bench new method my_score", "bench new dataset my_frames --folder plugins/datasets"),
-    "data": ("bench data toytown --layout cityscapes --out data/cityscapes",),
+    "data": (
+        "bench data fetch fishyscapes --part static --version 3",
+        "bench data toytown --layout cityscapes --out data/cityscapes",
+    ),
+    "data fetch": (
+        "bench data fetch road_anomaly --accept",
+        "bench data fetch fishyscapes --part static --version 3 --accept",
+        "bench data fetch --list",
+    ),
     "data toytown": ("bench data toytown --layout fishyscapes --out data/fishyscapes --images 8 --size 128x256",),
     "data coco-proxy": ("bench data coco-proxy --coco data/coco --out data/coco_proxy",),
     "submit": ("bench submit smiyc --run runs/smiyc --method energy --out entry", "bench submit check entry"),

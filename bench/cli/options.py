@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,10 +35,16 @@ Log = Annotated[
 ]
 
 
-def load_suite(name: str, only: str | None, methods: Sequence[str] | None, models: Sequence[str] | None) -> Suite:
+def load_suite(
+    name: str,
+    only: str | None,
+    methods: Sequence[str] | None,
+    models: Sequence[str] | None,
+    before: Callable[[Suite], None] | None = None,
+) -> Suite:
     """Return a suite by its file or its name, with the methods, models and cells that the options ask for.
 
-    Cells whose optional data is absent are left out, which is said.
+    Cells whose optional data is absent are left out, which is said; ``before`` sees them all.
     """
     from bench.run.progress import waiting
 
@@ -46,7 +52,10 @@ def load_suite(name: str, only: str | None, methods: Sequence[str] | None, model
         from bench.suite import placing
 
         loaded = _loaded(name, methods, models)
-        suite = placing.present(loaded.only(arguments.patterns(only)) if only else loaded)
+        whole = loaded.only(arguments.patterns(only)) if only else loaded
+    if before:
+        before(whole)
+    suite = placing.present(whole)
     if suite.claims:
         from bench.report import claims
 

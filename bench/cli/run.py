@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bench.cli import ahead, tracking
+from bench.cli.fetch import Accept, Urls, fetch_missing
 from bench.cli.options import Log, Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo, number
 from bench.core.cpu_time import Total, spent
@@ -220,25 +221,33 @@ def check(
     limit: Annotated[int | None, typer.Option(min=1, help="The costs of a run with the first N images only.")] = None,
     shard: Annotated[int | None, typer.Option(min=1, help="Images per shard. Default: by size.")] = None,
     format_: Annotated[Literal["table", "json"], typer.Option("--format", help="How to print an estimate.")] = "table",
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch published data that is missing, first.")] = False,
+    accept: Accept = False,
+    url: Urls = None,
 ) -> None:
     """Say what would go wrong in 'bench run': names, parameters, files, labels, impossible pairs, and each network.
 
-    Nothing is written. One image of each data set goes through each network, and each method scores it.
+    One image of each data set goes through each network, and each method scores it. Nothing is written but data that
+    --fetch asks for.
     """
     from bench.run.progress import waiting
 
     with waiting("loading PyTorch"):
         from bench.run import preflight
 
+    if (accept or url) and not fetch:
+        raise UsageError("--accept and --url are for data that is fetched; say --fetch as well")
+    fetched = partial(fetch_missing, accept=accept, urls=url) if fetch else None
     if estimate:
         counts = _numbers(processes, "--processes")
         options = _EstimateOptions(from_ or [], probe, counts, workers, limit, shard)
-        estimates = [_estimate(partial(load_suite, name, only, method, model), options, format_) for name in suites]
+        loads = [partial(load_suite, name, only, method, model, fetched) for name in suites]
+        estimates = [_estimate(load, options, format_) for load in loads]
         if format_ == "json":
             echo(json.dumps({"schema": 1, "estimates": estimates}, indent=1))
         return
     for name in suites:
-        suite = load_suite(name, only, method, model)
+        suite = load_suite(name, only, method, model, fetched)
         checked = preflight.check(suite)
         for cell in suite.cells:
             reason = checked.refused.get(cell.key)

@@ -83,14 +83,19 @@ class Archive:
 
     def sha256(self, name: str) -> str:
         """64 hex digits of a member, read in pieces. Raise Refused if it is broken or cut off."""
-        member, whole = self.members[name], hashlib.sha256()
+        whole = hashlib.sha256()
         try:
-            with member.open("rb") if isinstance(member, Path) else self._opened(member) as stream:
+            with self.stream(name) as stream:
                 while piece := stream.read(PIECE):
                     whole.update(piece)
         except BROKEN as error:
             raise Refused("whole", f"cannot be unpacked: {error}; pack or upload the archive again") from None
         return whole.hexdigest()
+
+    def stream(self, name: str) -> IO[bytes]:
+        """Open a member for reading; its reads raise one of ``BROKEN`` where it is cut off or its checksum is wrong."""
+        member = self.members[name]
+        return member.open("rb") if isinstance(member, Path) else self._opened(member)
 
     def _opened(self, member: zipfile.ZipInfo) -> IO[bytes]:
         assert self._zip is not None  # noqa: S101 - only a zip has members of this kind
@@ -101,20 +106,23 @@ class Archive:
             self._zip.close()
 
 
-def opened(path: Path) -> Archive:
-    """List an archive's members. Raise BadScores if it is none; what single members break is among its failures."""
+def opened(path: Path, *, members: int = MEMBERS, directory: int = DIRECTORY) -> Archive:
+    """List an archive's members. Raise BadScores if it is none; what single members break is among its failures.
+
+    ``members`` and ``directory`` are how many there may be, and in how many bytes they may be listed.
+    """
     if path.is_dir():
         return _folder(path)
     if not path.exists():
         raise MissingData(f"{path} does not exist; wanted a .zip, or the folder that it is made of")
     if not path.is_file():
         raise BadScores(f"{path} is no regular file, wanted a .zip or a folder")
-    _check_directory(path)
+    _check_directory(path, members, directory)
     try:
         listing = zipfile.ZipFile(path)
     except (*BROKEN, ValueError, OverflowError, struct.error) as error:
         raise BadScores(f"{path}: cannot be read as a .zip: {error}; is it truncated? [whole]") from None
-    members: dict[str, zipfile.ZipInfo | Path] = {}
+    listed: dict[str, zipfile.ZipInfo | Path] = {}
     failures: list[Failure] = []
     strays: list[str] = []
     seen: set[str] = set()
@@ -126,14 +134,14 @@ def opened(path: Path) -> Archive:
             failures.append(Failure(complaint.rule, repr(name)[1:-1][:200], complaint.text))
         elif info.is_dir():
             continue
-        elif _stray(PurePosixPath(name)):
+        elif is_stray(PurePosixPath(name)):
             strays.append(name)
         else:
-            members[name] = info
-    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), listing)
+            listed[name] = info
+    return Archive(path, dict(sorted(listed.items())), failures, tuple(strays), listing)
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(path: Path, most: int, largest: int) -> None:
     """Hold the listing of a .zip to a size, before anybody reads it into memory."""
     length = path.stat().st_size
     with path.open("rb") as file:
@@ -148,9 +156,9 @@ def _check_directory(path: Path) -> None:
             _, _, _, _, _, _, _, members, size, _ = _END64.unpack_from(tail, before)
         elif 0xFFFF in (members,) or size == 0xFFFFFFFF:
             raise BadScores(f"{path}: its end says zip64 and has none; pack it again [whole]")
-    if size > DIRECTORY or members > MEMBERS:
+    if size > largest or members > most:
         raise BadScores(
-            f"{path}: lists {members} members in {size} bytes, wanted at most {MEMBERS} in {DIRECTORY} [zip bomb]"
+            f"{path}: lists {members} members in {size} bytes, wanted at most {most} in {largest} [zip bomb]"
         )
 
 
@@ -190,7 +198,7 @@ def _folder(path: Path) -> Archive:
             continue
         elif not entry.is_file():
             failures.append(Failure("symlink", name, "is a device or a pipe; wanted a plain file"))
-        elif _stray(PurePosixPath(name)):
+        elif is_stray(PurePosixPath(name)):
             strays.append(name)
         else:
             members[name] = entry
@@ -207,5 +215,6 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(entry)
 
 
-def _stray(name: PurePosixPath) -> bool:
+def is_stray(name: PurePosixPath) -> bool:
+    """True for what a Mac, Windows or an editor leaves in a folder."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.parts) or name.name == "Thumbs.db"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from bench.core.errors import UserError
+from bench.core.files import cannot_write
 
 UNABLE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # of file systems without locks, as NFS may be
 
@@ -38,3 +41,17 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def owned(folder: Path, name: str, refusal: UserError) -> Iterator[None]:
+    """Make a folder and hold it by its lock file. Raise ``refusal`` if another process does, CannotWrite if need be."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder / name))
+        except Taken:
+            raise refusal from None
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        yield

@@ -8,7 +8,8 @@ The facts stand in ``archives.toml``, and no other file of the project holds an 
 * ``of("muad")`` is the ``Source``: its ``page``, ``terms`` and ``files``; ``of("muad").file("val.zip").address``.
 * ``wanted("muad", {"split": "val"})`` are the files that a reader with these parameters reads.
 
-Words of the table, for a data set: ``page`` (of its publisher), ``terms``, ``files``; for a file:
+Words of the table, for a data set: ``page`` (of its publisher), ``terms``, ``files``, and ``check``, the parameters of
+its reader that together read all of it (none, if it is not said); for a file:
 
 * ``file``: its name; ``*`` stands for all files of a record of Zenodo;
 * ``url``: addresses in their order, none where a page with a form has to be used; those of Google Drive, Hugging Face
@@ -96,6 +97,7 @@ class Source:
     files: tuple[Archive, ...]
     page: str = ""
     terms: str = ""
+    check: tuple[Mapping[str, Any], ...] = ({},)
 
     def file(self, name: str) -> Archive:
         """Return the file of that name. Raise UnknownName without any."""
@@ -110,7 +112,7 @@ def sources() -> Mapping[str, Source]:
     """Every data set of the table by name, in its order."""
     table: dict[str, dict[str, Any]] = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     return {
-        name: Source(name, tuple(_archive(**row) for row in entry["files"]), entry.get("page", ""), entry["terms"])
+        name: Source(name, tuple(_archive(**row) for row in entry.pop("files")), **_words(entry))
         for name, entry in table.items()
     }
 
@@ -154,6 +156,10 @@ def in_words(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.3g} {unit}"
     return f"{size} bytes"
+
+
+def _words(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {"check": tuple(entry["check"])} if "check" in entry else entry
 
 
 def _archive(**row: Any) -> Archive:

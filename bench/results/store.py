@@ -368,16 +368,8 @@ def drop_empty_spool(run: Path) -> None:
 @contextlib.contextmanager
 def owned(run: Path) -> Iterator[None]:
     """Hold the run directory for this process; a second one is refused at once. The lock goes with the process."""
-    with contextlib.ExitStack() as stack:
-        try:
-            run.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locks.locked(run / LOCK))
-        except locks.Taken:
-            raise RunInUse(
-                f"{run} is in use by another bench run; wait for it, or choose another place with --out"
-            ) from None
-        except OSError as error:
-            raise files.cannot_write(run, error) from error
+    refusal = RunInUse(f"{run} is in use by another bench run; wait for it, or choose another place with --out")
+    with locks.owned(run, LOCK, refusal):
         run_files.check_folders(run)
         yield
 
