@@ -19,9 +19,8 @@ from bench.report.figures import Absence, Figure
 from bench.report.grids import Grid, View
 from bench.report.layout import Column, Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table
-from bench.report.text import Style, certified, of_images, percent
+from bench.report.text import ARROWS, Style, certified, of_images, percent
 
-ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 READING = "Rates in percent; ↑ higher and ↓ lower is better"
 BOLD = "Bold is the best of its column and group, where its paired difference to every other row excludes 0."
 MEANS = (
@@ -232,13 +231,10 @@ def _title(column: Column) -> str:
 def _text(column: Column, content: Any, style: Style, *, outliers: bool) -> str:
     """A cell as Markdown has it."""
     if isinstance(content, Name):
-        marks = ["outlier data"] * (outliers and content.outliers)
-        marks += [f"partial, {of_images(content.partial)}"] * bool(content.partial) + ["reference"] * content.reference
+        marks = content.marks(outliers=outliers)
         return escape(content.text) + (f" ({', '.join(marks)})" if marks else "")
-    if isinstance(content, Lacking):
-        return f"{content.cells} of {content.of}"
-    if isinstance(content, Marked):
-        return (style.number(content.value.value, content.metric) if content.value else "") + content.mark
+    if isinstance(content, Lacking | Marked):
+        return content.text(style)
     if isinstance(content, Figure):
         return (
             escape(style.change(content.change, content.metric)) if column.kind == "change" else _figure(content, style)

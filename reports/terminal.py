@@ -192,7 +192,7 @@ def _content(content: Any, style: Style, *, outliers: bool = True) -> Text:
     if isinstance(content, Lacking):
         return Text(f"{content.cells}/{content.of}", style="dim")
     if isinstance(content, Marked):
-        return Text((style.number(content.value.value, content.metric) if content.value else "") + content.mark)
+        return Text(content.text(style))
     if isinstance(content, Figure):
         return _figure(content, style)
     return _text("" if content is None else str(content))

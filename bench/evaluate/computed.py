@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from bench.api import Metric, Undefined, Value
@@ -41,7 +40,7 @@ class Computed(Mapping[str, Value | Undefined]):
         return self.table()
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.table())}</pre>"
+        return text.html(self.report)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.api import Metric, Undefined, Value
+from bench.core import html_text
 from bench.evaluate.evaluation import Evaluation, Report
 from bench.metrics.protocols.definitions import POOLINGS, RULES, Entry, ranges
 from bench.suite import parameters
@@ -53,9 +54,7 @@ def _evaluation(each: Evaluation) -> dict[str, Any]:
 def lines(report: Report) -> Iterator[str]:
     """For people."""
     for each in report.evaluations:
-        frames = f" on {each.dataset}" if each.dataset else ""
-        pixels = [f"{count} {name} pixels" for name, count in each.pixels.items()]
-        yield ", ".join([f"{each.protocol.name}{frames}", f"{each.images} images", *pixels])
+        yield _heading(each)
         width = max((len(name) for name in each.figures), default=0)
         for name, figure in each.figures.items():
             yield f"  {name:<{width}}  {_figure(figure, each.protocol.metrics.get(name))}"
@@ -68,15 +67,39 @@ def lines(report: Report) -> Iterator[str]:
         yield f"note: {note}"
 
 
+def html(report: Report) -> str:
+    """For notebooks: a table for each protocol, then the remarks."""
+    parts = []
+    for each in report.evaluations:
+        parts += [f"<div><b>{html_text.plain(_heading(each))}</b></div>"]
+        rows = []
+        for name, figure in each.figures.items():
+            number, interval = _parts(figure, each.protocol.metrics.get(name))
+            rows.append({"metric": name, "figure": number, "95 % interval": interval})
+        parts.append(html_text.table_of(rows))
+    remarks = [*(f"lint: {finding.code}: {finding.text}" for finding in report.lint), *report.notes]
+    return "\n".join([*parts, *html_text.lines(remarks)])
+
+
+def _heading(each: Evaluation) -> str:
+    frames = f" on {each.dataset}" if each.dataset else ""
+    pixels = [f"{count} {name} pixels" for name, count in each.pixels.items()]
+    return ", ".join([f"{each.protocol.name}{frames}", f"{each.images} images", *pixels])
+
+
 def _figure(figure: Value | Undefined, metric: Metric | None) -> str:
-    """The figure with six digits, a rate in percent as in every command."""
+    return "  ".join(filter(None, _parts(figure, metric)))
+
+
+def _parts(figure: Value | Undefined, metric: Metric | None) -> tuple[str, str]:
+    """Return the figure with six digits, a rate in percent as everywhere, and its interval; or why there is none."""
     if isinstance(figure, Undefined):
-        return f"n/a  {figure.reason}"
+        return "n/a", figure.reason
     scale, unit = (100, " %") if metric and metric.in_percent else (1, "")
     certified = f" ± {scale * figure.err:.1e}" if figure.err else ""
     known = figure.lo is not None and figure.hi is not None
-    interval = f"  [{scale * (figure.lo or 0):.6g}, {scale * (figure.hi or 0):.6g}]" if known else ""
-    return f"{scale * figure.value:.6g}{certified}{unit}{interval}"
+    interval = f"[{scale * (figure.lo or 0):.6g}, {scale * (figure.hi or 0):.6g}]" if known else ""
+    return f"{scale * figure.value:.6g}{certified}{unit}", interval
 
 
 def _definitions(entries: tuple[Entry, ...]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from bench.report.grids import CLEAN, GRID, Grid, Place, View
 from bench.report.leaderboard import Table
 from bench.report.paper import Paper
 from bench.report.summaries import SummaryTable
+from bench.report.text import Style, of_images
 
 
 class Name(NamedTuple):
@@ -29,12 +30,21 @@ class Name(NamedTuple):
     partial: int = 0  # how many images it saw, where the data was cut
     reference: bool = False  # whether it is computed as the published code does
 
+    def marks(self, *, outliers: bool) -> list[str]:
+        """Return what stands in parentheses behind the name; ``outliers`` says whether such data is named."""
+        marks = ["outlier data"] * (outliers and self.outliers)
+        marks += [f"partial, {of_images(self.partial)}"] * bool(self.partial)
+        return marks + ["reference"] * self.reference
+
 
 class Lacking(NamedTuple):
     """A mean without a value: how many of its cells are there."""
 
     cells: int
     of: int
+
+    def text(self, _: Style) -> str:
+        return f"{self.cells} of {self.of}"
 
 
 class Marked(NamedTuple):
@@ -43,6 +53,9 @@ class Marked(NamedTuple):
     metric: Metric
     value: Value | None
     mark: str
+
+    def text(self, style: Style) -> str:
+        return (style.number(self.value.value, self.metric) if self.value else "") + self.mark
 
 
 @dataclass(frozen=True, slots=True)

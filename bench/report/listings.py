@@ -53,22 +53,13 @@ def differences(entries: Sequence[Difference], width: int | None = None, *, ever
     too wide, there is one for each pair; in narrow ones A and B go, their difference stays.
     """
     columns = width or shutil.get_terminal_size((120, 40)).columns
-    pairs = dict.fromkeys(f"A: {entry.first}, B: {entry.second}" for entry in entries)
-    changed = [entry for entry in entries if every or not entry.equal]
-    same = len(entries) - len(changed)
-    count = f"{same} of {len(entries)} figures are equal in A and B; --all prints them." if same else ""
+    changed = _shown(entries, every=every)
     if not changed:
-        return "\n".join(
-            [one_line("; ".join(pairs)), f"All {len(entries)} figures are equal in A and B, to the last bit."]
-        )
-    rows = []
-    for entry in changed:
-        which = {"which": one_line(f"{entry.first} / {entry.second}")} if len(pairs) > 1 else {}
-        rows.append({"cell": one_line(entry.cell)} | which | _difference(entry, {}))
-    text = _simple(rows)
-    end = "\n".join(textwrap.fill(line, columns) for line in (UNITS, count) if line)
+        return "\n".join([sides(entries), *below(entries)])
+    text = _simple(difference_rows(entries, every=every))
+    end = "\n".join(textwrap.fill(line, columns) for line in below(entries, every=every))
     if _fits(text, columns):
-        return f"{one_line('; '.join(pairs))}\n\n{text}\n\n{end}"
+        return f"{sides(entries)}\n\n{text}\n\n{end}"
     groups: dict[tuple[str, str, str], list[Difference]] = {}
     reasons: dict[str, int] = {}
     for entry in changed:
@@ -85,6 +76,37 @@ def differences(entries: Sequence[Difference], width: int | None = None, *, ever
         parts.append("\n".join([*textwrap.wrap(head, columns), text]))
     notes = "\n".join(textwrap.fill(f"[{number}] {reason}", columns) for reason, number in reasons.items())
     return "\n\n".join(filter(None, (*parts, notes, end)))
+
+
+def sides(entries: Sequence[Difference]) -> str:
+    """Return what A and B are, on one line."""
+    return one_line("; ".join(_pairs(entries)))
+
+
+def difference_rows(entries: Sequence[Difference], *, every: bool = False) -> list[dict[str, str]]:
+    """Return the columns of each difference; figures that are equal on both sides only if ``every`` one is wanted."""
+    rows = []
+    several = len(_pairs(entries)) > 1
+    for entry in _shown(entries, every=every):
+        which = {"which": one_line(f"{entry.first} / {entry.second}")} if several else {}
+        rows.append({"cell": one_line(entry.cell)} | which | _difference(entry, {}))
+    return rows
+
+
+def below(entries: Sequence[Difference], *, every: bool = False) -> list[str]:
+    """Return what is said below the differences: units, and how many figures are not listed."""
+    same = len(entries) - len(_shown(entries, every=every))
+    if same == len(entries):
+        return [f"All {len(entries)} figures are equal in A and B, to the last bit."]
+    return [UNITS, *([f"{same} of {len(entries)} figures are equal in A and B; --all prints them."] if same else [])]
+
+
+def _pairs(entries: Sequence[Difference]) -> list[str]:
+    return list(dict.fromkeys(f"A: {entry.first}, B: {entry.second}" for entry in entries))
+
+
+def _shown(entries: Sequence[Difference], *, every: bool) -> list[Difference]:
+    return [entry for entry in entries if every or not entry.equal]
 
 
 def beside(made_with: Mapping[str, int], lacking: tuple[Sequence[str], Sequence[str]]) -> Iterator[str]:

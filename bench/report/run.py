@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from bench.core.errors import MissingData, UnknownName, UsageError
-from bench.report import document, listings, merge_runs, selection, trackers, writing
+from bench.report import document, listings, merge_runs, notebook, selection, trackers, writing
 from bench.report.plots import KINDS, FigureKind, plots_of
 from bench.report.plots.lines import CURVES, CurveKind
 from bench.report.plots.style import Plot, Width
@@ -151,7 +150,7 @@ class Run:
         return f"bench.Run({str(self.path)!r}), {done} of {cells} cells"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.table())}</pre>"
+        return notebook.run_html(document.build(self.stored, self._choice()))
 
     def _folders(self) -> list[str]:
         if isinstance(self.stored, merge_runs.Merged):
@@ -201,7 +200,7 @@ class Comparison(Sequence[Difference]):
         return self.table()
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.table())}</pre>"
+        return notebook.differences_html(self.differences, self.remarks)
 
 
 def _points(run: store.Run, result: Result, kind: CurveKind) -> dict[str, Sequence[float | int | None]]:

@@ -12,6 +12,7 @@ from bench.report.figures import Change
 from bench.report.selection import Choice
 
 LISTED = 12  # names in one sentence
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}  # beside the title of a metric: which direction is better
 
 
 def percent(metric: Metric) -> bool:

@@ -104,7 +104,8 @@ def test_several_protocols_share_a_pass_and_none_moves_another(tmp_path):
     assert len(frame) == len(figures)
     assert frame.value.notna().sum() == sum(not isinstance(figure, Undefined) for figure in figures.values())
     assert figures.table() in repr(figures)
-    assert "components" in figures._repr_html_()
+    shown = figures._repr_html_()
+    assert shown.count("<table>") == len(names) and "components, 4 images" in shown and "95 % interval" in shown
 
 
 @pytest.mark.parametrize("budget", [2**30, 2**14])

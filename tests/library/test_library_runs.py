@@ -60,7 +60,7 @@ def test_a_run_has_the_keys_digits_tables_and_pages_of_the_command_line(both, ca
     assert main(["report", "called", "--format", "md", "--out", "typed.md"]) == 0
     assert run.report("called.md").read_text() == run.path.parent.joinpath("typed.md").read_text()
     assert run.report().name == "report.html"
-    assert "AUROC" in run._repr_html_() and "B - A" in differences(run)._repr_html_()
+    assert "AUROC" in run._repr_html_() and "B - A</th>" in differences(run)._repr_html_()
     assert repr(run) == "bench.Run('called'), 7 of 7 cells"
     assert metrics(bench.load("called").path) == metrics(typed)
     assert len(bench.load("a=called", "b=typed").frame()) == len(records), "equal runs are one"
