@@ -6,12 +6,14 @@ and at the end the check of ``bench check``. ``archives.lock`` beside the data s
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_type_hints
 
 from bench.api import Dataset
 from bench.core import downloads, files, locks, unpacking
@@ -125,7 +127,7 @@ def chosen(source: Source, parts: Sequence[str] = (), version: int | None = None
 def plan(source: Source, selected: Sequence[Archive], root: Path) -> Plan:
     """Look at what of some archives is here already."""
     lock = fetch_lock.read(root)
-    read = [(params, _is_read(source.name, params)) for params in source.check]
+    read = [(params, _is_read(source.name, params)) for params in entries(source)]
     items = []
     for archive in selected:
         path = root / archive.file
@@ -204,7 +206,7 @@ def fetch(plan: Plan, options: Options, told: Told) -> None:
 def check(source: Source, selected: Sequence[Archive], told: Told) -> None:
     """Read what was fetched as ``bench check`` does. Raise MissingData for what is wrong with it."""
     names = {archive.file for archive in selected}
-    for params in source.check:
+    for params in entries(source):
         files_read = {archive.file for archive in archives.wanted(source.name, params)}
         conditional = {archive.file for archive in archives.wanted(source.name, params) if archive.when}
         if not files_read or not (conditional or files_read) & names:
@@ -223,6 +225,24 @@ def check(source: Source, selected: Sequence[Archive], told: Told) -> None:
                 raise
             continue
         told.line(f"{label}: {reader.count} frames, as they must be")
+
+
+def entries(source: Source) -> Sequence[Mapping[str, Any]]:
+    """Return the parameters by which the reader of a data set reads all of it; none where there is no reader."""
+    reader = registry.available("dataset").get(source.name)
+    if reader is None or not dataclasses.is_dataclass(reader):
+        return []
+    if source.check:
+        return source.check
+    values: dict[str, Sequence[Any]] = {}
+    for archive in source.files:
+        for key, of in archive.when.items():
+            values[key] = list(dict.fromkeys([*values.get(key, ()), *of]))
+    hints = get_type_hints(reader)
+    for known in dataclasses.fields(reader):
+        if known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING:
+            values.setdefault(known.name, get_args(hints[known.name]))
+    return [dict(zip(values, chosen_values, strict=True)) for chosen_values in itertools.product(*values.values())]
 
 
 def needed(name: str, params: Mapping[str, Any]) -> Iterator[tuple[Source, Sequence[Archive]]]:

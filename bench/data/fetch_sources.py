@@ -97,7 +97,9 @@ def is_drive_folder(url: str) -> bool:
 
 def from_drive(url: str, path: Path, progress: Progress | None) -> None:
     """Download a file of Google Drive to ``part_of(path)``, or a folder of it to ``path``. Raise Unreachable."""
-    folder = is_drive_folder(url)
+    import requests
+
+    folder, whole = is_drive_folder(url), path.with_name(f"{path.name}.drive")
     try:
         import gdown
     except ImportError:
@@ -108,15 +110,26 @@ def from_drive(url: str, path: Path, progress: Progress | None) -> None:
         ) from None
     try:
         if folder:
-            if not gdown.download_folder(url, output=str(path), quiet=True, resume=True):
+            timeout = (downloads.CONNECT, downloads.READ)
+            if not gdown.download_folder(url, output=str(whole), quiet=True, resume=True, timeout=timeout):
                 raise Unreachable("the folder is empty, or not open to everybody")
+            whole.rename(path)
         else:
-            gdown.download(url, output=str(downloads.part_of(path)), quiet=True, resume=True, progress=progress)
-    except OSError:
+            gdown.download(
+                url,
+                output=str(whole),
+                quiet=True,
+                resume=True,
+                progress=progress,
+                timeout=(downloads.CONNECT, downloads.READ),
+                retries=len(downloads.WAITS),
+            )
+            whole.rename(downloads.part_of(path))
+    except requests.exceptions.RequestException as error:
+        raise Unreachable(f"gdown: {error}") from None
+    except (OSError, Unreachable):
         raise
-    except Unreachable:
-        raise
-    except Exception as error:  # gdown's own, that of requests, and what parsing a page of Google may raise
+    except Exception as error:  # gdown's own, and what parsing a page of Google may raise
         raise Unreachable(f"gdown: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}") from None
 
 

@@ -9,7 +9,8 @@ The facts stand in ``archives.toml``, and no other file of the project holds an 
 * ``wanted("muad", {"split": "val"})`` are the files that a reader with these parameters reads.
 
 Words of the table, for a data set: ``page`` (of its publisher), ``terms``, ``files``, and ``check``, the parameters of
-its reader that together read all of it (none, if it is not said); for a file:
+its reader that together read all of it (without it every value of what the reader must be told, and of ``when``); for a
+file:
 
 * ``file``: its name; ``*`` stands for all files of a record of Zenodo;
 * ``url``: addresses in their order, none where a page with a form has to be used; those of Google Drive, Hugging Face
@@ -97,7 +98,7 @@ class Source:
     files: tuple[Archive, ...]
     page: str = ""
     terms: str = ""
-    check: tuple[Mapping[str, Any], ...] = ({},)
+    check: tuple[Mapping[str, Any], ...] = ()
 
     def file(self, name: str) -> Archive:
         """Return the file of that name. Raise UnknownName without any."""

@@ -15,6 +15,7 @@ import yaml
 from bench.cli.main import main
 from bench.core import unpacking
 from bench.core.errors import UserError
+from bench.data import fetch
 from bench.datasets import archives
 from bench.datasets.archives import ALL
 from bench.datasets.layouts import writers
@@ -96,7 +97,9 @@ def mirror(monkeypatch, laid_out, tmp_path):
                 size = len(content) if archive.bytes else None
                 about = len(content) if archive.about else None
                 files.append(replace(archive, bytes=size, about=about, sha256=digest, md5=md5, sha1=sha1))
-            checks = tuple(entry for params in source.check if (entry := readable(name, params, folder)) is not None)
+            checks = tuple(
+                entry for params in fetch.entries(source) if (entry := readable(name, params, folder)) is not None
+            )
             monkeypatch.setattr(archives, "sources", lambda: {name: replace(source, files=tuple(files), check=checks)})
             return archives.of(name)
 
@@ -175,5 +178,5 @@ def test_every_reader_with_a_layout_of_its_own_is_read_in_full(laid_out):
     """No entry of ``check`` is passed over where the layout is written."""
     for name in SETS:
         if any(layout == name or layout.startswith(f"{name}_") for layout in writers.LAYOUTS):
-            read = [readable(name, params, laid_out(name)) for params in archives.of(name).check]
+            read = [readable(name, params, laid_out(name)) for params in fetch.entries(archives.of(name))]
             assert any(params is not None for params in read), name
