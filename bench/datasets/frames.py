@@ -86,6 +86,7 @@ class Frame:
     group: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     overlay: Path | None = None  # a second file that the image is made from
+    invalid: Path | None = None  # a second mask, not 0 where a pixel is not what its label says
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ class OnDisk(Dataset):
         whole = hashlib.sha256()
         for frame in self._frames:
             kept = [frame.encoding.digest(frame.mask)] if frame.mask else []
-            kept += [digest(frame.overlay)] if frame.overlay else []
+            kept += [digest(path) for path in (frame.overlay, frame.invalid) if path]
             line = " ".join([frame.id, frame.encoding.name, *(kept or ["-"]), str(_bytes(frame.image))])
             whole.update(f"{line}\n".encode())
         return whole.hexdigest()[:16]

@@ -159,7 +159,7 @@ def _drop_idle(axes: dict[Kind, list[Ref]], replaced: Collection[Kind]) -> None:
     for axis, kinds in CHOOSES.items():
         for other in kinds:
             if other in replaced:
-                listed = {ref.name for ref in axes[other]}
+                listed = {name for ref in axes[other] for name in (ref.name, ref.label)}
                 axes[axis] = [ref for ref in axes[axis] if listed.intersection(ref.only_for.get(other, listed))]
 
 
@@ -178,7 +178,10 @@ def _check_labels(axes: Mapping[Kind, list[Ref]], path: Path) -> None:
     for refs in axes.values():
         for ref in refs:
             for others, names in ref.only_for.items():
-                if {other.name for other in axes[others]}.isdisjoint(names):
+                listed = {name for other in axes[others] for name in (other.name, other.label)}
+                for name in sorted(set(names) - listed):
+                    registry.plugin(others, name, where=str(path))  # an entry may be for what this suite leaves out
+                if listed.isdisjoint(names):
                     raise BadSuite(f"{path}: {ref.label} is for {', '.join(names)}, which the suite does not list")
 
 
@@ -211,7 +214,7 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
 
 def _for(ref: Ref, other: Ref) -> bool:
     chosen = ref.only_for.get(other.kind)
-    return chosen is None or other.name in chosen
+    return chosen is None or other.name in chosen or other.label in chosen
 
 
 class _Named:
@@ -366,9 +369,7 @@ def _only_for(kind: Kind, spelled: dict[str, Any], name: str, path: Path) -> dic
     for other in CHOOSES.get(kind, ()):
         chosen = spelled.pop(f"{other}s", [])
         if not isinstance(chosen, list):
-            raise BadSuite(f"{path}: {other}s of {name!r} is {chosen!r}, wanted a list of names")
-        for entry in chosen:
-            registry.plugin(other, str(entry), where=str(path))
+            raise BadSuite(f"{path}: {other}s of {name!r} is {chosen!r}, wanted a list of names or labels")
         if chosen:
             names[other] = tuple(map(str, chosen))
     return names

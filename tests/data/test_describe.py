@@ -124,6 +124,7 @@ def test_what_is_absent_says_how_to_get_it_once(tmp_path, monkeypatch):
 def test_every_reader_on_disk_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "none"))
     needed = {
+        "bravo": {"subset": "synobjs"},
         "fishyscapes": {"set": "lost_and_found"},
         "smiyc": {"track": "RoadAnomaly21", "split": "validation"},
         "validation_dataset": {"set": "RoadAnomaly"},

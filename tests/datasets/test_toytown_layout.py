@@ -15,7 +15,7 @@ SMALL = {"scenes": 4, "height": 48, "width": 96}
 
 @pytest.mark.parametrize("twin", layout._TWINS)
 def test_every_twin_is_whole_and_read_by_its_own_reader(twin):
-    data = ToytownLayout(twin, **SMALL)
+    data = ToytownLayout(twin, **SMALL | {"scenes": layout._TWINS[twin].least})
     data.check()
     assert len(data.ids()) == data.count > 0
     values = set()
@@ -54,7 +54,11 @@ def test_the_settings_of_the_machine_are_for_real_data(monkeypatch, tmp_path):
 
 
 def test_too_few_scenes_and_too_small_ones_are_refused():
-    for params, words in (({"scenes": 2}, "wanted at least 4"), ({"height": 8}, "32x32")):
+    for params, words in (
+        ({"scenes": 2}, "wanted at least 4"),
+        ({"twin": "bravo_smiyc", "scenes": 8}, "wanted at least 9"),
+        ({"height": 8}, "32x32"),
+    ):
         with pytest.raises(BadSuite, match=words):
             registry.build("dataset", "toytown_layout", {"twin": "cityscapes"} | params, where="here")
 

@@ -13,7 +13,7 @@ from bench.contract.dataset import Dataset
 from bench.core.errors import CannotWrite, UnknownName, UserError
 from bench.core.files import cannot_write
 from bench.datasets.cityscapes import LABEL_IDS
-from bench.datasets.layouts import coco, fishyscapes, lost_and_found, repacked, smiyc
+from bench.datasets.layouts import bravo, coco, fishyscapes, lost_and_found, repacked, smiyc
 from bench.datasets.layouts.atomic_writer import Progress, drawn, save_png, whole
 
 Writer = Callable[..., None]  # of a data set, a folder and progress
@@ -92,6 +92,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "ade_ood": Layout(repacked.write_ade_ood),
     "synboost": Layout(repacked.write_synboost),
     "lost_and_found": Layout(lost_and_found.write),
+    "bravo": Layout(bravo.write),
     "coco": Layout(coco.write),
     "coco_outliers": Layout(coco.write_outliers, "train"),
     "validation_dataset": Layout(repacked.write_validation_dataset),

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench.contract.dataset import Dataset, Sample
 from bench.core import files, versions
 from bench.core.locks import locked
 from bench.datasets.ade_ood import AdeOod
+from bench.datasets.bravo import Bravo, Subset
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import OnDisk
@@ -34,6 +35,8 @@ from bench.datasets.validation_dataset import ValidationDataset
 WRITING = 1  # raised when a layout is written in another way: what was written before is left alone
 
 Twin = Literal[
+    "bravo_acdc_fog", "bravo_acdc_rain", "bravo_acdc_night", "bravo_acdc_snow", "bravo_synrain", "bravo_smiyc",
+    "bravo_synobjs", "bravo_synflare", "bravo_outofcontext",
     "cityscapes", "cityscapes_train", "fishyscapes_lost_and_found", "fishyscapes_static", "lost_and_found",
     "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static", "fishy_laf", "road_obstacles",
     "ade_ood", "synboost_static",
@@ -46,6 +49,7 @@ class _Twin:
     family: str  # the folder where the reader looks
     split: Literal["train", "val", "anomaly"]
     reader: Callable[[int], OnDisk]  # of so many scenes
+    least: int = 4  # scenes, so that each part of the layout has one
 
 
 def _shown(scenes: int) -> int:
@@ -53,7 +57,29 @@ def _shown(scenes: int) -> int:
     return scenes - scenes // 4
 
 
+def _bravo(subset: Subset) -> _Twin:
+    """Return the twin of one subset of BRAVO, which the scenes are dealt out to in turn."""
+    subsets = get_args(Subset)
+    position = subsets.index(subset)
+    return _Twin(
+        "bravo",
+        "bravo",
+        "anomaly",
+        lambda n: Bravo(subset, "present", frames=len(range(position, n, len(subsets)))),
+        len(subsets),
+    )
+
+
 _TWINS: Mapping[str, _Twin] = {
+    "bravo_acdc_fog": _bravo("ACDCfog"),
+    "bravo_acdc_rain": _bravo("ACDCrain"),
+    "bravo_acdc_night": _bravo("ACDCnight"),
+    "bravo_acdc_snow": _bravo("ACDCsnow"),
+    "bravo_synrain": _bravo("synrain"),
+    "bravo_smiyc": _bravo("SMIYC"),
+    "bravo_synobjs": _bravo("synobjs"),
+    "bravo_synflare": _bravo("synflare"),
+    "bravo_outofcontext": _bravo("outofcontext"),
     "cityscapes": _Twin("cityscapes", "cityscapes", "val", lambda n: Cityscapes(split="val", frames=n)),
     "cityscapes_train": _Twin("cityscapes", "cityscapes", "train", lambda n: Cityscapes(split="train", frames=n)),
     "fishyscapes_lost_and_found": _Twin(
@@ -96,7 +122,8 @@ class ToytownLayout(Dataset):
     """Synthetic street scenes in the files of a published data set, ``twin``, read by the reader of that data set.
 
     They are drawn once, below ``$BENCH_HOME/toytown``, which may be deleted at any time. ``scenes`` is how many are
-    drawn; the tracks of SegmentMeIfYouCan hide the masks of every fourth. Comparable with no paper.
+    drawn; the tracks of SegmentMeIfYouCan hide the masks of every fourth, and the subsets of BRAVO
+    take them in turn. Comparable with no paper.
     """
 
     name = "toytown_layout"
@@ -109,8 +136,8 @@ class ToytownLayout(Dataset):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.scenes < 4:
-            raise ValueError(f"scenes is {self.scenes}, wanted at least 4")
+        if self.scenes < self._kind.least:
+            raise ValueError(f"scenes is {self.scenes}, wanted at least {self._kind.least} for {self.twin}")
         self._drawing  # noqa: B018 - it refuses sizes that cannot be drawn
 
     @property
