@@ -94,7 +94,7 @@ def toytown(
     seed: Annotated[int, typer.Option(min=0, max=limits.SEED, help="Of the scenes.")] = 0,
 ) -> None:
     """Draw the synthetic street scenes into the folders and label values of a real data set."""
-    from bench.datasets.layouts import writers
+    from bench.data.layouts import writers
     from bench.suite import registry
 
     try:

@@ -24,8 +24,8 @@ from bench import __version__
 from bench.core import child_processes
 from bench.core.errors import CannotWrite, MissingData, WorkerDied
 from bench.core.files import digest, writing
+from bench.data.layouts import atomic_writer
 from bench.datasets import coco, coco_annotations, coco_proxy, frames
-from bench.datasets.layouts import atomic_writer
 
 BLOCK = 256  # images: what a kill can cost each process
 PARTS = ".parts"

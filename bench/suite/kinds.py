@@ -17,12 +17,13 @@ class Home:
     package: str  # that ships them
     folders: tuple[str, ...]  # below each path in $BENCH_PLUGINS: the first is the one to write to
     base: str  # in bench.api
+    also: tuple[str, ...] = ()  # further packages that ship some
 
 
 HOMES: Mapping[Kind, Home] = {
     "method": Home("methods", "bench.methods", ("methods",), "Method"),
     "model": Home("models", "bench.models", ("models",), "SegModel"),
-    "dataset": Home("datasets", "bench.datasets", ("datasets",), "Dataset"),
+    "dataset": Home("datasets", "bench.datasets", ("datasets",), "Dataset", ("bench.data.layouts",)),
     "protocol": Home("protocols", "bench.metrics.protocols", ("protocols",), "Protocol"),
     "trainer": Home("trainers", "bench.fit.trainers", ("trainers", "fit"), "Trainer"),  # ``fit`` is the older name
     "format": Home("formats", "bench.reports", ("reports",), "Format"),

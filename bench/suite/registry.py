@@ -120,8 +120,9 @@ def forget() -> None:
 
 def _modules(home: Home) -> Iterator[tuple[str, Callable[[], ModuleType]]]:
     """A label and a loader of every module to look into."""
-    shipped = pkgutil.iter_modules(importlib.import_module(home.package).__path__, f"{home.package}.")
-    for name in sorted(info.name for info in shipped):
+    packages = (home.package, *home.also)
+    shipped = [pkgutil.iter_modules(importlib.import_module(name).__path__, f"{name}.") for name in packages]
+    for name in sorted(info.name for package in shipped for info in package):
         yield name, partial(importlib.import_module, name)
     for root in folders():
         for folder in home.folders:

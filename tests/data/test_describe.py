@@ -14,9 +14,9 @@ from PIL import Image
 from bench.cli.main import main
 from bench.core.errors import MissingData
 from bench.data import describe
+from bench.data.layouts import writers
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.frames import OnDisk
-from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.suite import registry
 

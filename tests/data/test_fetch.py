@@ -17,9 +17,9 @@ import pytest
 from bench.cli.main import main
 from bench.core import downloads, locks, unpacking
 from bench.data import fetch, fetch_lock
+from bench.data.layouts import writers
 from bench.datasets import archives
 from bench.datasets.archives import Archive, Source
-from bench.datasets.layouts import writers
 from bench.suite import registry
 from tests.running import until
 from tests.serving import packed, serving

@@ -16,9 +16,9 @@ from bench.cli.main import main
 from bench.core import unpacking
 from bench.core.errors import UserError
 from bench.data import fetch
+from bench.data.layouts import writers
 from bench.datasets import archives
 from bench.datasets.archives import ALL
-from bench.datasets.layouts import writers
 from bench.suite import registry
 from tests.serving import packed, serving
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import AbsentData, MissingData
+from bench.data.layouts import bravo, writers
 from bench.datasets.bravo import Bravo, Subset
-from bench.datasets.layouts import bravo, writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.metrics.bravo_index import SUBSETS
 

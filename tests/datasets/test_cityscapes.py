@@ -16,8 +16,8 @@ from PIL import Image
 
 from bench.api import IGNORE, Sample
 from bench.core.errors import CannotWrite, MissingData, UnknownName, UserError
+from bench.data.layouts import writers
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
-from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 
 SOURCE = Toytown(images=6, height=64, width=128)

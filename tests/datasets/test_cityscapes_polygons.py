@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.core.errors import MissingData
+from bench.data.layouts import writers
 from bench.datasets import cityscapes_polygons
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.cityscapes_polygons import IDS, draw
-from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 
 

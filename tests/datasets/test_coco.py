@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.core.errors import BadSuite, MissingData
+from bench.data.layouts import writers
 from bench.datasets import coco_annotations, coco_masks
 from bench.datasets.coco import Coco
-from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.suite import registry
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from bench.core import listing
 from bench.core.errors import MissingData
+from bench.data.layouts import writers
 from bench.datasets.ade_ood import AdeOod
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.coco import Coco
@@ -18,7 +19,6 @@ from bench.datasets.coco_proxy import CocoProxy
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.folder import Folder
 from bench.datasets.frames import OnDisk
-from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles

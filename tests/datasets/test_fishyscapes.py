@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import BadSuite, MissingData
+from bench.data.layouts import writers
 from bench.datasets import archives
 from bench.datasets.fishyscapes import Fishyscapes
-from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.suite import parameters, registry
 

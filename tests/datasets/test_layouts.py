@@ -22,10 +22,10 @@ from PIL import Image
 from bench.api import Sample
 from bench.cli.main import main
 from bench.core.errors import CannotWrite, MissingData, UserError
+from bench.data.layouts import writers
 from bench.datasets.ade_ood import AdeOod
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import Frame, OnDisk
-from bench.datasets.layouts import writers
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan

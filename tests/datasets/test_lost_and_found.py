@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import BadSuite, MissingData
+from bench.data.layouts import writers
 from bench.datasets import lost_and_found
-from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import HARMLESS, KNOWN, LABEL_IDS, TRAIN_IDS, TRAIN_IDS_FROM_LABEL_IDS, LostAndFound
 from bench.datasets.toytown.scenes import Toytown
 from bench.suite import registry

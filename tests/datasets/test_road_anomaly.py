@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from bench.core.errors import MissingData
+from bench.data.layouts import writers
 from bench.datasets import validation_dataset
 from bench.datasets.frames import OnDisk
-from bench.datasets.layouts import writers
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset

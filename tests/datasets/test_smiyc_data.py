@@ -14,7 +14,7 @@ from PIL import Image
 
 from bench.cli.main import main
 from bench.core.errors import BadSuite, MissingData
-from bench.datasets.layouts import writers
+from bench.data.layouts import writers
 from bench.datasets.smiyc import SegmentMeIfYouCan, Split, Track
 from bench.datasets.toytown.scenes import Toytown
 from bench.suite import expansion, registry

@@ -5,17 +5,17 @@ import pytest
 
 from bench.core import files
 from bench.core.errors import BadSuite
-from bench.datasets.toytown import layout
-from bench.datasets.toytown.layout import ToytownLayout
+from bench.data.layouts import twins
+from bench.data.layouts.twins import ToytownLayout
 from bench.datasets.toytown.scenes import Toytown
 from bench.suite import expansion, registry
 
 SMALL = {"scenes": 4, "height": 48, "width": 96}
 
 
-@pytest.mark.parametrize("twin", layout._TWINS)
+@pytest.mark.parametrize("twin", twins._TWINS)
 def test_every_twin_is_whole_and_read_by_its_own_reader(twin):
-    data = ToytownLayout(twin, **SMALL | {"scenes": layout._TWINS[twin].least})
+    data = ToytownLayout(twin, **SMALL | {"scenes": twins._TWINS[twin].least})
     data.check()
     assert len(data.ids()) == data.count > 0
     values = set()

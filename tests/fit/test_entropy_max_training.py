@@ -551,7 +551,7 @@ def test_what_cannot_be_trained_is_refused(network, tmp_path, change, said):
 
 
 def test_reference_takes_outliers_on_a_labelled_background_alone(network, tmp_path, monkeypatch):
-    from bench.datasets.layouts import writers
+    from bench.data.layouts import writers
 
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     writers.write("coco_outliers", Toytown(split="train", images=8, height=32, width=64, seed=3), tmp_path / "coco")

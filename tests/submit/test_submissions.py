@@ -29,7 +29,7 @@ from bench.cli.main import main
 from bench.contract.board import Verdict
 from bench.core import archives
 from bench.core.errors import BadPlugin, BadScores, UnknownName
-from bench.datasets.layouts import writers
+from bench.data.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.submissions import smiyc
 from bench.submit import archive_writer, commands, direction, float16_maps

@@ -25,8 +25,8 @@ from bench.cli.main import main
 from bench.contract.board import Verdict
 from bench.core import archives
 from bench.core.errors import BadPlugin
+from bench.data.layouts import writers
 from bench.datasets.cityscapes import LABEL_IDS, Cityscapes
-from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.results import store
 from bench.submissions import cityscapes, fishyscapes

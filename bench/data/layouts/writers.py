@@ -12,9 +12,9 @@ import numpy as np
 from bench.contract.dataset import Dataset
 from bench.core.errors import CannotWrite, UnknownName, UserError
 from bench.core.files import cannot_write
+from bench.data.layouts import bravo, coco, fishyscapes, lost_and_found, repacked, smiyc
+from bench.data.layouts.atomic_writer import Progress, drawn, save_png, whole
 from bench.datasets.cityscapes import LABEL_IDS
-from bench.datasets.layouts import bravo, coco, fishyscapes, lost_and_found, repacked, smiyc
-from bench.datasets.layouts.atomic_writer import Progress, drawn, save_png, whole
 
 Writer = Callable[..., None]  # of a data set, a folder and progress
 

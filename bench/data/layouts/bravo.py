@@ -10,8 +10,8 @@ import numpy as np
 from bench.contract.dataset import Dataset, Sample
 from bench.core.errors import UserError
 from bench.core.values import IGNORE, Labels
+from bench.data.layouts.atomic_writer import Progress, anomaly_of, drawn, save_jpeg, save_png, whole
 from bench.datasets.bravo import SPLITS, Subset, split_of
-from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_jpeg, save_png, whole
 
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
 ROAD = 0  # train id: the label of a pixel below an unknown object

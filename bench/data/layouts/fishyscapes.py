@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.contract.dataset import Dataset
 from bench.core.values import IGNORE
-from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, save_png, whole
+from bench.data.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, save_png, whole
 
 GAMMA = 0.45455  # LostAndFound's PNGs say so; a reader that applies it gets other pixels
 CAR = 13  # the train id that negatives of Static are made of

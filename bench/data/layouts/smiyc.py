@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.contract.dataset import Dataset, Sample
 from bench.core.values import IGNORE, Labels
-from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_jpeg, save_png, save_webp, whole
+from bench.data.layouts.atomic_writer import Progress, anomaly_of, drawn, save_jpeg, save_png, save_webp, whole
 
 ROAD = 0  # train id
 SCENES = ("gravel", "curvy-street", "snowstorm1", "driveway")

@@ -18,12 +18,12 @@ from typing import Any, Literal, get_args
 from bench.contract.dataset import Dataset, Sample
 from bench.core import files, versions
 from bench.core.locks import locked
+from bench.data.layouts import writers
 from bench.datasets.ade_ood import AdeOod
 from bench.datasets.bravo import Bravo, Subset
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import OnDisk
-from bench.datasets.layouts import writers
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.contract.dataset import Dataset
 from bench.core.values import IGNORE, Labels
-from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_png, whole
+from bench.data.layouts.atomic_writer import Progress, anomaly_of, drawn, save_png, whole
 from bench.datasets.lost_and_found import HARMLESS, KNOWN, OBSTACLES
 
 ROAD = 0  # train id

@@ -10,8 +10,8 @@ import numpy as np
 
 from bench.contract.dataset import Dataset, Sample
 from bench.core.errors import UserError
+from bench.data.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, whole
 from bench.datasets.coco_masks import Bools
-from bench.datasets.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, whole
 from bench.datasets.toytown.outliers import ToytownOutliers
 from bench.datasets.toytown.scenes import Toytown
 
