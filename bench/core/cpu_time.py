@@ -2,6 +2,8 @@
 
 What is spent in a stage that lies inside another one counts for the inner alone. What threads spend in stages of their
 own counts there; what else they spend counts for the stage that the main thread is at: torch computes in such threads.
+A thread that is in the middle of a stage is looked at from outside, where the system can: else what it spent so far
+counts for the main thread until it leaves the stage.
 """
 
 from __future__ import annotations
@@ -35,14 +37,25 @@ class _Thread(threading.local):
         self.at = 0.0  # until when its time is accounted for
 
 
+def _seconds_of(thread: int) -> float:
+    """CPU seconds of a thread of this process by its identifier, as ``time.thread_time`` is in it."""
+    return time.clock_gettime(time.pthread_getcpuclockid(thread))
+
+
+OF_OTHER = _seconds_of if hasattr(time, "pthread_getcpuclockid") else None  # macOS has none
+
+
 class Ledger:
     """Where the CPU time of one process went since it began, and that of others which told it."""
 
     def __init__(
-        self, own: Callable[[], float] = time.process_time, of_thread: Callable[[], float] = time.thread_time
+        self,
+        own: Callable[[], float] = time.process_time,
+        of_thread: Callable[[], float] = time.thread_time,
+        of_other: Callable[[int], float] | None = OF_OTHER,
     ) -> None:
-        """``own`` is the clock of this process, ``of_thread`` that of the thread which asks."""
-        self._own, self._of_thread = own, of_thread
+        """``own`` is the clock of this process, ``of_thread`` of the thread that asks, ``of_other`` of another one."""
+        self._own, self._of_thread, self._of_other = own, of_thread, of_other
         self._threads = _Thread()
         self._lock = threading.Lock()
         self._seconds: dict[Stage, float] = defaultdict(float)  # of this process
@@ -50,6 +63,7 @@ class Ledger:
         self._elsewhere: dict[Stage, float] = defaultdict(float)  # of others
         self._taken: Mapping[Stage, float] = {}
         self._beside = 0.0  # seconds in stages of other threads than the first
+        self._staged: dict[int, float] = {}  # until when each of those that is in a stage is accounted for
         self._at = 0.0  # seconds of this process that are accounted for
         self._rest = START
 
@@ -72,13 +86,33 @@ class Ledger:
         """Leave the innermost stage of the thread that calls."""
         self._settle()
         self._threads.stages.pop()
+        if not self._threads.stages:
+            with self._lock:
+                self._staged.pop(threading.get_ident(), None)
+
+    def now(self) -> float:
+        """Return CPU seconds of the thread that calls; of the main thread all but what others spend in stages.
+
+        Their differences are what stages are accounted with.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self._of_thread()
+        with self._lock:
+            return self._own_alone()
+
+    def _own_alone(self) -> float:
+        """CPU seconds of this process without those that other threads spent in stages of their own."""
+        spent = self._beside
+        if self._of_other is not None:
+            spent += sum(self._of_other(thread) - until for thread, until in self._staged.items())
+        return self._own() - spent
 
     def _settle(self) -> None:
         """Account the time since the last change for the stage that this thread is at."""
         thread, stage = self._threads, self._threads.stages[-1] if self._threads.stages else self._rest
         with self._lock:
             if threading.current_thread() is threading.main_thread():
-                now = self._own() - self._beside
+                now = self._own_alone()
                 self._seconds[stage] += now - self._at
                 self._at = now
                 return
@@ -86,7 +120,7 @@ class Ledger:
             if thread.stages:
                 self._seconds[stage] += now - thread.at
                 self._beside += now - thread.at
-            thread.at = now
+            thread.at = self._staged[threading.get_ident()] = now
 
     def add(self, told: Mapping[Stage, float], *, child: bool = True) -> None:
         """Take what another process spent: one that this one started, or one that somebody else did."""

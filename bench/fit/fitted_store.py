@@ -7,6 +7,7 @@ import json
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import Dataset, Estimator, Fitting, LongTrainer, Method, Network, Prediction, Quantity, Sample, State
+from bench.api import Dataset, Estimator, Fitting, LongTrainer, Method, Network, Prediction, Sample, State
 from bench.core import files
 from bench.core.errors import BadPlugin, MissingData
 from bench.core.versions import numbers_of
-from bench.models import inference
 from bench.models.numerics import Numerics
+from bench.models.pipeline import Pipeline
 from bench.suite import parameters, registry
 from bench.suite.cells import Ref
 from bench.suite.loader import Loader
@@ -183,8 +184,8 @@ def estimate(
     fitter = method_ref.build() if trainer is None else registry.build("trainer", trainer, {}, where=method_ref.label)
     if not isinstance(fitter, Method | Estimator):
         raise BadPlugin(f"{method_ref.label}: the trainer {trainer} is no estimator of methods")
-    with torch.no_grad():
-        state: State = fitter.fit(_stream(network, loader, numerics, made_from["seed"], advance), made_from["seed"])
+    with torch.no_grad(), closing(Pipeline(network, loader, numerics, made_from["seed"])) as pipeline:
+        state: State = fitter.fit(_stream(pipeline, advance), made_from["seed"])
     if not all(isinstance(tensor, np.ndarray) and np.isfinite(tensor).all() for tensor in state.values()):
         raise BadPlugin(f"{method_ref.label}: its fit must return finite NumPy arrays by name")
     return state
@@ -202,16 +203,13 @@ def write(state: State, made_from: dict[str, Any], about: Mapping[str, Any] | No
     return Fitted(key, state, made_from, dict(about or {}))
 
 
-def _stream(
-    network: Network, loader: Loader, numerics: Numerics, seed: int, advance: Callable[[int], None]
-) -> Iterator[tuple[Prediction, Sample]]:
-    asked: dict[Quantity, None] = {}
-    count = len(loader.dataset.ids())
+def _stream(pipeline: Pipeline, advance: Callable[[int], None]) -> Iterator[tuple[Prediction, Sample]]:
+    count = len(pipeline.loader.dataset.ids())
     for start in range(0, count, TOGETHER):
         shard = range(start, min(start + TOGETHER, count))
         ahead = range(shard.stop, min(shard.stop + TOGETHER, count))
-        for sample in inference.prepared(network, loader.samples(shard, ahead)):
-            yield inference.look(network, sample, numerics, seed, asked)[1], sample
+        for seen in pipeline.images(shard, ahead):
+            yield seen.predictions[1], seen.sample
             advance(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -23,6 +24,8 @@ from bench.ops import dense, transfer
 from bench.ops.tiles import Lazy, Tiles, average
 
 T = TypeVar("T")
+
+IN_USE = threading.RLock()  # a thread looks at the next image while methods ask the network again about this one
 
 OF_ONE_VIEW = frozenset(
     {"raw", "image", "again", "classify", "dropout", "labels", "query_logits", "query_masks", "query_features"}
@@ -65,17 +68,39 @@ def look(
     inference, fused = network.model.inference, numerics.scoring == "fused"
     seen: list[tuple[View, Prediction]] = []
     for batch in _batches(views(sample, inference, numerics.device), numerics.batch):
-        with precision(numerics):
+        with IN_USE, precision(numerics):
             predictions = network.predict(batch)
         for view, prediction in zip(batch, predictions, strict=True):
             # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
             prediction.raw = {name: output.float() for name, output in prediction.raw.items()}
             spot = f"{view.scale} {view.flip} {view.window}"
             prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
+            _take_turns(prediction)
             seen.append((view, prediction))
     merged = merge(seen, inference)
     merged.context = Context(sample.size, _seed(seed, sample.id), fused, asked)
     return seen, merged
+
+
+def _take_turns(prediction: Prediction) -> None:
+    """Have the network asked again by one thread at a time."""
+    again, classify = prediction.again, prediction.classify
+    if again is not None:
+
+        def asked_again(pixels: Tensor) -> Prediction:
+            with IN_USE:
+                other = again(pixels)
+            _take_turns(other)
+            return other
+
+        prediction.again = asked_again
+    if classify is not None:
+
+        def classified(features: Tensor) -> Tensor:
+            with IN_USE:
+                return classify(features)
+
+        prediction.classify = classified
 
 
 def _batches(every: Iterator[View], size: int) -> Iterator[list[View]]:
@@ -99,7 +124,7 @@ def _seed(seed: int, *names: str) -> int:
 
 def views(sample: Sample, inference: Inference, device: str) -> Iterator[View]:
     """Every view of a sample, scale by scale, window by window."""
-    image = torch.from_numpy(np.ascontiguousarray(sample.image())).to(device).permute(2, 0, 1)
+    image = transfer.image_to_device(np.ascontiguousarray(sample.image()), torch.device(device)).permute(2, 0, 1)
     height, width = inference.size or (image.shape[1], image.shape[2])
     for scale in inference.scales:
         scaled = resize_image(image, (int(height * scale), int(width * scale)), inference.resize)

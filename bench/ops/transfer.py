@@ -62,6 +62,22 @@ def all_to_host(tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
     return [copy.array() for copy in copies]
 
 
+def image_to_device(array: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Return the pixels of an image as uint8 of the same shape.
+
+    A GPU gets them beside what is computed, and what is queued from then on waits for them; on a CPU the tensor may
+    share the memory of the array.
+    """
+    if device.type != "cuda":
+        return torch.from_numpy(array).to(device)
+    beside, current = _copying_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(beside):
+        pixels = to_device(array, device)
+    current.wait_stream(beside)
+    pixels.record_stream(current)
+    return pixels
+
+
 def to_device(array: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Return a tensor of labels, categories or tables, uint8 of the same shape; nobody waits until a GPU has it."""
     held = torch.empty(array.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")

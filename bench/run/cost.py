@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from bench.core.cpu_time import spent
 
 
 class Clock:
-    """CPU seconds of this process by stage."""
+    """CPU seconds by stage, of the thread that is in it; see ``bench.core.cpu_time``."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -20,12 +19,16 @@ class Clock:
     @contextmanager
     def __call__(self, stage: str, of: str = "") -> Iterator[None]:
         """Time what is done inside the context; a profile shows it by what it was done ``of``."""
-        before = time.process_time()
+        before = spent.now()
         try:
             with spent(stage, of):
                 yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.process_time() - before
+            self.add({stage: spent.now() - before})
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what another thread spent."""
+        self.seconds = total((self.seconds, seconds))
 
 
 def total(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:

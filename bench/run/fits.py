@@ -13,7 +13,7 @@ from bench.run import preflight
 from bench.run.messages import Advance, Fit
 from bench.run.preflight import Checked
 from bench.suite.cells import Cell
-from bench.suite.loader import Loader
+from bench.suite.loader import Loader, Readers
 
 
 def key_of(cell: Cell, checked: Checked, numerics: Numerics) -> str | None:
@@ -39,11 +39,11 @@ def task_of(cell: Cell, checked: Checked, numerics: Numerics, workers: int) -> F
     return Fit(fitted_store.key_of(origin), cell.method, cell.model, origin, numerics, workers, images)
 
 
-def estimate(fit: Fit, network: Network, advance: Advance) -> State:
+def estimate(fit: Fit, network: Network, readers: Readers | int, advance: Advance) -> State:
     """Return the tensors of a fit by name, and write nothing."""
     assert fit.method.fit is not None  # noqa: S101 - as in ``task_of``
     data = fitted_store.data_of(fit.method)
-    with Loader(data, fit.method.fit, fit.workers) as loader:
+    with Loader(data, fit.method.fit, readers) as loader:
         return fitted_store.estimate(fit.method, network, fit.origin, loader, fit.numerics, advance)
 
 
@@ -54,4 +54,4 @@ def keep(fit: Fit, state: State) -> Fitted:
 
 def make(fit: Fit, network: Network, advance: Advance) -> Fitted:
     """Estimate here, write, and return it."""
-    return keep(fit, estimate(fit, network, advance))
+    return keep(fit, estimate(fit, network, fit.workers, advance))

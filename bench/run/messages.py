@@ -125,6 +125,13 @@ class Task:
         keys += [drawn.fitted for drawn in self.pictures.maps] if self.pictures else []
         return {key for key in keys if key}
 
+    def range_of(self, work: Work | None) -> tuple[int, int]:
+        """Return the range of a task that goes on with this network over this data set; an empty one of any other."""
+        if not isinstance(work, Task) or work.pictures or self.pictures or work.phase != self.phase:
+            return 0, 0
+        alike = (work.model, work.dataset) == (self.model, self.dataset)
+        return (work.start, work.stop) if alike else (0, 0)
+
     def halves(self) -> list[Task]:
         """A task of two samples or more as two."""
         middle = (self.start + self.stop) // 2

@@ -1,7 +1,7 @@
 """The work of one process: what every executor runs.
 
 A pass goes over a range of samples once for all cells of a task and leaves one file per cell, by rename. Nothing in it
-depends on other ranges, so they may run anywhere and in any order. There are four, each on top of ``_samples``:
+depends on other ranges, so they may run anywhere and in any order. There are four, each on top of ``_each``:
 
 * the first: network, score maps, counts; and what refinements write down of their maps before they change them,
 * the refined: counts of maps that were changed as was decided about all images, without the network,
@@ -17,22 +17,19 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from bench.api import (
     Labels,
-    Network,
     Protocol,
-    Quantity,
     Refinement,
     RefinementAware,
     Row,
     Sample,
     Scores,
-    ShardNetwork,
 )
 from bench.contract.protocol import quantized, wants_exact
 from bench.core import files
@@ -41,7 +38,7 @@ from bench.core.errors import BadPlugin
 from bench.core.file_names import file_name
 from bench.core.sharing import read_only
 from bench.metrics.accumulate import NEAR, Accumulator, ScoredImage, Truth
-from bench.models import inference
+from bench.models.pipeline import Pipeline, Seen
 from bench.results import pictures, store
 from bench.run import checks, finalise, fits, scoring, shard_files
 from bench.run.blame import Blame
@@ -64,7 +61,6 @@ from bench.run.scored_cells import (
 )
 from bench.run.shard_files import Shard
 from bench.run.worker import Worker, network_of
-from bench.suite.loader import Loader
 
 
 def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outcome:
@@ -80,7 +76,8 @@ def execute(work: Work, worker: Worker, advance: Advance | None = None) -> Outco
         elif isinstance(work, Fit):
             network = worker.network(work.model, work.numerics)
             with spent("fit", work.method.label):
-                outcome = Outcome(state=fits.estimate(work, network, advance or _untold))
+                state = fits.estimate(work, network, worker.readers(work.workers), advance or _untold)
+                outcome = Outcome(state=state)
         elif work.parameters:
             with spent("merge"):
                 outcome = Outcome(parameters=finalise.parameters(work))
@@ -106,22 +103,27 @@ def _go_over(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None
                 _first_pass(task, worker, advance, blame)
 
 
-def _samples(
-    task: Task, loader: Loader, advance: Advance, blame: Blame, network: Network | None = None
-) -> Iterator[Sample]:
-    """The samples of a task in order, to its end or until all that it is for has failed.
+Item = TypeVar("Item", Sample, Seen)
 
-    A failure that nobody else takes is blamed on the sample that is out. ``network`` sees them before, if it must.
+
+def _each(task: Task, items: Iterator[Item], advance: Advance, blame: Blame) -> Iterator[Item]:
+    """Yield the samples of a task in order, to its end or until all that it is for has failed.
+
+    A failure that nobody else takes is blamed on the sample that is out.
     """
-    indices = task.pictures.indices if task.pictures else range(task.start, task.stop)
-    samples = loader.samples(indices, range(*task.ahead))
-    for sample in inference.prepared(network, samples) if network else samples:
-        blame.sample = sample.id
-        yield sample
+    for item in items:
+        blame.sample = item.id
+        yield item
         if blame.failures.keys() >= set(task.keys):
             return
         blame.sample = ""
         advance(1)
+
+
+def _samples(task: Task, worker: Worker, advance: Advance, blame: Blame) -> Iterator[Sample]:
+    """Yield the samples of a task without their images."""
+    loader = worker.loader(task.dataset, task.workers, images=False)
+    return _each(task, loader.samples(range(task.start, task.stop), range(*task.ahead)), advance, blame)
 
 
 def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame, *, waits: bool = False) -> None:
@@ -131,34 +133,34 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame, *, w
         blame.loading = True
         network = worker.network(task.model, task.numerics)
         blame.loading = False
-        loader = worker.loader(task.dataset, task.workers, images=True)
+        pipeline = worker.pipeline(task)
         cells = [_cell_lane(cell) for cell in task.cells]
         refinements = [RefinementLane(refinement) for refinement in task.refinements]
         _meet(task, worker, blame)
     failed_before = dict(blame.failures)
-    read_before = loader.cpu_seconds
+    clock.add({"load": 0.0})
     about: dict[str, dict[str, Any]] = {}
-    asked: dict[Quantity, None] = {}
     device_pass = DevicePass(waits=waits) if task.numerics.on_device else None
-    for sample in _samples(task, loader, advance, blame, network):
+    for seen in _each(task, pipeline.images(range(task.start, task.stop), range(*task.ahead)), advance, blame):
+        sample = seen.sample
         about[sample.id] = _about(sample)
+        clock.add({"load": seen.load, "predict": seen.predict})
         with clock("predict"):
-            image = _look(task, network, sample, asked, device_pass)
+            image = _image(task, seen, device_pass)
         truth = truth_of(image, device_pass)
         for scorer, lanes in _by_method(spared(cells, blame)):
             if image.lender.changed:  # by a method, which has failed: the others get what the network says
-                image = _look_again(task, network, loader, sample, asked, device_pass)
+                image = _look_again(task, pipeline, sample, device_pass)
                 truth = truth_of(image, device_pass)
             score_and_count(task, worker, image, truth, scorer, lanes, blame, device_pass)
         if device_pass is not None:
             device_pass.finish_image()
         for refinement in spared(refinements, blame):
             if image.lender.changed:
-                image = _look_again(task, network, loader, sample, asked, device_pass)
+                image = _look_again(task, pipeline, sample, device_pass)
             who = f"method {refinement.task.method.label} on {task.dataset.label}/{sample.id}"
             with blame.of([refinement.task.key], who):
                 _describe(task, worker, image, refinement, who)
-    clock.seconds["load"] = loader.cpu_seconds - read_before
     if device_pass is not None:
         if device_pass.written():
             blame.failures = failed_before
@@ -179,12 +181,11 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame, *, w
 
 
 def _refined_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
-    loader = worker.loader(task.dataset, task.workers, images=False)
     cells = [_cell_lane(cell) for cell in task.cells]
     keys = {cell.refinement.key for cell in task.cells if cell.refinement}
     decided = {key: shard_files.read_decided(task.inputs or task.run, key) for key in keys}
     about: dict[str, dict[str, Any]] = {}
-    for sample in _samples(task, loader, advance, blame):
+    for sample in _samples(task, worker, advance, blame):
         about[sample.id] = _about(sample)
         for _, lanes in _by_method(spared(cells, blame)):
             _refine_and_count(task, worker, sample, decided, lanes, blame)
@@ -193,9 +194,8 @@ def _refined_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) ->
 
 
 def _second_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> None:
-    loader = worker.loader(task.dataset, task.workers, images=False)
     cells = [_cell_lane(cell) for cell in task.cells]
-    for sample in _samples(task, loader, advance, blame):
+    for sample in _samples(task, worker, advance, blame):
         for lane in spared(cells, blame):
             who = f"protocol {lane.task.protocol.label} on {task.dataset.label}/{sample.id}"
             with blame.of([lane.task.key], who), lane.clock("second", lane.task.protocol.label):
@@ -209,15 +209,14 @@ def _second_pass(task: Task, worker: Worker, advance: Advance, blame: Blame) -> 
 def _picture_pass(task: Task, drawing: PictureTask, worker: Worker, advance: Advance, blame: Blame) -> None:
     """The list of the files of each sample is written last."""
     network = worker.network(task.model, task.numerics)
-    loader = worker.loader(task.dataset, task.workers, images=True)
+    pipeline = worker.pipeline(task)
     for drawn in drawing.maps:
         worker.meet(drawn.method, task.model, task.numerics)
-    asked: dict[Quantity, None] = {}
-    for sample in _samples(task, loader, advance, blame, network):
-        image = _look(task, network, sample, asked)
+    for seen in _each(task, pipeline.images(drawing.indices), advance, blame):
+        sample, image = seen.sample, _image(task, seen)
         folder = task.run / drawing.folder / file_name(sample.id)
         shutil.rmtree(folder, ignore_errors=True)  # what a worker that died may have left
-        scene = pictures.write_scene(folder, sample, image.predicted, loader.dataset, network.model)
+        scene = pictures.write_scene(folder, sample, image.predicted, pipeline.loader.dataset, network.model)
         for drawn in drawing.maps:
             pictures.write_map(folder / drawn.file, _drawable(task, worker, image, drawn), drawn.limits)
         digests = {path.name: files.digest(path) for path in sorted(folder.iterdir())}
@@ -244,26 +243,16 @@ def _meet(task: Task, worker: Worker, blame: Blame) -> None:
             worker.meet(method, task.model, task.numerics)
 
 
-def _look(
-    task: Task, network: Network, sample: Sample, asked: dict[Quantity, None], device_pass: DevicePass | None = None
-) -> Image:
-    views, merged = inference.look(network, sample, task.numerics, task.seed, asked)
+def _image(task: Task, seen: Seen, device_pass: DevicePass | None = None) -> Image:
+    views, merged = seen.predictions
     doubts, writes = (None, None) if device_pass is None else (device_pass.doubts, device_pass.writes)
-    checks.outputs((prediction for _, prediction in views), f"{task.where}/{sample.id}", doubts)
-    return Image(sample, Lender(views, merged, writes), checks.class_map(merged, sample))
+    checks.outputs((prediction for _, prediction in views), f"{task.where}/{seen.id}", doubts)
+    return Image(seen.sample, Lender(views, merged, writes), checks.class_map(merged, seen.sample))
 
 
-def _look_again(
-    task: Task,
-    network: Network,
-    loader: Loader,
-    sample: Sample,
-    asked: dict[Quantity, None],
-    device_pass: DevicePass | None,
-) -> Image:
-    if isinstance(network, ShardNetwork):  # it may have let go of what it was prepared for
-        network.prepare(list(loader.samples(range(task.start + task.ids.index(sample.id), task.stop))))
-    return _look(task, network, sample, asked, device_pass)
+def _look_again(task: Task, pipeline: Pipeline, sample: Sample, device_pass: DevicePass | None) -> Image:
+    seen = pipeline.look_again(sample, task.start + task.ids.index(sample.id), task.stop)
+    return _image(task, seen, device_pass)
 
 
 def _by_method(lanes: Sequence[CellLane]) -> Iterable[tuple[Scorer, list[CellLane]]]:

@@ -20,6 +20,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from bench.api import Dataset, TwoPhase, Undefined
 from bench.core.cpu_time import spent
@@ -284,59 +285,55 @@ class CountStep(Step):
         checked = owner.context.checked
         self._ids = tuple(checked.datasets[owner.dataset].ids())
         self._since = max(checked.newest(owner.dataset), checked.newest(owner.model))
-        self._unopened = deque(owner.ranges)
-        self._opened: deque[tuple[Range, list[Job], list[tuple[RefinementJob, list[Job]]]]] = deque()
+        self._ranges = deque(owner.ranges)
 
     @property
     def remaining(self) -> int:
-        return len(self._opened) + len(self._unopened)
+        return len(self._ranges)
 
     def next_work(self) -> Work | None:
         context = self._pass.context
-        self._open_until(1)
-        while self._opened:
-            (start, stop), cells, refinements = self._opened.popleft()
-            self._open_until(1)  # what a reader may begin with
-            cell_tasks = tuple(job.task() for job in context.alive(cells))
-            refinement_tasks = tuple(refined.task() for refined, users in refinements if context.alive(users))
-            if cell_tasks or refinement_tasks:
+        while self._ranges:
+            start, stop = self._ranges.popleft()
+            cells, refinements = self._lacking(start, stop)
+            if cells or refinements:
                 return Task(
                     context.run_dir,
                     self._pass.model,
                     self._pass.dataset,
-                    cell_tasks,
+                    tuple(job.task() for job in cells),
                     start,
                     stop,
                     context.numerics,
                     self._seed,
                     context.options.workers,
                     self._phase,
-                    refinement_tasks,
+                    tuple(refined.task() for refined in refinements),
                     self._refined,
-                    ahead=self._opened[0][0] if self._opened else (0, 0),
                     ids=self._ids[start:stop],
                 )
             context.reporter.advance(stop - start)
         return None
 
-    def _open_until(self, count: int) -> None:
-        """Look what the next ranges lack on disk."""
-        context = self._pass.context
-        while self._unopened and len(self._opened) < count:
-            start, stop = self._unopened.popleft()
-            ids = self._ids[start:stop]
-            cells = []
-            for job in context.alive(self._jobs.values()):
-                if jobs.has_shard(context.run_dir, job, start, stop, self._phase, ids, self._since):
-                    jobs.account(context.run_dir, job, start, stop, self._phase)
-                else:
-                    cells.append(job)
-            lacking = [
-                (refined, users)
-                for refined, users in self._refinements
-                if not refinement.shard_there(context.run_dir, refined, start, stop, ids, self._since)
-            ]
-            self._opened.append(((start, stop), cells, lacking))
+    def renewed(self, work: Task) -> Task:
+        return replace(work, cells=tuple(replace(cell, fold=self._jobs[cell.key].folded) for cell in work.cells))
+
+    def _lacking(self, start: int, stop: int) -> tuple[list[Job], list[RefinementJob]]:
+        """Return the cells and the refinements of which a range is not on disk."""
+        context, ids = self._pass.context, self._ids[start:stop]
+        cells = []
+        for job in context.alive(self._jobs.values()):
+            if jobs.has_shard(context.run_dir, job, start, stop, self._phase, ids, self._since):
+                jobs.account(context.run_dir, job, start, stop, self._phase)
+            else:
+                cells.append(job)
+        refinements = [
+            refined
+            for refined, users in self._refinements
+            if context.alive(users)
+            and not refinement.shard_there(context.run_dir, refined, start, stop, ids, self._since)
+        ]
+        return cells, refinements
 
     def take(self, work: Work, outcome: Outcome) -> None:
         assert isinstance(work, Task)  # noqa: S101 - the step has no other

@@ -11,9 +11,11 @@ from bench.contract.network import loaded
 from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics, apply
+from bench.models.pipeline import Pipeline
 from bench.run import lending
+from bench.run.messages import Task
 from bench.suite.cells import Ref
-from bench.suite.loader import Loader
+from bench.suite.loader import Loader, Readers
 
 
 class Worker:
@@ -21,7 +23,9 @@ class Worker:
 
     def __init__(self) -> None:
         self._network: tuple[Ref, Numerics, Network] | None = None
-        self._loaders: dict[tuple[Ref, int, bool], Loader] = {}
+        self._readers: Readers | None = None
+        self._loader: tuple[tuple[Ref, int, bool], Loader] | None = None
+        self._pipeline: tuple[tuple[Network, Loader, int], Pipeline] | None = None
         self._methods: dict[Ref, Method] = {}
         self._states: dict[str, State] = {}
         self._marks: dict[str, dict[str, bytes]] = {}  # of states, by key
@@ -30,18 +34,36 @@ class Worker:
     def network(self, ref: Ref, numerics: Numerics) -> Network:
         """The network, loaded; the one before it is let go first."""
         if self._network is None or self._network[:2] != (ref, numerics):
+            self._close_pipeline()
             self._network = None
             apply(numerics)
             self._network = (ref, numerics, loaded(ref.build(), numerics.device))
         return self._network[2]
 
+    def readers(self, count: int) -> Readers:
+        """Processes that read; the same for all data sets."""
+        if self._readers is None or self._readers.count != count:
+            self.close()
+            self._readers = Readers(count)
+        return self._readers
+
     def loader(self, ref: Ref, workers: int, *, images: bool) -> Loader:
         """The reader of a data set; the one before it is closed first."""
-        key = (ref, workers, images)
-        if key not in self._loaders:
-            self.close()  # one data set at a time
-            self._loaders[key] = Loader(ref.build(), ref, workers, images=images)
-        return self._loaders[key]
+        key, readers = (ref, workers, images), self.readers(workers)
+        if self._loader is None or self._loader[0] != key:
+            self._close_loader()  # one data set at a time
+            self._loader = key, Loader(ref.build(), ref, readers, images=images)
+        return self._loader[1]
+
+    def pipeline(self, task: Task) -> Pipeline:
+        """The images of a task's data set, with what its network says of them."""
+        network = self.network(task.model, task.numerics)
+        loader = self.loader(task.dataset, task.workers, images=True)
+        key = network, loader, task.seed
+        if self._pipeline is None or self._pipeline[0] != key:
+            self._close_pipeline()
+            self._pipeline = key, Pipeline(network, loader, task.numerics, task.seed)
+        return self._pipeline[1]
 
     def method(self, ref: Ref) -> Method:
         if ref not in self._methods:
@@ -89,9 +111,21 @@ class Worker:
         self._network = None
 
     def close(self) -> None:
-        for loader in self._loaders.values():
-            loader.close()
-        self._loaders.clear()
+        """End threads and processes; others are started if more is asked for."""
+        self._close_loader()
+        if self._readers is not None:
+            self._readers.close()
+
+    def _close_loader(self) -> None:
+        self._close_pipeline()
+        if self._loader is not None:
+            self._loader[1].close()
+            self._loader = None
+
+    def _close_pipeline(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline[1].close()
+            self._pipeline = None
 
 
 def network_of(network: Network) -> dict[str, Any]:

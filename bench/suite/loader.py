@@ -1,18 +1,17 @@
 """Samples read ahead of the network by worker processes that import neither torch nor numba.
 
 What arrives does not depend on the number of workers: each sample is a function of its index, and they are handed out
-in order.
+in order. The processes outlive a data set: who goes over several has them started once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,21 +32,48 @@ from bench.core.foreign_code import is_theirs, told
 from bench.suite import registry
 from bench.suite.cells import Ref
 
+Loaded = tuple[Sample, Any, float, Mapping[Stage, float]]  # a sample, its image, CPU seconds, and those by stage
+
+KEPT = 2  # data sets that a reader keeps: the one that it is at, and one that is begun
+
+
+class Readers:
+    """Processes that read samples of any data set; they are started when the first is asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def load(self, ref: Ref, index: int, *, images: bool) -> Future[Loaded]:
+        """Have a sample of a data set read, with its decoded image if wanted."""
+        if self._pool is None:
+            self._pool = child_processes.pool(self.count)
+        return self._pool.submit(_load_built, ref, index, images)
+
+    def close(self) -> None:
+        """End the processes; others are started if more is asked for."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
 
 class Loader:
     """Samples of one data set by index, in the order asked for, with their decoded image if wanted."""
 
-    def __init__(self, dataset: Dataset, ref: Ref | None, workers: int, *, images: bool = True) -> None:
-        """``ref`` is what spawned processes build the data set from; without one it is read in this process."""
+    def __init__(self, dataset: Dataset, ref: Ref | None, workers: int | Readers, *, images: bool = True) -> None:
+        """``ref`` is what other processes build the data set from; without one it is read in this process.
+
+        ``workers`` are processes that somebody keeps, or how many are started and end with the loader.
+        """
         self.dataset, self.ref, self.images = dataset, ref, images
-        self.workers = workers
         self.cpu_seconds = 0.0
-        self._pool = child_processes.pool(workers) if workers and ref else None
-        self._pending: dict[int, Future[tuple[Sample, Any, float, Mapping[Stage, float]]]] = {}
+        self._readers = workers if isinstance(workers, Readers) else Readers(workers)
+        self._ends_readers = self._readers is not workers
+        self._pending: dict[int, Future[Loaded]] = {}
 
     def samples(self, indices: Sequence[int], ahead: Sequence[int] = ()) -> Iterator[Sample]:
         """``indices`` in order; ``ahead`` will be asked for next and may be begun."""
-        if self._pool is None or self.ref is None:
+        if not self._readers.count or self.ref is None:
             for index in indices:
                 with self._named(index):
                     sample, image, seconds = _load(self.dataset, index, self.images)
@@ -56,12 +82,14 @@ class Loader:
                 yield _with_image(sample, image)
             return
         order = [*indices, *ahead]
-        bound = 2 * self.workers + 1  # decoded images wait in memory: never more than a few
+        for unwanted in self._pending.keys() - set(order):
+            self._pending.pop(unwanted).cancel()
+        bound = 2 * self._readers.count + 1  # decoded images wait in memory: never more than a few
         for position, index in enumerate(indices):
             with self._named(index):
                 for early in order[position : position + bound]:
                     if early not in self._pending:
-                        self._pending[early] = self._pool.submit(_load_built, self.ref, early, self.images)
+                        self._pending[early] = self._readers.load(self.ref, early, images=self.images)
                 sample, image, seconds, told = self._pending.pop(index).result()
                 spent.add(told)
                 self._hold_to_its_id(sample, index)
@@ -108,23 +136,26 @@ class Loader:
         self.close()
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        for waiting in self._pending.values():
+            waiting.cancel()
+        self._pending.clear()
+        if self._ends_readers:
+            self._readers.close()
 
 
 def _load(dataset: Dataset, index: int, images: bool) -> tuple[Sample, Any, float]:
-    before = time.process_time()
+    before = spent.now()
     with spent("load"):
         sample = dataset.load(index)
         image = sample.image() if images else None
-    return replace(sample, image=_not_decoded), image, time.process_time() - before
+    return replace(sample, image=_not_decoded), image, spent.now() - before
 
 
-def _load_built(ref: Ref, index: int, images: bool) -> tuple[Sample, Any, float, Mapping[Stage, float]]:
+def _load_built(ref: Ref, index: int, images: bool) -> Loaded:
     return *_load(_dataset(ref), index, images), spent.taken()
 
 
-@cache
+@lru_cache(KEPT)
 def _dataset(ref: Ref) -> Dataset:
     dataset: Dataset = registry.build("dataset", ref.name, ref.arguments, where="data worker")
     return dataset

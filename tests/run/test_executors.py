@@ -1,5 +1,6 @@
 """Who gets which task: with workers that only pretend, so that every order can be had."""
 
+import itertools
 import weakref
 from collections import deque
 from dataclasses import dataclass, replace
@@ -293,3 +294,16 @@ def test_options_of_ray_without_ray_are_refused():
 
     with pytest.raises(UsageError, match=r"belong to Ray; say --executor ray"):
         run(["demo"], address="auto")
+
+
+def test_a_task_says_which_samples_its_worker_gets_next():
+    pool = Pretending(2, [0, 1, 1] * 20)
+    handed = []
+    give = pool.give
+    pool.give = lambda worker, work: handed.append((worker, work)) or give(worker, work)
+    dispatched(pool, [[task(start, start + 2) for start in range(0, 24, 2)]])
+    announced = 0
+    for worker in (0, 1):
+        own = [work for who, work in handed if who == worker]
+        announced += sum(work.ahead == (later.start, later.stop) for work, later in itertools.pairwise(own))
+    assert announced >= len(handed) - 4, "all but the last of each, and what an idle worker takes from the other"

@@ -66,7 +66,6 @@ def test_a_step_knows_how_many_tasks_are_left_and_makes_them_one_by_one(tiny, tm
         assert step.remaining == left
         task = step.next_work()
         assert (task.start, task.stop) == (10 - left, 11 - left)
-        assert task.ahead == ((task.stop, task.stop + 1) if left > 1 else (0, 0))
     assert step.remaining == 0 and step.next_work() is None
 
 

@@ -2,7 +2,8 @@
 
 Several passes (one network over one data set each) are open at a time, as many as the workers need to stay busy. Tasks
 are made when a worker is free, so memory does not grow with their number. A worker goes on with the step that it is
-at: its network is loaded and its readers know the data set.
+at: its network is loaded and its readers know the data set. One task more is kept for each, so that what it is given
+says which samples come next; a worker that would stand idle gets the one that is kept for another.
 
 A task whose worker died runs again, at most ``retries`` times. Then it is cut in halves until the image is found that
 no worker survives; what the halves left is joined, so that no file on disk tells of it.
@@ -128,6 +129,10 @@ class Step(ABC):
     def next_work(self) -> Work | None:
         """Return one more piece; None if nothing remains after all."""
 
+    def renewed(self, work: Task) -> Task:
+        """Return a task that was kept for a while as it is now."""
+        return work
+
     @abstractmethod
     def take(self, work: Work, outcome: Outcome) -> None:
         """Keep what became of a piece of work."""
@@ -190,6 +195,7 @@ class Dispatcher:
         self._steps: list[Step] = []
         self._again: deque[_Attempt] = deque()
         self._under_way: dict[int, deque[_Attempt]] = {}  # by worker
+        self._next: dict[int, _Attempt] = {}  # by worker
         self._models: dict[int, Ref] = {}  # the network that each worker has
 
     def add(self, step: Step) -> None:
@@ -206,7 +212,9 @@ class Dispatcher:
 
     def wants_more(self) -> bool:
         """Whether a worker has room, and what is open would not keep it busy."""
-        return not self._again and any(self._step_of(worker) is None for worker in self.pool.room())
+        return not self._again and any(
+            worker not in self._next and self._step_of(worker) is None for worker in self.pool.room()
+        )
 
     def step(self, share: bool) -> list[Step]:
         """Hand out work and wait for one outcome; return the steps that are finished now.
@@ -232,11 +240,17 @@ class Dispatcher:
                 return
 
     def _hand_out(self, worker: int, share: bool) -> bool:
-        attempt = self._again.popleft() if self._again else self._pulled(worker, share)
+        attempt = self._again.popleft() if self._again else self._next.pop(worker, None) or self._pulled(worker, share)
+        if attempt is None and self._next:
+            attempt = self._next.pop(next(iter(self._next)))
         if attempt is None:
             return False
-        if self.pool.size > 1 and isinstance(attempt.work, Task):
-            attempt.work = replace(attempt.work, ahead=(0, 0))
+        if worker not in self._next and attempt.step.remaining and (work := attempt.step.next_work()) is not None:
+            attempt.step.under_way += 1
+            self._next[worker] = _Attempt(work, attempt.step)
+        if isinstance(attempt.work, Task):
+            follows = self._next[worker].work if worker in self._next else None
+            attempt.work = replace(attempt.step.renewed(attempt.work), ahead=attempt.work.range_of(follows))
         self._under_way.setdefault(worker, deque()).append(attempt)
         self._models[worker] = attempt.work.model
         self.pool.give(worker, attempt.work)
@@ -287,6 +301,8 @@ class Dispatcher:
         """Blame the task that was under way; the others that waited there just run elsewhere."""
         lost = self._under_way.pop(worker)
         guilty = lost.popleft()
+        if worker in self._next:
+            lost.append(self._next.pop(worker))
         self._again.extend(lost)
         for step in self._steps:
             step.workers.discard(worker)

@@ -1,0 +1,123 @@
+"""Images read and put through a network by a thread of their own, a few ahead of who scores and counts them.
+
+Reading in other processes, copies to the device and the forward pass go on while the image before is scored and
+counted, and while the counts of a shard are written. What is ahead is bounded, so memory does not grow with the images.
+No number depends on it: each image is looked at in the order that it is asked for, and one thread at a time uses the
+network.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import torch
+
+from bench.api import Network, Prediction, Quantity, Sample, ShardNetwork, View
+from bench.core.cpu_time import spent
+from bench.models import inference
+from bench.models.numerics import Numerics
+from bench.suite.loader import Loader
+
+AHEAD = 2  # images that wait or are under way beside the one that is scored
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One sample as the network sees it, or what the network raised at it."""
+
+    sample: Sample
+    looked: tuple[Sequence[tuple[View, Prediction]], Prediction] | Exception
+    load: float = 0.0  # CPU seconds
+    predict: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.sample.id
+
+    @property
+    def predictions(self) -> tuple[Sequence[tuple[View, Prediction]], Prediction]:
+        """The views with what the network says about each, and all of it as one prediction. Raise what it raised."""
+        if isinstance(self.looked, Exception):
+            raise self.looked
+        return self.looked
+
+
+class Pipeline:
+    """One network over one data set."""
+
+    def __init__(self, network: Network, loader: Loader, numerics: Numerics, seed: int) -> None:
+        self.network, self.loader = network, loader
+        self._numerics, self._seed = numerics, seed
+        self._asked: dict[Quantity, None] = {}
+        self._begun: deque[tuple[int, Future[Seen]]] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+        # A network that must see a shard together is prepared for one at a time; several threads of torch have the
+        # cores for themselves, and only those of the main thread are accounted for.
+        together = isinstance(network, ShardNetwork)
+        if not together and (numerics.device != "cpu" or numerics.threads == 1):
+            device = torch.cuda.current_device() if numerics.device == "cuda" else None
+            self._thread = ThreadPoolExecutor(1, "network", _begin, (numerics.threads, device))
+
+    def images(self, indices: Sequence[int], ahead: Sequence[int] = ()) -> Iterator[Seen]:
+        """Yield ``indices`` in order; ``ahead`` will be asked for next and may be begun."""
+        if self._thread is None:
+            yield from self._in_this_thread(indices, ahead)
+            return
+        order = [*indices, *ahead]
+        for position, index in enumerate(indices):
+            self._drop_unless(index)
+            for later in range(position + len(self._begun), min(position + 1 + AHEAD, len(order))):
+                rest = order[later + 1 :]
+                self._begun.append((order[later], self._thread.submit(self._seen, order[later], rest)))
+            yield self._begun.popleft()[1].result()
+
+    def look_again(self, sample: Sample, start: int, stop: int) -> Seen:
+        """Look at a sample of a range once more, in the thread that asks."""
+        if isinstance(self.network, ShardNetwork):  # it may have let go of what it was prepared for
+            self.network.prepare(list(self.loader.samples(range(start, stop))))
+        return self._looked(sample)
+
+    def close(self) -> None:
+        """End the thread, when it has finished what it is at."""
+        self._drop_unless(None)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+
+    def _in_this_thread(self, indices: Sequence[int], ahead: Sequence[int]) -> Iterator[Seen]:
+        before = self.loader.cpu_seconds
+        for sample in inference.prepared(self.network, self.loader.samples(indices, ahead)):
+            yield self._looked(sample, self.loader.cpu_seconds - before)
+            before = self.loader.cpu_seconds
+
+    def _seen(self, index: int, rest: Sequence[int]) -> Seen:
+        before = self.loader.cpu_seconds
+        (sample,) = self.loader.samples([index], rest)
+        return self._looked(sample, self.loader.cpu_seconds - before)
+
+    def _looked(self, sample: Sample, load: float = 0.0) -> Seen:
+        before = spent.now()
+        with spent("predict"):
+            try:
+                looked = inference.look(self.network, sample, self._numerics, self._seed, self._asked)
+            except Exception as error:
+                return Seen(sample, error, load, spent.now() - before)
+        return Seen(sample, looked, load, spent.now() - before)
+
+    def _drop_unless(self, index: int | None) -> None:
+        """Forget what was begun unless it begins with the image that is asked for now."""
+        if self._begun and self._begun[0][0] != index:
+            for _, begun in self._begun:
+                begun.cancel()
+            wait([begun for _, begun in self._begun])
+            self._begun.clear()
+
+
+def _begin(threads: int, device: int | None) -> None:
+    """Set the thread up: torch keeps these apart for each."""
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    if device is not None:
+        torch.cuda.set_device(device)
