@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from bench.core import label_values
-from bench.core.values import Labels
-from bench.datasets.frames import Encoding, Frame, OnDisk
+from bench.core.values import IGNORE, Labels
+from bench.datasets.frames import Encoding, Frame, OnDisk, read_mask
+
+UNKNOWN = 254  # the meaning of an anomaly in a mask that holds classes beside it
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,12 @@ class Masked(OnDisk):
         return replace(encoding, name=name, meaning=meaning, legal=label_values.words_of(meaning))
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
-        return super().truth(replace(frame, encoding=self.revalued(frame.encoding)))
+        encoding = self.revalued(frame.encoding)
+        if frame.mask is None or len(self.annotations) == 1:
+            return super().truth(replace(frame, encoding=encoding))
+        stored = read_mask(frame.mask, encoding, like=frame.image)
+        anomaly = np.where(stored == UNKNOWN, np.uint8(1), np.where(stored == IGNORE, stored, np.uint8(0)))
+        return {"labels": np.where(stored == UNKNOWN, np.uint8(IGNORE), stored), "anomaly": anomaly}
 
     def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
         masked = next((frame for frame in scanned if frame.mask), None)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,7 @@ class Ready:
     image_ends: Sequence[str] = listing.IMAGES
     encoding: Encoding = ANOMALY
     depth: int | None = None  # folders that lie between; None: any number
+    wants: Callable[[str], bool] | None = None  # whether the frame of an id belongs to the set; None: all do
 
     def present(self, location: Location) -> bool:
         """True if at least one image and one mask of this layout are there."""
@@ -196,8 +197,14 @@ class Ready:
 
     def _images(self, folder: Path, again: str) -> Side:
         tree = listing.tree(folder, again)
-        return side(tree, again, after=self.image_after, ends=self.image_ends, depth=self.depth)
+        return self._wanted(side(tree, again, after=self.image_after, ends=self.image_ends, depth=self.depth))
 
     def _masks(self, folder: Path, again: str, images: Side) -> Side:
         tree = listing.tree(folder, again)
-        return side(tree, again, after=self.mask_after, ends=listing.MASKS, depth=self.depth, like=images)
+        labels = side(tree, again, after=self.mask_after, ends=listing.MASKS, depth=self.depth, like=images)
+        return self._wanted(labels)
+
+    def _wanted(self, files: Side) -> Side:
+        if self.wants is None:
+            return files
+        return replace(files, paths={name: path for name, path in files.paths.items() if self.wants(name)})

@@ -115,7 +115,7 @@ def _settled(
     false = int(ranked.above[first]) + inside.above + inside.negatives
     f1 = 2 * true / (true + false + ranked.total_positives)
     best = int(np.argmax(f1))
-    return {"best_f1": Value(float(f1[best])), "best_f1_threshold": _threshold(near.lowest(inside.keys[best]))}
+    return {"best_f1": Value(float(f1[best])), "best_f1_threshold": threshold(near.lowest(inside.keys[best]))}
 
 
 def area(ranked: Steps) -> float:
@@ -154,7 +154,7 @@ def _exact(positives: Column, negatives: Column, counts: Counts) -> dict[str, Va
         "ap": Value(precision / total_p),
         "fpr95": Value(fpr95),
         "best_f1": Value(best),
-        "best_f1_threshold": _threshold(counts.lowest(key)[0]),
+        "best_f1_threshold": threshold(counts.lowest(key)[0]),
     }
 
 
@@ -186,7 +186,7 @@ def _certified(ranked: Steps, counts: Counts) -> dict[str, Value | Undefined]:
         "ap": between(float(last.sum()) / total_p, float(tops.sum()) / total_p),
         "fpr95": between(above[first] / total_n, false[first] / total_n),
         "best_f1": between(float(f1[best]), float(most.max())),
-        "best_f1_threshold": _threshold(
+        "best_f1_threshold": threshold(
             counts.lowest(ranked.keys[best]), counts.lowest(rivals[-1]), counts.highest(rivals[0])
         ),
     }
@@ -247,7 +247,7 @@ def held(value: float, low: float, high: float) -> Value:
     return Value(float(value), float(max(value - low, high - value)) + ROUNDING)
 
 
-def _threshold(best: Any, *ends: Any) -> Value | Undefined:
+def threshold(best: Any, *ends: Any) -> Value | Undefined:
     value = float(best)
     if not all(np.isfinite([value, *ends])):
         return Undefined("the threshold is infinite")

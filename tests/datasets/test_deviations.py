@@ -19,6 +19,7 @@ from bench.datasets.coco_proxy import CocoProxy
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.folder import Folder
 from bench.datasets.frames import OnDisk
+from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
@@ -56,6 +57,7 @@ READERS = {
     ),
     "road_obstacles": ("road_obstacles", "road_obstacles", RoadObstacles(frames=4)),
     "ade_ood": ("ade_ood", "ade_ood", AdeOod(frames=4)),
+    "issu": ("issu", "issu", Issu("all", frames=4)),
     "synboost": ("synboost", "synboost", SynBoost("fs_lost_and_found", frames=4)),
     "coco": ("coco", "coco", Coco(frames=3, minimum=32)),
 }  # fmt: skip

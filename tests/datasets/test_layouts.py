@@ -26,6 +26,7 @@ from bench.data.layouts import writers
 from bench.datasets.ade_ood import AdeOod
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import Frame, OnDisk
+from bench.datasets.issu import Issu
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
@@ -79,6 +80,7 @@ CASES = {
     ),
     "road_obstacles": Case("road_obstacles", "road_obstacles", RoadObstacles(frames=8), narrowed=True, listed=True),
     "ade_ood": Case("ade_ood", "ade_ood", AdeOod(frames=8), lossless=False),
+    "issu": Case("issu", "issu", Issu("all", "obstacle", frames=8), [0, 4, 2, 6, 1, 5, 3, 7], narrowed=True),
     "synboost_static": Case("synboost", "synboost", SynBoost("fs_static", frames=8)),
     "synboost_road_anomaly": Case("synboost", "synboost", SynBoost("road_anomaly", frames=8), lossless=False),
     "anomaly": Case(
@@ -121,6 +123,7 @@ DAMAGED = [
     "road_obstacles",
     "ade_ood",
     "synboost_static",
+    "issu",
     "lost_and_found",
     "static",
     "original_static",
@@ -197,6 +200,30 @@ def test_what_is_written_is_read_back(
         else:
             assert np.abs(ours.image() - picture).mean() < 6
     assert values == ({0, 1} if case.zero_void else {0, 1, 255})
+
+
+def test_labels_and_anomalies_of_one_file_are_told_apart(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(CASES["issu"], written, tmp_path, monkeypatch)
+    data = Issu(frames=8)
+    data.check()
+    for index, place in enumerate(CASES["issu"].places):
+        theirs, ours = SCENES.load(place), data.load(index)
+        assert ours.labels is not None and theirs.labels is not None
+        assert ours.anomaly is not None and theirs.anomaly is not None
+        np.testing.assert_array_equal(ours.anomaly == 1, theirs.anomaly == 1)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_array_equal(ours.anomaly == 0, theirs.labels != 255)
+    assert [dict(data.load(index).tags) for index in (0, 2, 4, 6)] == [
+        {"part": part, "light": light} for part in ("static", "temporal") for light in ("normal", "low")
+    ]
+    assert {data.load(index).group for index in range(4)} == {"static_0", "static_fog"}
+    Issu("static", light="low", frames=2).check()
+    assert list(Issu("temporal", light="low", frames=2).ids()) == ["temporal_17_000003", "temporal_17_000007"]
+    unlabelled = Issu(frames=8, values={"0": "ignore"}).load(0)
+    assert unlabelled.labels is not None and unlabelled.anomaly is not None
+    assert not (unlabelled.labels == 0).any() and (unlabelled.anomaly != 255).any()
 
 
 def test_frames_of_one_set_may_differ_in_size(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,6 +521,7 @@ HEADS = {
     "road_anomaly": "RoadAnomaly",
     "validation_dataset": "Validation_Dataset",
     "ade_ood": "ADE-OoD",
+    "issu": "ISSU",
     "synboost": "SynBoost's packing",
 }
 

@@ -227,6 +227,44 @@ def open_miou(images):
     }
 
 
+def open_iou(images):
+    """The source's confusion matrices, at thresholds that are read off all pixels."""
+    normal = [(image.labels < 19) & (image.anomaly == 0) for image in images]
+    positive, negative = pooled(images, [i.anomaly == 1 for i in images]), pooled(images, normal)
+
+    def mean_iou(threshold):
+        inside, predicted_total, labelled_total = np.zeros((3, 20))
+        for image, known in zip(images, normal, strict=True):
+            truth = np.where(image.anomaly == 1, 19, np.where(known, image.labels, 255))
+            if threshold is None:
+                truth = np.where(truth == 19, 255, truth)
+            rejected = np.zeros(truth.shape, bool) if threshold is None else image.score > threshold
+            predicted = np.where(rejected, 19, image.predicted)[truth != 255]
+            truth = truth[truth != 255]
+            for c in range(19):
+                inside[c] += ((truth == c) & (predicted == c)).sum()
+                predicted_total[c] += (predicted == c).sum()
+                labelled_total[c] += (truth == c).sum()
+        union = predicted_total + labelled_total - inside
+        return sum(i / u for i, u in zip(inside, union, strict=True) if u) / 19
+
+    found = dict.fromkeys((
+        *("open_iou_tpr95", "open_iou_fpr5", "closed_iou", "tpr_at_fpr5", "threshold_tpr95", "threshold_fpr5"),
+    ))  # fmt: skip
+    if negative.size:
+        found["closed_iou"] = mean_iou(None)
+    for name, side, share in (("tpr95", positive, 0.95), ("fpr5", negative, 0.05)):
+        if not side.size:
+            continue
+        threshold = max(t for t in side.tolist() if (side >= t).sum() >= share * side.size - 1e-9)
+        found[f"threshold_{name}"] = threshold if np.isfinite(threshold) else None
+        if negative.size:
+            found[f"open_iou_{name}"] = mean_iou(threshold)
+        if name == "fpr5" and positive.size:
+            found["tpr_at_fpr5"] = (positive >= threshold).mean()
+    return found
+
+
 def streethazards(images):
     def figures(positive, negative):
         return {**ranking(positive, negative, ("auroc", "ap")), "fpr95": fpr95_closest(positive, negative)}
@@ -554,6 +592,7 @@ READINGS = {
     "idm": idm,
     "idm_ood_cdd": idm_ood_cdd,
     "open_miou": open_miou,
+    "open_iou": open_iou,
     "streethazards": streethazards,
     "components": components,
     "smiyc_anomaly": smiyc(500, 100),

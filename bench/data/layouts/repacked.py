@@ -21,6 +21,8 @@ from bench.data.layouts.atomic_writer import (
 )
 
 ANOMALY_ID = 2  # of the masks of RoadAnomaly and Road Obstacles
+ISSU_ID = 254  # of an anomaly in the masks of ISSU
+ISSU_FOLDERS = ("static_0", "temporal_0", "static_fog", "temporal_17")
 ROAD = 0  # train id
 ROAD_ID = 1  # of the masks of Road Obstacles
 _SAVES = {
@@ -85,6 +87,19 @@ def write_ade_ood(dataset: Dataset, out: Path, *, progress: Progress | None = No
         for index, sample in drawn(dataset, progress):
             save_jpeg(out / "images" / f"toytown_{index:08}.jpg", sample.image())
             save_png(out / "annotations" / f"toytown_{index:08}_mask.png", anomaly_of(sample))
+
+
+def write_issu(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``dataset_ISSUTrack/``: every other frame is of a video, and two of four in low light."""
+    home = out / "dataset_ISSUTrack"
+    with whole(out, home.name):
+        for index, sample in drawn(dataset, progress):
+            mask = anomaly_of(sample)
+            labels = np.zeros(mask.shape, np.uint8) if sample.labels is None else sample.labels
+            stored = np.where(mask == 1, np.uint8(ISSU_ID), np.where(mask == IGNORE, mask, labels))
+            name = f"{ISSU_FOLDERS[index % 4]}_{index:06}.png"
+            save_png(home / "images" / name, sample.image())
+            save_png(home / "labels_masks" / name, stored)
 
 
 def write_synboost(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:

@@ -24,6 +24,7 @@ from bench.datasets.bravo import Bravo, Subset
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import OnDisk
+from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
@@ -39,7 +40,7 @@ Twin = Literal[
     "bravo_synobjs", "bravo_synflare", "bravo_outofcontext",
     "cityscapes", "cityscapes_train", "fishyscapes_lost_and_found", "fishyscapes_static", "lost_and_found",
     "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static", "fishy_laf", "road_obstacles",
-    "ade_ood", "synboost_static",
+    "ade_ood", "synboost_static", "issu_anomaly", "issu_obstacle",
 ]  # fmt: skip
 
 
@@ -113,6 +114,8 @@ _TWINS: Mapping[str, _Twin] = {
     ),
     "road_obstacles": _Twin("road_obstacles", "road_obstacles", "anomaly", lambda n: RoadObstacles(frames=n)),
     "ade_ood": _Twin("ade_ood", "ade_ood", "anomaly", lambda n: AdeOod(frames=n)),
+    "issu_anomaly": _Twin("issu", "issu", "anomaly", lambda n: Issu(frames=n)),
+    "issu_obstacle": _Twin("issu", "issu", "anomaly", lambda n: Issu(track="obstacle", frames=n)),
     "synboost_static": _Twin("synboost", "synboost", "anomaly", lambda n: SynBoost("fs_static", frames=n)),
 }
 

@@ -90,6 +90,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "road_anomaly_original_labels": Layout(repacked.write_road_anomaly_original_labels),
     "road_obstacles": Layout(repacked.write_road_obstacles),
     "ade_ood": Layout(repacked.write_ade_ood),
+    "issu": Layout(repacked.write_issu),
     "synboost": Layout(repacked.write_synboost),
     "lost_and_found": Layout(lost_and_found.write),
     "bravo": Layout(bravo.write),
