@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from bench.api import Format, Metric, Undefined, Value
 from bench.core.printable import one_line
-from bench.report import facts, grids, layout, paper
+from bench.report import facts, grids, layout, matrix, paper
 from bench.report.claims import CLAIMS, Claims
 from bench.report.document import Document
 from bench.report.facts import Fact
@@ -22,6 +22,7 @@ from bench.report.figures import Absence, Figure
 from bench.report.grids import Grid
 from bench.report.layout import Column, Lacking, Marked, Name
 from bench.report.leaderboard import Table
+from bench.report.matrix import Matrix
 from bench.report.merge_runs import Merged
 from bench.report.paper import Paper
 from bench.report.summaries import SummaryTable
@@ -31,6 +32,7 @@ ARROWS = {"higher": r"\,$\uparrow$", "lower": r"\,$\downarrow$", "neither": ""}
 PARTIAL, OUTLIERS, REFERENCE = r"$^{*}$", r"$^{\dagger}$", r"$^{\ddagger}$"
 DASH = "--"
 MARKS = {grids.PENDING: r"\ldots", grids.PARTIAL: PARTIAL, grids.NONE: DASH}
+LEVEL = r"Underlined: first of its column, or not clearly worse than that: the paired 95\,\% interval contains~0."
 NARROW = 60  # characters that a line of notes has at least
 
 SPECIAL = {
@@ -97,6 +99,8 @@ def _tabulars(document: Document) -> Iterator[_Tabular]:
             yield _paper(document.paper, document, Style.of(choice, intervals=False), columns)
         return
     style = Style.of(choice, intervals=True)
+    if document.matrix.several:
+        yield _matrix(document.matrix, style)
     if document.claims.groups:
         yield _claims(document.claims, style)
     for table in document.tables:
@@ -270,7 +274,7 @@ def _across(count: int, side: str, text: str) -> str:
 
 def _title(column: Column) -> str:
     if column.kind == "rank":
-        return "\\#"
+        return "\\#" if column == layout.RANK else escape(column.title)
     if column.kind == "change":
         return r"$\Delta$"
     return _head(column.metric) if column.metric and column.kind == "figure" else escape(column.title)
@@ -318,7 +322,8 @@ def _figure(figure: Figure, style: Style) -> str:
     if isinstance(value, Undefined):
         return f"{DASH}$^{{{figure.note}}}$"
     number = _minus(style.number(value.value, metric))
-    parts = [f"\\textbf{{{number}}}" if figure.best else number, escape(certified(value.err, metric))]
+    strong = f"\\textbf{{{number}}}" if figure.best else f"\\underline{{{number}}}" if figure.level else number
+    parts = [strong, escape(certified(value.err, metric))]
     between = style.interval(value, metric)
     parts.append(f"{{\\scriptsize({_minus(between)})}}" if between else "")
     return " ".join(filter(None, parts)) + PARTIAL * bool(figure.partial)
@@ -437,22 +442,45 @@ def _summary(table: SummaryTable, style: Style) -> _Tabular:
 def _paper(table: Paper, document: Document, style: Style, columns: Mapping[str, Fact]) -> _Tabular:
     """Data sets above their metrics, models above their methods."""
     tabular = layout.paper(table, columns)
-    start = 1 + len(columns)
-    top, rules = [""] * start, []
-    for number, block in enumerate(table.blocks):
-        count = sum(column.block == number for column in tabular.columns[1 + len(columns) :])
-        named = escape(block.dataset) + (f", {escape(block.protocol)}" if block.protocol else "")
-        top.append(f"\\multicolumn{{{count}}}{{c}}{{{named}}}")
-        rules.append(f"\\cmidrule(lr){{{start + 1}-{start + count}}}")
-        start += count
+    named = [
+        escape(block.dataset) + (f", {escape(block.protocol)}" if block.protocol else "") for block in table.blocks
+    ]
     alone = len(table.sections) == 1
     if alone:
         tabular = replace(tabular, groups=[group._replace(title="") for group in tabular.groups])
     title = f"{escape(table.sections[0].model)}" if alone else "Methods by model"
     moved = any(column.kind == "change" for column in tabular.columns)
-    heads = [_row(top), " ".join(rules), _row(map(_title, tabular.columns))]
+    heads = _under_blocks(tabular, named, 1 + len(columns))
     notes = list(_paper_notes(table, style, document.baseline if moved else ""))
     return _Tabular(title, _sides(tabular), heads, _body(tabular, style), notes)
+
+
+def _under_blocks(tabular: layout.Tabular, names: Sequence[str], start: int) -> list[str]:
+    """The heads of the columns below the names of their blocks; ``start`` columns belong to none."""
+    top, rules, after = [""] * start, [], start
+    for number, name in enumerate(names):
+        count = sum(column.block == number for column in tabular.columns[start:])
+        top.append(f"\\multicolumn{{{count}}}{{c}}{{{name}}}")
+        rules.append(f"\\cmidrule(lr){{{after + 1}-{after + count}}}")
+        after += count
+    return [_row(top), " ".join(rules), _row(map(_title, tabular.columns))]
+
+
+def _matrix(table: Matrix, style: Style) -> _Tabular:
+    """Tasks and data sets above their figures, by mean rank; intervals stand in the tables after it."""
+    tabular, bare = layout.matrix(table), replace(style, intervals=False)
+    start = sum(column.metric is None for column in tabular.columns)
+    heads = _under_blocks(tabular, [escape(block.name) for block in table.blocks], start)
+    figures = [figure for line in table.lines for figure in line.figures]
+    notes = [matrix.MEAN_RANK, LEVEL, *_bold(figure.best for figure in figures)]
+    for seen in sorted({figure.partial for figure in figures if figure.partial}):
+        notes.append(f"{PARTIAL} partial: {of_images(seen)}, not compared.")
+    if any(line.reference for line in table.lines):
+        notes.append(f"{REFERENCE} {paper.REFERENCE}.")
+    notes += _numbered(table.notes)
+    notes.append("; ".join(f"{escape(block.name)}: {escape(block.about)}" for block in table.blocks) + ".")
+    notes += map(escape, table.remarks)
+    return _Tabular(matrix.TITLE, _sides(tabular), heads, _body(tabular, bare, outliers=False), notes)
 
 
 def _paper_notes(table: Paper, style: Style, baseline: str) -> Iterator[str]:

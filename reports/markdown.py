@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from tabulate import tabulate
 
 from bench.api import Format, Metric, Undefined
 from bench.core.printable import one_line
-from bench.report import facts, layout, paper
+from bench.report import facts, layout, matrix, paper
 from bench.report.claims import CLAIMS, Claims
 from bench.report.document import Document
 from bench.report.facts import Fact
@@ -19,10 +19,12 @@ from bench.report.figures import Absence, Figure
 from bench.report.grids import Grid, View
 from bench.report.layout import Column, Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table
+from bench.report.matrix import Matrix
 from bench.report.text import ARROWS, Style, certified, of_images, percent
 
 READING = "Rates in percent; ↑ higher and ↓ lower is better"
 BOLD = "Bold is the best of its column and group, where its paired difference to every other row excludes 0."
+LEVEL = "Italics: the first of its column, or not clearly worse than that: the paired interval contains 0."
 MEANS = (
     "Means are unweighted over the cells: of a severity over its corruptions, of a family over its corruptions "
     "and severities. A mean that lacks a cell is no figure but says how many are there."
@@ -63,6 +65,8 @@ def _every(document: Document) -> Iterator[str]:
     yield f"{READING}; {between}{BOLD}"
     if document.baseline:
         yield escape(document.baseline)
+    if document.matrix.several:
+        yield from _matrix(document.matrix, style)
     yield from _claims(document.claims, style)
     for table in document.tables:
         yield f"## {escape(table.title)}: {escape(table.dataset)}"
@@ -83,6 +87,28 @@ def escape(text: str) -> str:
     plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     plain = re.sub(r"([\\`*\[\]|~$#])", r"\\\1", plain)
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)  # inside a word it is no emphasis
+
+
+def _matrix(table: Matrix, style: Style) -> Iterator[str]:
+    """Every method on every task, without intervals: those stand in the tables below."""
+    yield f"## {matrix.TITLE}"
+    yield f"{matrix.MEAN_RANK} {LEVEL}"
+    tabular, bare = layout.matrix(table), replace(style, intervals=False)
+    names = [block.name for block in table.blocks]
+    for group in tabular.groups:
+        if group.title:
+            yield f"**{group.title}**"
+        yield _piped(_headed(tabular, names), tabular, group.rows, bare, outliers=False)
+    yield "; ".join(f"{escape(block.name)}: {escape(block.about)}" for block in table.blocks) + "."
+    yield from _notes(table.notes)
+    yield from map(escape, table.remarks)
+
+
+def _headed(tabular: Tabular, names: Sequence[str]) -> list[str]:
+    """The heads of columns of figures, each under the name of its block."""
+    return [
+        (f"{escape(names[column.block])}<br>" if column.metric else "") + _title(column) for column in tabular.columns
+    ]
 
 
 def _claims(claims: Claims, style: Style) -> Iterator[str]:
@@ -125,9 +151,7 @@ def _paper(document: Document) -> Iterator[str]:
         return
     tabular = layout.paper(table, facts.columns(document.choice.columns))
     named = [f"{block.dataset}, {block.protocol}" if block.protocol else block.dataset for block in table.blocks]
-    heads = [
-        (f"{escape(named[column.block])}<br>" if column.metric else "") + _title(column) for column in tabular.columns
-    ]
+    heads = _headed(tabular, named)
     rows = [[_text(*cell, style, outliers=True) for cell in _paired(tabular, row)] for row in tabular.rows]
     sides = [_side(column) for column in tabular.columns]
     if len(table.sections) > 1:
@@ -207,8 +231,13 @@ def _pipes(
 ) -> str:
     """A table of all rows or of those given; ``outliers`` says whether rows that saw such data are marked."""
     heads = [_title(column) + " (outlier data)" * (outliers and column.outliers) for column in tabular.columns]
-    shown = tabular.rows if rows is None else rows
-    body = [[_text(*cell, style, outliers=outliers) for cell in _paired(tabular, row)] for row in shown]
+    return _piped(heads, tabular, tabular.rows if rows is None else rows, style, outliers=outliers)
+
+
+def _piped(
+    heads: Sequence[str], tabular: Tabular, rows: Sequence[Sequence[Any]], style: Style, *, outliers: bool
+) -> str:
+    body = [[_text(*cell, style, outliers=outliers) for cell in _paired(tabular, row)] for row in rows]
     sides = [_side(column) for column in tabular.columns]
     return tabulate(body, headers=heads, tablefmt="pipe", colalign=sides, disable_numparse=True)
 
@@ -247,7 +276,8 @@ def _figure(figure: Figure, style: Style) -> str:
     if isinstance(value, Undefined):
         return f"n/a<sup>{figure.note}</sup>"
     number, between = style.number(value.value, metric), style.interval(value, metric)
-    parts = [f"**{number}**" if figure.best else number, certified(value.err, metric)]
+    strong = f"**{number}**" if figure.best else f"*{number}*" if figure.level else number
+    parts = [strong, certified(value.err, metric)]
     parts += [f"({between})" if between else "", f"(partial, {of_images(figure.partial)})" if figure.partial else ""]
     return " ".join(filter(None, parts))
 

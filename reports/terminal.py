@@ -15,17 +15,19 @@ from rich.text import Text
 
 from bench.api import Format, Undefined, Value
 from bench.core.printable import one_line
-from bench.report import layout
+from bench.report import layout, matrix
 from bench.report.claims import CLAIMS, Claims
 from bench.report.document import Document
 from bench.report.figures import Figure
 from bench.report.grids import Grid
-from bench.report.layout import Lacking, Marked, Name, Tabular
+from bench.report.layout import Column, Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table, departed
+from bench.report.matrix import Matrix
 from bench.report.summaries import SummaryTable
 from bench.report.text import Style, certified, percent
 
 NARROW = "{} columns are too few for the 95 % intervals of some tables; bench show --format md has them."
+LEVEL = "* leads clearly; ~ is first or not clearly worse: the paired 95 % interval of the difference contains 0."
 NAMES = (None, 32, 24, 18, 14)  # columns that names may take, in narrow terminals the fewer
 
 
@@ -58,6 +60,8 @@ class Terminal(Format):
 
 def _print(console: Console, document: Document) -> None:
     run, style = document.run, Style.of(document.choice, intervals=True)
+    if document.matrix.several:
+        _matrix(console, document.matrix, style)
     _claims(console, document.claims, style)
     for table in document.tables:
         _table(console, table, style, document.pending.get((table.protocol, table.dataset), ""))
@@ -80,6 +84,30 @@ def _print(console: Console, document: Document) -> None:
 def _text(words: str, style: str = "") -> Text:
     """On one line, whatever the words contain; the console folds it."""
     return Text(one_line(words), style=style)
+
+
+def _matrix(console: Console, table: Matrix, style: Style) -> None:
+    """Every figure of each task where all fit beside each other, else the one that ranks."""
+    tabular, bare = layout.matrix(table), replace(style, intervals=False)
+    columns = [replace(each, short=f"T{each.block + 1}") if each.metric else each for each in tabular.columns]
+    first = len(columns) - len(table.lines[0].figures)
+    ranking = {first + table.start(block) for block in range(len(table.blocks))}
+    drawn = _fitting(replace(tabular, columns=columns), console.width, bare)
+    if len(drawn) > 1:
+        keep = [index for index in range(len(columns)) if index < first or index in ranking]
+        groups = [
+            group._replace(rows=[[row[index] for index in keep] for row in group.rows]) for group in tabular.groups
+        ]
+        drawn = _fitting(Tabular([columns[index] for index in keep], groups), console.width, bare)
+    console.print(_text(matrix.TITLE))
+    for part in drawn:
+        console.print(part)
+    for number, block in enumerate(table.blocks, 1):
+        console.print(_text(f"T{number} {block.name}: {block.about}"))
+    console.print(_text(f"{matrix.MEAN_RANK} {LEVEL}"))
+    for remark in table.remarks:
+        console.print(_text(remark))
+    console.print()
 
 
 def _table(console: Console, table: Table, style: Style, missing: str) -> None:
@@ -171,16 +199,21 @@ def _board(tabular: Tabular, figures: Sequence[int], style: Style, longest: int 
     first = tabular.columns[0]  # figures over several cells have no rank, but what they are of where that differs
     led = first.kind != "name"
     if led:
-        drawn.add_column(first.title.lower(), justify="right" if first.numeric else "left")
+        drawn.add_column(first.short or first.title.lower(), justify="right" if first.numeric else "left")
     drawn.add_column(tabular.columns[names[0]].title.lower(), overflow="fold", max_width=longest)
     for index in figures:
-        drawn.add_column(_text(tabular.columns[index].title), justify="right", overflow="fold")
+        drawn.add_column(_head(tabular.columns[index]), justify="right", overflow="fold")
     for row in tabular.rows:
         name = row[names[0]]._replace(text=" on ".join(filter(None, (row[index].text for index in names))))
         drawn.add_row(
             *[_content(row[0], style)] * led, _content(name, style), *(_content(row[index], style) for index in figures)
         )
     return drawn
+
+
+def _head(column: Column) -> Text:
+    """The title of a figure, in the matrix below the number of its task."""
+    return Text("\n").join(_text(part) for part in (column.short, column.title) if part)
 
 
 def _content(content: Any, style: Style, *, outliers: bool = True) -> Text:
@@ -200,9 +233,11 @@ def _content(content: Any, style: Style, *, outliers: bool = True) -> Text:
 
 def _figure(figure: Figure, style: Style) -> Text:
     value, metric = figure.value, figure.metric
-    if isinstance(value, Undefined):
-        return Text(f"n/a [{figure.note}]")
+    if isinstance(value, Undefined):  # why, the table of the task says
+        return Text("– " if figure.level is not None else f"n/a [{figure.note}]")
     text = Text(style.number(value.value, metric), style="bold" if figure.best else "")
+    if figure.level is not None:
+        text.append("*" if figure.best else "~" if figure.level else " ")
     if between := style.interval(value, metric):
         text.append(f"\n{between}", style="dim")
     if changed := replace(style, intervals=False).change(figure.change, metric):

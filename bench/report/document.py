@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bench.report import claims, grids, leaderboard, paper, selection, summaries
+from bench.report import claims, grids, leaderboard, matrix, paper, selection, summaries
 from bench.report.anonymous import anonymous, without_paths
 from bench.report.claims import Claims
 from bench.report.figures import absent_cells
 from bench.report.grids import Grid
 from bench.report.leaderboard import Table
+from bench.report.matrix import Matrix
 from bench.report.merge_runs import Merged
 from bench.report.paper import Paper
 from bench.report.selection import Choice
@@ -60,6 +61,11 @@ class Document:
     def tables(self) -> Sequence[Table]:
         """The tables of single data sets; those of a grid are left out."""
         return leaderboard.tables(self.run, grids.apart(self.run, self.grids), baseline=self.choice.baseline)
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The leaderboard at a glance."""
+        return matrix.leaderboard(self.run, self.tables, self.grids, self.choice)
 
     @cached_property
     def summaries(self) -> Sequence[SummaryTable]:

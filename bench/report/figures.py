@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,13 @@ from bench.api import Metric, Undefined, Value
 from bench.results.store import CellLabels, Result, Run
 from bench.results.summary import between, beyond
 
+Key = TypeVar("Key")  # of rows that are compared
 Draws = NDArray[np.float64]  # [R], the figure in each resample
 
 CLOSE = "No figure is bold in a column where the paired 95 % interval of its difference to another row contains 0."
 HIDDEN = "No figure is bold in a column where the lead is clear but smaller than the digits that are shown."
 UNPAIRED = "No figure is bold in a column where some row has no bootstrap that could be compared image by image."
+UNMARKED = "No figure is marked in a column where some row has no bootstrap that could be compared image by image."
 LACKING = Undefined("this result holds no such figure")
 
 
@@ -48,6 +50,7 @@ class Figure:
     note: int | None = None  # number of the footnote, from 1
     change: Change | None = None  # to the baseline of the same network
     partial: int = 0  # in the table of a paper: how many images it is of, where the data was cut
+    level: bool | None = None  # in the matrix: whether it is the first of its column, or not clearly worse than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def gain(value: float, metric: Metric) -> float:
     return -value if metric.better == "lower" else value
 
 
-def ranks(values: Mapping[str, float], metric: Metric) -> dict[str, int]:
+def ranks(values: Mapping[Key, float], metric: Metric) -> dict[Key, int]:
     """Return ranks from 1; equal values share a rank and the next one is skipped. None where nothing is better."""
     if metric.better == "neither":
         return {}
@@ -140,6 +143,34 @@ def leader(
     if None in clear:
         return None, UNPAIRED
     return (top, "") if all(clear) else (None, CLOSE)
+
+
+def level(
+    values: Mapping[Key, Value],
+    results: Mapping[Key, Sequence[Result]],
+    draws: Callable[[Key], Draws | None],
+    name: str,
+    metric: Metric,
+) -> tuple[frozenset[Key], str]:
+    """Return the row that stands first with all that the paired interval does not tell from it, and a remark.
+
+    Parameters are those of ``leader``. No row, where there is no rival or some row cannot be compared: the remark says
+    which. A single row is a clear lead.
+    """
+    if metric.better == "neither" or len(values) < 2:
+        return frozenset(), ""
+    top = max(values, key=lambda key: gain(values[key].value, metric))
+    kept = {top}
+    for key, value in values.items():
+        if key == top:
+            continue
+        alike = _paired(results[top], results[key], name)
+        ahead = leads(draws(top), draws(key), metric, values[top].err + value.err) if alike else None
+        if ahead is None:
+            return frozenset(), UNMARKED
+        if not ahead:
+            kept.add(key)
+    return frozenset(kept), ""
 
 
 def _paired(first: Sequence[Result], other: Sequence[Result], name: str) -> bool:

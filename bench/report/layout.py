@@ -1,7 +1,8 @@
 """Tables as columns and groups of rows, free of any markup: what Markdown, LaTeX and the terminal write alike.
 
-A cell is what its column says: of a ``rank`` a number or None, of a ``name`` a Name, of a ``fact`` or a ``text`` a str
-(an empty fact is not known), of a ``figure``, ``mean`` or ``change`` a Figure, or in its place a Lacking or a Marked.
+A cell is what its column says: of a ``rank`` a number, a str (a mean of ranks) or None, of a ``name`` a Name, of a
+``fact`` or a ``text`` a str (an empty fact is not known), of a ``figure``, ``mean`` or ``change`` a Figure, or in its
+place a Lacking or a Marked.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 from bench.api import Metric, Value
 from bench.report import grids
 from bench.report.claims import KINDS, Claims
-from bench.report.facts import Fact
+from bench.report.facts import COLUMNS, Fact
 from bench.report.figures import Figure
 from bench.report.grids import CLEAN, GRID, Grid, Place, View
 from bench.report.leaderboard import Table
+from bench.report.matrix import Matrix
 from bench.report.paper import Paper
 from bench.report.summaries import SummaryTable
 from bench.report.text import Style, of_images
@@ -67,7 +69,7 @@ class Column:
     metric: Metric | None = None  # whose unit and direction stand in the head
     short: str = ""  # the title where there is little room
     outliers: bool = False  # of a column that stands for a row of a grid
-    block: int = 0  # of the table of a paper: which of its blocks it belongs to
+    block: int = 0  # of the table of a paper and of the matrix: which of its blocks it belongs to
 
     @property
     def numeric(self) -> bool:
@@ -102,6 +104,7 @@ class Tabular:
 
 
 RANK, CHANGE = Column("rank", "#"), "\N{GREEK CAPITAL LETTER DELTA}"
+MIOU = COLUMNS["miou"]
 WITH, WITHOUT = "Trained with outlier data", "Trained without outlier data"
 
 
@@ -149,6 +152,26 @@ def paper(table: Paper, facts: Mapping[str, Fact]) -> Tabular:
         )
         for section in table.sections
     ]
+    return Tabular(columns, groups)
+
+
+def matrix(table: Matrix) -> Tabular:
+    """Return the leaderboard at a glance: by mean rank, with a block of figures for each task and data set."""
+    facts = {line.model: line.facts for line in table.lines if line.facts and line.facts.miou}
+    known = table.scored and bool(facts)
+    columns = [Column("rank", "Mean rank", short="rank"), *_names(table.scored, model=True)]
+    columns += [Column("fact", MIOU.title)] * known
+    for number, block in enumerate(table.blocks):
+        columns += _figure_columns(block.metrics.values(), block=number)
+    groups = []
+    for group in table.groups:
+        rows: list[Sequence[Any]] = []
+        for line in group.lines:
+            names = [Name(line.method, group.outliers, 0, line.reference)] * table.scored + [Name(line.model)]
+            about = [MIOU.text(line.facts, None) if line.facts else ""] * known
+            rows.append([line.rank.text if line.rank else None, *names, *about, *line.figures])
+        apart = len(table.groups) > 1 or group.outliers
+        groups.append(Group((WITH if group.outliers else WITHOUT) if apart else "", rows))
     return Tabular(columns, groups)
 
 

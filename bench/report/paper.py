@@ -143,8 +143,8 @@ def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[CellLabe
             ]
             entries[line.model, line.method] = _Entry(figures, line.result, line.rank, line.facts.outliers)
     here = (table.protocol, table.dataset)
-    absent = _reasons(result for result in run.results if (result.labels.protocol, result.labels.dataset) == here)
-    absent |= _pending(missing, table.protocol, [table.dataset], {*entries, *absent})
+    absent = unanswered(result for result in run.results if (result.labels.protocol, result.labels.dataset) == here)
+    absent |= pending(missing, table.protocol, [table.dataset], {*entries, *absent})
     about = of_images(*table.images) if table.lines else ""
     return _Part(table.dataset, table.title, table.source, about, metrics, entries, absent, table.remarks)
 
@@ -164,18 +164,18 @@ def _of_grids(scored: Sequence[Grid], choice: Choice, missing: Sequence[CellLabe
             for row in grid.rows:
                 lines = [grid.views[name].of(row) for name in metrics]
                 befores = [against.among(grid.views[name].by_name, row.name) for name in metrics]
-                figures = list(map(_mean, lines, befores, metrics.values()))
+                figures = list(map(grid_mean, lines, befores, metrics.values()))
                 result = next(filter(None, row.cells.values()), None)
                 rank = grid.views[grid.leading].of(row).rank
                 entries[str(grid.model), row.name] = _Entry(figures, result, rank, row.outliers)
-            absent |= _reasons(grid.results)
-            absent |= _pending(missing, grid.protocol, list(grid.datasets), {*entries, *absent})
+            absent |= unanswered(grid.results)
+            absent |= pending(missing, grid.protocol, list(grid.datasets), {*entries, *absent})
         remarks = (f"In {first.name} rows are compared with those of the same model.",) if len(members) > 1 else ()
         about = f"mean over {first.size}"
         yield _Part(first.name, first.title, first.source, about, metrics, entries, absent, remarks)
 
 
-def _reasons(results: Iterable[Result]) -> dict[Pair, str]:
+def unanswered(results: Iterable[Result]) -> dict[Pair, str]:
     """Why methods cannot be evaluated, by model and method."""
     return {
         (result.labels.model, result.labels.method): result.not_applicable
@@ -184,7 +184,7 @@ def _reasons(results: Iterable[Result]) -> dict[Pair, str]:
     }
 
 
-def _pending(
+def pending(
     missing: Iterable[CellLabels], protocol: str, datasets: Sequence[str], known: Container[Pair]
 ) -> dict[Pair, str]:
     """Pairs that the plan has and no result knows of."""
@@ -197,7 +197,8 @@ def _pending(
     }
 
 
-def _mean(line: grids.Line, before: grids.Line | None, metric: Metric) -> Figure:
+def grid_mean(line: grids.Line, before: grids.Line | None, metric: Metric) -> Figure:
+    """Return the mean over a grid, with its difference to that of another row."""
     mean = line.means[GRID]
     if mean.value is None:
         return Figure(metric, Undefined(mean.reason or "no reason given"))
