@@ -23,6 +23,7 @@ LOG2E = np.float32(1.4426950408889634)
 LN2_HIGH = np.float32(0.693359375)
 LN2_LOW = np.float32(-2.12194440e-4)
 SMALLEST = np.float32(-126.0)  # exponent of the smallest normal float32; less is as good as nothing here
+TILE = 256  # columns that are reduced together: their logits stay in the first cache
 
 
 def reduce(
@@ -48,7 +49,10 @@ def reduce(
     lead = np.empty(size if margin else (0, 0), np.float32)
     total = np.empty((len(temperatures), *size), np.float32)
     weighted = np.empty_like(total)
-    _reduce(np.ascontiguousarray(logits), places, *rows, *columns, inverse, largest, classes, lead, total, weighted)
+    held = np.full((len(logits), 2), -1, np.int64)
+    wide_rows = np.empty((len(logits), 2, logits.shape[1], right - left), np.float32)
+    upsampling = (np.ascontiguousarray(logits), places, *rows, *columns)
+    _reduce(*upsampling, inverse, held, wide_rows, largest, classes, lead, total, weighted)
     return largest, classes, lead, total, weighted
 
 
@@ -65,81 +69,51 @@ def softmax_at(
     return probabilities
 
 
-def _taps(small: int, large: int) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats]:
+def _taps(small: int, large: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Floats]:
     """The two neighbours of each of ``large`` places among ``small`` ones, and the weight of the second of them.
 
     Computed in float32 as torch does (half-pixel centres, edges repeated), so that no place gets another neighbour.
+    Unsigned, so that no loop asks whether an index counts from the end.
     """
     scale = np.float32(small) / np.float32(large)
     at = np.maximum(scale * (np.arange(large, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), np.float32(0))
     first = np.minimum(at.astype(np.int32), small - 1)
-    second = np.minimum(first + 1, small - 1).astype(np.int32)
-    return first, second, (at - first).astype(np.float32)
+    second = np.minimum(first + 1, small - 1)
+    return first.astype(np.uint32), second.astype(np.uint32), (at - first).astype(np.float32)
 
 
 @compiled
-def _row(
-    logits: Any,
-    y: Any,
-    places: Any,
-    y0: Any,
-    y1: Any,
-    wy: Any,
-    x0: Any,
-    x1: Any,
-    wx: Any,
-    wide_rows: Any,
-    held: Any,
-    seen: Any,
-    z: Any,
-) -> None:
-    """One row [C, W] of the upsampled, averaged logits.
-
-    ``wide_rows`` [n, 2, C, w'] keeps the last even and odd row of each window, widened, and ``held`` [n, 2] which they
-    are: a row is widened once for all the rows of the result that lie between it and its neighbours.
-    """
-    windows, count = logits.shape[0], logits.shape[1]
-    high, wide, width = len(y0), len(x0), z.shape[1]
+def _widen(narrow: Any, x0: Any, x1: Any, wx: Any, wide: Any) -> None:
+    """One row [C, w] of a window, interpolated along itself to [C, w']."""
     one = np.float32(1)
-    seen[:] = 0
-    filled = 0  # columns before this one hold something: what comes there is added, what comes after is assigned
-    for k in range(windows):
-        v = y - places[k, 0]
-        if v < 0 or v >= high:
-            continue
-        for row in (y0[v], y1[v]):
-            if held[k, row & 1] != row:
-                held[k, row & 1] = row
-                for c in range(count):
-                    for x in range(wide):
-                        before, after = logits[k, c, row, x0[x]], logits[k, c, row, x1[x]]
-                        wide_rows[k, row & 1, c, x] = (one - wx[x]) * before + wx[x] * after
-        below = wy[v]
-        above = one - below
-        left = places[k, 1]
-        both = min(max(filled - left, 0), wide)
-        for c in range(count):
-            z[c, filled:left] = 0
-            # Slices, so that no index can be negative: only then is the loop compiled to vectors.
-            upper, lower = wide_rows[k, y0[v] & 1, c], wide_rows[k, y1[v] & 1, c]
-            old, new = z[c, left : left + both], z[c, left + both : left + wide]
-            for x in range(both):
-                old[x] += above * upper[x] + below * lower[x]
-            upper, lower = upper[both:], lower[both:]
-            for x in range(wide - both):
-                new[x] = above * upper[x] + below * lower[x]
-        seen[left : left + wide] += one
-        filled = max(filled, left + wide)
-    first, last = 0, width
-    while first < last and seen[first] <= one:
-        first += 1
-    while last > first and seen[last - 1] <= one:
-        last -= 1
-    times = seen[first:last]
-    for c in range(count):
-        total = z[c, first:last]
-        for x in range(last - first):
-            total[x] /= times[x]
+    for c in range(narrow.shape[0]):
+        source, target = narrow[c], wide[c]
+        for x in range(target.size):
+            target[x] = (one - wx[x]) * source[x0[x]] + wx[x] * source[x1[x]]
+
+
+@compiled
+def _add(upper: Any, lower: Any, first: Any, above: Any, below: Any, times: Any, z: Any, start: Any) -> None:
+    """Add to z [C, TILE] from ``start`` on what lies between two widened rows from ``first`` on.
+
+    ``times`` [n] counts the windows that were added before: what no window has reached yet is assigned.
+    """
+    size, fresh = times.size, True
+    for x in range(size):
+        fresh = fresh and times[x] == 0
+    for c in range(upper.shape[0]):
+        # Slices, so that no index can be negative: only then are the loops compiled to vectors.
+        top, bottom = upper[c, first : first + size], lower[c, first : first + size]
+        target = z[c, start : start + size]
+        if fresh:
+            for x in range(size):
+                target[x] = above * top[x] + below * bottom[x]
+        else:
+            for x in range(size):
+                value = above * top[x] + below * bottom[x]
+                target[x] = value if times[x] == 0 else target[x] + value
+    for x in range(size):
+        times[x] += np.float32(1)
 
 
 @compiled
@@ -153,73 +127,104 @@ def _reduce(
     x1: Any,
     wx: Any,
     inverse: Any,
+    held: Any,
+    wide_rows: Any,
     largest: Any,
     classes: Any,
     lead: Any,
     total: Any,
     weighted: Any,
 ) -> None:
-    count = logits.shape[1]
+    """Row by row, and of each row ``TILE`` columns at a time.
+
+    ``wide_rows`` [n, 2, C, w'] keeps the last even and odd row of each window, widened, and ``held`` [n, 2] which they
+    are: a row is widened once for all the rows of the result that lie between it and its neighbours.
+    """
+    windows, count = logits.shape[0], logits.shape[1]
     height, width = largest.shape
+    high, wide = y0.size, x0.size
     one, half = np.float32(1), np.float32(0.5)
-    z = np.empty((count, width), np.float32)
-    wide_rows = np.empty((logits.shape[0], 2, count, len(x0)), np.float32)
-    held, seen = np.full((logits.shape[0], 2), -1, np.int64), np.empty(width, np.float32)
-    best, second = np.empty(width, np.float32), np.empty(width, np.float32)
-    who = np.empty(width, np.int32)
-    bits = np.empty(width, np.int32)
-    power = bits.view(np.float32)  # 2^n, written through its exponent field
-    sums, products = np.empty(width, np.float32), np.empty(width, np.float32)
+    # Made in here, where the compiler sees that no two of them overlap: only then are the loops compiled to vectors.
+    times, best, second = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    sums, products, who = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.int32)
+    z = np.empty((count, TILE), np.float32)
     for y in range(height):
-        _row(logits, y, places, y0, y1, wy, x0, x1, wx, wide_rows, held, seen, z)
-        for x in range(width):
-            best[x] = z[0, x]
-            who[x] = 0
-        if len(lead):
-            second[:] = -np.inf
-            for c in range(1, count):
-                for x in range(width):
-                    v = z[c, x]
-                    above = v > best[x]
-                    runner = best[x] if above else v
-                    second[x] = runner if runner > second[x] else second[x]
-                    best[x] = v if above else best[x]
-                    who[x] = c if above else who[x]
-            for x in range(width):
-                lead[y, x] = best[x] - second[x]
-        else:
-            for c in range(1, count):
-                for x in range(width):
-                    v = z[c, x]
-                    above = v > best[x]
-                    best[x] = v if above else best[x]
-                    who[x] = np.int32(c) if above else who[x]
-        for x in range(width):
-            largest[y, x] = best[x]
-            classes[y, x] = np.uint8(who[x])
-        for t in range(len(inverse)):
-            scale = inverse[t]
-            sums[:] = 0
-            products[:] = 0
-            for c in range(count):
-                for x in range(width):
-                    n = np.floor(max((z[c, x] - best[x]) * scale * LOG2E, SMALLEST) + half)
-                    bits[x] = (np.int32(n) + np.int32(127)) << np.int32(23)
-                for x in range(width):
-                    d = (z[c, x] - best[x]) * scale
-                    n = np.floor(max(d * LOG2E, SMALLEST) + half)
-                    r = (d - n * LN2_HIGH) - n * LN2_LOW
-                    # exp on [-ln 2 / 2, ln 2 / 2] by its series; the first term left out is 2e-8 of the value
-                    e = np.float32(1 / 720) + r * np.float32(1 / 5040)
-                    e = np.float32(1 / 24) + r * (np.float32(1 / 120) + r * e)
-                    e = one + r * (one + r * (half + r * (np.float32(1 / 6) + r * e)))
-                    e *= power[x]
-                    e = np.float32(0) if who[x] == c or d * LOG2E < SMALLEST else e
-                    sums[x] += e
-                    products[x] += e * d
-            for x in range(width):
-                total[t, y, x] = sums[x]
-                weighted[t, y, x] = products[x]
+        for k in range(windows):
+            v = y - places[k, 0]
+            if 0 <= v < high:
+                for row in (y0[v], y1[v]):
+                    if held[k, row & 1] != row:
+                        held[k, row & 1] = row
+                        _widen(logits[k, :, row], x0, x1, wx, wide_rows[k, row & 1])
+        for start in range(0, width, TILE):
+            size = min(TILE, width - start)
+            for x in range(size):
+                times[x] = 0
+            seen = 0
+            for k in range(windows):
+                v, left = y - places[k, 0], places[k, 1]
+                first, last = max(left, start), min(left + wide, start + size)
+                if 0 <= v < high and first < last:
+                    seen += 1
+                    upper, lower, below = wide_rows[k, y0[v] & 1], wide_rows[k, y1[v] & 1], wy[v]
+                    reached = times[first - start : last - start]
+                    _add(upper, lower, first - left, one - below, below, reached, z, first - start)
+            if seen > 1:
+                for c in range(count):
+                    for x in range(size):
+                        z[c, x] /= times[x]
+            for x in range(size):
+                best[x] = z[0, x]
+                who[x] = 0
+            if lead.size:
+                for x in range(size):
+                    second[x] = -np.inf
+                for c in range(1, count):
+                    for x in range(size):
+                        value = z[c, x]
+                        above = value > best[x]
+                        runner = best[x] if above else value
+                        second[x] = runner if runner > second[x] else second[x]
+                        best[x] = value if above else best[x]
+                        who[x] = np.int32(c) if above else who[x]
+                leads = lead[y, start : start + size]
+                for x in range(size):
+                    leads[x] = best[x] - second[x]
+            else:
+                for c in range(1, count):
+                    for x in range(size):
+                        value = z[c, x]
+                        above = value > best[x]
+                        best[x] = value if above else best[x]
+                        who[x] = np.int32(c) if above else who[x]
+            tops, kinds = largest[y, start : start + size], classes[y, start : start + size]
+            for x in range(size):
+                tops[x] = best[x]
+                kinds[x] = np.uint8(who[x])
+            for t in range(inverse.size):
+                scale = inverse[t]
+                for x in range(size):
+                    sums[x] = 0
+                    products[x] = 0
+                for c in range(count):
+                    kind = np.int32(c)
+                    for x in range(size):
+                        d = (z[c, x] - best[x]) * scale
+                        n = np.floor(max(d * LOG2E, SMALLEST) + half)
+                        r = (d - n * LN2_HIGH) - n * LN2_LOW
+                        # exp on [-ln 2 / 2, ln 2 / 2] by its series; the first term left out is 2e-8 of the value
+                        e = np.float32(1 / 720) + r * np.float32(1 / 5040)
+                        e = np.float32(1 / 24) + r * (np.float32(1 / 120) + r * e)
+                        e = one + r * (one + r * (half + r * (np.float32(1 / 6) + r * e)))
+                        # 2^n, written through its exponent field
+                        e *= np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+                        e = np.float32(0) if who[x] == kind or d * LOG2E < SMALLEST else e
+                        sums[x] += e
+                        products[x] += e * d
+                totals, weights = total[t, y, start : start + size], weighted[t, y, start : start + size]
+                for x in range(size):
+                    totals[x] = sums[x]
+                    weights[x] = products[x]
 
 
 @compiled

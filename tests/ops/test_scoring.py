@@ -140,6 +140,62 @@ def test_the_exponential_is_good_to_two_units_in_the_last_place():
     assert np.max(np.abs(total / np.exp(depth.astype(np.float64)) - 1)) < 2.4e-7
 
 
+def by_arrays(maps, windows, size, temperatures):
+    """The compiled pass as whole arrays of float32, one operation after the other."""
+    one, z, times = np.float32(1), np.zeros((len(maps[0]), *size), np.float32), np.zeros(size, np.float32)
+    for part, (top, left, bottom, right) in zip(maps, windows, strict=True):
+        (y0, y1, wy), (x0, x1, wx) = (
+            fused._taps(small, large) for small, large in zip(part.shape[1:], (bottom - top, right - left), strict=True)
+        )
+        wide = (one - wx) * part[:, :, x0] + wx * part[:, :, x1]
+        tall = (one - wy)[:, None] * wide[:, y0] + wy[:, None] * wide[:, y1]
+        place = slice(top, bottom), slice(left, right)
+        z[:, *place] = np.where(times[place] == 0, tall, z[:, *place] + tall)
+        times[place] += one
+    z /= times
+    largest, who = z.max(axis=0), z.argmax(axis=0)
+    others = np.where(np.arange(len(z))[:, None, None] == who, np.float32(-np.inf), z)
+    arrays = [largest, who.astype(np.uint8), largest - others.max(axis=0)]
+    for temperature in temperatures:
+        total, weighted = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        for c in range(len(z)):
+            d = (z[c] - largest) * np.float32(1 / temperature)
+            n = np.floor(np.maximum(d * fused.LOG2E, fused.SMALLEST) + np.float32(0.5))
+            r = (d - n * fused.LN2_HIGH) - n * fused.LN2_LOW
+            e = np.float32(1 / 720) + r * np.float32(1 / 5040)
+            for factorial in (120, 24, 6, 2, 1, 1):
+                e = np.float32(1 / factorial) + r * e
+            e = np.where((who == c) | (d * fused.LOG2E < fused.SMALLEST), np.float32(0), e * np.exp2(n))
+            total, weighted = total + e, weighted + e * d
+        arrays += [total, weighted]
+    return arrays
+
+
+@pytest.mark.parametrize("width", [255, 256, 257, 700])
+@pytest.mark.parametrize("values", ["drawn", "whole numbers", "denormal"])
+def test_the_tiles_of_the_compiled_pass_change_no_bit(width, values):
+    small = (3, 5, max(width // 4, 1))
+    draws = [logits(*small, seed=seed).numpy() for seed in range(3)]
+    if values == "whole numbers":  # many of which tie
+        draws = [np.round(part) for part in draws]
+    if values == "denormal":
+        draws = [part * np.float32(1e-41) for part in draws]
+    wide = width + width // 2
+    for maps, size, windows in (
+        (draws[:1], (11, width), [(0, 0, 11, width)]),
+        (draws, (11, wide), [(0, 0, 11, width), (0, width // 3, 11, width // 3 + width), (0, wide - width, 11, wide)]),
+    ):
+        largest, who, lead, total, weighted = fused.reduce(maps, windows, size, [1.0, 0.3], margin=True)
+        arrays = [largest, who, lead, total[0], weighted[0], total[1], weighted[1]]
+        for array, wanted in zip(arrays, by_arrays(maps, windows, size, [1.0, 0.3]), strict=True):
+            np.testing.assert_array_equal(array, wanted)
+        alone = fused.reduce(maps, windows, size, [0.3], margin=False)
+        for array, wanted in zip(
+            (*alone[:2], alone[3][0], alone[4][0]), (largest, who, total[1], weighted[1]), strict=True
+        ):
+            np.testing.assert_array_equal(array, wanted)
+
+
 def test_ties_go_to_the_lowest_class():
     _, compiled = predictions({"logits": torch.zeros(4, 2, 2)}, (6, 6))
     assert compiled.argmax.unique().tolist() == [0] and compiled.top2_margin.abs().max() == 0
