@@ -369,10 +369,18 @@ class Tally:
         """Return what has been counted. The arrays are the tally's own: read only, and until the next ``add``."""
         return Counts(self.bits, self._columns(), rounded=self.wide and not self.exact)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The state for an .npz file: equal states give equal arrays."""
+    def arrays(self, *, ascending: bool = True) -> dict[str, NDArray[Any]]:
+        """The state for an .npz file: equal states give equal arrays.
+
+        Without ``ascending`` exact keys come as they were counted: for a part that is sorted with others later.
+        """
         state = [self.categories, self.budget, self.bits, self.pixels]
-        return _arrays(self._columns(), [*state, 1] if self.wide else state)
+        columns = self._columns() if ascending or self._runs is None else self._counted(self._runs)
+        return _arrays(columns, [*state, 1] if self.wide else state)
+
+    def _counted(self, runs: Runs) -> list[Column]:
+        none = np.empty(0, runs.dtype)
+        return [Column(np.concatenate([none, *runs.pieces(category)]), None) for category in range(self.categories)]
 
     def folded_arrays(self) -> dict[str, NDArray[Any]]:
         """``arrays`` of the tally folded to 24 bits; the tally stays as it is."""

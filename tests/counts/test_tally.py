@@ -178,6 +178,22 @@ def test_counts_are_read_off_a_file_without_a_tally(budget):
     assert found.table.dtype == np.int64
 
 
+@pytest.mark.parametrize("room", [None, 1 << 12])  # bytes of keys in memory; beyond, they wait in a file
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_a_part_may_be_stored_in_the_order_it_was_counted_in(monkeypatch, budget, room):
+    if room is not None:
+        monkeypatch.setattr(runs, "SPILL", room)
+    parts = [tallied(maps(seed, 3, categories=3), 3, budget=budget) for seed in (2, 3)]
+    stored = [part.arrays(ascending=False) for part in parts]
+    assert budget == 0 or any((np.diff(state["keys"].astype(np.int64)) < 0).sum() > 2 for state in stored)
+    whole = Tally(3, budget)
+    for state in stored:
+        whole.merge(Tally.from_arrays(state))
+    assert same(whole, tallied(maps(2, 3, categories=3) + maps(3, 3, categories=3), 3, budget=budget))
+    empty = Tally(3, budget).arrays(ascending=False)
+    assert same(Tally.from_arrays(empty), Tally(3, budget))
+
+
 def test_an_empty_tally_can_be_stored_and_merged():
     empty = Tally.from_arrays(Tally(2).arrays())
     assert empty.pixels == 0
