@@ -6,7 +6,8 @@
 Every measurement is a process of its own. CPU time of reading maps already in memory, after the evaluator has read a
 corner of them once: what it imports and compiles is not in the clock. The memory is the growth of the resident set from
 then on. Peers that are not installed are named and left out; the checkouts are used under the names that NumPy and
-SciPy have taken back since, and that of Fishyscapes wants tensorflow_datasets.
+SciPy have taken back since, and that of Fishyscapes wants tensorflow_datasets. pytorch-ood and torch-uncertainty
+import torchvision, whose wheels are built for GPUs: operators that cannot be loaded are declared, and none is called.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +143,22 @@ def torchmetrics_exact(pairs: Pairs) -> Figures:
     return {"auroc": float(binary_auroc(score, truth.int())), "ap": float(binary_average_precision(score, truth.int()))}
 
 
+@cache
+def with_torchvision() -> None:
+    """Import torchvision for those that import it, and where its compiled operators do not fit this torch, without."""
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in ("nms", "qnms"):  # whose shapes it registers
+            torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+
+
 def pytorch_ood(pairs: Pairs) -> Figures:
     import torch
+
+    with_torchvision()
     from pytorch_ood.metrics import OODMetrics  # from version 0.4 on
 
     metrics = OODMetrics()
@@ -154,6 +170,8 @@ def pytorch_ood(pairs: Pairs) -> Figures:
 
 def torch_uncertainty(pairs: Pairs) -> Figures:
     import torch
+
+    with_torchvision()
     from torch_uncertainty.metrics import FPR95
 
     metric = FPR95(pos_label=1)
