@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.cli.output import number
 
-MEASURED = "measured.json"  # beside this file; written by benchmarks/profile.py
+MEASURED = "measured.json"  # beside this file; written by benchmarks/stages.py
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the CPU time of shipped suites goes, by stage: ``python benchmarks/profile.py [--out docs/benchmarks.md]``.
+"""Where the CPU time of shipped suites goes, by stage: ``python benchmarks/stages.py [--out docs/benchmarks.md]``.
 
 Each suite runs in a process of its own with an empty cache of kernels, as after an installation.
 ``--write`` also keeps what ``bench run`` says of these suites before it begins, ``bench/cli/measured.json``.
@@ -58,7 +58,7 @@ def main() -> None:
             lines.append(f"| {words} | {' | '.join(f'{of.get(stage, 0.0):.1f}' for of in seconds.values())} |")
     totals = {suite: sum(of.values()) for suite, of in seconds.items()}
     lines.append(f"| **all of it** | {' | '.join(f'**{total:.1f}**' for total in totals.values())} |")
-    body = "Written by `benchmarks/profile.py`: all processes, user and system time, kernels compiled anew.\n\n"
+    body = "Written by `benchmarks/stages.py`: all processes, user and system time, kernels compiled anew.\n\n"
     publish("Where CPU time goes", body + machine("torch", "numba", "numpy") + "\n\n" + "\n".join(lines), options.out)
     if options.write:
         measured = {"demo": size_of("demo") | {"cpu_seconds": round(totals["demo"], 1)}}
