@@ -135,14 +135,6 @@ def sklearn_curve(pairs: Pairs) -> Figures:
     }
 
 
-def torchmetrics_exact(pairs: Pairs) -> Figures:
-    import torch
-    from torchmetrics.functional.classification import binary_auroc, binary_average_precision
-
-    truth, score = (torch.from_numpy(array) for array in pooled(pairs))
-    return {"auroc": float(binary_auroc(score, truth.int())), "ap": float(binary_average_precision(score, truth.int()))}
-
-
 @cache
 def with_torchvision() -> None:
     """Import torchvision for those that import it, and where its compiled operators do not fit this torch, without."""
@@ -150,9 +142,21 @@ def with_torchvision() -> None:
 
     try:
         import torchvision  # noqa: F401
+    except ModuleNotFoundError:
+        return
     except RuntimeError:
         for name in ("nms", "qnms"):  # whose shapes it registers
             torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+
+
+def torchmetrics_exact(pairs: Pairs) -> Figures:
+    import torch
+
+    with_torchvision()
+    from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+
+    truth, score = (torch.from_numpy(array) for array in pooled(pairs))
+    return {"auroc": float(binary_auroc(score, truth.int())), "ap": float(binary_average_precision(score, truth.int()))}
 
 
 def pytorch_ood(pairs: Pairs) -> Figures:
