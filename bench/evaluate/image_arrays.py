@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import BadScores
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Array = Union[NDArray[Any], "Tensor"]
-"""Numbers of any type, NumPy or torch, on any device."""
-
-
-def _numpy(name: str, array: Array) -> NDArray[Any]:
-    """Return the numbers on the CPU; bfloat16, which NumPy does not have, as float32. Raises BadScores for no array."""
-    if isinstance(array, np.ndarray):
-        return array
-    if not (hasattr(array, "detach") and hasattr(array, "cpu")):
-        raise BadScores(f"{name} are {type(array).__name__}, wanted a NumPy array or a torch tensor")
-    tensor = array.detach().cpu()
-    numbers: NDArray[Any] = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    return numbers
+from bench.core.foreign_arrays import Array, numpy_of
 
 
 def image_arrays(
@@ -60,5 +43,5 @@ def image_arrays(
 
 def _planes(name: str, values: Array) -> NDArray[Any]:
     """Return the numbers without a channel axis of length 1, as convolutions leave it."""
-    array = _numpy(name, values)
+    array = numpy_of(name, values)
     return array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from bench.api import IGNORE, Labels, Protocol, Quantized, Sample
 from bench.core import files, label_values, rows, untrusted_arrays
 from bench.core.errors import BadScores, MissingData
+from bench.core.foreign_arrays import Array, whole_numbers
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts.tally import Tally
 from bench.evaluate.computed import Computed
 from bench.evaluate.counting import Counting
 from bench.evaluate.evaluation import Evaluation, Report
 from bench.evaluate.files import plain_map
-from bench.evaluate.image_arrays import Array, image_arrays
+from bench.evaluate.image_arrays import image_arrays
 from bench.evaluate.kept_maps import KeptMaps
 from bench.evaluate.lint import against_chance
 from bench.evaluate.stored_image import StoredImage
@@ -262,7 +263,7 @@ class Metric:
         truths = [truth for truth in (labels, anomaly) if truth is not None]
         size = truths[0].shape[0], truths[0].shape[1]
         sample = Sample(name, size, _no_image, labels, anomaly)
-        predicted = _whole(f"predictions of {title}", arrays["prediction"]) if "prediction" in arrays else None
+        predicted = whole_numbers(f"predictions of {title}", arrays["prediction"]) if "prediction" in arrays else None
         truth = Truth(sample, predicted)
         if "score" not in arrays:
             return ScoredImage(truth, {})
@@ -276,7 +277,7 @@ class Metric:
         return StoredImage(truth, f"scores of {title}", plain_map(f"scores of {title}", stored, sample.size, ignored))
 
     def _truth(self, title: str, kind: Literal["labels", "anomaly"], stored: NDArray[Any]) -> Labels:
-        truth = _whole(f"labels of {title}", stored)
+        truth = whole_numbers(f"labels of {title}", stored)
         illegal = np.flatnonzero(np.bincount(truth.reshape(-1), minlength=256) * ~self._legal[kind])
         if illegal.size:
             wanted = "0 normal, 1 anomaly, 255 ignored" if kind == "anomaly" else "train ids, and 255 ignored"
@@ -375,17 +376,6 @@ def _legal(kind: Literal["labels", "anomaly"], protocols: Iterable[Protocol]) ->
     counted = [classes for each in protocols if isinstance(classes := getattr(each, "classes", None), int)]
     legal[list(label_values.train_ids(min(counted))) if counted else slice(None)] = True
     return legal
-
-
-def _whole(name: str, array: NDArray[Any]) -> Labels:
-    """Return labels as uint8 [H, W]. Raises BadScores for fractions, and for values beyond 0..255."""
-    if array.dtype == np.bool_ or array.dtype == np.uint8:
-        return np.ascontiguousarray(array, np.uint8)
-    if array.dtype.kind not in "ui":
-        raise BadScores(f"{name} are {array.dtype}, wanted whole numbers")
-    if array.size and (array.min() < 0 or array.max() > IGNORE):
-        raise BadScores(f"{name} hold values beyond 0..255, from {array.min()} to {array.max()}")
-    return np.ascontiguousarray(array, np.uint8)
 
 
 def _no_image() -> NDArray[np.uint8]:

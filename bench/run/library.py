@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.api import Dataset, Inference, Method, PlugIn, Protocol, SegModel
-from bench.core.errors import BadPlugin, MissingData, UsageError
+from bench.api import CITYSCAPES, Dataset, Inference, Method, Protocol, SegModel
+from bench.core.errors import BadPlugin, UsageError
+from bench.datasets.in_memory import Images, lent_images
 from bench.models import in_memory, numerics
 from bench.models.scorer import Scorer
 from bench.report import claims
 from bench.report.run import Run, load
 from bench.run import engine, progress
 from bench.run.engine import Options
-from bench.suite import arguments, expansion, parameters, placing, registry
+from bench.suite import arguments, expansion, placing
 from bench.suite.by_name import Samples
 from bench.suite.cells import Suite
+from bench.suite.entries import entry, held_images, protocols_for, several, truth_for
 from bench.suite.schema import Entry, NumericsRule
 
 if TYPE_CHECKING:
@@ -31,11 +33,10 @@ as in a suite."""
 AnyMethod = Named | Method | Scorer
 AnyModel = Named | SegModel
 AnyData = Named | Dataset | Samples
+AnyImages = Images | Mapping[str, Images]
 AnyNetwork = AnyModel | Callable[["Tensor"], Any]  # what a network returns is looked at when it is called
 RGB = tuple[float, float, float]
 DEFAULT: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std
-
-_OF_AN_ENTRY = ("label", "class_map", "corruption", "corruptions", "protocols", "models", "methods", "sweep")
 
 
 def run(
@@ -64,9 +65,9 @@ def run(
     Raises CellsFailed at the end if some cells have no figures; ``bench.load`` has the others.
     """
     replacing = {
-        axis: [_entry(each) for each in _several(entries)]
+        axis: [_entry(each) for each in several(entries)]
         for axis, entries in (("methods", method), ("models", model))
-        if _several(entries)
+        if several(entries)
     }
     if isinstance(suite, Mapping):
         expanded = expansion.expanded(suite, Path("suite"), replacing)
@@ -83,7 +84,7 @@ def run(
 
 def evaluate(
     network: AnyNetwork,
-    data: AnyData | Sequence[AnyData],
+    data: AnyData | Sequence[AnyData] | AnyImages,
     methods: AnyMethod | Sequence[AnyMethod] = ("msp", "maxlogit", "energy", "entropy"),
     *,
     protocols: Named | Protocol | Sequence[Named | Protocol] = (),
@@ -113,17 +114,23 @@ def evaluate(
     ``classes`` name the logits, by default as the network's own config does, else the 19 of Cityscapes; ``outputs``
     name what else a mapping holds for methods. A module is put on ``device`` in evaluation mode meanwhile.
 
-    ``data`` are data sets by name, as in a suite, ``bench.dataset``, or a ``Dataset`` of one's own; ``methods`` may be
-    instances of one's own ``Method``, too. ``protocols`` are by default those that the labels of the data allow.
-    ``name`` is what results call the network; ``out`` is by default ``runs/<name>``. The other arguments are those of
-    ``bench.run`` and of a suite.
+    ``data`` are data sets by name, as in a suite, ``bench.dataset``, or a ``Dataset`` of one's own; or images
+    themselves: an iterable of (image, labels) or (image, labels, id), a data set or a DataLoader of torch, or
+    ``{name: images}``. Those are uint8 RGB, or divided by 255, [3, h, w] or [h, w, 3], one or a batch; labels [H, W]
+    are masks, 0 normal, 1 anomaly, 255 ignored, or train ids where the protocols ask for classes.
+
+    ``methods`` may be instances of one's own ``Method``, too. ``protocols`` are by default those that the labels of the
+    data allow; of images themselves ``anomaly``. ``name`` is what results call the network; ``out`` is by default
+    ``runs/<name>``. The other arguments are those of ``bench.run`` and of a suite.
     """
-    sets = _several(data)
-    if not sets:
+    asked = [entry(each) for each in several(protocols)]
+    held = held_images(data, workers)
+    sets = [] if held else several(data)
+    if not sets and not held:
         raise UsageError("bench.evaluate: data names no data set; say one, such as data='road_anomaly'")
     own: in_memory.Forward | None = None
     if isinstance(network, str | Mapping | SegModel):
-        model = _entry(network)
+        model = entry(network)
         if classes is not None or inference is not None or tuple(outputs) != ("logits",) or (mean, std) != DEFAULT:
             raise UsageError(
                 "bench.evaluate: classes, outputs, mean, std and inference stand in the entry of the suite"
@@ -145,14 +152,17 @@ def evaluate(
         if inference is not None:
             settings["inference"] = _inference(inference)
         model = {"in_memory": {"network": name, **settings}}
-    entries = [_entry(each) for each in sets]
+    truth = truth_for(asked) if held else "anomaly"
+    of_classes = {"classes": list(classes)} if classes is not None and truth == "labels" else {}
+    entries = [entry(each) for each in sets]
+    entries += [{"in_memory": {"images": label, "truth": truth, "label": label, **of_classes}} for label in held]
     suite: dict[str, object] = {
         "name": name or "evaluation",
         "title": f"Evaluation of {name}" if name else "Evaluation",
         "models": [model],
         "datasets": entries,
-        "methods": [_entry(each) for each in _several(methods)],
-        "protocols": [_entry(each) for each in _several(protocols)] or _protocols_for(entries),
+        "methods": [_entry(each) for each in several(methods)],
+        "protocols": asked or (["anomaly"] if held else protocols_for(entries)),
         "numerics": {"device": device},
         "seed": seed,
         "bootstrap": bootstrap,
@@ -162,6 +172,9 @@ def evaluate(
         if own is not None:
             resolved = numerics.resolve(NumericsRule.model_validate({"device": device})).device
             stack.enter_context(in_memory.lent(name, own, resolved))
+        for label, images in held.items():
+            count = len(classes or CITYSCAPES)
+            stack.enter_context(lent_images(label, images, truth, count))
         expanded = expansion.expanded(suite, Path("bench.evaluate"))
         return _completed(expanded, Path(out) if out is not None else Path("runs", expanded.name), options, progress)
 
@@ -177,43 +190,8 @@ def _completed(suite: Suite, folder: Path, options: Options, bar: bool | None) -
     return load(folder)
 
 
-def _several(entries: Any) -> list[Any]:
-    """Return an argument that is one entry, or several, as a list of entries."""
-    alone = isinstance(entries, str | Mapping | PlugIn | Samples | Scorer) or not isinstance(entries, Iterable)
-    return [entries] if alone else list(entries)
-
-
-def _entry(argument: Any) -> Entry:
-    """Return an argument as a suite spells it. Classes of the running program are made known first."""
-    if isinstance(argument, Samples):
-        return dict(argument.entry)
-    if isinstance(argument, Scorer):
-        argument = argument.method
-    if isinstance(argument, PlugIn):
-        registry.adopt(type(argument))
-        return {argument.name: parameters.values(argument)}
-    if isinstance(argument, str):
-        name, params = arguments.named(argument, "bench")
-        return {name: params} if params else name
-    if isinstance(argument, Mapping):
-        return {str(name): None if params is None else dict(params) for name, params in argument.items()}
-    raise UsageError(
-        f"{type(argument).__name__} is no entry; wanted a name, one name with its parameters, or an instance"
-    )
-
-
-def _protocols_for(entries: Sequence[Entry]) -> list[str]:
-    """Return the protocols that the labels of some data sets allow."""
-    kinds: set[str] = set()
-    for entry in entries:
-        ((name, params),) = ({entry: {}} if isinstance(entry, str) else entry).items()
-        plain = {key: value for key, value in (params or {}).items() if key not in _OF_AN_ENTRY}
-        data: Dataset = registry.build("dataset", name, plain, where="bench.evaluate")
-        kinds |= data.annotations
-    named = (["anomaly"] if "anomaly" in kinds else []) + (["misclassification", "miou"] if "labels" in kinds else [])
-    if not named:
-        raise MissingData("bench.evaluate: the data have no labels here, and no protocol can judge; say other data")
-    return named
+def _entry(argument: object) -> Entry:
+    return entry(argument.method if isinstance(argument, Scorer) else argument)
 
 
 def _name_of(network: object) -> str:

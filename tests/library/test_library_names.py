@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,15 @@ import torch
 
 import bench
 from bench.api import Context, Prediction
+from bench.models.scorer import Scorer
+from bench.report.plots.style import Plot
+from bench.report.run import Comparison
 from bench.suite import registry
+from bench.suite.by_name import Samples
 from bench.suite.wrappers.corrupted import Corrupted, Corruption
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "python.md"
 COST = """
 import resource, sys
 before = resource.getrusage(resource.RUSAGE_SELF)
@@ -106,12 +112,64 @@ def test_a_corrupted_image_is_that_of_a_suite():
         bench.corrupt(image, "fogg", severity=3)
 
 
+def signatures():
+    """The public functions and methods, with what they return, by name; those of classes that calls return, too."""
+    called = {name: getattr(bench, name)._function for name in bench._CALLED}
+    for owner in [
+        *(getattr(bench, name) for name in bench._HOMES),
+        *called.values(),
+        Comparison,
+        Plot,
+        Samples,
+        Scorer,
+    ]:
+        members = vars(owner).items() if inspect.isclass(owner) else [("", owner)]
+        for name, member in members:
+            function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+            if inspect.isfunction(function) and (not name.startswith("_") or name in ("__init__", "__call__")):
+                yield f"{owner.__name__}.{name}".rstrip("."), function
+
+
+def test_no_signature_says_any_but_where_the_page_says_so():
+    untyped = {
+        (name, argument)
+        for name, function in signatures()
+        for argument, kind in function.__annotations__.items()
+        if re.search(r"\bAny\b", str(kind))
+    }
+    assert untyped == {("Computed.record", "return"), ("Metric.as_torchmetrics", "settings")}
+    sentence = PAGE.read_text().partition("Where a signature says `Any`")[2]
+    assert "`as_torchmetrics`" in sentence and "`record()`" in sentence
+    for name, function in signatures():
+        arguments = inspect.signature(function).parameters.values()
+        assert "return" in function.__annotations__ or name.endswith("__init__"), name
+        assert all(each.name in function.__annotations__ or each.name in ("self", "cls") for each in arguments), name
+    assert (ROOT / "bench" / "py.typed").is_file()
+
+
+ENDS = {"bench/__main__.py", "bench/core/child_processes.py", "bench/fit/flow/devices.py"}  # the program, and children
+
+
+def test_nothing_that_the_library_calls_ends_the_program():
+    ending = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("bench", "methods", "reports", "submissions")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "templates" not in path.parts and "cli" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Call) and ast.unparse(node.func) in ("sys.exit", "exit", "quit", "os._exit"))
+        or (isinstance(node, ast.Raise) and node.exc is not None and "SystemExit" in ast.unparse(node.exc))
+    }
+    assert ending == ENDS
+
+
 USERS = """
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
 import bench
 from bench.integrations.distributed import gathered
@@ -136,12 +194,19 @@ def own(scores: NDArray[np.float32], labels: NDArray[np.uint8], tensor: torch.Te
     return float(computed["ap"].value) if not isinstance(computed["ap"], bench.Undefined) else 0.0
 
 
-def runs(network: torch.nn.Module) -> Path:
+def runs(network: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, torch.Tensor]]) -> Path:
     run: bench.Run = bench.run("demo", out="runs/demo", method=["msp", "energy:temperature=2"], limit=8)
     other = bench.evaluate(network, data="road_anomaly", methods=["msp", bench.method("energy", temperature=2.0)])
     bench.evaluate(lambda pixels: network(pixels), data=bench.dataset("fishyscapes", split="static"), methods="msp")
     merged = bench.load("runs/demo", "runs/other")
-    print(run.frame(), run.table("ap", digits=1), merged.curves("roc"), run.only(method="msp").failures)
+    bench.evaluate(network, [(torch.zeros(3, 8, 8), torch.zeros(8, 8))], protocols="anomaly", progress=False)
+    bench.evaluate(network, loader)
+    bench.evaluate(network, {"validation": loader}, protocols=["miou"], classes=["road", "sky"])
+    print(run.frame(), run.table("ap", digits=1), merged.curves("precision_recall"), run.only(method="msp").failures)
+    path: Path = run.figure("roc", width="page").save("roc.pdf")
+    plots = [plot.figure() for plot in run.figures("panels")]
+    where: str = run.log("tensorboard", folder="boards")
+    print(path, plots, where, run.path, len(run.results))
     differences = run.compare(other, "ap")
     print(differences.table(), differences.frame(), differences[0].difference)
     return run.report("page.html")
@@ -162,6 +227,7 @@ def parts(logits: torch.Tensor, image: NDArray[np.uint8]) -> torch.Tensor:
 def test_types_of_a_users_file_are_right(tmp_path):
     (tmp_path / "users.py").write_text(USERS)
     wrong = USERS.replace('"counts.npz")', "3)", 1).replace("limit=8", 'limit="8"')
+    wrong = wrong.replace('curves("precision_recall")', 'curves("pr")').replace("network, loader)", "network, 3)")
     (tmp_path / "wrong.py").write_text(wrong)
     argv = [
         sys.executable,
@@ -175,5 +241,5 @@ def test_types_of_a_users_file_are_right(tmp_path):
     ]
     right = subprocess.run([*argv, tmp_path / "users.py"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert right.returncode == 0, right.stdout
-    found = subprocess.run([*argv, tmp_path / "wrong.py"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert found.returncode == 1 and found.stdout.count("error:") == 2, found.stdout
+    refused = subprocess.run([*argv, tmp_path / "wrong.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and refused.stdout.count("error:") == 4, refused.stdout
