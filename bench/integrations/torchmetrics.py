@@ -48,6 +48,7 @@ class TorchMetric(torchmetrics.Metric):  # type: ignore[misc] # it is not looked
             if value is not None
         }
 
+    @torch.jit.unused  # as theirs: a module that holds a metric can be scripted
     def forward(self, *arguments: Any, **more: Any) -> dict[str, Tensor]:
         """Count a batch, and return the figures of that batch alone."""
         self.update(*arguments, **more)

@@ -1,7 +1,13 @@
-"""``as_torchmetrics()``: what torchmetrics asks of every metric, as its own tester does."""
+"""``as_torchmetrics()``: what torchmetrics asks of every metric.
+
+The checks are those of its own tester, ``_class_test`` in tests/unittests/_helpers/testers.py of
+https://github.com/Lightning-AI/torchmetrics at 03d52bdc. It comes in no wheel (torchmetrics 1.9.0 has no module for
+tests), so that each is made here; those with two processes are in test_distributed_processes.py.
+"""
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -37,6 +43,12 @@ def test_it_is_a_metric_and_module_of_theirs():
     assert hash(metric) != hash(adapted())
     assert metric.state_dict() == {}
     assert not list(metric.parameters())
+    for constant in ("is_differentiable", "higher_is_better"):
+        with pytest.raises(RuntimeError):
+            setattr(metric, constant, True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is deprecated, and their tester still asks for it
+        torch.jit.script(metric)
 
 
 def test_forward_gives_the_batch_and_compute_all():
