@@ -39,7 +39,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages["reference/commands.md"] = "\n".join(_commands())
     for name in sorted(_outside()):
         text = (ROOT / name).read_text(encoding="utf-8")
-        pages[f"files/{name}.md"] = f"# {Path(name).name}\n\n````{_language(name)}\n{text.rstrip()}\n````\n"
+        if Path(name).suffix == ".ipynb":
+            pages[f"files/{name}.md"] = "\n".join(_notebook(name, json.loads(text)["cells"]))
+        else:
+            pages[f"files/{name}.md"] = f"# {Path(name).name}\n\n{_block(_language(name), text)}\n"
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -60,6 +63,22 @@ def _outside() -> set[str]:
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")]
     texts += [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", *BESIDE)]
     return {name for text in texts for name in OUTSIDE.findall(text)}
+
+
+def _notebook(name: str, cells: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the cells of a notebook as Markdown; links from ``examples/notebooks`` lead to pages."""
+    for number, cell in enumerate(cells):
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            yield re.sub(r"\]\((?:\.\./)+docs/", "](../../../", text) + "\n"
+        else:
+            yield _block("python", text) + "\n"
+        if number == 0:
+            yield f"The notebook is `{name}` of the clone; here are its cells.\n"
+
+
+def _block(language: str, text: str) -> str:
+    return f"````{language}\n{text.rstrip()}\n````"
 
 
 def _language(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -35,6 +36,16 @@ def test_the_reference_names_every_plug_in(site: Path, kind: str) -> None:
     text = (site / "reference" / HOMES[kind].plural / "index.html").read_text(encoding="utf-8")
     for name in registry.available(kind):
         assert f"<code>{name}</code>" in text, f"{kind} {name} is not in the reference"
+
+
+def test_notebooks_are_pages_and_not_their_json(site: Path) -> None:
+    notebooks = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+    for path in notebooks:
+        text = (site / "files" / "examples" / "notebooks" / path.name / "index.html").read_text(encoding="utf-8")
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        assert "nbformat" not in text, "the page shows the file as it is stored"
+        assert text.count('<div class="highlight">') == sum(cell["cell_type"] == "code" for cell in cells)
+    assert len(notebooks) == 3
 
 
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
