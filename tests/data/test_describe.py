@@ -127,7 +127,7 @@ def test_every_reader_on_disk_says_how_to_get_it(tmp_path, monkeypatch):
         "bravo": {"subset": "synobjs"},
         "fishyscapes": {"set": "lost_and_found"},
         "smiyc": {"track": "RoadAnomaly21", "split": "validation"},
-        "synboost": {"set": "static"},
+        "synboost": {"set": "fs_static"},
         "validation_dataset": {"set": "RoadAnomaly"},
     }
     readers = [
