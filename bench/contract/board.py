@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from bench.contract.dataset import Dataset
 from bench.contract.method import Method
@@ -69,8 +69,14 @@ class Submission(ABC):
         """The full results of the run by name of the protocol; empty where a suite alone was named."""
 
     @abstractmethod
-    def archive(self, parts: Sequence[Part], about: Mapping[str, Any], processes: int = 1) -> dict[str, Any]:
-        """Write ``out/title.zip`` image by image, or go on where a killed call stopped.
+    def archive(
+        self,
+        parts: Sequence[Part],
+        about: Mapping[str, Any],
+        processes: int = 1,
+        ending: Literal[".zip", ".tar"] = ".zip",
+    ) -> dict[str, Any]:
+        """Write ``out/title.zip``, or with another ending, image by image, or go on where a killed call stopped.
 
         Return the record that stands beside it: ``archive``, ``sha256``, ``sets`` with the ``frames`` and the summary
         of each part. ``about`` is what else tells two archives apart.

@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import stat
 import struct
+import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -21,9 +24,10 @@ from bench.core.errors import BadScores, MissingData
 DIRECTORY = 2**25  # bytes of a zip's own listing: some 300,000 names
 MEMBERS = 100_000
 PIECE = 2**20
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 DEFLATE = 1032  # no byte of deflate unpacks to more than this
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+Member = zipfile.ZipInfo | tarfile.TarInfo | Path
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 
@@ -50,18 +54,21 @@ class Refused(Exception):
 
 @dataclass
 class Archive:
-    """A .zip, or the folder that it would be made of, by names with forward slashes."""
+    """A .zip, a plain .tar, or the folder that it would be made of, by names with forward slashes."""
 
     path: Path
-    members: Mapping[str, zipfile.ZipInfo | Path]
+    members: Mapping[str, Member]
     failures: list[Failure]
     strays: tuple[str, ...] = ()  # files that a Mac or an editor left
-    _zip: zipfile.ZipFile | None = field(default=None, repr=False)
+    _file: zipfile.ZipFile | tarfile.TarFile | None = field(default=None, repr=False)
+    _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)  # of who reads a .tar
 
     def size(self, name: str) -> int:
         """Size of a member in bytes, as it declares it."""
         member = self.members[name]
-        return member.file_size if isinstance(member, zipfile.ZipInfo) else member.stat().st_size
+        if isinstance(member, Path):
+            return member.stat().st_size
+        return member.file_size if isinstance(member, zipfile.ZipInfo) else member.size
 
     def read(self, name: str, limit: int) -> bytes:
         """The content of a member, at most ``limit`` bytes. Raise Refused if it is larger, broken or cut off."""
@@ -72,13 +79,13 @@ class Archive:
             if isinstance(member, Path):
                 with member.open("rb") as file:
                     return file.read(limit)
-            with self._opened(member) as stream:
+            with self._alone if isinstance(member, tarfile.TarInfo) else nullcontext(), self._opened(member) as stream:
                 content = stream.read(limit + 1)  # zipfile stops at the declared size and compares the checksum
                 stream.read(1)
         except BROKEN as error:
             raise Refused("whole", f"cannot be unpacked: {error}; pack or upload the archive again") from None
-        if len(content) != member.file_size:
-            raise Refused("whole", f"ends after {len(content)} of {member.file_size} bytes; pack the archive again")
+        if len(content) != self.size(name):
+            raise Refused("whole", f"ends after {len(content)} of {self.size(name)} bytes; pack the archive again")
         return content
 
     def sha256(self, name: str) -> str:
@@ -97,13 +104,18 @@ class Archive:
         member = self.members[name]
         return member.open("rb") if isinstance(member, Path) else self._opened(member)
 
-    def _opened(self, member: zipfile.ZipInfo) -> IO[bytes]:
-        assert self._zip is not None  # noqa: S101 - only a zip has members of this kind
-        return self._zip.open(member)
+    def _opened(self, member: zipfile.ZipInfo | tarfile.TarInfo) -> IO[bytes]:
+        if isinstance(member, zipfile.ZipInfo):
+            assert isinstance(self._file, zipfile.ZipFile)  # noqa: S101 - no other has members of this kind
+            return self._file.open(member)
+        assert isinstance(self._file, tarfile.TarFile)  # noqa: S101
+        stream = self._file.extractfile(member)
+        assert stream is not None  # noqa: S101 - it is a regular file
+        return stream
 
     def close(self) -> None:
-        if self._zip is not None:
-            self._zip.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def opened(path: Path, *, members: int = MEMBERS, directory: int = DIRECTORY) -> Archive:
@@ -114,15 +126,17 @@ def opened(path: Path, *, members: int = MEMBERS, directory: int = DIRECTORY) ->
     if path.is_dir():
         return _folder(path)
     if not path.exists():
-        raise MissingData(f"{path} does not exist; wanted a .zip, or the folder that it is made of")
+        raise MissingData(f"{path} does not exist; wanted a .zip or .tar, or the folder that it is made of")
     if not path.is_file():
-        raise BadScores(f"{path} is no regular file, wanted a .zip or a folder")
+        raise BadScores(f"{path} is no regular file, wanted a .zip, a .tar or a folder")
+    if path.suffix.lower() == ".tar":
+        return _tape(path, members)
     _check_directory(path, members, directory)
     try:
         listing = zipfile.ZipFile(path)
     except (*BROKEN, ValueError, OverflowError, struct.error) as error:
         raise BadScores(f"{path}: cannot be read as a .zip: {error}; is it truncated? [whole]") from None
-    listed: dict[str, zipfile.ZipInfo | Path] = {}
+    listed: dict[str, Member] = {}
     failures: list[Failure] = []
     strays: list[str] = []
     seen: set[str] = set()
@@ -139,6 +153,29 @@ def opened(path: Path, *, members: int = MEMBERS, directory: int = DIRECTORY) ->
         else:
             listed[name] = info
     return Archive(path, dict(sorted(listed.items())), failures, tuple(strays), listing)
+
+
+def _tape(path: Path, most: int) -> Archive:
+    """List a .tar that is not compressed: what it holds can be read in any order, and takes no more than it is long."""
+    members: dict[str, Member] = {}
+    failures: list[Failure] = []
+    strays: list[str] = []
+    try:
+        tape = tarfile.open(path, "r:")  # noqa: SIM115 - whoever is given the archive closes it
+        for count, member in enumerate(tape, 1):
+            if count > most:
+                raise BadScores(f"{path}: holds more than {most} members [zip bomb]")
+            name = PurePosixPath(member.name)
+            if complaint := _name_complaint(member.name, member.name in members) or _kind_complaint(member):
+                failures.append(Failure(complaint.rule, repr(member.name)[1:-1][:200], complaint.text))
+            elif is_stray(name):
+                strays.append(member.name)
+            elif member.isreg():
+                members[member.name] = member
+    except (*BROKEN, ValueError) as error:
+        hint = "is it compressed, or truncated? wanted a plain .tar"
+        raise BadScores(f"{path}: cannot be read as a .tar: {error}; {hint} [whole]") from None
+    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), tape)
 
 
 def _check_directory(path: Path, most: int, largest: int) -> None:
@@ -162,15 +199,29 @@ def _check_directory(path: Path, most: int, largest: int) -> None:
         )
 
 
-def _complaint(info: zipfile.ZipInfo, known: bool) -> Refused | None:
-    name = PurePosixPath(info.filename)
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if name.is_absolute() or ".." in name.parts or "\\" in info.filename or ":" in info.filename:
+def _name_complaint(text: str, known: bool) -> Refused | None:
+    name = PurePosixPath(text)
+    if name.is_absolute() or ".." in name.parts or "\\" in text or ":" in text:
         return Refused("path traversal", "the name leads out of the archive; pack relative names with forward slashes")
-    if any(ord(letter) < 32 for letter in info.filename) or not info.filename.strip("/"):
+    if any(ord(letter) < 32 for letter in text) or not text.strip("/"):
         return Refused("names", "the name holds characters that no file name should have")
     if known:
         return Refused("names", "stands in the archive twice; which one counts would be chance")
+    return None
+
+
+def _kind_complaint(member: tarfile.TarInfo) -> Refused | None:
+    if member.issym() or member.islnk():
+        return Refused("symlink", "is a link; wanted the file itself")
+    if not (member.isdir() or member.isreg()) or member.issparse():
+        return Refused("symlink", "is a device, a pipe or a sparse file; wanted a plain file")
+    return None
+
+
+def _complaint(info: zipfile.ZipInfo, known: bool) -> Refused | None:
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if complaint := _name_complaint(info.filename, known):
+        return complaint
     if kind == stat.S_IFLNK:
         return Refused("symlink", "is a symbolic link; wanted the file itself")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -187,7 +238,7 @@ def _complaint(info: zipfile.ZipInfo, known: bool) -> Refused | None:
 
 
 def _folder(path: Path) -> Archive:
-    members: dict[str, zipfile.ZipInfo | Path] = {}
+    members: dict[str, Member] = {}
     failures: list[Failure] = []
     strays: list[str] = []
     for entry in _walk(path):

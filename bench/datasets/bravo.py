@@ -110,10 +110,15 @@ class Bravo(OnDisk):
     @property
     def bases(self) -> Mapping[str, str]:
         """Id to the name in the official archives, such as bravo_synobjs/polar bear/4."""
-        root = self._folder.parent
         return {
-            frame.id: frame.image.relative_to(root).as_posix().removesuffix(self._names.image) for frame in self._frames
+            frame.id: frame.image.relative_to(self.root).as_posix().removesuffix(self._names.image)
+            for frame in self._frames
         }
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds those of the splits."""
+        return self._folder.parent
 
     def scan(self) -> Sequence[Frame]:
         names, images_ = self._names, self._images()

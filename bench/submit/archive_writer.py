@@ -20,7 +20,7 @@ from bench.core.errors import BadPlugin
 from bench.core.file_names import file_name
 from bench.results import store
 from bench.run import score_maps
-from bench.submit import zips
+from bench.submit import packing
 
 RECORD = "submission.json"  # beside the archive: what it was made of
 
@@ -47,7 +47,7 @@ def write(
             return record
         reporter.begin(sum(len(part.reader.ids()) for part in parts))
         sets = {part.name: _maps(choice, out, part, stamps[part.name], processes, reporter) for part in parts}
-        zips.pack(
+        packing.pack(
             archive,
             (
                 (_member(part, sample), _file(_folder(out, part), part, sample))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.api import Board, Claim, Part, Submission
 from bench.contract.progress import Reporter
@@ -45,8 +45,14 @@ class Prepared(Submission):
     def claims(self, *protocols: str) -> list[Claim]:
         return card.claims(self._run, self.choice, protocols) if self._run else []
 
-    def archive(self, parts: Sequence[Part], about: Mapping[str, Any], processes: int = 1) -> dict[str, Any]:
-        path = self.out / f"{self.title}.zip"
+    def archive(
+        self,
+        parts: Sequence[Part],
+        about: Mapping[str, Any],
+        processes: int = 1,
+        ending: Literal[".zip", ".tar"] = ".zip",
+    ) -> dict[str, Any]:
+        path = self.out / f"{self.title}{ending}"
         return archive_writer.write(self.choice, path, parts, about, processes, self._reporter)
 
     def package(self, folder: Path) -> dict[str, Any]:

@@ -169,14 +169,14 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     assert 4 <= len(there) < 16
     assert not (tmp_path / "again" / "MaxLogit.zip").exists()
     kept = {path: path.stat().st_mtime_ns for path in there}
-    pack = archive_writer.zips.pack
+    pack = archive_writer.packing.pack
     seen: list[int] = []
 
     def looking(out: Path, members: object) -> None:
         seen.extend(path.stat().st_mtime_ns for path in kept)
         pack(out, members)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(archive_writer.zips, "pack", looking)
+    monkeypatch.setattr(archive_writer.packing, "pack", looking)
     assert submit(board, tmp_path / "again") == 0
     assert seen == list(kept.values())  # what was there was not made again
     assert (tmp_path / "again" / "MaxLogit.zip").read_bytes() == whole

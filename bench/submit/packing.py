@@ -1,0 +1,41 @@
+"""Files packed into one archive, .zip or .tar, whose bytes depend on the files alone."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.core.files import writing
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a .zip can say
+PLAIN_FILE = 0o100644
+
+
+def pack(out: Path, members: Iterable[tuple[str, Path]]) -> None:
+    """Write ``out`` by rename: sorted names, one time, one mode, no further compression. Streams file by file.
+
+    Its ending says which kind: ``.zip``, or ``.tar``.
+    """
+    write = _tar if out.suffix == ".tar" else _zip
+    write(out, sorted(members))
+
+
+def _zip(out: Path, members: Iterable[tuple[str, Path]]) -> None:
+    with writing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=True) as archive:
+        for name, path in members:
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.create_system = 3  # Unix, wherever this runs
+            info.external_attr = PLAIN_FILE << 16
+            archive.writestr(info, path.read_bytes())
+
+
+def _tar(out: Path, members: Iterable[tuple[str, Path]]) -> None:
+    with writing(out) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, path in members:
+            content = path.read_bytes()
+            info = tarfile.TarInfo(name)  # time 0, mode 644, nobody's
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))

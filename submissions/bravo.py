@@ -1,0 +1,366 @@
+"""BRAVO: one tar of encoded predictions, a class map and 16-bit confidences of the sampled pixels for each image.
+
+Names, codec, sampling and the order of checks: valeoai/bravo_challenge@d54005d, the server's toolkit. Where it lets a
+class map hold 19, which is then counted as another class, this check refuses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Annotated, Literal, cast, get_args
+
+import numpy as np
+from annotated_types import Ge
+
+from bench.api import (
+    CITYSCAPES,
+    Archive,
+    Board,
+    Compared,
+    Failure,
+    Labels,
+    Made,
+    Masks,
+    Method,
+    Option,
+    Part,
+    Protocol,
+    Refused,
+    Rerun,
+    Sample,
+    Scores,
+    Submission,
+    Trial,
+    Undefined,
+    Value,
+    Verdict,
+)
+from bench.core import archives, files
+from bench.core.errors import BadPlugin, BadScores, BadSuite, MissingData, UnknownName
+from bench.datasets.bravo import SPLITS, Subset
+from bench.datasets.bravo import Bravo as Reader
+from bench.datasets.frames import size as size_of
+from bench.evaluate.metric import Metric
+from bench.metrics import bravo_index, bravo_levels
+from bench.metrics.protocols import bravo as protocol
+from bench.submit import archive_writer, bravo_codec, dry_run, packing
+from bench.suite import registry
+
+ENDING = "_encoded.bin"
+LISTED = "_samples.bin"
+TAR = "bravo_SAMPLING.tar"
+SUBSETS: tuple[Subset, ...] = get_args(Subset)
+CLASSES = len(CITYSCAPES)
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Bravo(Board):
+    """BRAVO: a tar of encoded class maps and confidences. Kill it at any time: the same command goes on.
+
+    The method must give a confidence, the probability that a pixel is right: msp does.
+    """
+
+    name = "bravo"
+    source = "Vu et al., arXiv:2409.15107; valeoai/bravo_challenge@d54005d"
+    title = "BRAVO Challenge"
+    status = "taken to be open: its page was not looked at"
+    page = "https://benchmarks.elsa-ai.eu/?ch=1"
+    takes = "one tar of encoded predictions of nine subsets; one track for each set of allowed training data"
+    steps = (
+        "log in on https://benchmarks.elsa-ai.eu/?ch=1, task Autonomous Driving, and upload the tar to the track of"
+        " your training data",
+        "make the submission public there: only then does it count",
+        "write the report of the challenge: at most 4500 words, with code and weights that others can get",
+    )
+
+    sets: Annotated[tuple[str, ...], Option("Which subsets; the server wants all nine.", "SUBSET,...")] = SUBSETS
+    frames: Annotated[
+        Mapping[str, int], Option("How many images a subset has, where not as published.", "SUBSET=N,...")
+    ] = field(default_factory=dict)
+    processes: Annotated[int, Ge(1), Option("Processes that each hold the network.")] = 1
+
+    def __post_init__(self) -> None:
+        if not self.sets:
+            raise ValueError(f"--sets names none; the subsets are {', '.join(SUBSETS)}")
+        for name in (*self.sets, *self.frames):
+            if name not in SUBSETS:
+                raise UnknownName("subset", name, SUBSETS, "bench submit")
+
+    def recognises(self, members: Collection[str]) -> bool:
+        return any(name.endswith(ENDING) for name in members)
+
+    def _reader(self, subset: str, labels: Literal["hidden", "present"] = "hidden") -> Reader:
+        return Reader(cast(Subset, subset), labels, frames=self.frames.get(subset))
+
+    # ------------------------------------------------------------------------------------------ making
+
+    def make(self, submission: Submission) -> Made:
+        if submission.model.class_names != CITYSCAPES:
+            raise BadSuite(f"{submission.model_label} does not name the 19 classes of Cityscapes in their order")
+        if submission.method is None or submission.method.confidence(np.zeros((1, 1), np.float32)) is None:
+            raise BadSuite(
+                f"{submission.method_label} gives no confidence, and BRAVO takes nothing else; choose msp, or give your"
+                " method a confidence(score), docs/methods.md"
+            )
+        readers = {subset: self._reader(subset) for subset in self.sets}
+        for reader in readers.values():
+            reader.check()
+        lists = Lists.official(readers.values()) or Lists.drawn(readers.values(), submission.out)
+        parts = [
+            Part(
+                name=subset,
+                reader=reader,
+                ending=".bin",
+                member=partial(_member, reader.bases),
+                sink=partial(Keep, lists=lists, bases=reader.bases, method=submission.method),
+                made_with=f"{files.digest(Path(bravo_codec.__file__))} {lists.digest(reader.bases.values())}",
+            )
+            for subset, reader in readers.items()
+        ]
+        about = {"board": self.name, "name": submission.title}
+        record = submission.archive(parts, about, self.processes, ".tar")
+        more = {"archive": {"name": record["archive"], "sha256": record["sha256"]}, "sets": record["sets"]}
+        submission.card(submission.out, submission.claims("bravo"), archive_writer.seconds(record), more)
+        counts = ", ".join(f"{subset} {kept['frames']}" for subset, kept in record["sets"].items())
+        return Made(submission.out, [f"{submission.out / record['archive']}: encoded predictions of {counts}"])
+
+    # ------------------------------------------------------------------------------------------ checking
+
+    def check(self, archive: Archive, masks: Masks | None = None) -> Verdict:
+        verdict = Verdict(self.name, str(archive.path), list(archive.failures))
+        members = {name.removesuffix(ENDING): name for name in archive.members if name.endswith(ENDING)}
+        for stray in sorted(archive.members.keys() - set(members.values()))[:3]:
+            verdict.warnings.append(f"{stray}: is none of {ENDING}, and the server passes it over")
+        for base, name in members.items():
+            if name.startswith("./"):
+                verdict.failures.append(
+                    Failure("names", name, "begins with ./, and the server then finds no file; pack names without it")
+                )
+            elif base.split("/")[0].removeprefix("bravo_") not in SPLITS or not base.startswith("bravo_"):
+                verdict.warnings.append(f"{name}: is of no split of BRAVO, and the server passes it over")
+        unlisted = [subset for subset in self.sets if not self._check_subset(subset, archive, members, verdict)]
+        if unlisted:
+            named = ", ".join(unlisted)
+            verdict.notes.append(f"without {TAR} it was not checked how many confidences there must be: {named}")
+        return verdict
+
+    def _check_subset(self, subset: str, archive: Archive, members: Mapping[str, str], verdict: Verdict) -> bool:
+        """Return False if nobody knows which pixels are sampled."""
+        try:
+            reader = self._reader(subset)
+            sizes = {reader.bases[frame.id]: size_of(frame.image) for frame in reader._frames}
+        except MissingData as error:
+            verdict.notes.append(f"{subset}: names and sizes were not compared with its images: {error}")
+            return True
+        lists = Lists.official([reader]) or Lists.beside(archive.path, [reader])
+        for base in sorted(sizes.keys() - members.keys()):
+            verdict.failures.append(Failure("count", base + ENDING, "is absent: every image has a prediction"))
+        held = {base: members[base] for base in sorted(sizes.keys() & members.keys())}
+        with ThreadPoolExecutor(THREADS) as pool:
+            judged = pool.map(partial(_complaint, archive, sizes, lists), held, held.values())
+            for name, complaint in zip(held.values(), judged, strict=True):
+                if complaint:
+                    verdict.failures.append(Failure(complaint.rule, name, complaint.text))
+        verdict.counts[subset] = len(held)
+        return lists is not None
+
+    # ------------------------------------------------------------------------------------------ dry runs
+
+    def dry_run(self, archive: Archive, verdict: Verdict, trial: Trial) -> Rerun:
+        """Evaluate the subsets whose labels and masks lie beside the images, and the index where all nine have some."""
+        compared: list[Compared] = []
+        measured: dict[str, Mapping[str, Value | Undefined]] = {}
+        claimed: dict[str, Mapping[str, Value | Undefined]] = {}
+        for subset in self.sets:
+            reader = self._reader(subset, "present")
+            try:
+                ids = reader.ids()
+            except MissingData:
+                continue
+            params = {"judged": bravo_index.SUBSETS[subset]}
+            built: Protocol = registry.build("protocol", "bravo", params, where="dry-run")
+            metric = Metric(built, resamples=0)
+            for index in range(len(ids)):
+                sample = reader.load(index)
+                assert sample.labels is not None  # noqa: S101 - the reader was asked for them
+                classes, confidence = _decoded(archive, reader.bases[sample.id] + ENDING, sample)
+                metric.update(confidence, sample.labels, classes, anomaly=sample.anomaly, id=sample.id)
+            measured[subset] = dict(metric.compute())
+            claimed[subset] = trial.claimed("bravo", ids)
+            compared += dry_run.compared(subset, measured[subset], claimed[subset], dry_run.EXACT)
+        if measured.keys() == bravo_index.SUBSETS.keys():
+            theirs = bravo_index.bravo_index(claimed) if all(claimed.values()) else {}
+            compared += dry_run.compared("BRAVO", bravo_index.bravo_index(measured), theirs, dry_run.EXACT)
+        return Rerun(compared)
+
+
+def _member(bases: Mapping[str, str], sample: str) -> str:
+    return bases[sample] + ENDING
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of sampled pixels: files beside the images, or a tar of them."""
+
+    root: Path  # above the folders of the splits
+    tar: Path | None
+
+    @classmethod
+    def official(cls, readers: Collection[Reader]) -> Lists | None:
+        """Return the lists of the organisers; None unless there is one for each image."""
+        root = next(iter(readers)).root
+        return cls(root, root / TAR if (root / TAR).is_file() else None).whole(readers)
+
+    @classmethod
+    def beside(cls, archive: Path, readers: Collection[Reader]) -> Lists | None:
+        """Return the lists that an archive was made with, where they lie beside it; None unless they are whole."""
+        tar = archive.with_name(TAR)
+        return cls(next(iter(readers)).root, tar).whole(readers) if tar.is_file() else None
+
+    def whole(self, readers: Collection[Reader]) -> Lists | None:
+        """Return these lists if each image has one."""
+        return self if all(self.has(base) for reader in readers for base in reader.bases.values()) else None
+
+    @classmethod
+    def drawn(cls, readers: Collection[Reader], out: Path) -> Lists:
+        """Make the lists of images whose labels lie beside them, by the official rule, in ``out``.
+
+        Raise MissingData where there are no labels.
+        """
+        root = next(iter(readers)).root
+        labelled = [replace(reader, labels="present") for reader in readers]
+        try:
+            for reader in labelled:
+                reader.ids()
+        except MissingData:
+            raise MissingData(
+                f"{root / TAR} does not exist, which says for which pixels a submission holds a confidence;"
+                " 'bench data fetch bravo --file bravo_SAMPLING.tar' gets it"
+            ) from None
+        with tempfile.TemporaryDirectory() as folder:
+            packing.pack(out / TAR, _written(labelled, Path(folder)))
+        return cls(root, out / TAR)
+
+    def has(self, base: str) -> bool:
+        beside = (self.root / (base + LISTED)).is_file()
+        return beside or (self.tar is not None and base + LISTED in _opened(self.tar).members)
+
+    def content(self, base: str) -> bytes:
+        """Return the list of one image as it is stored."""
+        path = self.root / (base + LISTED)
+        if path.is_file():
+            return path.read_bytes()
+        assert self.tar is not None  # noqa: S101 - there is a list for each image
+        return _opened(self.tar).read(base + LISTED, bravo_codec.LARGEST)
+
+    def indices(self, base: str) -> bravo_codec.Indices:
+        """Return the pixels of one image, flat, int32 [n]. Raise MissingData for a list that is broken."""
+        try:
+            return bravo_codec.read_indices(self.content(base))
+        except Refused as error:
+            raise MissingData(f"{base}{LISTED} {error.text}; get {TAR} again") from None
+
+    def digest(self, bases: Collection[str]) -> str:
+        """Return 64 hex digits of the lists of some images."""
+        whole = hashlib.sha256()
+        for base in sorted(bases):
+            whole.update(hashlib.sha256(self.content(base)).digest())
+        return whole.hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _opened(tar: Path) -> Archive:
+    """Return a tar of lists, open in this process from then on."""
+    return archives.opened(tar)
+
+
+def _written(readers: Collection[Reader], folder: Path) -> Iterator[tuple[str, Path]]:
+    """Write a list for each labelled image; yield its name and its file."""
+    for reader in readers:
+        for index, sample_id in enumerate(reader.ids()):
+            labels = reader.load(index).labels
+            assert labels is not None  # noqa: S101 - the reader was asked for them
+            try:
+                content = bravo_codec.write_indices(protocol.sampled(labels).astype(np.int32))
+            except ValueError as error:
+                raise MissingData(f"{sample_id} of {reader.subset}: {error}") from None
+            path = folder / f"{reader.subset}-{sample_id}"
+            path.write_bytes(content)
+            yield reader.bases[sample_id] + LISTED, path
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Write the encoded prediction of one image."""
+
+    folder: Path
+    lists: Lists
+    bases: Mapping[str, str]
+    method: Method
+
+    def __call__(self, sample: str, score: Scores | None, labels: Labels | None) -> None:
+        if score is None or labels is None:
+            raise BadSuite(f"{sample}: BRAVO takes a class map and a confidence, and the network gives no class map")
+        confidence = self.method.confidence(score)
+        if confidence is None or not ((confidence >= 0) & (confidence <= 1)).all():
+            raise BadPlugin(f"{self.method.name} on {sample}: its confidence must be a probability for every pixel")
+        if labels.max() >= CLASSES:
+            raise BadSuite(f"{sample}: the class map holds {int(labels.max())}, wanted train ids from 0 to 18")
+        levels = bravo_levels.levels(confidence).astype(np.uint16)
+        indices = self.lists.indices(self.bases[sample])
+        if indices[-1] >= labels.size:
+            raise MissingData(f"{self.bases[sample]}{LISTED} names the pixel {indices[-1]} of {labels.size}")
+        with files.writing(self.folder / f"{sample}.bin") as file:
+            file.write(bravo_codec.encode(labels, levels, indices))
+
+
+def _read(archive: Archive, name: str, size: tuple[int, int], listed: int | None) -> bravo_codec.Encoded:
+    """Return one prediction of a submission. Raise Refused for one that the server refuses, or reads in another way.
+
+    ``listed`` is the number of sampled pixels, None where nobody knows it.
+    """
+    pixels = size[0] * size[1]
+    encoded = bravo_codec.decode(archive.read(name, 4 * pixels + 2**16), limit=pixels)
+    shape = encoded.classes.shape
+    if shape != size:
+        turned = "; is it transposed?" if shape == size[::-1] else ""
+        raise Refused("map size", f"is {shape[0]}x{shape[1]}, its image is {size[0]}x{size[1]}{turned}")
+    if listed is not None and len(encoded.confidences) != listed:
+        raise Refused("confidences", f"holds {len(encoded.confidences)} confidences, wanted {listed}, as {TAR} lists")
+    if (highest := int(encoded.classes.max())) >= CLASSES:
+        hint = ", which the server counts as the class after the right one" if highest == CLASSES else ""
+        raise Refused("values", f"holds the class {highest}{hint}, wanted train ids from 0 to 18")
+    if len(encoded.confidences) > 1 and not encoded.confidences.any():
+        raise Refused("wrapped", "has the confidence 0 everywhere: was 1.0 stored as 65536? wanted at most 65535")
+    return encoded
+
+
+def _complaint(
+    archive: Archive, sizes: Mapping[str, tuple[int, int]], lists: Lists | None, base: str, name: str
+) -> Refused | None:
+    """Return the rule that one prediction breaks."""
+    try:
+        _read(archive, name, sizes[base], len(lists.indices(base)) if lists else None)
+    except Refused as error:
+        return error
+    return None
+
+
+def _decoded(archive: Archive, name: str, sample: Sample) -> tuple[Labels, Scores]:
+    """Return class map and confidence of one labelled image; the latter is 0 where the archive holds none."""
+    assert sample.labels is not None  # noqa: S101 - the reader was asked for them
+    indices = protocol.sampled(sample.labels)
+    try:
+        encoded = _read(archive, name, sample.size, len(indices))
+    except Refused as error:
+        raise BadScores(f"{name}: {error.text}") from None
+    confidence = np.zeros(sample.labels.size, np.float32)
+    confidence[indices] = (encoded.confidences + np.float32(0.5)) / np.float32(bravo_levels.LEVELS)
+    return encoded.classes, confidence.reshape(sample.size)
