@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from bench.cli.main import main
+from bench.data.layouts import writers
 from bench.datasets.bravo import SPLITS
-from bench.datasets.layouts import writers
 from bench.datasets.toytown.scenes import Toytown
 from bench.metrics.bravo_index import SUBSETS
 from bench.submit import bravo_codec
@@ -157,7 +157,7 @@ def test_hostile_and_compressed_tars_are_refused_in_a_line(data, tmp_path, capsy
 def made(tmp_path_factory):
     """A run on synthetic scenes and the archive of its method."""
     home = tmp_path_factory.mktemp("made")
-    writers.write("bravo", Toytown(split="anomaly", images=18, height=48, width=96), home / "bravo")
+    writers.write("bravo", Toytown(split="anomaly", images=18, height=48, width=96, seed=2), home / "bravo")
 
     datasets = "".join(
         f"  - bravo: {{subset: {subset}, labels: present, protocols: [{kind}]"
