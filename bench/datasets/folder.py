@@ -5,34 +5,25 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
 
-import numpy as np
-from annotated_types import Ge, Le
-from pydantic import AliasChoices, Field
-
-from bench.contract.dataset import CITYSCAPES
 from bench.core import label_values, listing, pairing
 from bench.core.errors import MissingData
 from bench.core.files import data, digest
 from bench.core.images import TURNED, UPRIGHT, read_orientation
-from bench.core.values import IGNORE, Labels
+from bench.core.values import Labels
 from bench.datasets import frames, sides
-from bench.datasets.frames import Encoding, Frame
-
-Stored = Annotated[int, Ge(0), Le(255)]  # a value in a mask
+from bench.datasets.frames import Frame
+from bench.datasets.meanings import Meanings
 
 SAME_NAME = r"(?:.*/)?([^/]+)"
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True)
-class Folder(frames.OnDisk):
+class Folder(Meanings, frames.OnDisk):
     """Frames that two globs find; every image needs its mask and every mask its image.
 
     The first part of a glob names the data: a folder under $BENCH_DATA, or a line of data.yaml, so that ``images:
@@ -54,18 +45,11 @@ class Folder(frames.OnDisk):
     name = "folder"
     source = "the user's own files"
 
+    unsaid = "; bench init FOLDER looks into a folder and writes what fits"
+
     images: str
     labels: str
     pair: str = ""
-    # Suites say ``ids``, which is a method of every data set here.
-    class_ids: Annotated[
-        Mapping[Stored, str] | None,
-        Field(validation_alias=AliasChoices("ids", "class_ids"), serialization_alias="ids"),
-    ] = None
-    anomaly: tuple[Stored, ...] = ()
-    usual: tuple[Stored, ...] = ()
-    ignore: tuple[Stored, ...] = (IGNORE,)
-    classes: tuple[str, ...] = ()
     tags: str = ""
     group: str = ""
 
@@ -75,33 +59,7 @@ class Folder(frames.OnDisk):
                 _check_place(key, text)
         for key in ("pair", "group"):
             _check_expression(key, getattr(self, key))
-        if not self.class_ids and not self.anomaly and not self.usual:
-            raise ValueError(
-                "the masks mean nothing; say ids: {7: road, ...}, anomaly: [254], or both; bench init FOLDER looks into"
-                " a folder and writes what fits"
-            )
-        meanings = Counter([*(self.class_ids or {}), *self.anomaly, *self.usual, *self.ignore])
-        if twice := sorted(value for value, number in meanings.items() if number > 1):
-            raise ValueError(f"the value {twice[0]} has two meanings among ids, anomaly, usual and ignore")
-        if self.classes:
-            if len(set(self.classes)) < len(self.classes):
-                raise ValueError("classes names a class twice")
-            if unnamed := sorted({*(self.class_ids or {}).values()} - {*self.classes}):
-                raise ValueError(f"ids has the class {unnamed[0]!r}, which classes does not name")
-        if len(self.class_names) > IGNORE:
-            raise ValueError(f"{len(self.class_names)} classes do not fit 8 bits beside the value 255, ignored")
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        if self.classes:
-            return self.classes
-        named = self.class_ids or {}
-        return tuple(dict.fromkeys(named[value] for value in sorted(named)))
-
-    @property
-    def annotations(self) -> frozenset[str]:
-        normal = bool(self.anomaly or (self.usual and not self.class_ids))  # all of them may be usual
-        return frozenset(kind for kind, has in (("labels", bool(self.class_ids)), ("anomaly", normal)) if has)
+        super().__post_init__()
 
     @property
     def published(self) -> int:
@@ -131,42 +89,16 @@ class Folder(frames.OnDisk):
         tags = self._tags(images) if self.tags else {}
         root = _folder_of(self.images)
         return [
-            Frame(name, path, masks[name], self._encoding, self._group(path, root), tags.get(name, {}))
+            Frame(name, path, masks[name], self.encoding, self._group(path, root), tags.get(name, {}))
             for name, path in images.items()
         ]
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
         assert frame.mask is not None  # noqa: S101 - scan paired it
-        stored = frames.read_mask(frame.mask, self._encoding, like=frame.image)
-        return {kind: self._tables[kind][stored] for kind in sorted(self.annotations)}
+        return self.truths(frames.read_mask(frame.mask, self.encoding, like=frame.image))
 
     def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
-        legal = self._encoding.meaning
-        kind: label_values.Kind = "labels" if self.class_ids else "anomaly"
-        means = {value: int(self._tables[kind][value]) for value in legal}
-        classes, streets = len(self.class_names) or label_values.CLASSES, self.class_names == CITYSCAPES
-        doubt = label_values.doubt(masks, kind, means, classes=classes, streets=streets)
-        held = {value for counts in masks for value in np.flatnonzero(counts).tolist()}
-        if self.anomaly and held and not held & set(self.anomaly) and held <= set(legal):
-            values = ", ".join(map(str, self.anomaly))
-            other = " (if it is 255: say anomaly: [255] and ignore: [])" if IGNORE in held & set(self.ignore) else ""
-            none = "leave anomaly out" + ("" if self.usual or self.class_ids else " and say usual")
-            shares = label_values.shares(np.sum(masks, axis=0))
-            return f"all masks together hold {shares}, and no anomaly, {values}{other}; if there is none: {none}"
-        if doubt is None or (kind == "anomaly" and not held - set(legal)):
-            return ""
-        kept = "; if they are right as they are: say ids of them alone, and classes" if doubt.keep else ""
-        return replace(doubt, keep=None).text(self._spelled) + kept
-
-    def _spelled(self, values: label_values.Values) -> str:
-        """Return the parameters of this data set that say so."""
-        if isinstance(values, str):
-            words = {"train_ids": "0: road, 1: sidewalk, ...", "label_ids": "7: road, 8: sidewalk, ..."}
-            return f"ids: {{{words.get(values, '1: ' + (self.class_names or ('road',))[0] + ', ...')}}}"
-        by_word: dict[str, list[str]] = {}
-        for value, word in values.items():
-            by_word.setdefault({"normal": "usual"}.get(str(word), str(word)), []).append(value)
-        return " and ".join(f"{', '.join(named)} in {word}" for word, named in by_word.items())
+        return self.value_doubt(masks)
 
     def check_frame(self, frame: Frame) -> None:
         super().check_frame(frame)
@@ -181,23 +113,6 @@ class Folder(frames.OnDisk):
         """16 hex digits of the bytes of every mask and of the tags, and the id and size in bytes of every image."""
         tags = digest(_place(self.tags)) if self.tags else ""
         return hashlib.sha256(f"{super().digest()} {tags}".encode()).hexdigest()[:16]
-
-    @cached_property
-    def _encoding(self) -> Encoding:
-        legal = sorted({*(self.class_ids or {}), *self.anomaly, *self.usual, *self.ignore})
-        return Encoding(
-            "of ids, anomaly, usual and ignore", {value: value for value in legal}, _ranges(legal), palette=True
-        )
-
-    @cached_property
-    def _tables(self) -> Mapping[str, Labels]:
-        """Uint8 [256] for each truth: the meaning of each stored value."""
-        labels, anomaly = np.full(256, IGNORE, np.uint8), np.full(256, IGNORE, np.uint8)
-        for value, name in (self.class_ids or {}).items():
-            labels[value] = self.class_names.index(name)
-        anomaly[[*(self.class_ids or {}), *self.usual]] = 0
-        anomaly[list(self.anomaly)] = 1
-        return {"labels": labels, "anomaly": anomaly}
 
     def _paired(self) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
         """Images and masks by id; where names differ and ``pair`` is not said, without what data sets add to them."""
@@ -309,9 +224,3 @@ def _folder_of(pattern: str) -> Path:
 
 def _place(text: str) -> Path:
     return _folder_of(text).joinpath(*PurePosixPath(text).parts[1:])
-
-
-def _ranges(values: Sequence[int]) -> str:
-    """Ascending values in words, such as ``0..3, 7 or 255``."""
-    texts = label_values.runs_of(values, "..")
-    return f"{', '.join(texts[:-1])} or {texts[-1]}" if len(texts) > 1 else texts[0]

@@ -238,7 +238,11 @@ def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> La
     Raise MissingData for a value that the encoding does not have, for colours, and for a size that is not that of the
     image ``like``: masks are never resized.
     """
-    stored = encoding.stored(path, like)
+    return meant(encoding.stored(path, like), encoding, str(path))
+
+
+def meant(stored: Labels, encoding: Encoding, where: str) -> Labels:
+    """uint8 [H, W]: the meaning of stored values, which are counted. Raise MissingData, at ``where``, for others."""
     counts = np.bincount(stored.ravel(), minlength=256)
     if (masks := _COUNTS.get()) is not None:
         masks.append(counts)
@@ -246,7 +250,7 @@ def read_mask(path: Path, encoding: Encoding, *, like: Path | None = None) -> La
         value = min(illegal)
         row, column = divmod(int(np.argmax(stored == value)), stored.shape[1])
         raise MissingData(
-            f"{path} holds the value {value} at row {row}, column {column}, wanted {encoding.legal}"
+            f"{where} holds the value {value} at row {row}, column {column}, wanted {encoding.legal}"
             f" ({encoding.name}){_MADE_AGAIN}"
         )
     return encoding.table[stored]

@@ -18,12 +18,12 @@ from typing import Any, Literal, get_args
 from bench.contract.dataset import Dataset, Sample
 from bench.core import files, versions
 from bench.core.locks import locked
-from bench.data.layouts import writers
+from bench.data.layouts import hf, writers
 from bench.datasets.ade_ood import AdeOod
 from bench.datasets.bravo import Bravo, Subset
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
-from bench.datasets.frames import OnDisk
+from bench.datasets.hf import HuggingFace
 from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.road_anomaly import RoadAnomaly
@@ -40,7 +40,7 @@ Twin = Literal[
     "bravo_synobjs", "bravo_synflare", "bravo_outofcontext",
     "cityscapes", "cityscapes_train", "fishyscapes_lost_and_found", "fishyscapes_static", "lost_and_found",
     "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static", "fishy_laf", "road_obstacles",
-    "ade_ood", "synboost_static", "issu_anomaly", "issu_obstacle",
+    "ade_ood", "synboost_static", "issu_anomaly", "issu_obstacle", "hf",
 ]  # fmt: skip
 
 
@@ -49,7 +49,7 @@ class _Twin:
     layout: str
     family: str  # the folder where the reader looks
     split: Literal["train", "val", "anomaly"]
-    reader: Callable[[int], OnDisk]  # of so many scenes
+    reader: Callable[[int], Dataset]  # of so many scenes
     least: int = 4  # scenes, so that each part of the layout has one
 
 
@@ -116,6 +116,7 @@ _TWINS: Mapping[str, _Twin] = {
     "ade_ood": _Twin("ade_ood", "ade_ood", "anomaly", lambda n: AdeOod(frames=n)),
     "issu_anomaly": _Twin("issu", "issu", "anomaly", lambda n: Issu(frames=n)),
     "issu_obstacle": _Twin("issu", "issu", "anomaly", lambda n: Issu(track="obstacle", frames=n)),
+    "hf": _Twin("hf", "hf", "anomaly", lambda n: HuggingFace(hf.NAME, id="name", anomaly=(1,), usual=(0,), frames=n)),
     "synboost_static": _Twin("synboost", "synboost", "anomaly", lambda n: SynBoost("fs_static", frames=n)),
 }
 
@@ -184,7 +185,7 @@ class ToytownLayout(Dataset):
         return Toytown(split=self._kind.split, images=self.scenes, height=self.height, width=self.width, seed=self.seed)
 
     @cached_property
-    def _reader(self) -> OnDisk:
+    def _reader(self) -> Dataset:
         return self._kind.reader(self.scenes)
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 from bench.contract.dataset import Dataset
 from bench.core.errors import CannotWrite, UnknownName, UserError
 from bench.core.files import cannot_write
-from bench.data.layouts import bravo, coco, fishyscapes, lost_and_found, repacked, smiyc
+from bench.data.layouts import bravo, coco, fishyscapes, hf, lost_and_found, repacked, smiyc
 from bench.data.layouts.atomic_writer import Progress, drawn, save_png, whole
 from bench.datasets.cityscapes import LABEL_IDS
 
@@ -91,6 +91,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "road_obstacles": Layout(repacked.write_road_obstacles),
     "ade_ood": Layout(repacked.write_ade_ood),
     "issu": Layout(repacked.write_issu),
+    "hf": Layout(hf.write),
     "synboost": Layout(repacked.write_synboost),
     "lost_and_found": Layout(lost_and_found.write),
     "bravo": Layout(bravo.write),
