@@ -48,6 +48,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "data toytown": ("bench data toytown --layout fishyscapes --out data/fishyscapes --images 8 --size 128x256",),
     "data coco-proxy": ("bench data coco-proxy --coco data/coco --out data/coco_proxy",),
+    "models": ("bench models fetch --list", "bench models fetch deeplabv3plus_r101_cityscapes --accept"),
+    "models fetch": (
+        "bench models fetch deeplabv3plus_r101_cityscapes --accept",
+        "bench models fetch deeplabv3plus_r101_cityscapes --list",
+    ),
     "submit": ("bench submit smiyc --run runs/smiyc --method energy --out entry", "bench submit check entry"),
     "submit NAME": ("bench submit NAME --run runs/thesis --method energy --out entry",),
     "submit check": ("bench submit check entry/entry.zip", "bench submit check entry --board smiyc"),

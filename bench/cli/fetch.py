@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.commands import Commands
 from bench.cli.output import echo, number
 from bench.core.errors import UsageError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from bench.data.fetch import Options
     from bench.suite.cells import Suite
+
+models = typer.Typer(cls=Commands, help="Fetch published weights.", no_args_is_help=True)
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
 
@@ -92,6 +95,36 @@ def fetch_missing(suite: Suite, *, accept: bool, urls: Sequence[str] | None) -> 
             for source, selected in fetching.needed(ref.name, ref.arguments):
                 with shown() as told:
                     fetching.fetch(fetching.plan(source, selected, files.data(source.name)), options, told)
+
+
+@models.command("fetch")
+def fetch_models(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Published weights; with --list all, without a name.")
+    ] = None,
+    accept: Accept = False,
+    list_: Annotated[bool, typer.Option("--list", help="Say what is there and what is missing.")] = False,
+    url: Urls = None,
+) -> None:
+    """Fetch published weights into the folder checkpoints of $BENCH_HOME: resumed, and verified as far as is published.
+
+    A suite names them by their file there, and networks of mmsegmentation by their own name.
+    """
+    from bench.data import fetch as fetching
+    from bench.suite import checkpoints
+
+    if not (names or list_):
+        raise UsageError("name a checkpoint, such as deeplabv3plus_r101_cityscapes; --list prints all")
+    options, root = _options(accept, url), checkpoints.root()
+    for source in [checkpoints.of(name) for name in names or checkpoints.sources()]:
+        plan = fetching.plan(source, source.files, root)
+        if list_ and names:
+            echo("\n".join(fetching.listed(plan)))
+        elif list_:
+            echo(f"{source.name:<32}{f'{plan.cost} to download' if plan.missing else 'complete'}")
+        else:
+            with shown() as told:
+                fetching.fetch(plan, options, told)
 
 
 def _options(accept: bool, urls: Sequence[str] | None) -> Options:

@@ -17,6 +17,7 @@ from bench import __version__
 from bench.cli import fit, results, run, score, verify
 from bench.cli.commands import HELP, Commands, refusal, show_help
 from bench.cli.data import data, describe, init
+from bench.cli.fetch import models
 from bench.cli.output import echo, encodable, unwritten
 from bench.cli.plugins import list_, new
 from bench.cli.submit import submit
@@ -47,7 +48,8 @@ app.command(short_help="Compute cells again, and compare.")(verify.verify)
 app.command(cls=results.ReportCommand, short_help="Write a page or a file of runs.")(results.report)
 app.command(short_help="Evaluate maps made elsewhere.")(score.score)
 app.add_typer(new, name="new", short_help="Write a plug-in to start from.")
-app.add_typer(data, name="data", short_help="Write data sets to disk.")
+app.add_typer(data, name="data", short_help="Fetch data sets, or write them.")
+app.add_typer(models, name="models", short_help="Fetch published weights.")
 app.add_typer(submit, name="submit", short_help="Make and check what boards take.")
 
 

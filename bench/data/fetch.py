@@ -143,7 +143,7 @@ def plan(source: Source, selected: Sequence[Archive], root: Path) -> Plan:
             items.append(Item(archive, "part", part.stat().st_size))
         else:
             items.append(Item(archive, "absent"))
-    return Plan(source, root, items, lock.terms == source.terms)
+    return Plan(source, root, items, lock.terms.get(source.name) == source.terms)
 
 
 def listed(plan: Plan) -> Iterator[str]:
@@ -192,8 +192,8 @@ def fetch(plan: Plan, options: Options, told: Told) -> None:
     refusal = f"{root}: another 'bench data fetch' is at work there; let it end, and run the same command again"
     with locks.owned(root, LOCK, CannotWrite(refusal)):
         lock = fetch_lock.read(root)
-        if lock.terms != source.terms:
-            lock.terms = source.terms
+        if lock.terms.get(source.name) != source.terms:
+            lock.terms[source.name] = source.terms
             fetch_lock.write(root, lock)
         with downloads.session() as over:
             for item in plan.missing:
@@ -383,14 +383,16 @@ def _sums(archive: Archive, known: Fetched | None, told: Mapping[str, str]) -> d
     """Return what a file is compared with, by algorithm: the table, what came first, and what the server says."""
     table = {name: digits for name in ("sha256", "sha1", "md5") if (digits := getattr(archive, name))}
     first = {"sha256": known.sha256} if known and known.sha256 else {}
-    return {**told, **first, **table}
+    sums = {**told, **first, **table}
+    if len(table.get("sha256", "")) < len(first.get("sha256", "")):  # only its beginning is published
+        sums |= first
+    return sums
 
 
 def _mismatch(computed: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     """Return the first checksum that differs, in words; empty where none does."""
-    return next(
-        (f"{name} {computed[name]}, wanted {digits}" for name, digits in wanted.items() if computed[name] != digits), ""
-    )
+    differing = (name for name, digits in wanted.items() if not computed[name].startswith(digits))
+    return next((f"{name} {computed[name]}, wanted {wanted[name]}" for name in differing), "")
 
 
 def _check_room(plan: Plan) -> None:

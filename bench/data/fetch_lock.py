@@ -36,7 +36,7 @@ class Fetched:
 class Lock:
     """The content of the file."""
 
-    terms: str = ""  # that were accepted
+    terms: dict[str, str] = field(default_factory=dict)  # that were accepted, by what they are the terms of
     files: dict[str, Fetched] = field(default_factory=dict)
 
 

@@ -130,7 +130,13 @@ def from_drive(url: str, path: Path, progress: Progress | None) -> None:
     except (OSError, Unreachable):
         raise
     except Exception as error:  # gdown's own, and what parsing a page of Google may raise
-        raise Unreachable(f"gdown: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}") from None
+        raise Unreachable(f"gdown: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what another library says, which may take pages."""
+    text = str(error.args[0] if error.args else error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _hugging_face(url: str) -> Offer:
@@ -138,17 +144,16 @@ def _hugging_face(url: str) -> Offer:
     try:
         import huggingface_hub
         from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers
     except ImportError:
         return Offer(Address(url))
     url = url.replace(f"https://{HUGGING_FACE}", constants.ENDPOINT.rstrip("/"), 1)
     try:
         about = huggingface_hub.get_hf_file_metadata(url)
     except Exception as error:  # httpx's errors and the hub's own, which change from release to release
-        raise Unreachable(f"the hub says: {str(error).strip().splitlines()[0]}") from None
+        raise Unreachable(f"the hub says: {_first_line(error)}") from None
     sums = {"sha256": about.etag} if about.etag and re.fullmatch("[0-9a-f]{64}", about.etag) else {}
-    token = build_hf_headers().get("authorization")
-    return Offer(Address(url, {"Authorization": token} if token else {}), sums, about.size)
+    token = huggingface_hub.get_token()
+    return Offer(Address(url, {"Authorization": f"Bearer {token}"} if token else {}), sums, about.size)
 
 
 def _cityscapes(url: str, archive: Archive, wanted: Wanted) -> Offer:
@@ -205,7 +210,7 @@ def _acdc(url: str, archive: Archive, over: requests.Session) -> Offer:
         raise Unreachable("gives no token for a download; register on its page")
     md5 = str(about.get("md5", ""))
     sums = {"md5": md5} if re.fullmatch("[0-9a-f]{32}", md5) else {}
-    return Offer(Address(f"{base}/downloadPackage/{quote(str(token))}/{quote(archive.file)}"), sums)
+    return Offer(Address(f"{base}/downloadPackage/{quote(str(token), safe='')}/{quote(archive.file)}"), sums)
 
 
 def credentials(name: str, host: str, register: str, ask: Ask | None) -> tuple[str, str]:

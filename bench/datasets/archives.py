@@ -15,7 +15,8 @@ file:
 * ``file``: its name; ``*`` stands for all files of a record of Zenodo;
 * ``url``: addresses in their order, none where a page with a form has to be used; those of Google Drive, Hugging Face
   and Zenodo are known by their host;
-* ``bytes``, or ``about`` where the size is published in rounded numbers alone; ``sha256``, ``md5``, ``sha1``;
+* ``bytes``, or ``about`` where the size is published in rounded numbers alone; ``sha256``, ``md5``, ``sha1``, or how
+  they begin;
 * ``when``: parameters of the reader, each with one value or a list, for which the file is read; without it always;
 * ``extra``: no reader reads it, so that it is fetched only by its name;
 * ``into``: the folder, in that of the data set, which its members are unpacked into; empty for the data set's own;
@@ -111,7 +112,12 @@ class Source:
 @cache
 def sources() -> Mapping[str, Source]:
     """Every data set of the table by name, in its order."""
-    table: dict[str, dict[str, Any]] = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return read(TABLE)
+
+
+def read(path: Path) -> Mapping[str, Source]:
+    """Return what a table says, by name, in its order."""
+    table: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))
     return {
         name: Source(name, tuple(_archive(**row) for row in entry.pop("files")), **_words(entry))
         for name, entry in table.items()

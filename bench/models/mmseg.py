@@ -16,6 +16,7 @@ from bench.api import CITYSCAPES, File, Inference, Network, Prediction, SegModel
 from bench.core import files
 from bench.core.errors import BadSuite, MissingData
 from bench.models import mmseg_network as network
+from bench.suite import checkpoints
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -230,12 +231,9 @@ def _remedy(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> s
 
 @dataclass(frozen=True)
 class _Published(_Segmentor):
-    """A network of mmsegmentation's model zoo. Its checkpoint is downloaded by hand, once."""
+    """A network of mmsegmentation's model zoo, whose checkpoint is fetched once."""
 
     config_name: ClassVar[str]
-    file_name: ClassVar[str]
-    url: ClassVar[str]  # of the folder
-    tensors: ClassVar[str]  # how much they take; nobody publishes the size of the file
 
     checkpoint: File | None = None  # None is the published file in the folder ``checkpoints`` of $BENCH_HOME
 
@@ -245,19 +243,18 @@ class _Published(_Segmentor):
 
     @property
     def _weights(self) -> Path:
-        return Path(self.checkpoint) if self.checkpoint else files.home() / "checkpoints" / self.file_name
+        if self.checkpoint:
+            return Path(self.checkpoint)
+        (archive,) = checkpoints.of(self.name).files
+        return checkpoints.root() / archive.file
 
     def _missing(self) -> str:
         if self.checkpoint:
             return super()._missing()
         return (
-            f"{self._who}: {self.file_name} is not in {self._weights.parent}; download it by hand from "
-            f"{self.url}/{self.file_name} (the size of the file is not published, its tensors take {self.tensors}) and "
-            "put it there, or say where it is: checkpoint: FILE"
+            f"{self._who}: {self._weights.name} is not in {self._weights.parent}; fetch it: 'bench models fetch"
+            f" {self.name}', or say where it is: checkpoint: FILE"
         )
-
-
-ZOO = "https://mmassets.onedl.ai/mmsegmentation/v0.5"  # as the metafiles of onedl-mmsegmentation 1.4.2 have it
 
 
 @dataclass(frozen=True)
@@ -267,9 +264,6 @@ class DeepLabV3PlusR101(_Published):
     name = "deeplabv3plus_r101_cityscapes"
     source = "Chen et al., ECCV 2018; mmsegmentation's model zoo, mIoU 80.97"
     config_name = "deeplabv3plus_r101-d8_4xb2-80k_cityscapes-512x1024"
-    file_name = "deeplabv3plus_r101-d8_512x1024_80k_cityscapes_20200606_114143-068fcfe9.pth"
-    url = f"{ZOO}/deeplabv3plus/deeplabv3plus_r101-d8_512x1024_80k_cityscapes"
-    tensors = "251 MB"
 
 
 def _sliding(declared: Any) -> Any:
@@ -297,9 +291,6 @@ class SegFormerB2(_SegFormer):
     name = "segformer_b2_cityscapes"
     source = "Xie et al., NeurIPS 2021; mmsegmentation's model zoo, mIoU 81.08"
     config_name = "segformer_mit-b2_8xb1-160k_cityscapes-1024x1024"
-    file_name = "segformer_mit-b2_8x1_1024x1024_160k_cityscapes_20211207_134205-6096669a.pth"
-    url = f"{ZOO}/segformer/segformer_mit-b2_8x1_1024x1024_160k_cityscapes"
-    tensors = "99 MB"
 
 
 @dataclass(frozen=True)
@@ -309,6 +300,3 @@ class SegFormerB5(_SegFormer):
     name = "segformer_b5_cityscapes"
     source = "Xie et al., NeurIPS 2021; mmsegmentation's model zoo, mIoU 82.25"
     config_name = "segformer_mit-b5_8xb1-160k_cityscapes-1024x1024"
-    file_name = "segformer_mit-b5_8x1_1024x1024_160k_cityscapes_20211206_072934-87a052ec.pth"
-    url = f"{ZOO}/segformer/segformer_mit-b5_8x1_1024x1024_160k_cityscapes"
-    tensors = "328 MB"

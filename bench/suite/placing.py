@@ -13,10 +13,8 @@ from typing import Any
 from bench.api import Dataset
 from bench.core import files
 from bench.core.errors import AbsentData, BadSuite, MissingData, UserError
-from bench.suite import parameters, registry
+from bench.suite import checkpoints, parameters, registry
 from bench.suite.cells import Cell, Ref, Suite
-
-CHECKPOINTS = "checkpoints"  # the folder of $BENCH_HOME that weights are kept in
 
 
 def placed(spelled: str, where: str, beside: Path) -> Path:
@@ -30,7 +28,7 @@ def placed(spelled: str, where: str, beside: Path) -> Path:
     if own.exists() or path.is_absolute():
         return own
     with suppress(MissingData):  # a user without a home keeps no weights there
-        kept = (files.home() / CHECKPOINTS / path).resolve()
+        kept = (checkpoints.root() / path).resolve()
         if kept.is_file():
             return kept
     return own
@@ -56,12 +54,11 @@ def lacks_files(ref: Ref) -> bool:
 def origin_of(spelled: dict[str, Any], names: frozenset[str], beside: Path, where: str) -> tuple[str, str]:
     """Take ``origin`` out of an entry: where the files that it names are published, as a word for people.
 
-    Return it, and what to do where one of them is absent; both empty without it. Raise BadSuite for what is no text.
+    Return it, and what to do where one of them is absent, as far as that is known. Raise BadSuite for what is no text.
     """
-    if "origin" not in spelled:
-        return "", ""
-    origin = spelled.pop("origin")
-    if not isinstance(origin, str) or not origin:
+    is_said = "origin" in spelled
+    origin = spelled.pop("origin", "")
+    if not isinstance(origin, str) or (is_said and not origin):
         raise BadSuite(f"{where}: origin is {origin!r}, wanted text that says where its files are published")
     absent = [
         text
@@ -70,9 +67,14 @@ def origin_of(spelled: dict[str, Any], names: frozenset[str], beside: Path, wher
     ]
     if not absent:
         return origin, ""
+    commands = dict.fromkeys(filter(None, map(checkpoints.command, absent)))
+    if all(map(checkpoints.command, absent)):
+        return origin, f"fetch it: {' and '.join(repr(command) for command in commands)}"
+    if not origin:
+        return "", ""
     kept = "the folder checkpoints of $BENCH_HOME"
     with suppress(MissingData):
-        kept = str(files.home() / CHECKPOINTS)
+        kept = str(checkpoints.root())
     return origin, f"get {' and '.join(absent)} from {origin}, and put it by that name into {kept}"
 
 

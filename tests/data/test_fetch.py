@@ -161,10 +161,11 @@ def test_a_part_that_is_whole_is_not_asked_for_again(server, root, offer, capsys
 
 
 def test_a_wrong_checksum_leaves_nothing_and_the_next_mirror_is_asked(server, root, offer, capsys):
-    wrong, right = server.add("/wrong.zip", packed({"a": b"other"})), server.add("/right.zip", CONTENT)
+    other = packed({"a": b"other"})
+    wrong, right = server.add("/wrong.zip", other), server.add("/right.zip", CONTENT)
     offer(wrong)
     line = refused(capsys)
-    digest = hashlib.sha256(packed({"a": b"other"})).hexdigest()
+    digest = hashlib.sha256(other).hexdigest()
     assert f"{wrong}: sha256 {digest}, wanted {hashlib.sha256(CONTENT).hexdigest()}" in line
     assert not contents(root)
     offer(wrong, right)

@@ -55,9 +55,14 @@ def members(folder, entry):
     }
 
 
+def unpacks(source):
+    """True for a data set that comes in archives: a mirror has no folders, as Google Drive has."""
+    return any(unpacking.is_archive(archive.file) for archive in source.files if not archive.extra)
+
+
 def made_up(source, folder):
     """The archives of a data set by name: each has the folder that it is unpacked into, the others all the rest."""
-    entries = {entry.name for entry in folder.iterdir()}
+    entries = {entry.name for entry in folder.iterdir()} if unpacks(source) else set()
     flat = {archive.into for archive in source.files if archive.into}
     rest = {name: content for entry in sorted(entries - flat) for name, content in members(folder, entry).items()}
     contents = {}
@@ -97,10 +102,10 @@ def mirror(monkeypatch, laid_out, tmp_path):
                 size = len(content) if archive.bytes else None
                 about = len(content) if archive.about else None
                 files.append(replace(archive, bytes=size, about=about, sha256=digest, md5=md5, sha1=sha1))
-            checks = tuple(
-                entry for params in fetch.entries(source) if (entry := readable(name, params, folder)) is not None
-            )
-            monkeypatch.setattr(archives, "sources", lambda: {name: replace(source, files=tuple(files), check=checks)})
+            read = [readable(name, params, folder) for params in fetch.entries(source)]
+            checks = tuple(filter(None, read)) if unpacks(source) else ()
+            known = {**archives.sources(), name: replace(source, files=tuple(files), check=checks)}
+            monkeypatch.setattr(archives, "sources", lambda: known)
             return archives.of(name)
 
         yield made

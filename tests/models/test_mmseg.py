@@ -18,7 +18,7 @@ from bench.api import CITYSCAPES, Sample
 from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage, UnknownName
 from bench.models import inference
-from bench.suite import registry
+from bench.suite import checkpoints, registry
 
 pytest.importorskip("mmseg", reason="the extra mmseg is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of mmsegmentation's own
@@ -137,7 +137,7 @@ def published(request, tmp_path_factory):
     cls = registry.plugin("model", request.param, where="")
     config = mmseg_network.config_file(cls.config_name, "")
     network = theirs(config)
-    checkpoint = save(network, tmp_path_factory.mktemp("zoo") / cls.file_name)
+    checkpoint = save(network, tmp_path_factory.mktemp("zoo") / zoo_file(cls.name).file)
     yield request.param, config, network, checkpoint
     checkpoint.unlink()  # pytest keeps its folders, and this is 250 MB
 
@@ -176,6 +176,12 @@ def test_features_classifier_and_dropout_of_published_networks_are_offered(publi
     torch.testing.assert_close(given.classify(given.raw["features"]), given.raw["logits"], rtol=0, atol=1e-5)
 
 
+def zoo_file(name):
+    """The file of a network of the model zoo."""
+    (archive,) = checkpoints.of(name).files
+    return archive
+
+
 def test_names_and_addresses_are_those_of_the_model_zoo():
     import mmseg
     import yaml
@@ -191,7 +197,8 @@ def test_names_and_addresses_are_those_of_the_model_zoo():
             host, _, path = listed[cls.config_name]["Weights"].partition(
                 "/mmsegmentation/"
             )  # distributors differ in it
-            assert f"{cls.url}/{cls.file_name}".endswith(f"/mmsegmentation/{path}") and host.startswith("https://")
+            assert all(url.endswith(f"/mmsegmentation/{path}") for url in zoo_file(name).url)
+            assert zoo_file(name).url[0].startswith("https://") and host.startswith("https://")
             assert str(listed[cls.config_name]["Results"]["Metrics"]["mIoU"]) in cls.source
 
 
@@ -209,9 +216,10 @@ def test_an_absent_published_checkpoint_says_what_to_download_and_where_to_put_i
     said = str(refusal.value)
     name = "segformer_mit-b2_8x1_1024x1024_160k_cityscapes_20211207_134205-6096669a.pth"
     assert said.startswith(
-        f"model segformer_b2_cityscapes: {name} is not in {home / 'checkpoints'}; download it by hand"
+        f"model segformer_b2_cityscapes: {name} is not in {home / 'checkpoints'}; fetch it: 'bench models fetch"
+        f" segformer_b2_cityscapes'"
     )
-    assert f"/{name} (the size of the file is not published, its tensors take 99 MB)" in said and "\n" not in said
+    assert "\n" not in said
 
 
 def test_a_published_checkpoint_is_found_at_home(home):
@@ -220,7 +228,7 @@ def test_a_published_checkpoint_is_found_at_home(home):
     cls = registry.plugin("model", "segformer_b2_cityscapes", where="")
     network = theirs(mmseg_network.config_file(cls.config_name, ""))
     (home / "checkpoints").mkdir(parents=True)
-    save(network, home / "checkpoints" / cls.file_name)
+    save(network, home / "checkpoints" / zoo_file(cls.name).file)
     make("segformer_b2_cityscapes").check()
 
 

@@ -20,6 +20,7 @@ from bench.core.errors import MissingData
 from bench.core.weights import read_checkpoint, tensors_digest
 from bench.fit.flow.coupling import CouplingFlow
 from bench.fit.flow.published import PublishedFlow
+from bench.suite import checkpoints
 
 Flow = PublishedFlow | CouplingFlow
 FLOWS: Mapping[str, type[Flow]] = {flow.fidelity: flow for flow in (PublishedFlow, CouplingFlow)}
@@ -76,12 +77,12 @@ def find(weights: str) -> Path:
     """The file, else one of that name in the folder ``checkpoints`` of $BENCH_HOME, else the shipped one."""
     path = Path(weights)
     # A suite makes every path absolute, also what turns out to be a name.
-    for candidate in (path, files.home() / "checkpoints" / path.name, SHIPPED / f"{path.name}.safetensors"):
+    for candidate in (path, checkpoints.root() / path.name, SHIPPED / f"{path.name}.safetensors"):
         if candidate.is_file():
             return candidate
     known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors"))) or "none"
     raise MissingData(
-        f"weights {path} do not exist, nor {path.name} in {files.home() / 'checkpoints'}; paths in a suite are "
+        f"weights {path} do not exist, nor {path.name} in {checkpoints.root()}; paths in a suite are "
         f"relative to its file; shipped: {known}"
     )
 
