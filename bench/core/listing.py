@@ -107,17 +107,24 @@ class Tree:
         return levels
 
     def ids(
-        self, *, before: str = "", after: str = "", ends: Sequence[str] = IMAGES, depth: int | None = None
+        self,
+        *,
+        before: str = "",
+        after: str = "",
+        ends: Sequence[str] = IMAGES,
+        depth: int | None = None,
+        folders: bool = False,
     ) -> Mapping[str, Path]:
         """Id to file, sorted by id: the name without ``before``, ``after`` and one of the endings, in any case.
 
-        Files ``depth`` folders down are taken; where there are none, and with None, those of every depth. Raise
-        MissingData for two files of one id.
+        Files ``depth`` folders down are taken; where there are none, and with None, those of every depth. ``folders``
+        below this one, in lower case, are part of the id, as in ``t5/300``. Raise MissingData for two files of one id.
         """
+        base = self.folder if folders else None
         official = self.levels[depth] if depth is not None and depth < len(self.levels) else ()
-        if paths := by_id(official, before, after, ends):
+        if paths := by_id(official, before, after, ends, base):
             return paths
-        return by_id([path for level in self.levels for path in level], before, after, ends)
+        return by_id([path for level in self.levels for path in level], before, after, ends, base)
 
     def names(self) -> Mapping[str, Path]:
         """File name in lower case to file, of those right in the folder. Raise MissingData for two of one name."""
@@ -232,8 +239,17 @@ def _bare(path: Path) -> str:
     return path.stem if path.suffix.lower() == packed.SUFFIX else path.name
 
 
-def by_id(files: Iterable[Path], before: str = "", after: str = "", ends: Sequence[str] = IMAGES) -> Mapping[str, Path]:
-    """The files of which the name fits, by what stands between ``before`` and ``after``; see ``Tree.ids``."""
+def by_id(
+    files: Iterable[Path],
+    before: str = "",
+    after: str = "",
+    ends: Sequence[str] = IMAGES,
+    base: Path | None = None,
+) -> Mapping[str, Path]:
+    """The files of which the name fits, by what stands between ``before`` and ``after``; see ``Tree.ids``.
+
+    With ``base``, ids begin with the folders between it and the file.
+    """
     paths: dict[str, Path] = {}
     for path in files:
         end = path.suffix.lower()
@@ -242,6 +258,8 @@ def by_id(files: Iterable[Path], before: str = "", after: str = "", ends: Sequen
         if end not in ends or not inside:
             continue
         name = stem[len(before) : len(stem) - len(after)]
+        if base is not None:
+            name = "/".join([*(part.lower() for part in path.relative_to(base).parts[:-1]), name])
         if name in paths:
             raise MissingData(f"{path} and {paths[name]} are both the frame {name}; keep one of them")
         paths[name] = path

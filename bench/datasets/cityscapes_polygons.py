@@ -1,12 +1,14 @@
-"""Label ids of Cityscapes drawn from the polygons of an annotator, as the official preparation draws them.
+"""Label ids drawn from the polygons of an annotator, as the official preparation of Cityscapes draws them, and of IDD.
 
 Order, names, groups and what is left out: mcordts/cityscapesScripts, preparation/json2labelImg.py and
-helpers/labels.py. It draws with Pillow, so that pixels on an outline are those of the installed Pillow here as there.
+helpers/labels.py; AutoNUE/public-code, preperation/json2labelImg.py, does the same with other names. Both draw with
+Pillow, so that pixels on an outline are those of the installed Pillow here as there.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,56 +35,57 @@ _SIDE = 2**14  # pixels
 _FARTHEST = 2**20  # of a corner, in pixels: outlines may leave the image
 
 
-def draw(path: Path) -> Labels:
-    """uint8 [H, W], 0..33: the polygons of a file in their order, each over those before it; 0 where there is none.
+def draw(path: Path, ids: Mapping[str, int] = IDS, owner: str = "Cityscapes") -> Labels:
+    """uint8 [H, W]: the polygons of a file in their order, each over those before it; "unlabeled" where there is none.
 
-    Raise MissingData for a file that is none, and for a label that Cityscapes does not have.
+    ``ids`` are the values of the names, ``owner`` whose they are. Raise MissingData for a file that is none, and for a
+    label that ``ids`` does not have.
     """
-    content = _content(path)
+    content = _content(path, owner)
     try:
         height, width, objects = int(content["imgHeight"]), int(content["imgWidth"]), content["objects"]
         if not (0 < height <= _SIDE and 0 < width <= _SIDE):
             raise ValueError(f"an image of {height}x{width}")
-        image = Image.new("L", (width, height), IDS["unlabeled"])
+        image = Image.new("L", (width, height), ids["unlabeled"])
         pencil = ImageDraw.Draw(image)
         for entry in objects:
             if entry.get("deleted"):
                 continue
-            label = _label_id(entry["label"])
+            label = _label_id(entry["label"], ids, owner)
             corners = [(x, y) for x, y, *_ in entry["polygon"]]
             if not all(abs(float(number)) <= _FARTHEST for corner in corners for number in corner):
                 raise ValueError(f"a {entry['label']} with a corner out of reach")
             if label >= 0:
                 pencil.polygon(corners, fill=label)
     except KeyError as error:
-        raise _refusal(path, f"it lacks {error}") from None
+        raise _refusal(path, owner, f"it lacks {error}") from None
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise _refusal(path, str(error)) from None
+        raise _refusal(path, owner, str(error)) from None
     return np.array(image, np.uint8)
 
 
-def _content(path: Path) -> Any:
+def _content(path: Path, owner: str) -> Any:
     try:
         with packed.opened(path) as file:
             text = file.read(LARGEST + 1)
         if len(text) > LARGEST:
-            raise _refusal(path, f"it has more than {LARGEST} bytes")
+            raise _refusal(path, owner, f"it has more than {LARGEST} bytes")
         return json.loads(text)
     except FileNotFoundError:
         raise MissingData(f"{path} does not exist") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _refusal(path, str(error)) from None
+        raise _refusal(path, owner, str(error)) from None
 
 
-def _label_id(name: Any) -> int:
-    if name in IDS:
-        return IDS[name]
-    if isinstance(name, str) and (single := name.removesuffix("group")) in IDS:
-        return IDS[single]
-    raise ValueError(f"Cityscapes has no label {name!r}")
+def _label_id(name: Any, ids: Mapping[str, int], owner: str) -> int:
+    if name in ids:
+        return ids[name]
+    if isinstance(name, str) and (single := name.removesuffix("group")) in ids:
+        return ids[single]
+    raise ValueError(f"{owner} has no label {name!r}")
 
 
-def _refusal(path: Path, reason: str) -> MissingData:
+def _refusal(path: Path, owner: str, reason: str) -> MissingData:
     return MissingData(
-        f"{path} is no annotation of Cityscapes: {' '.join(reason.split())[:200]}; unpack gtFine_trainvaltest.zip again"
+        f"{path} is no annotation of {owner}: {' '.join(reason.split())[:200]}; unpack its archive of labels again"
     )

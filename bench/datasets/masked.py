@@ -31,7 +31,7 @@ class Masked(OnDisk):
 
     def __post_init__(self) -> None:
         if self.values is not None:
-            label_values.meaning(self.values, {}, self._kind, self.conventions)
+            self.meaning({})
 
     @property
     def conventions(self) -> Mapping[str, label_values.Meaning]:
@@ -42,9 +42,13 @@ class Masked(OnDisk):
         """Return the encoding in which the masks are read where the files say ``encoding``."""
         if self.values is None:
             return encoding
-        meaning = label_values.meaning(self.values, encoding.meaning, self._kind, self.conventions)
+        meaning = self.meaning(encoding.meaning)
         name = f"{encoding.name}, {label_values.in_suite(self.values)}"
         return replace(encoding, name=name, meaning=meaning, legal=label_values.words_of(meaning))
+
+    def meaning(self, base: label_values.Meaning) -> label_values.Meaning:
+        """Return what stored values mean with ``values``. Raise ValueError for values that say no such thing."""
+        return label_values.meaning(self.values, base, self._kind, self.conventions)
 
     def truth(self, frame: Frame) -> Mapping[str, Labels]:
         encoding = self.revalued(frame.encoding)

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Side:
         """The path of a file that is not there, named as those that are, where its partner of the other side lies."""
         ends = [path.suffix for path in self.paths.values()] or [self.end]
         below = partner.parent.relative_to(other.folder)
-        return self.folder / below / f"{name}{self.after}{max(sorted(set(ends)), key=ends.count)}"
+        return self.folder / below / f"{name.rpartition('/')[2]}{self.after}{max(sorted(set(ends)), key=ends.count)}"
 
 
 def side(
@@ -46,13 +47,31 @@ def side(
     ends: Sequence[str] = listing.IMAGES,
     depth: int | None = None,
     like: Side | None = None,
+    folders: bool = False,
 ) -> Side:
-    """The files of a folder by id, with the first of several ``after`` for which there are any, of ids of ``like``."""
-    sides = [Side(tree.ids(after=text, ends=ends, depth=depth), tree.folder, text, again, ends[0]) for text in after]
+    """The files of a folder by id, with the first of several ``after`` for which there are any, of ids of ``like``.
+
+    ``folders`` between are part of the id.
+    """
+    sides = [
+        Side(tree.ids(after=text, ends=ends, depth=depth, folders=folders), tree.folder, text, again, ends[0])
+        for text in after
+    ]
     for candidate in sides:
         if candidate.paths.keys() & like.paths.keys() if like else candidate.paths:
             return candidate
     return sides[0]
+
+
+def joined(parts: Sequence[Side]) -> Side:
+    """One side of several, below the folder that they share. Raise MissingData for an id in two of them."""
+    paths: dict[str, Path] = {}
+    for part in parts:
+        for name, path in part.paths.items():
+            if name in paths:
+                raise MissingData(f"{path} and {paths[name]} are both the frame {name}; keep one of them")
+            paths[name] = path
+    return replace(parts[0], paths=paths, folder=Path(commonpath([part.folder for part in parts])))
 
 
 def paired(images: Side, masks: Side, stated: int | None = None) -> Mapping[str, tuple[Path, Path]]:

@@ -12,21 +12,28 @@ from PIL import Image
 from bench.core import listing
 from bench.core.errors import MissingData
 from bench.data.layouts import writers
+from bench.datasets.acdc import Acdc, DarkZurich
 from bench.datasets.ade_ood import AdeOod
+from bench.datasets.bdd_anomaly import BddAnomaly
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.coco import Coco
 from bench.datasets.coco_proxy import CocoProxy
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.folder import Folder
 from bench.datasets.frames import OnDisk
+from bench.datasets.idd import Idd
 from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
+from bench.datasets.muad import MiniMuad, Muad
+from bench.datasets.nighttime_driving import NighttimeDriving
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
+from bench.datasets.street_hazards import StreetHazards
 from bench.datasets.synboost import SynBoost
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
+from bench.datasets.wilddash2 import WildDash2
 from bench.suite import registry
 
 STREETS = Toytown(images=4, height=32, width=64)
@@ -60,12 +67,22 @@ READERS = {
     "issu": ("issu", "issu", Issu("all", frames=4)),
     "synboost": ("synboost", "synboost", SynBoost("fs_lost_and_found", frames=4)),
     "coco": ("coco", "coco", Coco(frames=3, minimum=32)),
+    "street_hazards": ("street_hazards", "street_hazards", StreetHazards(frames=4)),
+    "bdd_anomaly": ("bdd_anomaly", "bdd_anomaly", BddAnomaly(frames=2)),
+    "muad": ("muad", "muad", Muad(frames=4)),
+    "mini_muad": ("mini_muad", "mini_muad", MiniMuad(frames=4)),
+    "acdc": ("acdc", "acdc", Acdc(ignore_invalid=True, frames=4)),
+    "dark_zurich": ("dark_zurich", "dark_zurich", DarkZurich(frames=4)),
+    "nighttime_driving": ("nighttime_driving", "nighttime_driving", NighttimeDriving(frames=4)),
+    "idd": ("idd", "idd", Idd(frames=4)),
+    "wilddash2": ("wilddash2", "wilddash2", WildDash2(frames=4)),
 }  # fmt: skip
 ELSEWHERE = {Folder: "its globs say what is read", CocoProxy: "this program writes it"}  # what has no official layout
 
 EVERY = set(READERS)
 MADE_OF_TWO = {"fishyscapes", "static", "fishy_laf"}  # whose images are those of another data set
 LISTED = {"coco", "road_anomaly"}  # whose file names stand in a list
+BY_CONTENT = {"lost_and_found", "bdd_anomaly"}  # whose frames are chosen by what their labels hold
 NO_MASK = {"submission", "coco"}
 NO_ENDING = {"coco", "side_by_side"}  # whose endings say which file is which
 
@@ -382,7 +399,7 @@ def test_an_absent_image_is_named_as_the_others_are(name, place):
         assert f"{frame.image.name} does not exist" in message
 
 
-@pytest.mark.parametrize("name", sorted(EVERY - NO_MASK - MADE_OF_TWO - {"lost_and_found"}))
+@pytest.mark.parametrize("name", sorted(EVERY - NO_MASK - MADE_OF_TWO - BY_CONTENT))
 @pytest.mark.parametrize("side", ["image", "mask"])
 def test_frames_says_how_many_whole_ones_there_are(name, side, place):
     _, reader = place(name)

@@ -23,16 +23,23 @@ from bench.api import Sample
 from bench.cli.main import main
 from bench.core.errors import CannotWrite, MissingData, UserError
 from bench.data.layouts import writers
+from bench.datasets.acdc import Acdc, DarkZurich
 from bench.datasets.ade_ood import AdeOod
+from bench.datasets.bdd_anomaly import BddAnomaly
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.frames import Frame, OnDisk
+from bench.datasets.idd import Idd
 from bench.datasets.issu import Issu
+from bench.datasets.muad import MiniMuad, Muad
+from bench.datasets.nighttime_driving import NighttimeDriving
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
+from bench.datasets.street_hazards import StreetHazards
 from bench.datasets.synboost import SynBoost
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
+from bench.datasets.wilddash2 import WildDash2
 from bench.suite import expansion
 
 SCENES = Toytown(split="anomaly", images=8, height=64, width=128)
@@ -118,12 +125,28 @@ CASES = {
     )
     for name in VALIDATION_SETS
 }
+TREES = {  # with classes, anomalies or both
+    "street_hazards": Case("street_hazards", "street_hazards", StreetHazards(frames=8)),
+    "bdd_anomaly": Case("bdd_anomaly", "bdd_anomaly", BddAnomaly(frames=4), range(0, 8, 2), lossless=False),
+    "muad": Case("muad", "muad", Muad(frames=8)),
+    "mini_muad": Case("mini_muad", "mini_muad", MiniMuad(frames=8)),
+    "acdc": Case("acdc", "acdc", Acdc(frames=8)),
+    "dark_zurich": Case("dark_zurich", "dark_zurich", DarkZurich(frames=8)),
+    "nighttime_driving": Case("nighttime_driving", "nighttime_driving", NighttimeDriving(frames=8)),
+    "idd": Case("idd", "idd", Idd(classes="cityscapes", frames=8)),
+    "idd_level3": Case("idd", "idd", Idd(frames=8)),
+}
+WITHOUT_VALUES = {"wilddash2": Case("wilddash2", "wilddash2", WildDash2(frames=8), lossless=False)}  # masks in colour
+EVERY = CASES | TREES | WITHOUT_VALUES
 DAMAGED = [
     "fishy_laf",
     "road_obstacles",
     "ade_ood",
     "synboost_static",
     "issu",
+    "street_hazards",
+    "bdd_anomaly",
+    "acdc",
     "lost_and_found",
     "static",
     "original_static",
@@ -137,7 +160,7 @@ DAMAGED = [
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data")
-    for layout in {case.layout for case in CASES.values()}:
+    for layout in {case.layout for case in EVERY.values()}:
         writers.write(layout, SCENES, out / layout)
     return out
 
@@ -150,7 +173,7 @@ def use(case: Case, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def fresh(name: str) -> OnDisk:
     """A reader that has listed nothing yet."""
-    return replace(CASES[name].data)
+    return replace(EVERY[name].data)
 
 
 def complaint(data: OnDisk) -> str:
@@ -171,7 +194,7 @@ def mask_of(frame: Frame) -> Path:
 def test_what_is_written_is_read_back(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = CASES[name]
+    case = EVERY[name]
     use(case, written, tmp_path, monkeypatch)
     data = fresh(name)
     data.check()
@@ -232,11 +255,11 @@ def test_frames_of_one_set_may_differ_in_size(written: Path, tmp_path: Path, mon
     assert {data.load(index).size for index in range(6)} == {(64, 128), (64, 96)}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_place_is_part_of_a_pickle_and_the_order_is_that_of_the_ids(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = use(CASES[name], written, tmp_path, monkeypatch)
+    root = use(EVERY[name], written, tmp_path, monkeypatch)
     data = fresh(name)
     ids, digest = data.ids(), data.digest()
     packed = pickle.dumps(data)
@@ -258,11 +281,11 @@ def illegal(pixels: Pixels) -> Pixels:
     return pixels
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", CASES | TREES)
 def test_an_illegal_value_is_named_with_its_place(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     data = fresh(name)
     path = mask_of(data.scan()[3])
     stamp(path, illegal)
@@ -275,7 +298,7 @@ def test_an_illegal_value_is_named_with_its_place(
 def test_a_mask_of_another_size_is_named(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     path = mask_of(fresh(name).scan()[3])
     stamp(path, lambda pixels: pixels[::2, ::2])
     assert complaint(fresh(name)).startswith(f"{path} is 32x")
@@ -283,7 +306,7 @@ def test_a_mask_of_another_size_is_named(
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_mask_in_colour_is_named(name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     path = mask_of(fresh(name).scan()[3])
     stamp(path, lambda pixels: np.dstack([pixels, pixels, pixels + 1]))
     assert complaint(fresh(name)).startswith(f"{path} is stored as RGB, and its channels differ")
@@ -296,11 +319,11 @@ def in_greys(pixels: Pixels) -> Image.Image:
     return picture
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", CASES | TREES)
 def test_every_reader_takes_pixels_however_they_are_stored_and_starts_no_program(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     frames, before = fresh(name).scan(), [fresh(name).truth(frame) for frame in fresh(name).scan()]
     ways = [in_greys, lambda each: Image.fromarray(each.astype(np.uint16)), lambda each: Image.fromarray(each)]
     ways += [lambda each, mode=mode: Image.fromarray(each).convert(mode) for mode in ("LA", "RGB", "RGBA")]
@@ -329,7 +352,7 @@ def test_every_reader_takes_pixels_however_they_are_stored_and_starts_no_program
 def test_a_truncated_file_is_named(
     name: str, which: str, kept: int, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     path = getattr(fresh(name).scan()[3], which)
     path.write_bytes(path.read_bytes()[:kept])
     assert complaint(fresh(name)).startswith(str(path))
@@ -339,7 +362,7 @@ def test_a_truncated_file_is_named(
 def test_an_image_without_its_mask_is_named(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     frame = fresh(name).scan()[3]
     mask_of(frame).unlink()
     message = complaint(fresh(name))
@@ -353,21 +376,21 @@ def test_an_image_without_its_mask_is_named(
 def test_a_mask_without_its_image_is_named(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     frame = fresh(name).scan()[1]
     frame.image.unlink()
     message = complaint(fresh(name))
     assert message.startswith(f"{frame.image} does not exist")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_half_unpacked_copy_is_refused_with_both_numbers(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(CASES[name], written, tmp_path, monkeypatch)
+    use(EVERY[name], written, tmp_path, monkeypatch)
     data = fresh(name)
     published = replace(data, frames=None)
-    if CASES[name].listed:
+    if EVERY[name].listed:
         published.check()
         assert published.count == data.count
         return
@@ -376,9 +399,9 @@ def test_a_half_unpacked_copy_is_refused_with_both_numbers(
     assert f"frames: {data.count}" in message
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", EVERY)
 def test_an_absent_set_says_how_to_get_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = CASES[name]
+    case = EVERY[name]
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     data = fresh(name)
     assert data.count == len(case.places)  # a constructor opens nothing
@@ -388,15 +411,15 @@ def test_an_absent_set_says_how_to_get_it(name: str, tmp_path: Path, monkeypatch
     assert message.endswith(data.obtain)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", EVERY)
 def test_an_empty_root_says_what_is_missing(
     name: str, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    (tmp_path / "data" / CASES[name].home).mkdir(parents=True)
+    (tmp_path / "data" / EVERY[name].home).mkdir(parents=True)
     data = fresh(name)
     message = complaint(data)
-    assert message.startswith(str(tmp_path / "data" / CASES[name].home))
+    assert message.startswith(str(tmp_path / "data" / EVERY[name].home))
     assert message.endswith(data.obtain)
     assert "say so" not in message
 
@@ -522,11 +545,20 @@ HEADS = {
     "validation_dataset": "Validation_Dataset",
     "ade_ood": "ADE-OoD",
     "issu": "ISSU",
+    "street_hazards": "StreetHazards",
+    "bdd_anomaly": "BDD-Anomaly",
+    "muad": "MUAD",
+    "mini_muad": "MUAD",
+    "acdc": "ACDC",
+    "dark_zurich": "Streets at night",
+    "nighttime_driving": "Streets at night",
+    "idd": "IDD",
+    "wilddash2": "WildDash 2",
     "synboost": "SynBoost's packing",
 }
 
 
-@pytest.mark.parametrize("case", [case for case in CASES.values() if not case.listed])
+@pytest.mark.parametrize("case", [case for case in EVERY.values() if not case.listed])
 def test_the_docs_give_the_published_counts(case: Case) -> None:
     published = replace(case.data, frames=None)
     section = DOCS.split(f"\n## {HEADS[published.name]}\n")[1].split("\n## ")[0]

@@ -13,15 +13,21 @@ from hypothesis import strategies as st
 
 from bench.core.errors import MissingData
 from bench.data.layouts import writers
+from bench.datasets.acdc import Acdc
 from bench.datasets.ade_ood import AdeOod
+from bench.datasets.bdd_anomaly import BddAnomaly
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
+from bench.datasets.idd import Idd
 from bench.datasets.lost_and_found import LostAndFound
+from bench.datasets.muad import Muad
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
+from bench.datasets.street_hazards import StreetHazards
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
+from bench.datasets.wilddash2 import WildDash2
 
 READERS = {
     "cityscapes": ("cityscapes", Cityscapes(frames=2)),
@@ -32,8 +38,15 @@ READERS = {
     "validation_dataset": ("validation_dataset", ValidationDataset("fs_static", frames=2)),
     "road_obstacles": ("road_obstacles", RoadObstacles(frames=2)),
     "ade_ood": ("ade_ood", AdeOod(frames=2)),
+    "street_hazards": ("street_hazards", StreetHazards(frames=2)),
+    "bdd_anomaly": ("bdd_anomaly", BddAnomaly(frames=1)),
+    "muad": ("muad", Muad(frames=2)),
+    "acdc": ("acdc", Acdc(condition="fog", ignore_invalid=True, frames=1)),
+    "idd": ("idd", Idd(frames=2)),
+    "wilddash2": ("wilddash2", WildDash2(frames=2)),
 }
 NAMES = st.sampled_from([
+    "panoptic.json", "wd_public_v2p0", "labels", "semantic", "rgb_anon", "fog", "bdd100k", "seg", "leftLabel",
     "leftImg8bit", "LEFTIMG8BIT", "gtFine", "gtCoarse", "val", "VAL", "test", "images", "Images", "labels_masks",
     "frames",
     "RoadAnomaly_jpg", "dataset_ObstacleTrack", "fs_val_v3", "fs_static", "FS_Static", "cityscapes", "Cityscapes",

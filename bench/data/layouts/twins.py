@@ -19,19 +19,26 @@ from bench.contract.dataset import Dataset, Sample
 from bench.core import files, versions
 from bench.core.locks import locked
 from bench.data.layouts import hf, writers
+from bench.datasets.acdc import Acdc, DarkZurich
 from bench.datasets.ade_ood import AdeOod
+from bench.datasets.bdd_anomaly import BddAnomaly
 from bench.datasets.bravo import Bravo, Subset
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.hf import HuggingFace
+from bench.datasets.idd import Idd
 from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
+from bench.datasets.muad import MiniMuad, Muad
+from bench.datasets.nighttime_driving import NighttimeDriving
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
+from bench.datasets.street_hazards import StreetHazards
 from bench.datasets.synboost import SynBoost
 from bench.datasets.toytown.scenes import Toytown
 from bench.datasets.validation_dataset import ValidationDataset
+from bench.datasets.wilddash2 import WildDash2
 
 WRITING = 1  # raised when a layout is written in another way: what was written before is left alone
 
@@ -41,6 +48,8 @@ Twin = Literal[
     "cityscapes", "cityscapes_train", "fishyscapes_lost_and_found", "fishyscapes_static", "lost_and_found",
     "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static", "fishy_laf", "road_obstacles",
     "ade_ood", "synboost_static", "issu_anomaly", "issu_obstacle", "hf",
+    "street_hazards", "bdd_anomaly", "muad", "mini_muad", "acdc", "wilddash2", "idd", "dark_zurich",
+    "nighttime_driving",
 ]  # fmt: skip
 
 
@@ -69,6 +78,11 @@ def _bravo(subset: Subset) -> _Twin:
         lambda n: Bravo(subset, "present", frames=len(range(position, n, len(subsets)))),
         len(subsets),
     )
+
+
+def _named(name: str, split: Literal["val", "anomaly"], reader: Callable[[int], Dataset]) -> _Twin:
+    """The twin of a data set whose layout has its name."""
+    return _Twin(name, name, split, reader)
 
 
 _TWINS: Mapping[str, _Twin] = {
@@ -118,6 +132,16 @@ _TWINS: Mapping[str, _Twin] = {
     "issu_obstacle": _Twin("issu", "issu", "anomaly", lambda n: Issu(track="obstacle", frames=n)),
     "hf": _Twin("hf", "hf", "anomaly", lambda n: HuggingFace(hf.NAME, id="name", anomaly=(1,), usual=(0,), frames=n)),
     "synboost_static": _Twin("synboost", "synboost", "anomaly", lambda n: SynBoost("fs_static", frames=n)),
+    "street_hazards": _named("street_hazards", "anomaly", lambda n: StreetHazards(frames=n)),
+    # Every other scene has an anomaly there.
+    "bdd_anomaly": _named("bdd_anomaly", "anomaly", lambda n: BddAnomaly(frames=n - n // 2)),
+    "muad": _named("muad", "anomaly", lambda n: Muad(frames=n)),
+    "mini_muad": _named("mini_muad", "anomaly", lambda n: MiniMuad(frames=n)),
+    "acdc": _named("acdc", "val", lambda n: Acdc(frames=n)),
+    "wilddash2": _named("wilddash2", "val", lambda n: WildDash2(frames=n)),
+    "idd": _named("idd", "val", lambda n: Idd(classes="cityscapes", frames=n)),
+    "dark_zurich": _named("dark_zurich", "val", lambda n: DarkZurich(frames=n)),
+    "nighttime_driving": _named("nighttime_driving", "val", lambda n: NighttimeDriving(frames=n)),
 }
 
 

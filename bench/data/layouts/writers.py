@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 from bench.contract.dataset import Dataset
 from bench.core.errors import CannotWrite, UnknownName, UserError
 from bench.core.files import cannot_write
-from bench.data.layouts import bravo, coco, fishyscapes, hf, lost_and_found, repacked, smiyc
+from bench.data.layouts import bravo, coco, fishyscapes, hf, lost_and_found, repacked, smiyc, trees
 from bench.data.layouts.atomic_writer import Progress, drawn, save_png, whole
 from bench.datasets.cityscapes import LABEL_IDS
 
@@ -98,6 +99,10 @@ LAYOUTS: Mapping[str, Layout] = {
     "coco": Layout(coco.write),
     "coco_outliers": Layout(coco.write_outliers, "train"),
     "validation_dataset": Layout(repacked.write_validation_dataset),
+    **{
+        name: Layout(partial(trees.write, tree), "anomaly" if name in trees.WITH_ANOMALIES else "val")
+        for name, tree in trees.TREES.items()
+    },
 }
 
 
