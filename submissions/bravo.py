@@ -242,7 +242,7 @@ class Lists:
         except MissingData:
             raise MissingData(
                 f"{root / TAR} does not exist, which says for which pixels a submission holds a confidence;"
-                " 'bench data fetch bravo --file bravo_SAMPLING.tar' gets it"
+                " 'bench data fetch bravo --part bravo_SAMPLING.tar' gets it"
             ) from None
         with tempfile.TemporaryDirectory() as folder:
             packing.pack(out / TAR, _written(labelled, Path(folder)))

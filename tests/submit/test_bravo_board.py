@@ -223,6 +223,10 @@ def test_without_lists_and_labels_the_next_step_is_named(made, tmp_path, monkeyp
     for path in (tmp_path / "data").rglob("*_mask.png"):
         path.unlink()
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    argv = ["submit", "bravo", "--suite", str(made / "suite.yaml"), "--method", "msp", "--model", "toynet"]
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "protocols: [misclassification]\nmodels: [toynet]\ndatasets: [toytown: {images: 1}]\nmethods: [msp]\n"
+    )
+    argv = ["submit", "bravo", "--suite", str(suite), "--method", "msp"]
     assert main([*argv, "--name", "M", "--out", str(tmp_path / "out"), *frames(2)]) == 2
-    capsys.readouterr()
+    assert "'bench data fetch bravo --part bravo_SAMPLING.tar' gets it" in capsys.readouterr().err
