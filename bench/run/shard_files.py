@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from bench.api import Row
 from bench.core import untrusted_arrays
 from bench.core.errors import MissingData
+from bench.core.recent_arrays import RecentArrays
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts.tally import Tally
 from bench.results import store
@@ -29,54 +28,8 @@ from bench.run.messages import Finish, Task, Work
 
 log = logging.getLogger(__name__)
 
-RECENT = 1 << 27  # bytes of shard files whose content this process keeps in memory
-
-
-class _Recent:
-    """The content of shard files that this process wrote last: a cell that ends here need not read its own again.
-
-    A file that was replaced, cut or touched since is read; so is one that was taken from here before.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Path, tuple[tuple[int, ...], dict[str, NDArray[Any]]]] = OrderedDict()
-        self._bytes = 0
-
-    def put(self, path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-        """Keep the arrays of a file that was just written; the oldest ones go where they are too many."""
-        identity = _identity(path)
-        with self._lock:
-            self._drop(path)
-            self._kept[path] = identity, arrays
-            self._bytes += _size(arrays)
-            while self._bytes > RECENT:
-                self._drop(next(iter(self._kept)))
-
-    def take(self, path: Path) -> dict[str, NDArray[Any]] | None:
-        """Return the arrays of a file, the caller's from now on; None where it must be read."""
-        with self._lock:
-            if path not in self._kept:
-                return None
-            identity, arrays = self._kept[path]
-            self._drop(path)
-        return arrays if path.is_file() and _identity(path) == identity else None
-
-    def _drop(self, path: Path) -> None:
-        if path in self._kept:
-            self._bytes -= _size(self._kept.pop(path)[1])
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _size(arrays: Mapping[str, NDArray[Any]]) -> int:
-    return sum(array.nbytes for array in arrays.values())
-
-
-_recent = _Recent()
+RECENT = 1 << 27  # bytes of shards that a process keeps in memory
+_recent = RecentArrays(RECENT)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ import pytest
 
 from bench.core import untrusted_arrays
 from bench.core.errors import MissingData
+from bench.core.recent_arrays import RecentArrays
 from bench.counts.tally import Tally, key_pixels
 from bench.run import shard_files
+
+LIMIT = 150_000
 
 
 @pytest.fixture(autouse=True)
 def recent(monkeypatch):
-    kept = shard_files._Recent()
+    kept = RecentArrays(LIMIT)
     monkeypatch.setattr(shard_files, "_recent", kept)
     return kept
 
@@ -71,13 +74,12 @@ def test_a_file_that_changed_is_read(tmp_path, opened, change):
     assert opened == [path.name]
 
 
-def test_the_oldest_are_forgotten_where_they_are_too_many(tmp_path, opened, monkeypatch, recent):
-    monkeypatch.setattr(shard_files, "RECENT", 150_000)
+def test_the_oldest_are_forgotten_where_they_are_too_many(tmp_path, opened, recent):
     paths = [tmp_path / f"phase1-{start}-{start + 2}.npz" for start in range(0, 12, 2)]
     for seed, path in enumerate(paths):
         shard_files.write(path, shard(seed))
         shard_files.write(path, shard(seed))  # in its own place
-        assert recent._bytes <= 150_000
+        assert recent._bytes <= LIMIT
     for seed, path in enumerate(paths):
         assert content(shard_files.read(path)) == content(shard(seed))
     assert opened and opened == [path.name for path in paths[: len(opened)]] and len(opened) < len(paths)
