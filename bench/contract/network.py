@@ -116,6 +116,7 @@ class Network(ABC):
     """A network with its weights, on a device. Trainers apart, nothing changes its weights."""
 
     model: SegModel  # what it was loaded from; set by ``loaded``
+    batched: bool = False  # views of several images may go through together: what is said of one depends on no other
 
     @abstractmethod
     def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
@@ -127,6 +128,10 @@ class Network(ABC):
     @abstractmethod
     def module(self) -> nn.Module:
         """Return the torch module: the one door for trainers. Raise BadPlugin if there is none."""
+
+    def _compiled_part(self) -> nn.Module:
+        """Return the part of the module that ``predict`` calls as a whole, with nothing hooked into it."""
+        return self.module()
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, with gradients: for those who train it.

@@ -121,6 +121,8 @@ class Transformers(SegModel):
 class TransformersNetwork(Network):
     """A network of transformers with its weights, and how its images are prepared."""
 
+    batched = True
+
     def __init__(self, net: nn.Module, prepared: _Preparation) -> None:
         self._net: Any = net
         self._prepared = prepared
@@ -131,6 +133,10 @@ class TransformersNetwork(Network):
 
     def module(self) -> nn.Module:
         module: nn.Module = self._net
+        return module
+
+    def _compiled_part(self) -> nn.Module:
+        module: nn.Module = self._net.base_model  # features are hooked out of the head
         return module
 
     def forward(self, pixels: Tensor) -> Tensor:

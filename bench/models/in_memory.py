@@ -68,6 +68,8 @@ class InMemory(FromPixels):
 class InMemoryNetwork(PixelNetwork):
     """The network on a device."""
 
+    batched = True
+
     def __init__(self, specification: InMemory, forward: Forward, device: str) -> None:
         super().__init__(specification, specification.network, device)
         self._forward = forward

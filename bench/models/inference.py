@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import groupby, islice, product
+from itertools import product
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from bench.ops import dense, transfer
 from bench.ops.tiles import Lazy, Tiles, average
 
 T = TypeVar("T")
+Looked = tuple[list[tuple[View, Prediction]], Prediction]  # the views of an image, and all of it
 
 IN_USE = threading.RLock()  # a thread looks at the next image while methods ask the network again about this one
 
@@ -57,26 +58,58 @@ def prepared(network: Network, samples: Iterator[Sample]) -> Iterator[Sample]:
     yield from together
 
 
-def look(
-    network: Network, sample: Sample, numerics: Numerics, seed: int, asked: dict[Quantity, None]
-) -> tuple[list[tuple[View, Prediction]], Prediction]:
+def look(network: Network, sample: Sample, numerics: Numerics, seed: int, asked: dict[Quantity, None]) -> Looked:
     """Every view of a sample with what the network says about it, and all of it as one prediction.
 
     ``asked`` are the reductions that were asked of images before this one; it is shared by them all, so that from the
     second image on one pass makes them together. No number depends on it.
     """
-    inference, fused = network.model.inference, numerics.scoring == "fused"
-    seen: list[tuple[View, Prediction]] = []
-    for batch in _batches(views(sample, inference, numerics.device), numerics.batch):
+    return look_together(network, [sample], numerics, seed, asked)[0]
+
+
+def look_together(
+    network: Network, samples: Sequence[Sample], numerics: Numerics, seed: int, asked: dict[Quantity, None]
+) -> list[Looked]:
+    """The same of several samples, whose views of one size go through the network together where it is ``batched``.
+
+    Each forward pass then has ``numerics.batch`` views, the last of a size filled up by repeating it: digits depend on
+    how many there are, not on which.
+    """
+    inference = network.model.inference
+    every = [
+        (number, view) for number, sample in enumerate(samples) for view in views(sample, inference, numerics.device)
+    ]
+    predictions: dict[int, Prediction] = {}  # by the place in ``every``
+    for batch in _batches([view for _, view in every], numerics.batch, across=network.batched):
+        taken = [every[place][1] for place in batch]
+        filling = [taken[-1]] * (numerics.batch - len(taken)) if network.batched else []
         with IN_USE, precision(numerics):
-            predictions = network.predict(batch)
-        for view, prediction in zip(batch, predictions, strict=True):
-            # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
-            prediction.raw = {name: output.float() for name, output in prediction.raw.items()}
-            spot = f"{view.scale} {view.flip} {view.window}"
-            prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
-            _take_turns(prediction)
-            seen.append((view, prediction))
+            predicted = network.predict([*taken, *filling])
+        if len(predicted) != len(taken) + len(filling):
+            raise BadPlugin(f"model {network.model.name} gives {len(predicted)} predictions of {len(taken)} views")
+        predictions |= dict(zip(batch, predicted, strict=False))
+    looked = []
+    for number, sample in enumerate(samples):
+        own = [(view, predictions[place]) for place, (other, view) in enumerate(every) if other == number]
+        looked.append(_seen_as_one(sample, own, inference, numerics, seed, asked))
+    return looked
+
+
+def _seen_as_one(
+    sample: Sample,
+    seen: list[tuple[View, Prediction]],
+    inference: Inference,
+    numerics: Numerics,
+    seed: int,
+    asked: dict[Quantity, None],
+) -> Looked:
+    fused = numerics.scoring == "fused"
+    for view, prediction in seen:
+        # Only the forward pass is done in another precision; what is made of it, ``classify`` included, is float32.
+        prediction.raw = {name: output.float() for name, output in prediction.raw.items()}
+        spot = f"{view.scale} {view.flip} {view.window}"
+        prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
+        _take_turns(prediction)
     merged = merge(seen, inference)
     merged.context = Context(sample.size, _seed(seed, sample.id), fused, asked)
     return seen, merged
@@ -103,18 +136,22 @@ def _take_turns(prediction: Prediction) -> None:
         prediction.classify = classified
 
 
-def _batches(every: Iterator[View], size: int) -> Iterator[list[View]]:
-    """Neighbours of equal size, at most ``size`` together."""
-    for _, alike in groupby(every, key=lambda view: view.input_size):
-        while batch := list(islice(alike, size)):
-            yield batch
+def _batches(every: Sequence[View], size: int, *, across: bool) -> Iterator[list[int]]:
+    """Places of views of equal size, at most ``size`` together; those of one image alone unless ``across``."""
+    alike: dict[object, list[int]] = {}
+    for place, view in enumerate(every):
+        alike.setdefault((view.input_size, "" if across else view.sample), []).append(place)
+    for places in alike.values():
+        for start in range(0, len(places), size):
+            yield places[start : start + size]
 
 
 def precision(numerics: Numerics) -> AbstractContextManager[object]:
     """What a forward pass is wrapped in."""
     if numerics.dtype == "float32":
         return nullcontext()
-    return torch.autocast(torch.device(numerics.device).type, getattr(torch, numerics.dtype))
+    device = torch.device(numerics.device).type
+    return torch.autocast(device, getattr(torch, numerics.dtype), cache_enabled=not numerics.graphs)
 
 
 def _seed(seed: int, *names: str) -> int:

@@ -132,11 +132,16 @@ class _Segmentor(SegModel):
 class SegmentorNetwork(Network):
     """A segmentor with its weights."""
 
+    batched = True
+
     def __init__(self, runner: network.Runner) -> None:
         self._runner = runner
 
     def about(self) -> Mapping[str, Any]:
         return {"backbone": self._runner.backbone}
+
+    def _compiled_part(self) -> nn.Module:
+        return self._runner.segmentor.get_submodule("backbone")  # the head is asked for more than its forward
 
     def module(self) -> nn.Module:
         return self._runner.segmentor

@@ -32,7 +32,10 @@ class Numerics:
     tf32: bool = False
     deterministic: bool = True
     scoring: str = "torch"  # reductions and counting; fused: compiled, on a CPU
-    batch: int = 1  # equally sized views of an image in one forward pass
+    batch: int = 1  # equally sized views, of several images, in one forward pass
+    channels_last: bool = False
+    compile: bool = False
+    graphs: bool = False
 
     @property
     def on_device(self) -> bool:
@@ -40,7 +43,13 @@ class Numerics:
         return self.scoring == "torch"
 
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        record = asdict(self)
+        for name in ("channels_last", "compile", "graphs"):  # results of before there was a choice stay fresh
+            if not record[name]:
+                del record[name]
+        if self.batch > 1:
+            record["batch"] = f"{self.batch} views of several images"  # those of one, before
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def resolve(rule: NumericsRule) -> Numerics:
@@ -50,6 +59,12 @@ def resolve(rule: NumericsRule) -> Numerics:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise BadSuite("numerics.device is cuda, but torch sees no GPU; install a CUDA build of torch or say cpu")
+    if rule.graphs and device != "cuda":
+        raise BadSuite(
+            "numerics.graphs are CUDA graphs, and the device is the CPU; leave them out, or say device: cuda"
+        )
+    if rule.graphs and rule.compile:
+        raise BadSuite("numerics say compile and graphs, which are two ways to save the same launches; say one of them")
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     compiler = find_spec("numba") is not None  # there are platforms without it
     scoring = rule.scoring if rule.scoring != "auto" else "fused" if device == "cpu" and compiler else "torch"
@@ -64,6 +79,9 @@ def resolve(rule: NumericsRule) -> Numerics:
         tf32=rule.tf32,
         scoring=scoring,
         batch=rule.batch,
+        channels_last=rule.channels_last,
+        compile=rule.compile,
+        graphs=rule.graphs,
     )
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 import torch
 
@@ -20,6 +21,8 @@ from bench.core.cpu_time import spent
 from bench.models import inference
 from bench.models.numerics import Numerics
 from bench.suite.loader import Loader
+
+Block = tuple[int, ...]  # samples by index
 
 AHEAD = 2  # images that wait or are under way beside the one that is scored
 
@@ -32,6 +35,7 @@ class Seen:
     looked: tuple[Sequence[tuple[View, Prediction]], Prediction] | Exception
     load: float = 0.0  # CPU seconds
     predict: float = 0.0
+    together: Sequence[Sample] = ()  # that went through the network in the same passes, this one among them
 
     @property
     def id(self) -> str:
@@ -52,7 +56,8 @@ class Pipeline:
         self.network, self.loader = network, loader
         self._numerics, self._seed = numerics, seed
         self._asked: dict[Quantity, None] = {}
-        self._begun: deque[tuple[int, Future[Seen]]] = deque()
+        self._begun: deque[tuple[Block, Future[list[Seen]]]] = deque()
+        self._batch = numerics.batch if network.batched else 1
         self._thread: ThreadPoolExecutor | None = None
         # A network that must see a shard together is prepared for one at a time; several threads of torch have the
         # cores for themselves, and only those of the main thread are accounted for.
@@ -66,19 +71,21 @@ class Pipeline:
         if self._thread is None:
             yield from self._in_this_thread(indices, ahead)
             return
-        order = [*indices, *ahead]
-        for position, index in enumerate(indices):
-            self._drop_unless(index)
-            for later in range(position + len(self._begun), min(position + 1 + AHEAD, len(order))):
-                rest = order[later + 1 :]
+        asked = self._blocks(indices)
+        order, bound = [*asked, *self._blocks(ahead)], 1 + max(1, AHEAD // self._batch)
+        for position, block in enumerate(asked):
+            self._drop_unless(block)
+            for later in range(position + len(self._begun), min(position + bound, len(order))):
+                rest = [index for unread in order[later + 1 :] for index in unread]
                 self._begun.append((order[later], self._thread.submit(self._seen, order[later], rest)))
-            yield self._begun.popleft()[1].result()
+            yield from self._begun.popleft()[1].result()
 
-    def look_again(self, sample: Sample, start: int, stop: int) -> Seen:
-        """Look at a sample of a range once more, in the thread that asks."""
+    def look_again(self, seen: Seen, start: int, stop: int) -> Seen:
+        """Look at a sample once more, the first of a range, in the thread that asks."""
         if isinstance(self.network, ShardNetwork):  # it may have let go of what it was prepared for
             self.network.prepare(list(self.loader.samples(range(start, stop))))
-        return self._looked(sample)
+        again = self._looked(seen.together)
+        return next(each for each in again if each.sample is seen.sample)
 
     def close(self) -> None:
         """End the thread, when it has finished what it is at."""
@@ -88,27 +95,35 @@ class Pipeline:
 
     def _in_this_thread(self, indices: Sequence[int], ahead: Sequence[int]) -> Iterator[Seen]:
         before = self.loader.cpu_seconds
-        for sample in inference.prepared(self.network, self.loader.samples(indices, ahead)):
-            yield self._looked(sample, self.loader.cpu_seconds - before)
-            before = self.loader.cpu_seconds
+        samples = inference.prepared(self.network, self.loader.samples(indices, ahead))
+        for block in self._blocks(indices):
+            together = list(islice(samples, len(block)))
+            load, before = self.loader.cpu_seconds - before, self.loader.cpu_seconds
+            yield from self._looked(together, load)
 
-    def _seen(self, index: int, rest: Sequence[int]) -> Seen:
+    def _blocks(self, indices: Sequence[int]) -> list[Block]:
+        """Return the images that go through the network together: always the same ones, wherever a range begins."""
+        return [tuple(block) for _, block in groupby(indices, key=lambda index: index // self._batch)]
+
+    def _seen(self, block: Block, rest: Sequence[int]) -> list[Seen]:
         before = self.loader.cpu_seconds
-        (sample,) = self.loader.samples([index], rest)
-        return self._looked(sample, self.loader.cpu_seconds - before)
+        together = list(self.loader.samples(block, rest))
+        return self._looked(together, self.loader.cpu_seconds - before)
 
-    def _looked(self, sample: Sample, load: float = 0.0) -> Seen:
+    def _looked(self, together: Sequence[Sample], load: float = 0.0) -> list[Seen]:
+        """Return what the network says of some samples; they share the seconds. What it raises is the first one's."""
         before = spent.now()
         with spent("predict"):
             try:
-                looked = inference.look(self.network, sample, self._numerics, self._seed, self._asked)
+                looked = inference.look_together(self.network, together, self._numerics, self._seed, self._asked)
             except Exception as error:
-                return Seen(sample, error, load, spent.now() - before)
-        return Seen(sample, looked, load, spent.now() - before)
+                return [Seen(together[0], error, load, spent.now() - before)]
+        seconds = load / len(together), (spent.now() - before) / len(together)
+        return [Seen(sample, each, *seconds, together) for sample, each in zip(together, looked, strict=True)]
 
-    def _drop_unless(self, index: int | None) -> None:
-        """Forget what was begun unless it begins with the image that is asked for now."""
-        if self._begun and self._begun[0][0] != index:
+    def _drop_unless(self, block: Block | None) -> None:
+        """Forget what was begun unless it begins with the images that are asked for now."""
+        if self._begun and self._begun[0][0] != block:
             for _, begun in self._begun:
                 begun.cancel()
             wait([begun for _, begun in self._begun])

@@ -80,7 +80,18 @@ class PixelNetwork(Network):
         """Return what prepared float32 [1, 3, h, w] give in one forward pass: by name, or in the order of ``names``."""
 
     def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
-        return [self._prediction(view.pixels.float(), view.pixels) for view in views]
+        if len(views) == 1 or not self.batched:
+            return [self._prediction(view.pixels.float(), view.pixels) for view in views]
+        import torch
+
+        with torch.inference_mode():
+            returned = self._each_of(self.run(self._prepared(torch.stack([view.pixels for view in views]).float())))
+            if len(returned) != len(views):
+                raise BadPlugin(
+                    f"{self._who} gives {len(returned)} predictions of a batch of {len(views)} images; say numerics:"
+                    " {batch: 1} if it takes one at a time"
+                )
+            return [self._said(one, view.pixels) for one, view in zip(returned, views, strict=True)]
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return ``logits`` [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, as the network computes them."""
@@ -111,15 +122,30 @@ class PixelNetwork(Network):
         import torch
 
         with torch.inference_mode():
-            outputs = self._named(self.run(self._prepared(pixels[None])))
-            size = int(image.shape[1]), int(image.shape[2])
-            labels = outputs.pop("labels", None)
-            if labels is not None:
-                labels = self._class_map(labels, size)
-            if self._specification.adds_up:
-                from bench.ops import queries
+            return self._said(self.run(self._prepared(pixels[None])), image)
 
-                outputs["class_scores"] = queries.class_scores(outputs["query_logits"], outputs["query_masks"], size)
+    def _each_of(self, returned: Returned) -> list[Returned]:
+        """Return what a batch gave as that of each image, with a batch axis of 1."""
+        from torch import Tensor
+
+        if isinstance(returned, Mapping):
+            columns = {name: _one_by_one(output) for name, output in returned.items() if isinstance(output, Tensor)}
+            count = min(map(len, columns.values()), default=0)
+            return [{name: parts[at] for name, parts in columns.items()} for at in range(count)]
+        outputs = [returned] if isinstance(returned, Tensor) else list(returned)
+        return list(zip(*map(_one_by_one, outputs), strict=False))
+
+    def _said(self, returned: Returned, image: Tensor) -> Prediction:
+        """Return the prediction for one image of what the network gave of it, with a batch axis of 1."""
+        outputs = self._named(returned)
+        size = int(image.shape[1]), int(image.shape[2])
+        labels = outputs.pop("labels", None)
+        if labels is not None:
+            labels = self._class_map(labels, size)
+        if self._specification.adds_up:
+            from bench.ops import queries
+
+            outputs["class_scores"] = queries.class_scores(outputs["query_logits"], outputs["query_masks"], size)
         return Prediction(outputs, size, labels=labels, image=image, again=lambda other: self._prediction(other, image))
 
     def _named(self, returned: Returned) -> dict[str, Tensor]:
@@ -177,6 +203,10 @@ class PixelNetwork(Network):
         if tuple(small.shape) == size:
             return small
         return functional.interpolate(small[None, None], size=size, mode="nearest-exact")[0, 0]
+
+
+def _one_by_one(batch: Tensor) -> list[Tensor]:
+    return [batch[at : at + 1] for at in range(len(batch))]
 
 
 def check_size(who: str, fixed: Sequence[object], size: Sequence[int]) -> None:

@@ -72,6 +72,8 @@ class PythonModel(FromPixels):
 class PythonNetwork(PixelNetwork):
     """The module that the factory returned."""
 
+    batched = True
+
     def __init__(self, specification: PythonModel, module: nn.Module, device: str) -> None:
         super().__init__(specification, specification.factory, device)
         self._module = module

@@ -64,6 +64,8 @@ class TorchScript(FromPixels):
 class TorchScriptNetwork(PixelNetwork):
     """A TorchScript module, run by torch's interpreter."""
 
+    batched = True
+
     def __init__(self, specification: TorchScript, module: nn.Module, device: str) -> None:
         super().__init__(specification, specification.file, device)
         self._module = module

@@ -62,11 +62,17 @@ class ToyNet(SegModel):
 class LoadedToyNet(Network):
     """ToyNet with its weights."""
 
+    batched = True
+
     def __init__(self, net: nn.Module) -> None:
         self._net = net
 
     def predict(self, views: Sequence[View]) -> Sequence[Prediction]:
-        return [self._prediction(view.pixels.float(), view.pixels) for view in views]
+        import torch
+
+        with torch.no_grad():
+            features, logits = self._net(torch.stack([view.pixels for view in views]).float())
+        return [self._said(logits[at], features[at], view.input_size, view.pixels) for at, view in enumerate(views)]
 
     def module(self) -> nn.Module:
         return self._net
@@ -75,17 +81,20 @@ class LoadedToyNet(Network):
         logits: Tensor = self._net(pixels)[1]
         return logits
 
-    def _prediction(self, image: Tensor, pixels: Tensor | None) -> Prediction:
-        """Return what one forward pass of float32 [3, h, w] in 0..255 says; ``pixels`` are those of the view."""
+    def _again(self, image: Tensor) -> Prediction:
+        """Return what one forward pass of float32 [3, h, w] in 0..255 says."""
         import torch
 
         with torch.no_grad():
             features, logits = self._net(image[None])
+        return self._said(logits[0], features[0], (int(image.shape[1]), int(image.shape[2])), None)
+
+    def _said(self, logits: Tensor, features: Tensor, size: tuple[int, int], pixels: Tensor | None) -> Prediction:
         return Prediction(
-            {"logits": logits[0], "features": features[0]},
-            (int(image.shape[1]), int(image.shape[2])),
+            {"logits": logits, "features": features},
+            size,
             image=pixels,
-            again=lambda other: self._prediction(other, None),
+            again=self._again,
             classify=self._classify,
             dropout=DROPOUT,
         )

@@ -150,14 +150,14 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame, *, w
         truth = truth_of(image, device_pass)
         for scorer, lanes in _by_method(spared(cells, blame)):
             if image.lender.changed:  # by a method, which has failed: the others get what the network says
-                image = _look_again(task, pipeline, sample, device_pass)
+                image = _look_again(task, pipeline, seen, device_pass)
                 truth = truth_of(image, device_pass)
             score_and_count(task, worker, image, truth, scorer, lanes, blame, device_pass)
         if device_pass is not None:
             device_pass.finish_image()
         for refinement in spared(refinements, blame):
             if image.lender.changed:
-                image = _look_again(task, pipeline, sample, device_pass)
+                image = _look_again(task, pipeline, seen, device_pass)
             who = f"method {refinement.task.method.label} on {task.dataset.label}/{sample.id}"
             with blame.of([refinement.task.key], who):
                 _describe(task, worker, image, refinement, who)
@@ -250,9 +250,9 @@ def _image(task: Task, seen: Seen, device_pass: DevicePass | None = None) -> Ima
     return Image(seen.sample, Lender(views, merged, writes), checks.class_map(merged, seen.sample))
 
 
-def _look_again(task: Task, pipeline: Pipeline, sample: Sample, device_pass: DevicePass | None) -> Image:
-    seen = pipeline.look_again(sample, task.start + task.ids.index(sample.id), task.stop)
-    return _image(task, seen, device_pass)
+def _look_again(task: Task, pipeline: Pipeline, seen: Seen, device_pass: DevicePass | None) -> Image:
+    again = pipeline.look_again(seen, task.start + task.ids.index(seen.id), task.stop)
+    return _image(task, again, device_pass)
 
 
 def _by_method(lanes: Sequence[CellLane]) -> Iterable[tuple[Scorer, list[CellLane]]]:

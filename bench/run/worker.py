@@ -10,6 +10,7 @@ from bench.api import Method, Network, State
 from bench.contract.network import loaded
 from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
+from bench.models.acceleration import accelerate
 from bench.models.numerics import Numerics, apply
 from bench.models.pipeline import Pipeline
 from bench.run import lending
@@ -37,7 +38,9 @@ class Worker:
             self._close_pipeline()
             self._network = None
             apply(numerics)
-            self._network = (ref, numerics, loaded(ref.build(), numerics.device))
+            network = loaded(ref.build(), numerics.device)
+            accelerate(network, numerics)
+            self._network = (ref, numerics, network)
         return self._network[2]
 
     def readers(self, count: int) -> Readers:

@@ -77,6 +77,9 @@ class ClaimRule(Section):
     weights: str = ""  # 16 hex digits: what the file of the network holds from which the figures were made
 
 
+UNSAID: Any = Field(default=False, exclude_if=lambda chosen: not chosen)  # a suite is written as before there was it
+
+
 class NumericsRule(Section):
     """The arithmetic of a run. ``auto`` takes the GPU where there is one."""
 
@@ -84,7 +87,12 @@ class NumericsRule(Section):
     threads: int = Field(default=1, ge=1, le=limits.PROCESSES)  # of torch in each process, on a CPU
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass, by autocast; scores are float32
     tf32: bool = False  # on a GPU
-    batch: int = Field(default=1, ge=1, le=limits.PROCESSES)  # equally sized views of an image in one forward pass
+    batch: int = Field(
+        default=1, ge=1, le=limits.PROCESSES
+    )  # equally sized views, of several images, in a forward pass
+    channels_last: bool = UNSAID  # the layout of weights and activations
+    compile: bool = UNSAID  # the network by torch.compile
+    graphs: bool = UNSAID  # a forward pass replayed as a CUDA graph
     scoring: Literal["auto", "fused", "torch"] = "auto"  # reductions and counting; auto is fused on a CPU
 
 

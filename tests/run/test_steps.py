@@ -130,7 +130,7 @@ def test_a_failure_of_the_whole_work_names_it_and_leaves_a_traceback(tiny, tmp_p
         step = follows.next_step()
         monkeypatch.setattr("bench.run.shard_files.read", lambda path: 1 / 0)
     else:
-        monkeypatch.setattr("bench.models.inference.look", lambda *_: 1 / 0)
+        monkeypatch.setattr("bench.models.inference.look_together", lambda *_: 1 / 0)
     outcome = execute(step.next_work(), worker)
     (failure,) = outcome.failures.values()
     assert "ZeroDivisionError: division by zero (test_steps.py:" in failure.message
