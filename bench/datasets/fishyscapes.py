@@ -16,19 +16,19 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core import listing, packed, untrusted_arrays
+from bench.core import listing, packed
 from bench.core.errors import MissingData
 from bench.core.images import read_rgb
 from bench.core.listing import Location
-from bench.core.untrusted_arrays import Unreadable
 from bench.datasets import archives, cityscapes, lost_and_found, sides
 from bench.datasets.frames import Frame
 from bench.datasets.masked import Masked
+from bench.datasets.overlays import BaseImages, read_overlay
 from bench.datasets.sides import Ready
 
 Set = Literal["lost_and_found", "static"]
@@ -124,11 +124,16 @@ class Fishyscapes(Masked):
             overlays = sides.side(tree, again, after=("_rgb",), ends=(".npz",), depth=0)
             pairs = sides.paired(overlays, masks, self.frames)
             sides.counted(pairs, self.count, folder, again)
-            base = _Base(
-                cityscapes.LOCATION, ("val",), "leftImg8bit_trainvaltest.zip of Cityscapes", "is to be laid over it"
+            base = BaseImages(
+                LOCATION,
+                cityscapes.LOCATION,
+                (("leftImg8bit", "val"),),
+                "_leftImg8bit",
+                archive="leftImg8bit_trainvaltest.zip of Cityscapes",
+                use="is to be laid over it",
             )
             made = [
-                Frame(name, base.image(name, mask), mask, overlay=overlay) for name, (overlay, mask) in pairs.items()
+                Frame(name, _image(base, name, mask), mask, overlay=overlay) for name, (overlay, mask) in pairs.items()
             ]
         else:
             for name, path in tree.ids(after=after, ends=tuple(listing.LOSSY), depth=0).items():
@@ -136,8 +141,15 @@ class Fishyscapes(Masked):
                     mask = path.with_suffix(".png")
                     raise MissingData(f"{mask} does not exist{listing.lossy(mask)}")
             sides.counted(masks.paths, self.count, folder, again)
-            base = _Base(lost_and_found.LOCATION, _SPLITS, "leftImg8bit.zip of LostAndFound", "is its label")
-            made = [Frame(name, base.image(name, mask), mask) for name, mask in masks.paths.items()]
+            base = BaseImages(
+                LOCATION,
+                lost_and_found.LOCATION,
+                [("leftImg8bit", split) for split in _SPLITS],
+                "_leftImg8bit",
+                archive="leftImg8bit.zip of LostAndFound",
+                use="is its label",
+            )
+            made = [Frame(name, _image(base, name, mask), mask) for name, mask in masks.paths.items()]
         return [self._named(frame) for frame in made]
 
     def decode(self, frame: Frame) -> NDArray[np.uint8]:
@@ -236,61 +248,18 @@ def _base(name: str) -> str | None:
     return match[1] if match else None
 
 
-class _Base:
-    """The images that masks of Fishyscapes belong to: those of another data set, beside the masks or on their own."""
-
-    def __init__(self, location: Location, splits: Sequence[str], archive: str, use: str) -> None:
-        beside = [LOCATION.find(location.name, "leftImg8bit", split) for split in splits]
-        folders = beside if any(beside) else [location.find("leftImg8bit", split) for split in splits]
-        official = [location.wanted("leftImg8bit", split) for split in splits]
-        self.folder, *others = [folder for folder in folders if folder] or official
-        self.archive, self.use = archive, use
-        self.paths: dict[str, Path] = {}
-        for folder in filter(None, folders):
-            named = sides.side(listing.tree(folder), "", after=("_leftImg8bit", ""), depth=1).paths
-            self.paths = {**named, **self.paths}
-        self.also = "".join(f", nor below {folder.name}/" for folder in others)
-
-    def image(self, name: str, mask: Path) -> Path:
-        """The image of one mask, whose frame has that id. Raise MissingData without one."""
-        base = _base(name)
-        source = self.archive.partition(" of ")[2]
-        if base is None:
-            raise MissingData(f"{mask} is named after no frame of {source}; wanted DDDD_<frame>_labels.png")
-        if base in self.paths:
-            return self.paths[base]
-        path = self.folder / base.rsplit("_", 2)[0] / f"{base}_leftImg8bit.png"
-        raise MissingData(
-            f"{path} does not exist{self.also}, but {mask} {self.use}{listing.nearby(path)}; unpack {self.archive} into"
-            f" {self.folder.parent.parent}"
-        )
+def _image(images: BaseImages, name: str, mask: Path) -> Path:
+    """The image of one mask, whose frame has that id. Raise MissingData without one."""
+    base = _base(name)
+    if base is None:
+        source = images.archive.partition(" of ")[2]
+        raise MissingData(f"{mask} is named after no frame of {source}; wanted DDDD_<frame>_labels.png")
+    return images.image(base, mask, base.rsplit("_", 2)[0])
 
 
 def _overlay(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
-    """int64 [H, W, 3]: the summand of an image of that size. Its shape is read before memory is taken for it."""
-    expected = (*size, 3)
-
-    def fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        if shape != expected or dtype.kind not in "iuf":
-            raise MissingData(f"{path} holds {dtype} {list(shape)}, wanted numbers {list(expected)} as its image has")
-
-    try:
-        with packed.opened(path) as stream:
-            overlay = untrusted_arrays.read(stream, ".npz", fits, name="rgb")
-    except FileNotFoundError:
-        raise MissingData(f"{path} does not exist") from None
-    except OSError as error:
-        raise MissingData(f"{path} cannot be read: {error.strerror}") from None
-    except Unreadable as error:
-        if error.reason == "name":
-            raise MissingData(f"{path} {error}; is it an overlay of Fishyscapes Static?") from None
-        if error.reason == "type":
-            raise MissingData(f"{path} {error}, wanted numbers {list(expected)} as its image has") from None
-        raise MissingData(f"{path} cannot be read: {error}; is it truncated?") from None
-    if overlay.dtype.kind == "f" and not np.isfinite(overlay).all():
-        raise MissingData(
-            f"{path} holds {int((~np.isfinite(overlay)).sum())} numbers that are not finite; unpack it again"
-        )
+    """int64 [H, W, 3]: the summand of an image of that size."""
+    overlay = read_overlay(path, size, "rgb", ("int", "uint", "float"), "Fishyscapes Static")
     return overlay.astype(np.int64)
 
 

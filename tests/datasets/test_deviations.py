@@ -26,6 +26,7 @@ from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.muad import MiniMuad, Muad
 from bench.datasets.nighttime_driving import NighttimeDriving
+from bench.datasets.poc import Poc
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
@@ -64,6 +65,8 @@ READERS = {
     ),
     "road_obstacles": ("road_obstacles", "road_obstacles", RoadObstacles(frames=4)),
     "ade_ood": ("ade_ood", "ade_ood", AdeOod(frames=4)),
+    "poc": ("poc", "poc", Poc("cityscapes", frames=4)),
+    "poc_acdc": ("poc", "poc", Poc("acdc", frames=4)),
     "issu": ("issu", "issu", Issu("all", frames=4)),
     "synboost": ("synboost", "synboost", SynBoost("fs_lost_and_found", frames=4)),
     "coco": ("coco", "coco", Coco(frames=3, minimum=32)),
@@ -80,7 +83,7 @@ READERS = {
 ELSEWHERE = {Folder: "its globs say what is read", CocoProxy: "this program writes it"}  # what has no official layout
 
 EVERY = set(READERS)
-MADE_OF_TWO = {"fishyscapes", "static", "fishy_laf"}  # whose images are those of another data set
+MADE_OF_TWO = {"fishyscapes", "static", "fishy_laf", "poc", "poc_acdc"}  # whose images are those of another data set
 LISTED = {"coco", "road_anomaly"}  # whose file names stand in a list
 BY_CONTENT = {"lost_and_found", "bdd_anomaly"}  # whose frames are chosen by what their labels hold
 NO_MASK = {"submission", "coco"}

@@ -10,9 +10,10 @@ import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from bench.datasets.idd import Idd
 from bench.datasets.issu import Issu
 from bench.datasets.muad import MiniMuad, Muad
 from bench.datasets.nighttime_driving import NighttimeDriving
+from bench.datasets.poc import Poc
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
@@ -247,6 +249,58 @@ def test_labels_and_anomalies_of_one_file_are_told_apart(
     unlabelled = Issu(frames=8, values={"0": "ignore"}).load(0)
     assert unlabelled.labels is not None and unlabelled.anomaly is not None
     assert not (unlabelled.labels == 0).any() and (unlabelled.anomaly != 255).any()
+
+
+@pytest.mark.parametrize("which", ["cityscapes", "acdc"])
+def test_poc_is_made_of_the_images_below_and_the_differences(
+    which: Literal["cityscapes", "acdc"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    writers.write("poc", SCENES, tmp_path / "poc")
+    data = Poc(which, frames=8)
+    data.check()
+    made = {int(name.split("_")[-1]): data.load(index) for index, name in enumerate(data.ids())}
+    for index, ours in made.items():
+        theirs = SCENES.load(index)
+        assert theirs.labels is not None and theirs.anomaly is not None
+        assert ours.labels is not None and ours.anomaly is not None
+        np.testing.assert_array_equal(ours.image(), theirs.image())
+        np.testing.assert_array_equal(ours.anomaly == 1, theirs.anomaly == 1)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert made[1].tags["object"] == "garbage bag"
+    if which == "cityscapes":
+        assert Poc(which).count == 8  # nobody publishes how many there are
+        return
+    assert made[1].tags["condition"] == "night"
+    assert "holds 8 frames, wanted 200" in complaint(Poc(which))
+    home = tmp_path / "poc" / "POC_ACDC_VAL"
+    (home / "gt_trainval" / "gt").rename(home / "rgb_anon_trainvaltest" / "gt")  # as the program that packs writes it
+    data = Poc(which, frames=8)
+    data.check()
+    frame = data.scan()[3]
+    stamp(mask_of(frame), illegal)
+    assert complaint(data).startswith(f"{mask_of(frame)} holds the value 77 at row 5, column 9, wanted 0..33, from 100")
+    assert frame.overlay is not None
+    before = data.digest()
+    for arrays, words in (
+        ({"img": np.zeros((64, 128, 3), np.int16)}, "holds int16 [64, 128, 3], wanted uint8 [64, 128, 3]"),
+        ({"img": np.zeros((32, 128, 3), np.uint8)}, "holds uint8 [32, 128, 3], wanted uint8 [64, 128, 3]"),
+        ({"rgb": np.zeros((64, 128, 3), np.uint8)}, "is it an overlay of POC?"),
+        ({"img": np.zeros((64, 128, 3), np.uint8)}, ""),
+    ):
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **arrays)
+        frame.overlay.write_bytes(packed.getvalue())
+        with nullcontext() if not words else pytest.raises(MissingData, match=re.escape(words)):
+            Poc(which, frames=8, values={"77": "ignore"}).load(3).image()
+    assert Poc(which, frames=8, values={"77": "ignore"}).digest() != before
+    frame.overlay.unlink()
+    assert complaint(Poc(which, frames=8)).startswith(f"{frame.overlay} does not exist, but its label")
+    frame.image.unlink()
+    data = Poc(which, frames=7)
+    data.check()
+    data.scan()[0].image.unlink()
+    assert "unpack rgb_anon_trainvaltest.zip of ACDC into" in complaint(data)
 
 
 def test_frames_of_one_set_may_differ_in_size(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

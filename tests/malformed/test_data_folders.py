@@ -21,6 +21,7 @@ from bench.datasets.fishyscapes import Fishyscapes
 from bench.datasets.idd import Idd
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.muad import Muad
+from bench.datasets.poc import Poc
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
@@ -37,6 +38,7 @@ READERS = {
     "road_anomaly": ("road_anomaly", RoadAnomaly(frames=2)),
     "validation_dataset": ("validation_dataset", ValidationDataset("fs_static", frames=2)),
     "road_obstacles": ("road_obstacles", RoadObstacles(frames=2)),
+    "poc": ("poc", Poc("acdc", frames=2)),
     "ade_ood": ("ade_ood", AdeOod(frames=2)),
     "street_hazards": ("street_hazards", StreetHazards(frames=2)),
     "bdd_anomaly": ("bdd_anomaly", BddAnomaly(frames=1)),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.contract.dataset import Dataset
+from bench.core.label_values import LABEL_IDS
 from bench.core.values import IGNORE
 from bench.data.layouts.atomic_writer import Progress, anomaly_of, drawn, save_bytes, save_jpeg, save_png, whole
 
@@ -60,6 +62,40 @@ def write_static(dataset: Dataset, out: Path, *, progress: Progress | None = Non
             save_bytes(out / "fs_val_v3" / f"{index:04}_{base}_rgb.npz", _npz({"rgb": overlay}))
 
 
+def write_poc(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
+    """Write ``POC_CS_VAL/`` and ``POC_ACDC_VAL/`` with masks and differences, and the images below beside them.
+
+    Masks of Cityscapes hold train ids, those of ACDC label ids; the anomaly is another object in every frame.
+    """
+    to_label_ids = np.zeros(256, np.uint8)
+    to_label_ids[list(range(len(LABEL_IDS)))] = LABEL_IDS
+    to_label_ids[IGNORE] = IGNORE
+    with whole(out, "POC_CS_VAL", "POC_ACDC_VAL", "cityscapes", "acdc"):
+        for index, sample in drawn(dataset, progress):
+            anomaly, image = anomaly_of(sample), sample.image()
+            below = _without(image, anomaly)
+            labels = np.zeros(anomaly.shape, np.uint8) if sample.labels is None else sample.labels
+            labels = np.where(anomaly == IGNORE, anomaly, labels)
+            difference = _npz({"img": image - below})  # modulo 256, as the program that packed them
+            painted = f"A-good-photo-of-a-{('dog', 'garbage-bag')[index % 2]}_{index}"
+            city = f"toytown_{index // 4:06}_{index:06}"
+            folder, name = Path("val", "toytown"), f"{city}_leftImg8bit_{painted}"
+            save_png(out / "cityscapes" / "leftImg8bit" / folder / f"{city}_leftImg8bit.png", below)
+            save_bytes(out / "POC_CS_VAL" / "leftImg8bit" / folder / f"{name}.npz", difference)
+            stored = np.where(anomaly == 1, np.uint8(20 + index % 9), labels)
+            save_png(out / "POC_CS_VAL" / "gtFine" / folder / f"{name}.png", stored)
+            seen = f"GOPR{index // 4:04}_frame_{index:06}"
+            folder, name = (
+                Path(("fog", "night")[index % 2], "val", f"GOPR{index // 4:04}"),
+                f"{seen}_rgb_anon_{painted}",
+            )
+            save_png(out / "acdc" / "rgb_anon" / folder / f"{seen}_rgb_anon.png", below)
+            home = out / "POC_ACDC_VAL"
+            save_bytes(home / "rgb_anon_trainvaltest" / "rgb_anon" / folder / f"{name}.npz", difference)
+            stored = np.where(anomaly == 1, np.uint8(100 + index), to_label_ids[labels])
+            save_png(home / "gt_trainval" / "gt" / folder / f"{name}.png", stored)
+
+
 def write_renamed(dataset: Dataset, out: Path, *, progress: Progress | None = None) -> None:
     """Write ``FsValLF/`` and ``FsValV3Static/`` with the file names of Cityscapes."""
     with whole(out, "FsValLF", "FsValV3Static"):
@@ -98,7 +134,7 @@ def _without(image: NDArray[np.uint8], anomaly: NDArray[np.uint8]) -> NDArray[np
     return below
 
 
-def _npz(arrays: Mapping[str, NDArray[np.int16]]) -> bytes:
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
     return packed.getvalue()

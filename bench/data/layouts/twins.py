@@ -31,6 +31,7 @@ from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.muad import MiniMuad, Muad
 from bench.datasets.nighttime_driving import NighttimeDriving
+from bench.datasets.poc import Poc
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
 from bench.datasets.smiyc import SegmentMeIfYouCan
@@ -47,7 +48,7 @@ Twin = Literal[
     "bravo_synobjs", "bravo_synflare", "bravo_outofcontext",
     "cityscapes", "cityscapes_train", "fishyscapes_lost_and_found", "fishyscapes_static", "lost_and_found",
     "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static", "fishy_laf", "road_obstacles",
-    "ade_ood", "synboost_static", "issu_anomaly", "issu_obstacle", "hf",
+    "ade_ood", "synboost_static", "issu_anomaly", "issu_obstacle", "hf", "poc_cityscapes", "poc_acdc",
     "street_hazards", "bdd_anomaly", "muad", "mini_muad", "acdc", "wilddash2", "idd", "dark_zurich",
     "nighttime_driving",
 ]  # fmt: skip
@@ -130,6 +131,8 @@ _TWINS: Mapping[str, _Twin] = {
     "ade_ood": _Twin("ade_ood", "ade_ood", "anomaly", lambda n: AdeOod(frames=n)),
     "issu_anomaly": _Twin("issu", "issu", "anomaly", lambda n: Issu(frames=n)),
     "issu_obstacle": _Twin("issu", "issu", "anomaly", lambda n: Issu(track="obstacle", frames=n)),
+    "poc_cityscapes": _Twin("poc", "poc", "anomaly", lambda n: Poc("cityscapes", frames=n)),
+    "poc_acdc": _Twin("poc", "poc", "anomaly", lambda n: Poc("acdc", frames=n)),
     "hf": _Twin("hf", "hf", "anomaly", lambda n: HuggingFace(hf.NAME, id="name", anomaly=(1,), usual=(0,), frames=n)),
     "synboost_static": _Twin("synboost", "synboost", "anomaly", lambda n: SynBoost("fs_static", frames=n)),
     "street_hazards": _named("street_hazards", "anomaly", lambda n: StreetHazards(frames=n)),

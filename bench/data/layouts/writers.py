@@ -92,6 +92,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "road_obstacles": Layout(repacked.write_road_obstacles),
     "ade_ood": Layout(repacked.write_ade_ood),
     "issu": Layout(repacked.write_issu),
+    "poc": Layout(fishyscapes.write_poc),
     "hf": Layout(hf.write),
     "synboost": Layout(repacked.write_synboost),
     "lost_and_found": Layout(lost_and_found.write),
