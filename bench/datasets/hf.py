@@ -28,9 +28,9 @@ from bench.contract.dataset import Dataset, Sample
 from bench.core import files, images, listing
 from bench.core.errors import AbsentData, MissingData
 from bench.core.images import Undecodable
+from bench.core.parquet_rows import Rows
 from bench.datasets import frames, sides
 from bench.datasets.meanings import Meanings
-from bench.datasets.parquet_rows import Rows
 
 T = TypeVar("T")
 

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from bench.core import parquet_rows
 from bench.core.errors import AbsentData, BadSuite, MissingData
 from bench.data.layouts import writers
-from bench.datasets import hf, parquet_rows
+from bench.datasets import hf
 from bench.datasets.hf import HuggingFace
 from bench.datasets.toytown.scenes import Toytown
 from bench.suite import registry
