@@ -26,6 +26,7 @@ class KlMatching(Smoothed):
     name = "kl_matching"
     source = "Hendrycks et al., Scaling Out-of-Distribution Detection for Real-World Settings, arXiv:1911.11132"
     fitting = Fitting(must=True, reads=frozenset())
+    computations = Smoothed.computations | {"features"}
 
     def fit(self, stream: Iterable[tuple[Prediction, Sample]], seed: int) -> State:
         """``distributions``: float64 [K, C] of the K classes that are predicted; ``pixels``: int64 [K]."""

@@ -18,6 +18,7 @@ NUMBERS: Mapping[str, int] = {
     "meta": 1,  # classifiers of segments: bench.ops.segment_classifier
     "inference": 1,  # how an image becomes views, and views one prediction: bench.models.inference
     "flow": 1,  # scores of flows: bench.fit.flow
+    "features": 1,  # sums, samples and heads of detectors that read features: bench.fit.features
     "corruptions": 1,  # pixels of a corrupted image: bench.corruptions
     "toytown": 1,  # pixels of a drawn street: bench.datasets.toytown; trained weights depend on it, too
     "curves": 1,  # of a page, as they are kept beside the counts: bench.results.curves

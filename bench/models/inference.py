@@ -242,7 +242,7 @@ def merge(seen: Sequence[tuple[View, Prediction]], inference: Inference) -> Pred
 
     A single view that covers the image keeps everything it gave. Windows average their outputs in the scaled image;
     scales and mirror images then average probabilities or logits at label size, and the class map is the argmax of
-    the average.
+    the average. ``classify`` is that of the first view, for fits: the last layer is the same in all.
     """
     size = seen[0][0].image_size
     whole = [_whole(group) for group in _by_scale(seen)]
@@ -264,7 +264,7 @@ def merge(seen: Sequence[tuple[View, Prediction]], inference: Inference) -> Pred
             outputs["probabilities"] = partial(_mean, whole, name, size, softmax=True)
         else:
             outputs[name] = partial(_mean, whole, name, size)
-    return Prediction(Lazy(outputs), size)
+    return Prediction(Lazy(outputs), size, classify=whole[0].classify)
 
 
 def relabelled(
@@ -314,7 +314,7 @@ def _whole(group: list[tuple[View, Prediction]]) -> Prediction:
     mergeable = [name for name in first.raw if name not in OF_ONE_VIEW]
     parts = [{name: _upright(tile, prediction.raw[name]) for name in mergeable} for tile, prediction in group]
     outputs = parts[0] if len(parts) == 1 else Tiles([tile.window for tile, _ in group], parts, view.scaled_size)
-    return Prediction(outputs, view.scaled_size)
+    return Prediction(outputs, view.scaled_size, classify=first.classify)
 
 
 def _canvas(group: list[tuple[View, Tensor]]) -> Tensor:

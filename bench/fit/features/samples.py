@@ -85,5 +85,5 @@ def _at_centres(truth: Labels, grid: tuple[int, int], window: Window, size: tupl
 
 def _rows(output: Tensor, index: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the pixels of [D, h, w] by flat index, float32 [n, D]."""
-    values: NDArray[np.float32] = transfer.to_host(output).reshape(len(output), -1)
+    values: NDArray[np.float32] = transfer.to_host(output.flatten(1))
     return np.ascontiguousarray(values[:, index].T)
