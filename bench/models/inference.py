@@ -29,7 +29,10 @@ Looked = tuple[list[tuple[View, Prediction]], Prediction]  # the views of an ima
 IN_USE = threading.RLock()  # a thread looks at the next image while methods ask the network again about this one
 
 OF_ONE_VIEW = frozenset(
-    {"raw", "image", "again", "classify", "dropout", "labels", "query_logits", "query_masks", "query_features"}
+    {
+        *("raw", "image", "again", "classify", "dropout", "labels"),
+        *("query_logits", "query_masks", "query_features", "query_negative"),
+    }
 )
 """What has no average over views; methods that need it score each view, where ``merge`` is ``views``."""
 

@@ -7,6 +7,8 @@ blocks and no mask is ever whole at that size.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,19 +33,26 @@ def weighed(weights: Tensor, query_masks: Tensor, size: tuple[int, int] | None =
     no antialiasing) before the sigmoid.
     """
     height, width = size or (int(query_masks.shape[1]), int(query_masks.shape[2]))
+    mixing = weights.float().T.contiguous()
+    total = query_masks.new_empty(len(mixing), height, width, dtype=torch.float32)
+    for rows, masks in in_rows(query_masks, (height, width)):
+        total[:, rows] = (mixing @ masks.flatten(1)).reshape(len(mixing), -1, width)
+    return total
+
+
+def in_rows(query_masks: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Yield blocks of rows and sigmoid(mask) in them, float32 [Q, rows, W], of masks [Q, h, w] brought to ``size``."""
+    height, width = size
     masks = query_masks.float()
     first, second, share = _taps(int(masks.shape[1]), height, masks.device)
     rows = max(1, CELLS // (len(masks) * width))
-    mixing = weights.float().T.contiguous()
-    total = masks.new_empty(len(mixing), height, width)
     for start in range(0, height, rows):
         block = slice(start, min(start + rows, height))
         part = torch.lerp(masks[:, first[block]], masks[:, second[block]], share[block, None])
         if part.shape[2] != width:
             wide = (int(part.shape[1]), width)
             part = functional.interpolate(part[None], size=wide, mode="bilinear", align_corners=False)[0]
-        total[:, block] = (mixing @ part.sigmoid_().flatten(1)).reshape(len(mixing), -1, width)
-    return total
+        yield block, part.sigmoid_()
 
 
 def _taps(small: int, large: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

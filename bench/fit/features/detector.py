@@ -75,8 +75,10 @@ def pixelwise(features: Tensor, width: int, score: Callable[[Tensor], Tensor]) -
     """
     pixels = features.flatten(1).T
     step = max(1, CELLS // width)
-    blocks = [score(pixels[start : start + step]) for start in range(0, len(pixels), step)]
-    return torch.cat(blocks).reshape(features.shape[1:])
+    scores = features.new_empty(len(pixels))  # small tensors that live on between large ones would scatter the heap
+    for start in range(0, len(pixels), step):
+        scores[start : start + step] = score(pixels[start : start + step])
+    return scores.reshape(features.shape[1:])
 
 
 def constant(array: NDArray[np.generic], like: Tensor) -> Tensor:

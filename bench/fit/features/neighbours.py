@@ -15,7 +15,7 @@ def mean_distance(queries: Tensor, bank: Tensor, k: int, *, within: bool = False
     """
     centre = bank.mean(dim=0)
     moved, known = queries - centre, bank - centre
-    near = (known * known).sum(dim=1) - 2 * (moved @ known.T)  # but for what all neighbours of a query have in common
+    near = (moved @ known.T).mul_(-2).add_((known * known).sum(dim=1))  # but for what all of a query have in common
     nearest = near.topk(min(k + within, len(bank)), dim=1, largest=False).indices
     apart: Tensor = torch.linalg.vector_norm(known[nearest] - moved[:, None], dim=2)
     if within:
