@@ -77,6 +77,10 @@ class Metric:
         if len(reads) > 1:
             both = " and ".join(f"{name} reads a {kind}" for kind, name in sorted(reads.items()))
             raise BadScores(f"{both}: the same maps cannot be both; make a Metric of each")
+        if keep is not None and keep != "disk" and not isinstance(keep, Path):
+            raise BadScores(f"Metric: keep is {keep!r}; wanted 'disk', or a Path for a folder that stays")
+        if resamples < 0 or budget < 1:
+            raise BadScores(f"Metric: resamples is {resamples}, wanted 0 or more; budget is {budget}, wanted bytes")
         self.seed, self.resamples, self.budget = seed, resamples, budget
         self._keep = keep
         self._needs = frozenset[str]().union(*(protocol.needs for protocol in self.protocols))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.api import Network
 from bench.core import files, weights
-from bench.core.errors import BadPlugin, MissingData
+from bench.core.errors import BadPlugin, MissingData, UsageError
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels, PixelNetwork
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bench.models.preprocessing import Returned
 
 Forward = Callable[["Tensor"], "Returned"]
+RGB = tuple[float, float, float]
+AS_THEY_ARE: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std of pixels that stay what they are
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,33 @@ def _digest(module: nn.Module) -> str:
         code = ""
     parts = [weights.tensors_digest(module.state_dict()), repr(module), code]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def name_of(network: object) -> str:
+    """Return what results call a network that has no name."""
+    return getattr(network, "__name__", None) or type(network).__name__
+
+
+def is_of_transformers(network: object) -> bool:
+    """Return whether a network is a model of transformers."""
+    return any(cls.__module__.partition(".")[0] == "transformers" for cls in type(network).__mro__)
+
+
+def classes_of(network: object) -> list[str] | None:
+    """Return the classes that the config of a model of transformers names 0, 1, ...; None where it only counts them."""
+    labels = getattr(getattr(network, "config", None), "id2label", None) or {}
+    named = [str(labels[index]) for index in range(len(labels)) if index in labels]
+    counted = [f"LABEL_{index}" for index in range(len(labels))]
+    return named if named and len(named) == len(labels) and named != counted else None
+
+
+def require_pixels(mean: object, std: object, scale: float) -> None:
+    """Raise UsageError for statistics that no image can have: of pixels from 0 to 255 where they are 0 to 1."""
+    for name, numbers in (("mean", mean), ("std", std)):
+        if not isinstance(numbers, Sequence) or len(numbers) != 3:
+            raise UsageError(f"bench.evaluate: {name} is {numbers!r}, wanted three numbers, one per channel")
+        if scale > 0 and max(numbers) > 255 / scale and tuple(numbers) != AS_THEY_ARE[1]:
+            raise UsageError(
+                f"bench.evaluate: {name} is {numbers!r}, but pixels go from 0 to {255 / scale:g}; they are divided by"
+                f" scale={scale:g}: say scale=1 for statistics of pixels from 0 to 255"
+            )

@@ -47,6 +47,10 @@ class Scorer:
         method that reads more than logits takes a mapping of outputs by name, such as ``features``. Raises BadPlugin
         for outputs that it lacks, or of another shape.
         """
+        if not isinstance(logits, torch.Tensor | Mapping):
+            raise BadPlugin(
+                f"logits are {type(logits).__name__}, wanted a torch tensor, or a mapping of outputs by name"
+            )
         outputs = {"logits": logits} if isinstance(logits, torch.Tensor) else dict(logits)
         if lacking := self.method.needs - outputs.keys() - OFFERED:
             raise BadPlugin(

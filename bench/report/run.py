@@ -11,7 +11,7 @@ from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.report import document, listings, merge_runs, notebook, selection, trackers, writing
 from bench.report.plots import KINDS, FigureKind, plots_of
 from bench.report.plots.lines import CURVES, CurveKind
-from bench.report.plots.style import Plot, Width
+from bench.report.plots.style import WIDTHS, Plot, Width
 from bench.report.selection import Choice
 from bench.results import compare, curves, failures, records, reliability, store
 from bench.results.compare import Difference, Side
@@ -81,6 +81,10 @@ class Run:
         Cells are paired that agree on all axes, but for those that ``only`` has chosen. Raises MissingData where the
         two have no cell in common.
         """
+        if not isinstance(other, Run):
+            raise UsageError(
+                f"Run.compare: other is {type(other).__name__}, wanted a Run, such as bench.load({other!r})"
+            )
         first, second = Side(self.stored, self.patterns), Side(other.stored, other.patterns)
         differences = tuple(compare.compare(first, second, metrics))
         beside = listings.beside(compare.made_with(first, second), compare.unpaired(first, second))
@@ -92,7 +96,7 @@ class Run:
         ``format`` is one of ``bench report --format``; None is the one whose files end as ``path`` does.
         """
         suffix = Path(path).suffix if path is not None else ".html"
-        named = {cls.suffix: name for name, cls in writing.formats().items()}
+        named = {cls.suffix: name for name, cls in writing.formats().items() if cls.suffix.startswith(".")}
         if format is None and suffix not in named:
             raise UnknownName("format", suffix, named, f"Run.report({str(path)!r})")
         out = None if path is None else Path(path)
@@ -125,6 +129,8 @@ class Run:
         """
         if kind not in KINDS:
             raise UnknownName("figure", kind, KINDS, "Run.figures")
+        if width not in WIDTHS:
+            raise UnknownName("width", width, WIDTHS, "Run.figures")
         return list(plots_of(document.build(self.stored, self._choice()), kind, width))
 
     def figure(self, kind: FigureKind, *, width: Width = "column") -> Plot:

@@ -13,6 +13,7 @@ from bench.api import CITYSCAPES, Dataset, Inference, Method, Protocol, SegModel
 from bench.core.errors import BadPlugin, UsageError
 from bench.datasets.in_memory import Images, lent_images
 from bench.models import in_memory, numerics
+from bench.models.in_memory import RGB
 from bench.models.scorer import Scorer
 from bench.report import claims
 from bench.report.run import Run, load
@@ -35,8 +36,6 @@ AnyModel = Named | SegModel
 AnyData = Named | Dataset | Samples
 AnyImages = Images | Mapping[str, Images]
 AnyNetwork = AnyModel | Callable[["Tensor"], Any]  # what a network returns is looked at when it is called
-RGB = tuple[float, float, float]
-DEFAULT: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std
 
 
 def run(
@@ -64,6 +63,7 @@ def run(
 
     Raises CellsFailed at the end if some cells have no figures; ``bench.load`` has the others.
     """
+    _require_limit(limit)
     replacing = {
         axis: [_entry(each) for each in several(entries)]
         for axis, entries in (("methods", method), ("models", model))
@@ -74,6 +74,8 @@ def run(
     else:
         expanded = expansion.load(expansion.locate(str(suite)), replacing)
     if only:
+        if not isinstance(only, str | Mapping):
+            raise UsageError(f"bench.run: only is {type(only).__name__}, wanted a mapping such as {{'method': 'msp'}}")
         expanded = expanded.only(arguments.patterns(only) if isinstance(only, str) else only)
     expanded = placing.present(expanded)
     for rule in expanded.claims:
@@ -123,6 +125,7 @@ def evaluate(
     data allow; of images themselves ``anomaly``. ``name`` is what results call the network; ``out`` is by default
     ``runs/<name>``. The other arguments are those of ``bench.run`` and of a suite.
     """
+    _require_limit(limit)
     asked = [entry(each) for each in several(protocols)]
     held = held_images(data, workers)
     sets = [] if held else several(data)
@@ -131,22 +134,31 @@ def evaluate(
     own: in_memory.Forward | None = None
     if isinstance(network, str | Mapping | SegModel):
         model = entry(network)
-        if classes is not None or inference is not None or tuple(outputs) != ("logits",) or (mean, std) != DEFAULT:
+        if (
+            classes is not None
+            or inference is not None
+            or tuple(outputs) != ("logits",)
+            or (mean, std) != in_memory.AS_THEY_ARE
+        ):
             raise UsageError(
                 "bench.evaluate: classes, outputs, mean, std and inference stand in the entry of the suite"
             )
     else:
+        if isinstance(network, type) or not callable(network):
+            what = network.__name__ if isinstance(network, type) else type(network).__name__
+            raise UsageError(f"bench.evaluate: network is {what}, wanted a torch.nn.Module or a function, or an entry")
+        in_memory.require_pixels(mean, std, scale)
         own = cast(in_memory.Forward, network)
-        name = name or _name_of(network)
+        name = name or in_memory.name_of(network)
         settings = {"scale": scale, "mean": list(mean), "std": list(std), "channels": channels}
         settings |= {"outputs": list(outputs), "label": name}
-        if _is_of_transformers(network):
-            if (mean, std) == DEFAULT:
+        if in_memory.is_of_transformers(network):
+            if (mean, std) == in_memory.AS_THEY_ARE:
                 raise BadPlugin(
                     f"bench.evaluate: {name} is a model of transformers; say mean= and std=, the image_mean and"
                     " image_std of its image processor"
                 )
-            classes = classes or _classes_of(network)
+            classes = classes or in_memory.classes_of(network)
         if classes is not None:
             settings["classes"] = list(classes)
         if inference is not None:
@@ -179,6 +191,11 @@ def evaluate(
         return _completed(expanded, Path(out) if out is not None else Path("runs", expanded.name), options, progress)
 
 
+def _require_limit(limit: object) -> None:
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise UsageError(f"limit is {limit!r}, wanted a whole number of images from 1 on, or None for all")
+
+
 def _completed(suite: Suite, folder: Path, options: Options, bar: bool | None) -> Run:
     """Compute what is missing of a suite; the settings of torch are as they were afterwards."""
     command = shlex.join(["bench", "run", str(folder / "suite.yaml"), "--out", str(folder)])
@@ -192,23 +209,6 @@ def _completed(suite: Suite, folder: Path, options: Options, bar: bool | None) -
 
 def _entry(argument: object) -> Entry:
     return entry(argument.method if isinstance(argument, Scorer) else argument)
-
-
-def _name_of(network: object) -> str:
-    """Return what results call a network that has no name."""
-    return getattr(network, "__name__", None) or type(network).__name__
-
-
-def _is_of_transformers(network: object) -> bool:
-    return any(cls.__module__.partition(".")[0] == "transformers" for cls in type(network).__mro__)
-
-
-def _classes_of(network: object) -> list[str] | None:
-    """Return the classes that the config of a model of transformers names 0, 1, ...; None where it only counts them."""
-    labels = getattr(getattr(network, "config", None), "id2label", None) or {}
-    named = [str(labels[index]) for index in range(len(labels)) if index in labels]
-    counted = [f"LABEL_{index}" for index in range(len(labels))]
-    return named if named and len(named) == len(labels) and named != counted else None
 
 
 def _inference(inference: Inference | Mapping[str, object]) -> dict[str, object]:

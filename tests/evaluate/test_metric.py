@@ -209,6 +209,9 @@ def refusals():
 
     yield "no protocol", lambda: Metric(), "names no protocol"
     yield "unknown", lambda: Metric("anomly"), "did you mean 'anomaly'"
+    yield "keep", lambda: Metric("components", keep="disc"), "keep is 'disc'; wanted 'disk', or a Path"
+    yield "resamples", lambda: Metric("anomaly", resamples=-1), "resamples is -1"
+    yield "budget", lambda: Metric("anomaly", budget=0), "budget is 0"
     yield "parameter", lambda: Metric("components:min=3"), "parameter"
     yield "entry", lambda: Metric({"anomaly": {}, "miou": {}}), "is no protocol"
     yield "both kinds", lambda: Metric("anomaly", "calibration"), "make a Metric of each"

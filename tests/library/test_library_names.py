@@ -86,6 +86,8 @@ def test_a_method_says_what_it_lacks():
         bench.method("sml")
     with pytest.raises(bench.errors.BadPlugin, match="wanted \\[C, h, w\\]"):
         bench.method("msp")(torch.zeros(19, 2))
+    with pytest.raises(bench.errors.BadPlugin, match="logits are ndarray, wanted a torch tensor"):
+        bench.method("msp")(np.zeros((19, 2, 2), np.float32))
     with pytest.raises(bench.errors.UnknownName, match="temperature"):
         bench.method("energy", temprature=2.0)
 
@@ -197,7 +199,8 @@ def own(scores: NDArray[np.float32], labels: NDArray[np.uint8], tensor: torch.Te
 def runs(network: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, torch.Tensor]]) -> Path:
     run: bench.Run = bench.run("demo", out="runs/demo", method=["msp", "energy:temperature=2"], limit=8)
     other = bench.evaluate(network, data="road_anomaly", methods=["msp", bench.method("energy", temperature=2.0)])
-    bench.evaluate(lambda pixels: network(pixels), data=bench.dataset("fishyscapes", split="static"), methods="msp")
+    samples = bench.dataset("fishyscapes", set="static", version=3)
+    bench.evaluate(lambda pixels: network(pixels), data=samples, methods="msp")
     merged = bench.load("runs/demo", "runs/other")
     bench.evaluate(network, [(torch.zeros(3, 8, 8), torch.zeros(8, 8))], protocols="anomaly", progress=False)
     bench.evaluate(network, loader)
@@ -213,7 +216,7 @@ def runs(network: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, torch.
 
 
 def parts(logits: torch.Tensor, image: NDArray[np.uint8]) -> torch.Tensor:
-    for sample in bench.dataset("fishyscapes", split="static"):
+    for sample in bench.dataset("fishyscapes", set="static", version=3):
         print(sample.id, sample.image().shape, sample.labels, sample.anomaly)
     fog: NDArray[np.uint8] = bench.corrupt(image, "fog", severity=3, seed=0)
     try:

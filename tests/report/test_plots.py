@@ -12,7 +12,7 @@ import test_grids
 from running import run as run_suite
 
 from bench.cli.main import main
-from bench.core.errors import MissingData, UsageError
+from bench.core.errors import MissingData, UnknownName, UsageError
 from bench.report import document
 from bench.report.document import Document
 from bench.report.plots import KINDS, lines, plots_of, style
@@ -175,6 +175,13 @@ def test_a_run_in_python_gives_one_figure_or_says_how_to_choose(drawn: Document,
     one = run.only(protocol="anomaly", method="msp").figure("roc")
     assert [str(line.get_label()).split(" ")[0] for line in one.figure().axes[0].lines[1:]] == ["msp"]
     assert one.save(tmp_path / "roc.svg").is_file()
+    with pytest.raises(UnknownName, match="unknown width 'single'; known: column, page"):
+        run.only(protocol="anomaly").figure("roc", width="single")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="other is str, wanted a Run"):
+        run.compare(str(run.path))  # type: ignore[arg-type]
+    with pytest.raises(UnknownName, match=r"unknown format '\.docx'") as unknown:
+        run.report(tmp_path / "page.docx")
+    assert "/" not in str(unknown.value).partition("known:")[2]
     with pytest.raises(MissingData, match="nothing that is looked at can be drawn as severity"):
         run.figure("severity")
 
