@@ -288,40 +288,53 @@ def _fetch_one(
     source: Source, archive: Archive, root: Path, lock: Lock, over: requests.Session, wanted: Wanted, told: Told
 ) -> None:
     """Bring one archive to disk, verify it, unpack it and note it."""
-    path = root / archive.file
+    path, into = root / archive.file, ""
     known = lock.files.get(archive.file)
     if not path.exists():
-        address, sha256 = _download(source, archive, path, known, over, wanted, told)
+        lock.downloaded[archive.file], sha256 = _download(source, archive, path, known, over, wanted, told)
+        fetch_lock.write(root, lock)
     else:
-        address, sha256 = str(path), ""
-    if path.is_file() and not sha256:
-        sums = _sums(archive, known, {})
-        computed = downloads.digests(path, "sha256", *sums)
-        if wrong := _mismatch(computed, sums):
-            raise MissingData(f"{path} has {wrong}; remove it, or put the right file there")
-        sha256 = computed["sha256"]
-    if path.is_dir():  # a folder of Google Drive
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        entries = [archive.file]
-    elif unpacking.is_archive(archive.file):
-        told.begin(f"unpack {archive.file}")
-        size, done = path.stat().st_size, 0
-
-        def progress(written: int) -> None:
-            nonlocal done
-            done += written
-            told.at(done, None)
-
-        entries = sorted(unpacking.unpack(path, root / archive.into, progress=progress).entries)
-        if not archive.keep:
-            path.unlink()
-    else:
-        size, entries = path.stat().st_size, [archive.file]
-    into = archive.into if unpacking.is_archive(archive.file) else ""
+        sha256 = _verified(path, _sums(archive, known, {}))
+    size, entries = _size(path), [archive.file]
+    if path.is_file() and unpacking.is_archive(archive.file):
+        into = archive.into
+        entries = _unpacked(path, root / into, told)
+    address = lock.downloaded.pop(archive.file, str(path))
     lock.files[archive.file] = Fetched(sha256, size, address, _today(), entries, into)
     fetch_lock.write(root, lock)
+    if entries != [archive.file] and address != str(path) and not archive.keep:
+        path.unlink()  # what somebody put there stays
     pinned = "" if archive.sha256 or not sha256 else f"; sha256 {sha256}, kept in {fetch_lock.NAME}"
     told.line(f"{source.name}: {archive.file} is in {root / into}{pinned}")
+
+
+def _unpacked(path: Path, into: Path, told: Told) -> list[str]:
+    """Unpack an archive, and return what it brought into the folder."""
+    told.begin(f"unpack {path.name}")
+    done = 0
+
+    def progress(written: int) -> None:
+        nonlocal done
+        done += written
+        told.at(done, None)
+
+    return sorted(unpacking.unpack(path, into, progress=progress).entries)
+
+
+def _verified(path: Path, sums: Mapping[str, str]) -> str:
+    """Return the sha256 of a file that is there, empty for a folder. Raise MissingData for another checksum."""
+    if path.is_dir():
+        return ""
+    computed = downloads.digests(path, "sha256", *sums)
+    if wrong := _mismatch(computed, sums):
+        raise MissingData(f"{path} has {wrong}; remove it, or put the right file there")
+    return computed["sha256"]
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder of Google Drive."""
+    inner = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in inner if file.is_file())
 
 
 def _download(

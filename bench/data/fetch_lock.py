@@ -38,6 +38,7 @@ class Lock:
 
     terms: dict[str, str] = field(default_factory=dict)  # that were accepted, by what they are the terms of
     files: dict[str, Fetched] = field(default_factory=dict)
+    downloaded: dict[str, str] = field(default_factory=dict)  # archives to be unpacked, and their addresses
 
 
 def read(root: Path) -> Lock:
