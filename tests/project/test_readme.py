@@ -217,8 +217,8 @@ def test_the_tables_of_the_docs_name_every_key_and_parameter():
     model, inference = (part for part in PAGES["networks.md"].split("\n## ") if head in part)
     assert sorted(names_in_table(model, head)) == sorted(parameters.spellings(PythonModel).values())
     assert names_in_table(inference, head) == [f.name for f in fields(Inference)]
-    coco, folder = (part for part in PAGES["data.md"].split("\n## ") if head in part)
-    for name, part in (("coco", coco), ("folder", folder)):
+    coco, folder, hub = (part for part in PAGES["data.md"].split("\n## ") if head in part)
+    for name, part in (("coco", coco), ("folder", folder), ("hf", hub)):
         cls = registry.plugin("dataset", name, where="docs/data.md")
         assert sorted(names_in_table(part, head)) == sorted(parameters.spellings(cls).values())
 
