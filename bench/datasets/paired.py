@@ -51,5 +51,15 @@ class Paired(Masked):
         return ""
 
 
+@dataclass(frozen=True)
+class Repacked(Paired):
+    """Sets that a third party has packed alike: their figures share no row with those of the publishers' files."""
+
+    @property
+    def layout(self) -> str:
+        """The description that stands where others say "official"."""
+        return "repacked, not official"
+
+
 def _spelled(chain: tuple[Names, ...]) -> str:
     return "/".join(names if isinstance(names, str) else names[0] for names in chain)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.core.listing import Location
-from bench.datasets.paired import Paired
+from bench.datasets.paired import Repacked
 from bench.datasets.sides import Ready
 
 Set = Literal["fs_static", "fs_lost_and_found", "road_anomaly"]
@@ -30,7 +30,7 @@ LOCATION = Location("synboost", ("data_processed",))
 
 
 @dataclass(frozen=True)
-class SynBoost(Paired):
+class SynBoost(Repacked):
     """One of the three sets of ``data_processed.tar``, as many frames as the sets that they were made from.
 
     Masks hold 0 normal, 1 anomaly, 255 ignored. Images of Fishyscapes are PNG, those of RoadAnomaly JPEG. What else
@@ -44,11 +44,6 @@ class SynBoost(Paired):
     location = LOCATION
 
     set: Set
-
-    @property
-    def layout(self) -> str:
-        """The description that stands where others say "official"."""
-        return "repacked, not official"
 
     @property
     def published(self) -> int:

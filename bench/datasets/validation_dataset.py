@@ -10,14 +10,14 @@ that is what ``label_size``, ``keep`` and the ``inference`` of a network ask for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.core.listing import Location
-from bench.datasets import archives, road_anomaly, sides
-from bench.datasets.frames import ANOMALY, Encoding, Frame
-from bench.datasets.masked import Masked
+from bench.datasets import archives, road_anomaly
+from bench.datasets.frames import ANOMALY, Encoding
+from bench.datasets.paired import Repacked
 from bench.datasets.sides import Ready
 
 Set = Literal["RoadAnomaly", "RoadAnomaly21", "RoadObsticle21", "FS_LostFound_full", "fs_static"]
@@ -47,7 +47,7 @@ LOCATION = Location("validation_dataset")
 
 
 @dataclass(frozen=True)
-class ValidationDataset(Masked):
+class ValidationDataset(Repacked):
     """One set of ``Validation_Dataset/<set>/{images,labels_masks}``, a repacked copy and not an official set.
 
     Images are PNG, JPEG or WebP; a mask has the stem of its image. Masks hold 0 normal, 1 anomaly, 255 ignored; those
@@ -58,16 +58,9 @@ class ValidationDataset(Masked):
     name = "validation_dataset"
     source = "repacked by third parties; what differs from the official sets stands in this file and in docs/data.md"
 
+    location = LOCATION
+
     set: Set
-
-    @property
-    def annotations(self) -> frozenset[str]:
-        return frozenset({"anomaly"})
-
-    @property
-    def layout(self) -> str:
-        """The description that stands where others say "official"."""
-        return "repacked, not official"
 
     @property
     def published(self) -> int:
@@ -78,15 +71,12 @@ class ValidationDataset(Masked):
         copy = f"a copy without publisher and checksum; the official set is {_INSTEAD[self.set]}"
         return f"{archives.obtain(self.name)}, {copy}"
 
-    def scan(self) -> Sequence[Frame]:
+    @property
+    def ready(self) -> Ready:
         names = (self.set, *_SPELLINGS.get(self.set, ()))
         after = ("", "_labels_semantic", "_labels", "_label", "_mask", "_gt")  # as publishers and programs name masks
         labels = ("labels_masks", "labels", "masks")
-        ready = Ready((names, "images"), (names, labels), mask_after=after, encoding=self._encoding, depth=0)
-        if LOCATION.find(*ready.images) is None:
-            contents = f"{self.set}/images/ and {self.set}/labels_masks/"
-            raise sides.absent(LOCATION.wanted(*ready.images), LOCATION, contents, self.obtain)
-        return ready.scan(LOCATION, self.count, self.frames, self.obtain)
+        return Ready((names, "images"), (names, labels), mask_after=after, encoding=self._encoding, depth=0)
 
     @property
     def _encoding(self) -> Encoding:

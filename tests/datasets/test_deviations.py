@@ -15,6 +15,7 @@ from bench.data.layouts import writers
 from bench.datasets.acdc import Acdc, DarkZurich
 from bench.datasets.ade_ood import AdeOod
 from bench.datasets.bdd_anomaly import BddAnomaly
+from bench.datasets.bravo import Bravo
 from bench.datasets.cityscapes import Cityscapes
 from bench.datasets.coco import Coco
 from bench.datasets.coco_proxy import CocoProxy
@@ -80,7 +81,11 @@ READERS = {
     "idd": ("idd", "idd", Idd(frames=4)),
     "wilddash2": ("wilddash2", "wilddash2", WildDash2(frames=4)),
 }  # fmt: skip
-ELSEWHERE = {Folder: "its globs say what is read", CocoProxy: "this program writes it"}  # what has no official layout
+ELSEWHERE = {  # what is not read in another case, format or nesting
+    Folder: "its globs say what is read",
+    CocoProxy: "this program writes it",
+    Bravo: "names of folders and endings are taken as the organisers write them: tests/datasets/test_bravo.py",
+}
 
 EVERY = set(READERS)
 MADE_OF_TWO = {"fishyscapes", "static", "fishy_laf", "poc", "poc_acdc"}  # whose images are those of another data set
