@@ -157,7 +157,8 @@ def shown() -> Iterator[Shown]:
         TextColumn("{task.description}"), BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn(),
         TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off, redirect_stdout=False) as bar:
         yield Shown(bar)
 
 
@@ -173,7 +174,9 @@ class Shown:
     def line(self, text: str) -> None:
         """Print a line that stays."""
         self._clear()
+        self._bar.stop()  # a line that rich prints for us would be folded
         echo(text)
+        self._bar.start()
 
     def begin(self, label: str) -> None:
         """Begin a bar."""
