@@ -31,7 +31,7 @@ OWN = """@misc{me2026score,
 # Ours, or whatever the user has: nothing to cite.
 UNPUBLISHED = {
     "method": {"own"},
-    "dataset": {"folder", "in_memory", "toytown", "toytown_layout", "toytown_outliers", "validation_dataset"},
+    "dataset": {"folder", "hf", "in_memory", "toytown", "toytown_layout", "toytown_outliers", "validation_dataset"},
     "model": {
         *("command", "exported", "in_memory", "onnx", "precomputed", "python", "retrained", "torchscript"),
         *("toynet", "toynet_entropy_max", "toyquery"),
