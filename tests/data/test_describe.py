@@ -126,6 +126,7 @@ def test_every_reader_on_disk_says_how_to_get_it(tmp_path, monkeypatch):
     needed = {
         "bravo": {"subset": "synobjs"},
         "fishyscapes": {"set": "lost_and_found"},
+        "poc": {"set": "acdc"},
         "smiyc": {"track": "RoadAnomaly21", "split": "validation"},
         "synboost": {"set": "fs_static"},
         "validation_dataset": {"set": "RoadAnomaly"},
