@@ -50,6 +50,7 @@ from bench.evaluate.metric import Metric
 from bench.metrics import bravo_index, bravo_levels
 from bench.metrics.protocols import bravo as protocol
 from bench.submit import archive_writer, bravo_codec, dry_run, packing
+from bench.submit.submission import check_classes
 from bench.suite import registry
 
 ENDING = "_encoded.bin"
@@ -102,8 +103,7 @@ class Bravo(Board):
     # ------------------------------------------------------------------------------------------ making
 
     def make(self, submission: Submission) -> Made:
-        if submission.model.class_names != CITYSCAPES:
-            raise BadSuite(f"{submission.model_label} does not name the 19 classes of Cityscapes in their order")
+        check_classes(submission)
         if submission.method is None or submission.method.confidence(np.zeros((1, 1), np.float32)) is None:
             raise BadSuite(
                 f"{submission.method_label} gives no confidence, and BRAVO takes nothing else; choose msp, or give your"

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.api import (
-    CITYSCAPES,
     IGNORE,
     Archive,
     Board,
@@ -48,6 +47,7 @@ from bench.datasets.cityscapes import Cityscapes as Reader
 from bench.datasets.frames import size as size_of
 from bench.evaluate import evaluation
 from bench.submit import archive_writer, dry_run
+from bench.submit.submission import check_classes
 from bench.suite import registry
 
 Split = Literal["val", "test"]
@@ -90,8 +90,7 @@ class Cityscapes(Board):
         return any(name.endswith(".png") for name in members)
 
     def make(self, submission: Submission) -> Made:
-        if submission.model.class_names != CITYSCAPES:
-            raise BadSuite(f"{submission.model_label} does not name the 19 classes of Cityscapes in their order")
+        check_classes(submission)
         part = Part(
             name=self.split,
             reader=Reader(self.split, frames=self.frames.get(self.split)),

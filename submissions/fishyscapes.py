@@ -24,7 +24,6 @@ import numpy as np
 from PIL import Image
 
 from bench.api import (
-    CITYSCAPES,
     Archive,
     Board,
     Claim,
@@ -48,6 +47,7 @@ from bench.evaluate.files import MapFile
 from bench.evaluate.frames import Published
 from bench.results import store
 from bench.submit import package, sandbox
+from bench.submit.submission import check_classes
 from bench.suite import registry
 
 CLAIM = "validation_performance.json"
@@ -98,11 +98,8 @@ class Fishyscapes(Board):
 
     def make(self, submission: Submission) -> Made:
         """Write ``out/title/``, whole or not at all; an older package of that name is replaced."""
+        check_classes(submission)
         claim, ap, fpr95 = self._claim(submission.claims("fishyscapes"))
-        if submission.model.class_names != CITYSCAPES:
-            raise BadSuite(
-                f"{submission.model_label} does not name the 19 classes of Cityscapes; the board asks for train ids"
-            )
         with package.replacing(submission.out / submission.title) as folder:
             described = {"schema": 1, "name": submission.title, **submission.package(folder)}
             described["claim"] = {"dataset": claim.dataset_entry, "given": claim.dataset, "cell": claim.cell}

@@ -57,6 +57,20 @@ STREETS: Mapping[str, Colour] = dict(
         strict=True,
     )
 )
+# hendrycks/anomaly-seg, create_dataset.py; "unlabeled", most of it sky, is black there, which is the ignored here.
+HAZARDS: Mapping[str, Colour] = {
+    **{name: STREETS[name] for name in ("building", "fence", "pole", "road", "sidewalk", "vegetation", "car", "wall")},
+    **{"unlabeled": STREETS["sky"], "other": (250, 170, 160), "pedestrian": STREETS["person"]},
+    **{"road line": (157, 234, 50), "traffic sign": STREETS["traffic sign"]},
+}
+# AutoNUE/public-code, helpers/anue_labels.py.
+INDIA: Mapping[str, Colour] = {
+    **STREETS,
+    **{"drivable fallback": (81, 0, 81), "non-drivable fallback": STREETS["terrain"], "autorickshaw": (255, 204, 54)},
+    **{"vehicle fallback": (136, 143, 153), "curb": (220, 190, 40), "guard rail": (180, 165, 180)},
+    **{"billboard": (174, 64, 67), "obs-str-bar-fallback": (169, 187, 214), "bridge": (150, 100, 100)},
+}
+PALETTES = (STREETS, HAZARDS, INDIA)  # by name of a class; the first that has all of them
 # Okabe and Ito 2008, "Color universal design", without black.
 UNIVERSAL: tuple[Colour, ...] = (
     *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
@@ -143,13 +157,12 @@ def heat() -> tuple[Colour, ...]:
 
 
 def class_colours(names: Sequence[str]) -> tuple[Colour, ...]:
-    """A colour for each class: those of Cityscapes if all are its classes, else some that are far apart.
+    """A colour for each class: those that a data set of all of them publishes, else some that are far apart.
 
     Far apart in Oklab, in the eyes of trichromats, protanopes and deuteranopes; none is nearly black or white.
     """
-    if set(names) <= set(STREETS):
-        return tuple(STREETS[name] for name in names)
-    return _distinct(len(names))
+    palette = next((colours for colours in PALETTES if set(names) <= colours.keys()), None)
+    return tuple(palette[name] for name in names) if palette else _distinct(len(names))
 
 
 def hexadecimal(colour: Colour) -> str:

@@ -240,12 +240,8 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
     if "labels" in protocol.needs and not class_map.same(model.class_names, data.class_names):
         code = _code("classes", {*model.class_names} ^ {*data.class_names})
         return Refusal(code, f"{cell.model.label} and {_other_names(cell.dataset, data, model)}")
-    counted = getattr(protocol, "classes", None)  # of the protocols that fill a table of them
-    if "labels" in protocol.needs and isinstance(counted, int) and len(data.class_names) > counted:
-        number = len(data.class_names)
-        reason = f"{cell.protocol.label} counts {counted} classes, {cell.dataset.label} has {number}"
-        cure = f"write {cell.protocol.name}: {{classes: {number}}}"
-        return Refusal(f"classes-counted {counted} {number}", f"{reason}; {cure}")
+    if "labels" in protocol.needs and (refusal := _other_table(cell, data, protocol)):
+        return refusal
     fit = cell.method and cell.method.fit
     if cell.method and fit and not class_map.same(checked.datasets[fit].class_names, model.class_names):
         names = _other_names(fit, checked.datasets[fit], model)
@@ -340,6 +336,24 @@ def _require_other_data(cell: Cell, checked: Checked) -> None:
             f"{cell.method.label} would be judged on the images that it learns from, {cell.dataset.label}; leave its"
             " fit out, and images are judged by what other groups of images taught, or fit it on other data"
         )
+
+
+def _other_table(cell: Cell, data: Dataset, protocol: Protocol) -> Refusal | None:
+    """Return why a protocol that fills a table of classes cannot hold those of the data."""
+    number, only = len(data.class_names), getattr(protocol, "only_classes", None)
+    if only and number != only:
+        reason = f"{cell.protocol.label} is defined for {only} classes, {cell.dataset.label} has {number}"
+        return Refusal(f"classes-defined {only} {number}", reason)
+    counted = getattr(protocol, "classes", None)
+    if isinstance(counted, int) and number > counted:
+        reason = f"{cell.protocol.label} counts {counted} classes, {cell.dataset.label} has {number}"
+        cure = f"write {cell.protocol.name}: {{classes: {number}}}"
+        return Refusal(f"classes-counted {counted} {number}", f"{reason}; {cure}")
+    if getattr(protocol, "by", "") == "class" and not class_map.same(counted or (), data.class_names):
+        reason = f"{cell.protocol.label} names other classes than {cell.dataset.label} has"
+        cure = f"write {cell.protocol.name}: {{by: class, classes: [{', '.join(data.class_names)}]}}"
+        return Refusal(f"classes-named {number}", f"{reason}; {cure}")
+    return None
 
 
 def _other_names(ref: Ref, data: Dataset, model: SegModel) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.api import Board, Claim, Part, Submission
+from bench.api import CITYSCAPES, Board, Claim, Part, Submission
 from bench.contract.progress import Reporter
 from bench.core.errors import BadSuite, UsageError
 from bench.results import store
@@ -60,3 +60,14 @@ class Prepared(Submission):
 
     def card(self, folder: Path, claims: Sequence[Claim], seconds: float | None, more: Mapping[str, Any]) -> None:
         card.write(folder, card.made(self.board, self._stated, self.choice, claims, seconds, more))
+
+
+def check_classes(submission: Submission) -> None:
+    """Raise BadSuite unless the network has the 19 classes of Cityscapes in their order: boards read numbers."""
+    names = submission.model.class_names
+    if names != CITYSCAPES:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise BadSuite(
+            f"{submission.model_label} has {len(names)} classes ({shown}), wanted the 19 classes of Cityscapes in their"
+            f" order, which the board reads by number: name another network of the suite with --model"
+        )

@@ -98,6 +98,7 @@ class Bravo(Quantized):
     name = "bravo"
     source = "Vu et al., arXiv:2409.15107; valeoai/bravo_challenge@d54005d"
     version = 2  # 2: a harmonic mean needs all its figures, and 255 in the anomaly mask is void
+    only_classes = CLASSES
     metrics = METRICS
     needs = frozenset({"labels", "prediction", "confidence"})
     category_names = ("right", "wrong", "invalid")

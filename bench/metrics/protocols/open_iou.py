@@ -57,6 +57,7 @@ class OpenIoU(Protocol):
     name = "open_iou"
     source = "Laskar et al., arXiv:2503.22309, section 5; vojirt/benchmark_issu, benchmark/metrics/pixel_recognition.py"
     version = 1
+    only_classes = CLASSES
     metrics = METRICS
     needs = frozenset({"labels", "anomaly", "prediction", "score"})
     category_names = (

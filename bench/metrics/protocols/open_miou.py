@@ -52,6 +52,7 @@ class OpenMeanIoU(CarriesThreshold):
     name = "open_miou"
     source = "Gudovskiy et al., arXiv:2305.09610, section 4; gudovskiy/flowenedet --eval oIoU"
     version = 2  # 2: the threshold in float64, and class maps with values from 19 on
+    only_classes = CLASSES
     metrics = METRICS
     needs = frozenset({"labels", "prediction", "score"})
     category_names = (
