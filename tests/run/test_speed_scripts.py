@@ -1,0 +1,37 @@
+"""The scripts that measure a GPU and the pipeline run on a CPU with small sizes, so that they cannot rot."""
+
+import argparse
+import importlib
+import sys
+
+import pytest
+from running import clone
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Import a script as it is imported where it stands."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(clone() / "benchmarks"))
+    yield importlib.import_module
+    for name in {"gpu", "networks", "page", "pipeline"} & (sys.modules.keys() - before):
+        del sys.modules[name]
+
+
+def test_the_script_for_gpus_goes_from_png_files_to_results(scripts, tmp_path, monkeypatch):
+    pytest.importorskip("mmseg", reason="the extra mmseg is not installed")
+    gpu = scripts("gpu")
+    monkeypatch.setattr(gpu, "SEVEN", ["msp", "gen"])  # the others cost a minute on a CPU
+    given = argparse.Namespace(size=(64, 128), images=2, device="cpu")
+    gpu.write_images(given, tmp_path)
+    for what in gpu.WORKS:
+        measured = gpu.work(given, "segformer_b2_cityscapes", "float32", what, tmp_path)
+        assert measured["seconds"] >= 0 and measured["mb"] > 0 and measured["device_mb"] == 0
+        assert measured["device"] == "cpu"
+
+
+def test_a_network_that_sleeps_is_seen_to_begin_once_for_each_image(scripts, tmp_path):
+    pipeline = scripts("pipeline")
+    times = pipeline.begun(argparse.Namespace(size=(32, 64), images=10, sleep=0.01), 1, tmp_path)
+    (own,) = times
+    assert len(own) == 10 and own == sorted(own) and own[-1] - own[0] >= 9 * 0.01
