@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.contract.dataset import CITYSCAPES
 from bench.core import files, label_values, packed
+from bench.core.errors import MissingData
 from bench.core.listing import Location
 from bench.core.values import IGNORE
 from bench.datasets import frames
@@ -98,9 +99,11 @@ def _unknown_held(masks: Mapping[str, Path]) -> Mapping[str, Sequence[int]]:
     choice = json.dumps([(name, packed.size(path), _changed(path)) for name, path in sorted(masks.items())])
     kept = files.home() / "bdd_anomaly" / f"{hashlib.sha256(choice.encode()).hexdigest()[:16]}.json"
     if kept.is_file():
-        known: Mapping[str, Sequence[int]] = json.loads(kept.read_text())
-        if known.keys() == masks.keys():
-            return known
+        try:
+            known = json.loads(kept.read_text(encoding="ascii"))
+            return {name: [int(train) for train in known[name]] for name in masks}
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            raise MissingData(f"{kept} cannot be read: {error}; delete it, it is made again") from None
     every = [CITYSCAPES.index(name) for name in UNKNOWN["motorcycle_bicycle_train"]]
     held = {}
     with frames.counted_values():  # which frames there are is asked here, not what their values mean

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from bench.api import CITYSCAPES, IGNORE
+from bench.core import files
 from bench.core.errors import BadSuite, MissingData
 from bench.data.layouts import trees, writers
 from bench.datasets import bdd_anomaly, idd, muad, street_hazards, wilddash2
@@ -253,6 +254,15 @@ def test_labels_of_bdd_are_read_once_and_again_where_one_was_written_anew(data, 
     Image.fromarray(np.zeros_like(np.array(Image.open(path)))).save(path)
     os.utime(path, ns=(1, 1))
     assert BddAnomaly(frames=1).ids() == first[1:] and len(read) == 4
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"00000000-00000000": 3}'])
+def test_a_kept_list_that_is_none_says_what_to_do(content, data):
+    BddAnomaly(frames=2).check()
+    (kept,) = (files.home() / "bdd_anomaly").glob("*.json")
+    kept.write_text(content)
+    message = complaint(BddAnomaly(frames=2))
+    assert message.startswith(f"{kept} cannot be read: ") and message.endswith("; delete it, it is made again")
 
 
 def test_one_condition_of_acdc_is_a_fourth_and_a_tag_of_all(data):
