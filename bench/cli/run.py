@@ -48,8 +48,13 @@ def run(
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, max=limits.PROCESSES, help="Processes that read images ahead of each of those.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=0,
+            max=limits.PROCESSES,
+            help="Processes that read images ahead of each of those. Default: as many as keep up, if cores allow.",
+        ),
+    ] = None,
     executor: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster, such as auto. Default: $RAY_ADDRESS, or one of our own.")

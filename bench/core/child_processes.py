@@ -27,6 +27,11 @@ def pool(processes: int, begin: Callable[..., None] | None = None, *arguments: A
     return ProcessPoolExecutor(processes, spawning, initializer=_begin, initargs=(os.getpid(), begin, arguments))
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def end_all() -> None:
     """End every process that this one started by ``pool``, in the middle of what it does."""
     for child in multiprocessing.active_children():

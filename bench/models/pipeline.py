@@ -8,6 +8,7 @@ network.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,6 +25,7 @@ from bench.suite.loader import Loader
 
 Block = tuple[int, ...]  # samples by index
 
+PATIENCE = 0.05  # of the time of a network: what it may wait for readers before there are more of them
 AHEAD = 2  # images that wait or are under way beside the one that is scored
 
 
@@ -58,6 +60,7 @@ class Pipeline:
         self._asked: dict[Quantity, None] = {}
         self._begun: deque[tuple[Block, Future[list[Seen]]]] = deque()
         self._batch = numerics.batch if network.batched else 1
+        self._waited, self._used = 0.0, 0.0  # seconds, for readers and with the network
         self._thread: ThreadPoolExecutor | None = None
         # A network that must see a shard together is prepared for one at a time; several threads of torch have the
         # cores for themselves, and only those of the main thread are accounted for.
@@ -87,6 +90,11 @@ class Pipeline:
         again = self._looked(seen.together)
         return next(each for each in again if each.sample is seen.sample)
 
+    @property
+    def readers_short(self) -> float:
+        """How many times as many readers would keep the network busy: 1 where it does not wait for them."""
+        return 1 + self._waited / self._used if self._used and self._waited > PATIENCE * self._used else 1.0
+
     def close(self) -> None:
         """End the thread, when it has finished what it is at."""
         self._drop_unless(None)
@@ -106,9 +114,13 @@ class Pipeline:
         return [tuple(block) for _, block in groupby(indices, key=lambda index: index // self._batch)]
 
     def _seen(self, block: Block, rest: Sequence[int]) -> list[Seen]:
-        before = self.loader.cpu_seconds
+        before, began = self.loader.cpu_seconds, time.perf_counter()
         together = list(self.loader.samples(block, rest))
-        return self._looked(together, self.loader.cpu_seconds - before)
+        read = time.perf_counter()
+        seen = self._looked(together, self.loader.cpu_seconds - before)
+        self._waited += read - began
+        self._used += time.perf_counter() - read
+        return seen
 
     def _looked(self, together: Sequence[Sample], load: float = 0.0) -> list[Seen]:
         """Return what the network says of some samples; they share the seconds. What it raises is the first one's."""

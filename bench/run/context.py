@@ -28,7 +28,7 @@ class Options:
     limit: int | None = None  # first N images only; marks results partial
     executor: Literal["local", "ray"] = "local"
     processes: int | None = None  # that hold the network; None is one per GPU, or what a cluster has room for
-    workers: int = 1
+    workers: int | None = None  # that read for each process; None is as many as keep its network busy, if cores allow
     retries: int = 2  # of a task whose worker died
     address: str | None = None  # of a Ray cluster
     gpus_per_worker: float | None = None  # of Ray; None is one where the suite computes on GPUs

@@ -28,7 +28,7 @@ def is_made(key: str) -> bool:
     return fitted_store.path_of(key).is_file()
 
 
-def task_of(cell: Cell, checked: Checked, numerics: Numerics, workers: int) -> Fit:
+def task_of(cell: Cell, checked: Checked, numerics: Numerics, workers: int | None) -> Fit:
     """Return the work that makes the fit of a cell, with ``workers`` that read ahead.
 
     Raises MissingData where the data to fit on lack what the method learns from.
@@ -54,4 +54,4 @@ def keep(fit: Fit, state: State) -> Fitted:
 
 def make(fit: Fit, network: Network, advance: Advance) -> Fitted:
     """Estimate here, write, and return it."""
-    return keep(fit, estimate(fit, network, fit.workers, advance))
+    return keep(fit, estimate(fit, network, 1 if fit.workers is None else fit.workers, advance))

@@ -48,7 +48,13 @@ class GalleryPlan:
 
 
 def draw(
-    run: Run, suite: Suite, count: int, numerics: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter
+    run: Run,
+    suite: Suite,
+    count: int,
+    numerics: Numerics,
+    workers: int | None,
+    dispatcher: Dispatcher,
+    reporter: Reporter,
 ) -> None:
     """Make the galleries of ``count`` samples that are missing or of other results, and drop those of other grid cells.
 
@@ -164,7 +170,7 @@ def _worst(groups: Mapping[Pair, list[tuple[Cell, Result]]], pairs: Sequence[Pai
 
 
 def _draw(
-    run: Run, plan: GalleryPlan, numerics: Numerics, workers: int, dispatcher: Dispatcher, reporter: Reporter
+    run: Run, plan: GalleryPlan, numerics: Numerics, workers: int | None, dispatcher: Dispatcher, reporter: Reporter
 ) -> None:
     folder = _folder(run, plan.pair)
     (folder / gallery.INDEX).unlink(missing_ok=True)  # nothing is shown while old and new pictures lie side by side

@@ -87,7 +87,7 @@ class Task:
     stop: int
     numerics: Numerics
     seed: int
-    workers: int  # processes that read ahead
+    workers: int | None  # processes that read ahead; None is as many as are needed
     phase: int = 1
     refinements: tuple[RefinementTask, ...] = ()  # of the first phase, beside the cells
     refined: bool = False  # the first phase counts refined maps: no network
@@ -155,7 +155,7 @@ class Fit:
     model: Ref
     origin: Mapping[str, Any]
     numerics: Numerics
-    workers: int
+    workers: int | None
     images: int
     fits = frozenset[str]()  # it needs no other fit
 

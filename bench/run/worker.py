@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.api import Method, Network, State
 from bench.contract.network import loaded
+from bench.core import child_processes
 from bench.core.errors import BadPlugin
 from bench.fit import fitted_store
 from bench.models.acceleration import accelerate
@@ -16,13 +17,15 @@ from bench.models.pipeline import Pipeline
 from bench.run import lending
 from bench.run.messages import Task
 from bench.suite.cells import Ref
-from bench.suite.loader import Loader, Readers
+from bench.suite.loader import Loader, Readers, readers_for
 
 
 class Worker:
     """One network, one data set, and as many methods and fits as were asked for."""
 
     def __init__(self) -> None:
+        self.cores = child_processes.cores()  # for this process and its readers
+        self._wanted = 1  # readers, where nobody says how many
         self._network: tuple[Ref, Numerics, Network] | None = None
         self._readers: Readers | None = None
         self._loader: tuple[tuple[Ref, int, bool], Loader] | None = None
@@ -43,16 +46,18 @@ class Worker:
             self._network = (ref, numerics, network)
         return self._network[2]
 
-    def readers(self, count: int) -> Readers:
-        """Processes that read; the same for all data sets."""
+    def readers(self, count: int | None) -> Readers:
+        """Processes that read; the same for all data sets. None is as many as turned out to be needed."""
+        count = self._wanted if count is None else count
         if self._readers is None or self._readers.count != count:
             self.close()
             self._readers = Readers(count)
         return self._readers
 
-    def loader(self, ref: Ref, workers: int, *, images: bool) -> Loader:
+    def loader(self, ref: Ref, workers: int | None, *, images: bool) -> Loader:
         """The reader of a data set; the one before it is closed first."""
-        key, readers = (ref, workers, images), self.readers(workers)
+        readers = self.readers(workers)
+        key = ref, readers.count, images
         if self._loader is None or self._loader[0] != key:
             self._close_loader()  # one data set at a time
             self._loader = key, Loader(ref.build(), ref, readers, images=images)
@@ -61,6 +66,8 @@ class Worker:
     def pipeline(self, task: Task) -> Pipeline:
         """The images of a task's data set, with what its network says of them."""
         network = self.network(task.model, task.numerics)
+        if task.workers is None and self._pipeline is not None:
+            self._wanted = readers_for(self._wanted, self._pipeline[1].readers_short, self.cores)
         loader = self.loader(task.dataset, task.workers, images=True)
         key = network, loader, task.seed
         if self._pipeline is None or self._pipeline[0] != key:

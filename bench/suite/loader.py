@@ -7,6 +7,7 @@ in order. The processes outlive a data set: who goes over several has them start
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -55,6 +56,14 @@ class Readers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def readers_for(count: int, short: float, cores: int) -> int:
+    """Return how many processes should read where ``short`` times as many as ``count`` would keep up with the network.
+
+    No more than cores are left beside the process with the network, and never fewer than before.
+    """
+    return max(count, min(math.ceil(count * short), cores - 1))
 
 
 class Loader:

@@ -120,6 +120,15 @@ def test_failures_come_at_their_place_with_the_image_that_was_out(rule):
             read.extend(seen.id for seen in pipeline.images(range(4)))
 
 
+def test_it_says_how_many_times_the_readers_would_keep_up():
+    with pipeline_of(Images()) as pipeline:
+        assert pipeline.readers_short == 1.0
+        pipeline._waited, pipeline._used = 3.0, 2.0
+        assert pipeline.readers_short == 2.5
+        pipeline._waited = 0.01
+        assert pipeline.readers_short == 1.0
+
+
 def test_one_thread_at_a_time_uses_the_network():
     with pipeline_of(Images()) as pipeline:
         for seen in pipeline.images(range(12)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.api import Protocol, Refinement, TwoPhase
+from bench.core import child_processes
 from bench.models.numerics import Numerics
 from bench.run.estimate.costs import Costs
 from bench.run.estimate.measure import Measured
@@ -128,7 +128,7 @@ def _wall(spent: Mapping[str, float], processes: int, shards: int, plan: Plan, m
     else:
         passed = (computed + loaded) * uneven / processes
     seconds = alone + begun + passed
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = child_processes.cores()
     busy = alone + begun + (computed + loaded + begun * (processes - 1)) / cores
     return {"processes": processes, "seconds": seconds, "seconds_here": max(seconds, busy), "cores_here": cores}
 

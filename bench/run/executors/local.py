@@ -37,7 +37,8 @@ class ProcessPool(WorkerPool):
     def give(self, worker: int, work: Work) -> None:
         if worker not in self._pools:
             device = device_of(worker, self._devices)
-            self._pools[worker] = child_processes.pool(1, _begin, device)
+            share = child_processes.cores() // self.size  # the readers of a machine are shared out among its processes
+            self._pools[worker] = child_processes.pool(1, _begin, device, share)
         try:
             self._under_way[worker].append(self._pools[worker].submit(_execute, work))
         except BrokenProcessPool as error:  # it died between two tasks
@@ -97,10 +98,11 @@ def device_of(worker: int, devices: Sequence[str]) -> str:
 _worker = Worker()  # of a pool's process: the network stays loaded between tasks
 
 
-def _begin(device: str) -> None:
+def _begin(device: str, cores: int) -> None:
     """Set a pool's process up. Its readers must be gone before multiprocessing waits for them at the exit."""
     if device:
         os.environ[VISIBLE] = device  # nothing has asked CUDA yet: it looks at this when it starts
+    _worker.cores = cores
     diagnostics.attach()
     Finalize(_worker, _worker.close, exitpriority=100)
 

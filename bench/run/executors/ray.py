@@ -90,6 +90,7 @@ class RayWorker:
         # Readers are spawned: they would run the main module of this process, Ray's, to find a data set in it.
         vars(sys.modules["__main__"]).pop("__file__", None)
         self._worker = Worker()
+        self._worker.cores = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))
         self._scratch = _own_folder()
         self._known: set[Ref] = set()
         self._elsewhere = False
