@@ -13,7 +13,17 @@ from bench.suite import arguments, parameters, registry
 from bench.suite.by_name import Samples
 from bench.suite.schema import Entry
 
-_OF_AN_ENTRY = ("label", "class_map", "corruption", "corruptions", "protocols", "models", "methods", "sweep")
+_OF_AN_ENTRY = (
+    "label",
+    "class_map",
+    "corruption",
+    "corruptions",
+    "protocols",
+    "models",
+    "datasets",
+    "methods",
+    "sweep",
+)
 
 
 def several(entries: Any) -> list[Any]:

@@ -30,7 +30,7 @@ CHOOSES: Mapping[Kind, tuple[Kind, ...]] = {
     "protocol": ("model", "method"),
     "dataset": ("protocol", "model", "method"),
     "model": ("method",),
-    "method": ("model",),
+    "method": ("model", "dataset"),
 }
 
 
@@ -201,7 +201,9 @@ def _cells(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path) -> Itera
             continue
         data = named.under(dataset, model)
         for entry in axes["method"] if scored[protocol] else [None]:
-            if entry and not all(map(_for, (dataset, model, protocol, entry), (entry, entry, entry, model))):
+            if entry and not all(
+                map(_for, (dataset, model, protocol, entry, entry), (entry, entry, entry, model, dataset))
+            ):
                 continue
             method = replace(entry, fit=named.under(entry.fit, model)) if entry and entry.fit else entry
             cell = Cell(protocol, model, data, method, file.seed, file.budget, file.bootstrap, file.resample)

@@ -323,7 +323,7 @@ def test_the_result_tables_are_those_of_the_demo(here, capsys):
     assert main(["run", "demo"]) == 0
     records = shown(capsys, "runs/demo")
     tables = re.findall(r"<!-- demo: (\w+), (.+?) -->\n\n(.+?)\n\n", README, re.S)
-    assert len(tables) == 2
+    assert len(tables) == 3
     for protocol, dataset, table in tables:
         made = {}
         for record in records:

@@ -321,6 +321,27 @@ methods: [msp, energy, energy: {temperature: 2}]
         suites.load(path)
 
 
+def test_a_method_for_some_data_sets_meets_no_others(tmp_path):
+    path = tmp_path / "suite.yaml"
+    text = """
+protocols: [misclassification]
+models: [toynet]
+datasets: [toytown, toytown: {images: 8, label: few, methods: [energy]}]
+methods: [msp, energy: {datasets: [few]}]
+"""
+    path.write_text(text)
+    pairs = [(cell.dataset.label, cell.method.name) for cell in suites.load(path).cells]
+    assert pairs == [("toytown", "msp"), ("few", "energy")]
+    again = tmp_path / "again.yaml"
+    again.write_text(suites.load(path).text)
+    assert [cell.key for cell in suites.load(again).cells] == [cell.key for cell in suites.load(path).cells]
+    other = suites.load(path, {"methods": ["entropy"]}).cells
+    assert [(cell.dataset.label, cell.method.name) for cell in other] == [("toytown", "entropy")]
+    path.write_text(text.replace("datasets: [few]", "datasets: [cityscapes]"))
+    with pytest.raises(BadSuite, match="energy is for cityscapes, which the suite does not list"):
+        suites.load(path)
+
+
 def test_a_network_for_some_methods_meets_no_others(tmp_path):
     path = tmp_path / "suite.yaml"
     path.write_text("""
