@@ -33,21 +33,29 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def sorted_table(page: Any) -> None:
-    page.locator("section.board th[data-sort='higher'] button").first.click()
+    page.locator(".matrix th[data-sort='higher'] button").first.click()
     page.locator("th[aria-sort='descending']").first.wait_for()
 
 
+def to_view_of(page: Any, selector: str) -> None:
+    page.locator(selector).first.wait_for(state="attached")
+    page.evaluate("words => { location.hash = document.querySelector(words).closest('.view').id; }", selector)
+
+
 def curves(page: Any) -> None:
+    to_view_of(page, "details[data-chart=roc] summary")
     page.locator("details[data-chart=roc] summary").first.click()
     page.locator("details[data-chart=roc] .charts svg path").first.wait_for(state="attached")
 
 
 def heat_map(page: Any) -> None:
+    to_view_of(page, ".heatmap")
     page.locator(".heatmap").first.scroll_into_view_if_needed()
     page.locator(".heatmap").first.locator("select, .chip").first.wait_for()
 
 
 def every_cell(page: Any) -> None:
+    to_view_of(page, ".explorer")
     page.locator(".explorer").scroll_into_view_if_needed()
     page.locator(".explorer tbody tr").first.wait_for()
 
@@ -58,7 +66,7 @@ def filtered(page: Any) -> None:
 
 
 STEPS: dict[str, Callable[[Any], None]] = {
-    "opened and sorted by a click on a header": sorted_table,
+    "opened and the leaderboard sorted by a click on a header": sorted_table,
     "opened, rows filtered by a word": filtered,
     "opened, ROC and precision-recall drawn": curves,
     "opened, heat map drawn": heat_map,

@@ -11,18 +11,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jinja2 import BytecodeCache, Environment, FunctionLoader, StrictUndefined
 from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from bench.api import Format, Metric, Undefined
-from bench.report import leaderboard, text
+from bench.report import leaderboard, matrix, text
 from bench.report.anonymous import without_paths
 from bench.report.claims import CLAIMS, KINDS
 from bench.report.document import Document
@@ -39,15 +39,18 @@ from bench.report.page.provenance import (
     fields_of,
     fitted_by,
     missing_from,
+    origin_of,
     shared_by,
     sources_of,
     suites_of,
 )
 from bench.report.page.sections import GridSheet, Sheet, SummarySheet, defining
+from bench.report.page.views import BARS, LeaderBoard, addresses, cards
 from bench.report.selection import Choice
 from bench.results.corrupted_points import Corrupted, corrupted_points
 
 MIOU = Metric("mIoU", "mean over the classes of intersection over union")
+STYLES = ("style.css", "grid.css", "matrix.css")
 SCRIPTS = ("page.js", "data.js", "charts.js", "heat.js", "gallery.js")
 # What Observable Plot 0.6.17 writes into each of its charts, with the class name ``drawn``: the policy allows no other.
 PLOT_STYLE = """:where(.drawn) {
@@ -93,21 +96,31 @@ def _page(document: Document) -> str:
     carried = corrupted_points(run)
     panels = tables_of(run)
     cost = cost_of([result for result in run.results if result.key not in grid_names])
-    contents = [("claims", CLAIMS)] * bool(document.claims.groups)
-    contents += [(sheet.id, f"{sheet.table.title} · {sheet.table.dataset}") for sheet in sheets]
-    contents += [(sheet.id, f"{sheet.grid.title} · {sheet.grid.name}") for sheet in grid_sheets]
+    places = addresses(sheets, grid_sheets, albums, run)
+    spent = data.cost(run, metrics_of(document), set(grid_names))
+    method_cards = cards(sheets, grid_sheets, places, spent)
+    named = {each.method for each in method_cards}
+    board = LeaderBoard(
+        document.matrix,
+        tuple(places.by_id[sheet.id] for sheet in _block_sheets(document, sheets, grid_sheets)),
+        {name: path for name, path in places.methods.items() if name in named},
+    )
+    departures = leaderboard.departing(run.results)
     parts: tuple[tuple[str, str, object], ...] = (
-        ("disagree", "Why your numbers disagree", panels),
-        ("gallery", "Gallery", albums),
-        ("carried", "Operating points", carried),
-        ("summaries", "Over several cells", document.summaries),
-        ("definitions", "Definitions", protocols),
-        ("cost", "Cost", cost.rows),
-        ("cells", "Every cell", True),
-        ("suite", "The suite", suites),
+        ("/", "Leaderboard", True),
+        ("/data", "Data sets", sheets),
+        (places.by_id[grid_sheets[0].id] if grid_sheets else "", "Corruptions", grid_sheets),
+        ("/method", "Methods", method_cards),
+        ("/disagree/1", "Why numbers disagree", panels),
+        ("/definitions", "Definitions", True),
+        ("/operating-points", "Operating points", carried),
+        ("/summary/1", "Over several cells", document.summaries),
+        ("/cost", "Cost", cost.rows),
+        ("/cells", "Every cell", True),
+        ("/provenance", "Provenance", True),
     )
     published = [sheet.published for sheet in sheets] + [sheet.published for sheet in grid_sheets]
-    script, style = _script(), _template("style.css") + _template("grid.css")
+    script, style = _script(), "".join(map(_template, STYLES)) + _bars()
     environment = _environment(choice, linked=not choice.anonymous and not isinstance(run, Merged))
     page = environment.get_template("page.html").render(
         plan=run.plan,
@@ -115,17 +128,23 @@ def _page(document: Document) -> str:
         models=list(dict.fromkeys(result.labels.model for result in run.results)),
         some_saw=any(map(uses_outliers, run.results)),
         some_published=any(others.entries for others in published),
-        contents=contents + [(name, title) for name, title, content in parts if content],
+        navigation=[(path, title) for path, title, content in parts if content] if run.results else [],
+        matrix=board,
+        tasks={block.protocol: block.title for block in document.matrix.blocks},
+        origin=origin_of(run, shared),
+        cards=method_cards,
+        paths=places.by_id,
+        tabs_of=places.tabs,
+        galleries=places.galleries,
         claims=document.claims,
         sheets=sheets,
         grids=grid_sheets,
         panels=panels,
-        albums=albums,
         carried=carried,
         summaries=[SummarySheet(table, protocols) for table in document.summaries],
         protocols=list(protocols.values()),
-        departures=leaderboard.departing(run.results),
-        methods=sources_of(run.results, grid_names),
+        departures=departures,
+        sources=sources_of(run.results, grid_names),
         cost=cost,
         left_out_of_cost=bool(grid_names),
         fitted=fitted_by(run.results),
@@ -138,7 +157,7 @@ def _page(document: Document) -> str:
         failures=document.failures,
         digits=data.TABLE if choice.digits is None else choice.digits,
         suites=suites,
-        data=Markup(_data(document, sheets, grid_sheets, shared, carried, suites)),  # noqa: S704 - base64
+        data=Markup(_data(document, sheets, grid_sheets, shared, carried, suites, spent)),  # noqa: S704 - base64
         style=Markup(style),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704
         style_hashes=(_policy_hash(style), _policy_hash(PLOT_STYLE)),
@@ -154,12 +173,11 @@ def _data(
     shared: Mapping[str, str],
     carried: Sequence[Corrupted],
     suites: Sequence[Suite],
+    spent: Sequence[Mapping[str, Any]],
 ) -> str:
     """What the page carries for its script."""
     run, digits = document.run, document.choice.digits
     inside = [result for sheet in grid_sheets for result in sheet.grid.results]
-    metrics = {table.protocol: table.metrics for table in document.tables}
-    metrics |= {grid.protocol: grid.metrics for grid in document.grids}
     best = {  # keys and metrics of all figures that lead their table, those of corrupted data sets included
         (line.result.key, name)
         for table in (*document.tables, *leaderboard.tables(run, inside))
@@ -172,9 +190,28 @@ def _data(
         "cells": data.cells(run.results, best, fields, digits),
         "boards": {sheet.id: sheet.drawn for sheet in sheets},
         "grids": {sheet.id: data.grid(sheet.grid, digits) for sheet in grid_sheets},
-        "cost": data.cost(run, metrics, {result.key for result in inside}),
+        "cost": spent,
         "carried": data.carried(carried),
     })  # fmt: skip
+
+
+def metrics_of(document: Document) -> dict[str, Mapping[str, Metric]]:
+    """Return the metrics of each protocol by its label."""
+    metrics = {table.protocol: table.metrics for table in document.tables}
+    return metrics | {grid.protocol: grid.metrics for grid in document.grids}
+
+
+def _block_sheets(
+    document: Document, sheets: Sequence[Sheet], grid_sheets: Sequence[GridSheet]
+) -> Iterator[Sheet | GridSheet]:
+    """The table of each column group of the leaderboard; of a grid that of its first network."""
+    for block in document.matrix.blocks:
+        if block.grid:
+            names = ((each, each.grid.protocol, each.grid.name) for each in grid_sheets)
+            yield next(each for each, *name in names if name == [block.protocol, block.dataset])
+        else:
+            tables = ((each, each.table.protocol, each.table.dataset, each.table.version) for each in sheets)
+            yield next(each for each, *name in tables if name == [block.protocol, block.dataset, block.version])
 
 
 class _Compiled(BytecodeCache):
@@ -210,7 +247,7 @@ def _environment(choice: Choice, *, linked: bool) -> Environment:
     for function in (text.number, text.interval, text.difference):
         environment.globals[function.__name__] = partial(function, digits=choice.digits)
     environment.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
-    environment.globals |= {"CLAIMS": CLAIMS, "KINDS": KINDS}
+    environment.globals |= {"CLAIMS": CLAIMS, "KINDS": KINDS, "MEAN_RANK": matrix.MEAN_RANK}
     environment.globals |= {"MIOU": MIOU, "pair": pair, "linked": linked}
     environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)
     return environment
@@ -223,6 +260,11 @@ def _script() -> str:
         code = "d3.min.js" if name == "d3" else "plot.umd.min.js"
         parts.append(f"/*\n{_template(f'vendor/{name}.LICENSE').strip()}\n*/\n{_template(f'vendor/{code}').strip()}\n")
     return "".join(parts) + "(() => {\n'use strict';\n" + "".join(map(_template, SCRIPTS)) + "})();\n"
+
+
+def _bars() -> str:
+    """A class for each length of a bar: the page's policy allows no style in place."""
+    return "".join(f".b{step} {{ --bar: {100 * step / BARS:g}%; }}\n" for step in range(1, BARS + 1))
 
 
 def _template(name: str) -> str:

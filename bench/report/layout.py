@@ -157,10 +157,8 @@ def paper(table: Paper, facts: Mapping[str, Fact]) -> Tabular:
 
 def matrix(table: Matrix) -> Tabular:
     """Return the leaderboard at a glance: by mean rank, with a block of figures for each task and data set."""
-    facts = {line.model: line.facts for line in table.lines if line.facts and line.facts.miou}
-    known = table.scored and bool(facts)
     columns = [Column("rank", "Mean rank", short="rank"), *_names(table.scored, model=True)]
-    columns += [Column("fact", MIOU.title)] * known
+    columns += [Column("fact", MIOU.title)] * table.miou
     for number, block in enumerate(table.blocks):
         columns += _figure_columns(block.metrics.values(), block=number)
     groups = []
@@ -168,7 +166,7 @@ def matrix(table: Matrix) -> Tabular:
         rows: list[Sequence[Any]] = []
         for line in group.lines:
             names = [Name(line.method, group.outliers, 0, line.reference)] * table.scored + [Name(line.model)]
-            about = [MIOU.text(line.facts, None) if line.facts else ""] * known
+            about = [MIOU.text(line.facts, None) if line.facts else ""] * table.miou
             rows.append([line.rank.text if line.rank else None, *names, *about, *line.figures])
         apart = len(table.groups) > 1 or group.outliers
         groups.append(Group((WITH if group.outliers else WITHOUT) if apart else "", rows))

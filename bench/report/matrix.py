@@ -45,6 +45,7 @@ class Block:
 
     protocol: str  # label
     title: str  # of the protocol
+    version: str  # of the protocol
     dataset: str
     about: str  # how many images, or the size of the grid
     metrics: Mapping[str, Metric]  # the first one ranks
@@ -123,6 +124,11 @@ class Matrix:
     def scored(self) -> bool:
         """Whether rows have a method."""
         return any(line.method for line in self.lines)
+
+    @property
+    def miou(self) -> bool:
+        """Whether the mIoU of a network stands beside its methods."""
+        return self.scored and any(line.facts and line.facts.miou for line in self.lines)
 
     @property
     def several(self) -> bool:
@@ -213,7 +219,9 @@ def _of_table(run: Run, table: Table, choice: Choice, missing: Sequence[CellLabe
     absent = unanswered(result for result in run.results if (result.labels.protocol, result.labels.dataset) == here)
     absent |= pending(missing, table.protocol, [table.dataset], {*entries, *absent})
     about = of_images(*table.images)
-    return _Column(Block(table.protocol, table.title, table.dataset, about, metrics, False), entries, absent, False)
+    return _Column(
+        Block(table.protocol, table.title, table.version, table.dataset, about, metrics, False), entries, absent, False
+    )
 
 
 def _of_grids(run: Run, grids_: Sequence[Grid], choice: Choice, missing: Sequence[CellLabels]) -> Iterator[_Column]:
@@ -240,7 +248,7 @@ def _of_grids(run: Run, grids_: Sequence[Grid], choice: Choice, missing: Sequenc
                 )
             absent |= unanswered(grid.results)
             absent |= pending(missing, grid.protocol, list(grid.datasets), {*entries, *absent})
-        block = Block(first.protocol, first.title, first.name, f"mean over {first.size}", metrics, True)
+        block = Block(first.protocol, first.title, first.version, first.name, f"mean over {first.size}", metrics, True)
         yield _Column(block, entries, absent, unfinished)
 
 

@@ -53,7 +53,7 @@ function compare(a, b, text, sign) {
 
 // ---- filtering: every word has to occur in the row's method or model ----
 
-const wanted = { words: [], model: "", saw: true, published: true };
+const wanted = { words: [], model: "", saw: true, published: true, task: "", corruption: "" };
 const onFilter = []; // what else follows the filter: charts and the table of every cell
 
 function keeps(text, model, saw) {
@@ -76,8 +76,17 @@ function filter() {
     const under = [...group.parentElement.rows].filter((row) => row.dataset.row !== undefined);
     group.hidden = under.length > 0 && under.every((row) => row.hidden);
   }
+  filterColumns();
   document.getElementById("kept").textContent = kept === all ? "" : `${kept} of ${all} rows`;
   for (const follow of onFilter) follow();
+}
+
+// Tasks are groups of columns of the leaderboard.
+function filterColumns() {
+  for (const each of document.querySelectorAll("[data-task]")) {
+    const { task, grid } = each.dataset;
+    each.hidden = (wanted.task && task !== wanted.task) || (wanted.corruption && grid !== wanted.corruption);
+  }
 }
 
 function listen(id, event, set) {
@@ -107,10 +116,48 @@ function remembered(name) {
 
 // What a link leads to must not come to lie below the bar, however many lines that takes.
 function clearBar() {
-  const bar = document.querySelector(".controls");
+  const bar = document.querySelector(".top");
   new ResizeObserver(() => {
-    document.documentElement.style.scrollPaddingTop = `${Math.ceil(bar.getBoundingClientRect().height) + 8}px`;
+    const stays = getComputedStyle(bar).position === "sticky";
+    document.documentElement.style.scrollPaddingTop = `${stays ? Math.ceil(bar.getBoundingClientRect().height) + 8 : 8}px`;
   }).observe(bar);
+}
+
+// ---- views: one at a time; an address after the # names a view, or something in it ----
+
+const HOME = document.getElementById("/"), TITLE = document.title;
+
+function addressed() {
+  try {
+    return document.getElementById(decodeURIComponent(location.hash.slice(1)) || "/");
+  } catch (error) { // a % that encodes nothing
+    if (!(error instanceof URIError)) throw error;
+    return null;
+  }
+}
+
+function showView(view) {
+  for (const other of document.querySelectorAll(".view.current")) other.classList.remove("current");
+  view.classList.add("current");
+  document.title = view === HOME ? TITLE : `${view.dataset.name} · ${TITLE}`;
+  for (const link of document.querySelectorAll(".top nav a")) {
+    const path = link.getAttribute("href").slice(1), under = view.dataset.under;
+    if (path === view.id || (under && path.startsWith(under))) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function route(event) {
+  const target = addressed() ?? HOME, view = target.closest(".view");
+  if (!view) return target.scrollIntoView();
+  const before = document.querySelector(".view.current");
+  showView(view);
+  for (let each = target; each; each = each.parentElement) if (each instanceof HTMLDetailsElement) each.open = true;
+  if (target !== view) return target.scrollIntoView();
+  if (event && before !== view) {
+    scrollTo({ top: 0, behavior: "instant" });
+    document.getElementById("results").focus({ preventScroll: true }); // the next Tab goes into the view
+  }
 }
 
 function begin() {
@@ -119,6 +166,8 @@ function begin() {
   clearBar();
   listen("filter", "input", (box) => { wanted.words = box.value.toLowerCase().split(/\s+/).filter(Boolean); });
   listen("of-model", "change", (box) => { wanted.model = box.value; });
+  listen("of-task", "change", (box) => { wanted.task = box.value; });
+  listen("corruption", "change", (box) => { wanted.corruption = box.value; });
   listen("saw", "change", (box) => { wanted.saw = box.checked; });
   listen("published", "change", (box) => { wanted.published = box.checked; });
   document.querySelector(".controls").addEventListener("submit", (event) => event.preventDefault());
@@ -129,15 +178,8 @@ function begin() {
     setTheme(theme);
     remembered(theme);
   });
-  addEventListener("hashchange", reveal);
-  reveal();
-}
-
-// A link may lead into something folded.
-function reveal() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  for (let each = target; each; each = each.parentElement) if (each instanceof HTMLDetailsElement) each.open = true;
-  if (target) target.scrollIntoView();
+  addEventListener("hashchange", route);
+  route();
 }
 
 begin();

@@ -79,7 +79,8 @@ PATTERNS = (
 # In a page and on a card: which versions of which computations, digests and times a figure hangs on.
 MADE_BY = re.compile(
     r"<dt>(Computed|Commit|ood-seg-bench|origin\.(code|numerics|\w+_digest|computations[^<]*(<wbr>[^<]*)*))</dt><dd>.*?</dd>"
-    r"|^- [\w ]+: `[^`\n]*`\n",
+    r"|^- [\w ]+: `[^`\n]*`\n"
+    r"|<span class=\"ms\">[^<]*</span>",
     re.MULTILINE,
 )
 WORDS_MADE_BY = re.compile(r"TIME|DIGEST|^bench |^depends on |^[\d.]+$|^(\w+ \d+ ?)+$|^\d+\.\d+\.\d")

@@ -430,7 +430,7 @@ def test_the_page_has_every_cell_once_and_each_link_has_a_target(tmp_path: Path)
         assert [mean[0] for mean in line["curve"]] == [
             pytest.approx(means[Place("severity", step) if step else CLEAN].value, rel=1e-4) for step in grid["steps"]
         ]
-    assert page.text.count("3 corruptions at 2 severities") == 1
+    assert page.text.count("3 corruptions at 2 severities") == 2
     assert page.text.count("where toytown+") == 1  # one source for all data sets of a grid
     assert page.tags.count("svg") == 3  # the axis and two rows of the clean table; none of the others
 

@@ -9,15 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import writing
 from conftest import NETWORK
+from PIL import Image
 from running import Silent
 from test_grids import rows
 from test_reports import full, result, run_of
 
 from bench.api import CITYSCAPES, Undefined, Value
 from bench.report import merge_runs
+from bench.report.document import Document
 from bench.report.page import galleries
 from bench.report.selection import Choice
 from bench.results import gallery, operating, store, summary
@@ -48,6 +51,7 @@ methods: [msp, maxlogit, energy, entropy, softmax_std]
 operating_points: [{name: TPR 0.95, protocol: misclassification, calibrate: Town, rule: tpr95}]
 bootstrap: 40
 """
+EVERY_VIEW = "document.querySelectorAll('.view').forEach((view) => view.classList.add('current'))"
 Opened = Callable[..., Any]
 
 
@@ -132,11 +136,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any, pages: Path) -> Iterator[Opened]:
-    """Opens a page by name; in the end nothing may have been said on a console, thrown or asked of a network."""
+    """Opens a page by name, with every view below the other as a print has them unless ``whole`` is False.
+
+    In the end nothing may have been said on a console, thrown or asked of a network.
+    """
     heard: list[str] = []
     contexts = []
 
-    def open_page(name: str, **how: Any) -> Any:
+    def open_page(name: str, *, whole: bool = True, **how: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}} | how)
         contexts.append(context)
         context.set_default_timeout(10_000)
@@ -145,6 +152,8 @@ def opened(browser: Any, pages: Path) -> Iterator[Opened]:
         page.on("pageerror", lambda error: heard.append(f"error: {error}"))
         page.on("request", lambda request: heard.append(request.url) if not local(request.url) else None)
         page.goto((pages / f"{name}.html").as_uri())
+        if whole:
+            page.evaluate(EVERY_VIEW)
         return page
 
     yield open_page
@@ -300,13 +309,13 @@ def test_maps_of_the_gallery_are_switched_and_pictures_enlarged_and_stepped_thro
     window = page.get_by_role("dialog")
     count = album.locator(".row").first.locator("figure:not([hidden])").count()
     assert f"of {count})" in window.inner_text()
-    source = lambda: window.locator("img").get_attribute("src")  # noqa: E731
+    source = lambda: window.locator("img").first.get_attribute("src")  # noqa: E731
     before = source()
     page.keyboard.press("ArrowRight")
     after = source()
     page.keyboard.press("ArrowLeft")
     assert after != before == source()
-    width = lambda: window.locator("img").bounding_box()["width"]  # noqa: E731
+    width = lambda: window.locator("img").first.bounding_box()["width"]  # noqa: E731
     small = width()
     page.keyboard.press("+")
     assert width() == pytest.approx(2 * small, rel=0.05)
@@ -315,6 +324,36 @@ def test_maps_of_the_gallery_are_switched_and_pictures_enlarged_and_stepped_thro
     page.keyboard.press("Escape")
     assert not window.is_visible()
     assert page.locator(".album img").first.evaluate("img => img.decode().then(() => img.naturalWidth)") == 64
+
+
+def test_two_pictures_are_compared_by_a_slider_and_a_map_is_cut_at_a_threshold(opened: Opened, town: Run) -> None:
+    page = opened("town")
+    figure = page.locator(".album figure[data-kind^='map ']:not([hidden])").first
+    figure.locator("button.zoom").click()
+    window = page.get_by_role("dialog")
+    over, canvas = window.locator("img.over"), window.locator("canvas")
+    assert not over.is_visible() and not canvas.is_visible()
+    window.get_by_label("Beside").select_option(label="image")
+    slider = window.get_by_label("Where the second picture begins")
+    slider.fill("25")
+    assert over.is_visible() and over.evaluate("each => each.style.clipPath").endswith("25%)")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert over.evaluate("each => each.style.clipPath").endswith("26%)"), "arrows move the slider that has the focus"
+    album = gallery.read(town)[0]
+    shot = next(each for each in album.shots if each.sample == window.locator("h2").inner_text())
+    with Image.open(shot.maps[figure.locator("figcaption").inner_text()]) as picture:
+        levels = np.asarray(picture)
+    for level in (0, 17, 40):
+        window.get_by_label("Threshold of the score").fill(str(level + 1))
+        assert canvas.is_visible()
+        words = window.locator("output").inner_text()
+        assert words.startswith(f"{100 * (levels >= level).mean():.1f} %"), words
+    assert words.endswith("of the data set up to 0.44 %")
+    window.get_by_role("button", name="Picture before").click()
+    window.get_by_role("button", name="Picture before").click()
+    page.keyboard.press("Escape")
+    assert not window.is_visible()
 
 
 def test_a_name_opens_the_window_of_its_cell_with_the_command_that_makes_it_again(opened: Opened, town: Run) -> None:
@@ -353,7 +392,8 @@ def test_every_chart_has_lines_or_dots_and_says_in_words_what_it_shows(opened: O
     for heat in page.locator(".heatmap").all():
         heat.scroll_into_view_if_needed()
         heat.locator(".maps table").first.wait_for()
-    assert not re.search(r"\b(null|NaN|Infinity|\[object)\b", page.locator("main").inner_text())
+    words = "".join(page.locator("main section").all_inner_texts())  # the suite has words of its own
+    assert not re.search(r"\b(null|NaN|Infinity|\[object)\b", words)
     # A curve disappears with its series, and the same series looks alike in every chart.
     first = page.locator("details.chart[data-chart=roc]").first
     paths = first.locator("g[aria-label=line] path")
@@ -438,6 +478,7 @@ def test_the_keyboard_alone_reaches_and_works_everything(opened: Opened) -> None
     assert reached == set(wanted)
     page.evaluate("document.activeElement.blur()")
     page.reload()
+    page.evaluate(EVERY_VIEW)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the results"
     head = page.locator("th[data-sort='higher']").first
@@ -498,9 +539,9 @@ def test_a_print_is_light_and_has_the_tables_without_the_controls(opened: Opened
     )
     assert style == ["rgb(255, 255, 255)", "rgb(0, 0, 0)", "light"]
     assert board(page, "anomaly Town").is_visible()
-    assert not any(page.locator(hidden).is_visible() for hidden in (".controls", "nav", ".explorer"))
+    assert not any(page.locator(hidden).first.is_visible() for hidden in (".controls", "nav", ".explorer"))
     named = page.locator("thead th[data-name]").first.evaluate("th => getComputedStyle(th, '::before').content")
-    assert named == '"At a glance"', "the head of a table comes again on its further pages"
+    assert named == '"Leaderboard"', "the head of a table comes again on its further pages"
     assert page.pdf().startswith(b"%PDF")
     page.evaluate("localStorage.clear()")
 
@@ -527,7 +568,7 @@ def test_targets_are_large_anchors_are_clear_of_the_bar_and_landmarks_have_names
     assert [name for name in names if names.count(name) > 1] == []
     for link in page.locator("nav a").all()[:3]:
         link.click()
-        place = page.locator(link.get_attribute("href")).bounding_box()
+        place = page.locator(f"[id='{link.get_attribute('href')[1:]}']").bounding_box()
         bar = page.locator(".controls").bounding_box()
         assert place["y"] >= bar["y"] + bar["height"]
 
@@ -552,3 +593,161 @@ def test_without_a_script_the_tables_are_there(browser: Any, pages: Path) -> Non
     assert "Without a script" in page.locator("noscript").inner_text()
     assert not page.locator(".controls").is_visible()
     context.close()
+
+
+# ---- the leaderboard and the views ----
+
+
+IN_SIGHT = "[...document.querySelectorAll('.view')].filter((each) => each.checkVisibility()).map((each) => each.id)"
+OF_SIGHT = """(cells) => cells.filter((each) => each.checkVisibility()).map((each) => each.innerText)"""
+
+
+def current(page: Any) -> str:
+    """The addresses of the views that are in sight."""
+    return ",".join(page.evaluate(IN_SIGHT))
+
+
+def test_five_questions_are_answered_on_the_first_screen(opened: Opened, town: Run) -> None:
+    """By what is in sight at 1400 x 900 when the page opens: nothing is clicked, nothing scrolled."""
+    page = opened("town", whole=False)
+    seen = page.evaluate(
+        """() => {
+          const inside = (each) => {
+            const { top, bottom, height } = each.getBoundingClientRect();
+            return height > 0 && top >= 0 && bottom <= innerHeight;
+          };
+          const text = (each) => each.innerText.replace(/\\s+/g, " ");
+          return {
+            leaders: [...document.querySelectorAll(".leaders li")].filter(inside).map(text),
+            notes: [...document.querySelectorAll(".banner, .origin")].filter(inside).map(text),
+            rows: [...document.querySelectorAll(".matrix tbody tr:not(.group)")].filter(inside).length,
+          };
+        }"""
+    )
+    matrix = Document(town).matrix
+    block = next(index for index, each in enumerate(matrix.blocks) if each.protocol == "anomaly")
+    without = next(group for group in matrix.groups if not group.outliers)
+    best = without.leading(block)[0]
+    answer = next(text for text in seen["leaders"] if text.startswith("anomaly Town"))
+    first = answer.split("outlier data")[0]
+    assert best.method in first, "which method is best for anomalies without outlier data?"
+    assert {"clear": "clear lead", "not clear": "not clear"}[matrix.lead(without, block)] in first, (
+        "does the lead hold?"
+    )
+    assert f"on {best.model}" in first, "on which network?"
+    assert "8 images" in first, "on how many images?"
+    assert "Made up for tests." in seen["notes"], "may this be compared with a paper?"
+    assert any("computed 20" in note and "ood-seg-bench" in note for note in seen["notes"]) and seen["rows"] >= 3
+
+
+def test_each_view_has_an_address_and_the_others_are_out_of_sight(opened: Opened) -> None:
+    page = opened("town", whole=False)
+    assert current(page) == "/" and page.title() == "A small town"
+    for link in page.locator(".top nav a").all():
+        link.click()
+        path = link.get_attribute("href")[1:]
+        page.wait_for_function("path => document.getElementById(path).classList.contains('current')", arg=path)
+        assert current(page) == path and link.get_attribute("aria-current") == "page"
+        assert page.locator(".view.current h2").first.is_visible() or path == "/"
+        assert page.evaluate("document.documentElement.scrollHeight") <= 5 * 900, "a few screens"
+    page.go_back()
+    assert current(page) == "/cells"
+    page.evaluate("location.hash = '/data/Town/misclassification'")
+    page.wait_for_function("document.title.startsWith('misclassification, Town')")
+    page.reload()
+    assert current(page) == "/data/Town/misclassification"
+    tabs = page.get_by_role("navigation", name="On Town, beside misclassification")
+    tabs.get_by_role("link", name="images").click()
+    page.locator(".view.current .album img").first.wait_for()
+    for nowhere in ("%", "/data/none", "%E0%A4%A"):
+        page.evaluate("hash => { location.hash = hash; }", nowhere)
+        page.wait_for_function("document.getElementById('/').classList.contains('current')")
+
+
+def test_the_leaderboard_leads_to_data_sets_and_methods_by_keyboard(opened: Opened) -> None:
+    page = opened("town", whole=False)
+    page.locator(".matrix tbody th a", has_text="maxlogit").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.title.startsWith('maxlogit')")
+    words = page.locator(".view.current").inner_text()
+    assert "misclassification" in words and re.search(r"\d of \d", words) and "Village" in words
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.view').id") == current(page), "the next Tab is in the view"
+    page.keyboard.press("Enter")
+    page.evaluate("history.back()")
+    page.wait_for_function(
+        "document.title.startsWith('maxlogit') || document.getElementById('/').classList.contains('current')"
+    )
+
+
+def test_the_leaderboard_sorts_by_any_column_and_hides_tasks_and_corruptions(opened: Opened) -> None:
+    page = opened("town", whole=False)
+    table = page.locator(".matrix")
+    heads = table.locator("thead tr").nth(1).locator("th")
+    for head in heads.all():
+        head.get_by_role("button").click()
+        first = head.get_attribute("aria-sort")
+        values = table.locator("tbody").first.evaluate(
+            "(body, at) => [...body.rows].filter((row) => row.dataset.row).map((row) => row.cells[at].dataset.value)",
+            head.evaluate("head => head.cellIndex"),
+        )
+        known = [value for value in values if value != ""]
+        assert values == [*known, *[""] * (len(values) - len(known))], "what is undefined is last"
+        if head.get_attribute("data-sort") != "text":
+            numbers = [float(value) for value in known]
+            assert numbers == sorted(numbers, reverse=first == "descending")
+        assert heads.evaluate_all("all => all.filter((each) => each.ariaSort).length") == 1
+    blocks = lambda: table.locator(".blocks th").evaluate_all(OF_SIGHT)  # noqa: E731
+    every = blocks()
+    page.locator("#of-task").select_option("misclassification")
+    assert 0 < len(blocks()) < len(every) and all("misclassification" in each for each in blocks())
+    page.locator("#corruption").select_option("corrupted")
+    assert len(blocks()) == 1 and "corrupted" in blocks()[0]
+    widths = table.locator("tbody tr[data-row]").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].filter((cell) => !cell.hidden).length)"
+    )
+    assert len(set(widths)) == 1
+    page.get_by_label("Rows").fill("nothing at all")
+    assert not table.locator("tr.group").first.is_visible()
+
+
+def test_bars_are_as_long_as_figures_and_end_at_the_largest_of_a_column(opened: Opened) -> None:
+    rows = opened("town", whole=False).locator(".matrix tbody tr[data-row]")
+    cells = rows.evaluate_all(
+        """rows => rows.map((row) => [...row.querySelectorAll("td[data-task]")].map((cell) => {
+          const { backgroundSize, backgroundImage } = getComputedStyle(cell);
+          return [cell.dataset.value, parseFloat(backgroundSize), backgroundImage];
+        }))"""
+    )
+    for column_ in zip(*cells, strict=True):
+        known = [(float(value), width) for value, width, image in column_ if value and image != "none"]
+        most = max(value for value, _ in known)
+        assert all(width == pytest.approx(100 * value / most, abs=1.3) for value, width in known if most > 0)
+
+
+def test_every_view_is_there_in_print_and_without_a_script(browser: Any, opened: Opened, pages: Path) -> None:
+    page = opened("town", whole=False)
+    page.emulate_media(media="print")
+    every = page.locator(".view").count()
+    assert len(current(page).split(",")) == every > 10
+    context = browser.new_context(java_script_enabled=False)
+    bare = context.new_page()
+    bare.goto((pages / "town.html").as_uri() + "#/data/Town/anomaly")
+    assert all(view.is_visible() for view in bare.locator(".view").all()) and bare.locator(".view").count() == every
+    assert bare.locator("[id='/data/Town/anomaly']").bounding_box()["y"] < 300, "an address is an anchor, too"
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("town", "light"), ("town", "dark"), ("grid", "light"), ("published", "light")]
+)
+def test_axe_finds_no_violation(opened: Opened, name: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
+    page = opened(name, color_scheme=scheme, bypass_csp=True)
+    until = page.locator(".explorer")
+    until.scroll_into_view_if_needed()
+    until.locator("table").wait_for()
+    found = axe.run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [
+        (each["id"], [node["html"][:160] for node in each["nodes"]][:4], len(each["nodes"])) for each in found
+    ] == []

@@ -11,7 +11,7 @@ from typing import Any
 from bench.report import leaderboard
 from bench.results import gallery
 from bench.results.gallery import Gallery, Scale, Shot
-from bench.results.pictures import VOID, hexadecimal
+from bench.results.pictures import DECADES, VOID, hexadecimal, packed
 from bench.results.store import Run
 
 MAPS = 8  # score maps of one image that a page holds at most; 100 kB each
@@ -19,7 +19,6 @@ SHOWN = 3  # of them at first
 TRUTHS = {"anomaly": "truth", "classes": "true classes", "errors": "errors of the class map"}
 LEGENDS = TRUTHS | {"classes": "classes"}  # they are the colours of the prediction too, often of nothing else
 IGNORED = {"name": "ignored", "colour": hexadecimal(VOID)}
-TYPES = {".webp": "webp", ".png": "png"}
 BAR = 220  # px of the drawn scale
 STEPS = 44  # of its colours
 
@@ -124,8 +123,8 @@ def _framed(shot: Shot, methods: Sequence[str]) -> Framed:
 
 
 def address(path: Path) -> str:
-    """A picture as a data address."""
-    return f"data:image/{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    """Return a picture as a data address: classes and maps without loss, a photograph at the quality of a page."""
+    return f"data:image/webp;base64,{base64.b64encode(packed(path)).decode()}"
 
 
 def _bar(scale: Scale) -> dict[str, Any]:
@@ -135,6 +134,8 @@ def _bar(scale: Scale) -> dict[str, Any]:
     width = f"{step + 0.3:.1f}"
     return {
         "meaning": scale.meaning,
+        "levels": " ".join(colour.removeprefix("#") for colour in scale.colours),  # the script reads maps by them
+        "decades": DECADES,
         "steps": [{"x": f"{n * step:.1f}", "width": width, "colour": colour} for n, colour in enumerate(colours)],
         "ticks": [{"x": f"{12 + level / last * (BAR - 24):.1f}", "title": title} for level, title in scale.ticks],
     }

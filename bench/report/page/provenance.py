@@ -79,6 +79,23 @@ def facts_of(run: Run, shared: Mapping[str, str]) -> Fields:
     return facts + [(title, shared[name][:12]) for name, title in known.items() if shared.get(name)]
 
 
+def origin_of(run: Run, shared: Mapping[str, str]) -> str:
+    """Return one sentence: what was measured on how many images, when and by which code."""
+    facts = dict(facts_of(run, shared))
+    methods = {result.labels.method for result in run.results if result.labels.method}
+    models = {result.labels.model for result in run.results}
+    counted = f"{len(models)} network{'s' * (len(models) != 1)}"
+    if methods:
+        counted = f"{len(methods)} method{'s' * (len(methods) != 1)} on {counted}"
+    words = [counted, *([f"images: {facts['Images']}"] if "Images" in facts else [])]
+    words.append(f"{facts['Cells']} cells")
+    if "Computed" in facts:
+        words.append(f"computed {facts['Computed']}")
+    commit = f", commit {facts['Commit']}" if "Commit" in facts else ""
+    made_by = f" by ood-seg-bench {facts['ood-seg-bench']}{commit}" if "ood-seg-bench" in facts else ""
+    return "; ".join(words) + made_by + "."
+
+
 def _images(by_dataset: Mapping[str, int]) -> str:
     counts = sorted(set(by_dataset.values()))
     if len(by_dataset) == 1 or (len(counts) > 1 and len(by_dataset) <= 4):
