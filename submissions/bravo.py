@@ -90,7 +90,7 @@ class Bravo(Board):
     def __post_init__(self) -> None:
         if not self.sets:
             raise ValueError(f"--sets names none; the subsets are {', '.join(SUBSETS)}")
-        for name in (*self.sets, *self.frames):
+        for name in self.sets:
             if name not in SUBSETS:
                 raise UnknownName("subset", name, SUBSETS, "bench submit")
 

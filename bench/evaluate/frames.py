@@ -176,10 +176,14 @@ class Folder(Frames):
 
     def check(self, protocols: Sequence[Protocol]) -> None:
         needs = {need: protocol.name for protocol in protocols for need in protocol.truths}
-        if len(needs) > 1:
+        alone = any(protocol.truths == {"anomaly"} for protocol in protocols)
+        if len(needs) > 1 and (alone or not self.invalid):
+            also = "" if alone else ", or name masks of the anomalies beside them with --invalid"
             both = " and ".join(f"{need} ({name})" for need, name in sorted(needs.items()))
-            raise BadScores(f"{self.folder} holds one kind of labels, the protocols need {both}; evaluate them apart")
-        self._kind = "anomaly" if "anomaly" in needs else "labels"
+            raise BadScores(
+                f"{self.folder} holds one kind of labels, the protocols need {both}; evaluate them apart{also}"
+            )
+        self._kind = "anomaly" if needs.keys() == {"anomaly"} else "labels"
         if self.invalid and self._kind == "anomaly":
             raise BadScores("--invalid is about train ids; masks of anomalies are what --labels names")
         counted = [classes for each in protocols if isinstance(classes := getattr(each, "classes", None), int)]

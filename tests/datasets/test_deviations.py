@@ -84,7 +84,7 @@ READERS = {
 ELSEWHERE = {  # what is not read in another case, format or nesting
     Folder: "its globs say what is read",
     CocoProxy: "this program writes it",
-    Bravo: "names of folders and endings are taken as the organisers write them: tests/datasets/test_bravo.py",
+    Bravo: "names of folders and endings are taken as the organisers write them: tests/datasets/test_bravo_subsets.py",
 }
 
 EVERY = set(READERS)

@@ -47,6 +47,11 @@ def arrays_for(protocol):
     return (SCORES if protocol.reads else None), truth, predicted
 
 
+def both_truths(name):
+    """Return True for a protocol that needs labels and a mask of anomalies beside them."""
+    return registry.plugin("protocol", name, where="test").truths == {"anomaly", "labels"}
+
+
 def command_line(tmp_path, capsys, name, arrays, *options):
     """The JSON of ``bench score`` on the same arrays."""
     for folder, stack in zip(("scores", "labels", "predictions"), arrays, strict=True):
@@ -59,6 +64,11 @@ def command_line(tmp_path, capsys, name, arrays, *options):
     argv = ["score", "--protocol", name, "--labels", str(tmp_path / "labels"), "--format", "json", *options]
     argv += ["--scores", str(tmp_path / "scores")] if arrays[0] is not None else []
     argv += ["--predictions", str(tmp_path / "predictions")] if arrays[2] is not None else []
+    if both_truths(name):
+        (tmp_path / "masks").mkdir()
+        for sample, mask in zip(IDS, ANOMALY, strict=True):
+            Image.fromarray((mask == 1).astype(np.uint8)).save(tmp_path / "masks" / f"{sample}.png")
+        argv += ["--invalid", str(tmp_path / "masks" / "{id}.png")]
     assert main(argv) == 0
     return json.loads(capsys.readouterr().out)["evaluations"]
 
@@ -67,6 +77,7 @@ def command_line(tmp_path, capsys, name, arrays, *options):
 def test_every_protocol_has_the_digits_of_the_command_line(name, tmp_path, capsys):
     metric = Metric(name, resamples=20)
     scores, truth, predicted = arrays_for(metric.protocols[0])
+    masks = (ANOMALY == 1).astype(np.uint8) if both_truths(name) else None
     asked = command_line(tmp_path, capsys, name, (scores, truth, predicted), "--bootstrap", "20")
     halves = Metric(name, resamples=20, keep=tmp_path / "kept"), Metric(name, resamples=20, keep=tmp_path / "kept")
     for start, half in zip((0, 2), halves, strict=True):
@@ -75,15 +86,16 @@ def test_every_protocol_has_the_digits_of_the_command_line(name, tmp_path, capsy
             None if scores is None else torch.from_numpy(scores[part]),
             torch.from_numpy(truth[part]).long(),
             None if predicted is None else torch.from_numpy(predicted[part]),
+            anomaly=None if masks is None else torch.from_numpy(masks[part]),
             id=IDS[part],
         )
     halves[1].merge(sent(halves[0]))
     assert halves[1].compute().record()["evaluations"] == asked
     for index, sample in enumerate(IDS):
         one = [None if stack is None else stack[index] for stack in (scores, truth, predicted)]
-        metric.update(*one, id=sample)
+        metric.update(*one, anomaly=None if masks is None else masks[index], id=sample)
     while metric.again():
-        metric.update(scores, truth, predicted, id=IDS)
+        metric.update(scores, truth, predicted, anomaly=masks, id=IDS)
     assert metric.compute().record()["evaluations"] == asked
 
 

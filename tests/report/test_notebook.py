@@ -61,7 +61,7 @@ def test_a_run_shows_its_figures_and_obeys_no_label(tmp_path: Path) -> None:
     assert rows[HOSTILE][2] == "75.00" + "73.00–77.00" and rows["head"][0] == "1"
     assert rows["cut (partial, 20 images)"][0] == "" and rows["cut (partial, 20 images)"][3] == "n/a1"
     printed = re.findall(r"\d+\.\d\d", run.table())
-    assert {number for row in rows.values() for number in re.findall(r"\d+\.\d\d", row[2])} <= set(printed)
+    assert {number for row in rows.values() for number in re.findall(r"^\d+\.\d\d", row[2])} <= set(printed)
 
 
 def test_a_grid_shows_its_means_and_an_empty_run_says_so(tmp_path: Path) -> None:

@@ -38,7 +38,15 @@ import torch
 class Net(torch.nn.Module):
     def forward(self, image):
         logits = torch.nn.functional.avg_pool2d(image, 4).repeat(1, 7, 1, 1)[:, :19] / 255
-        return {"logits": logits, "score": logits[:, 0]}
+        queries = logits[:, :5].mean(dim=(2, 3))
+        return {
+            "logits": logits,
+            "score": logits[:, 0],
+            "ood_logit": logits[:, 1],
+            "query_logits": queries[:, :, None] * torch.linspace(-1, 1, 20),
+            "query_masks": logits[:, 2:7] - 0.5,
+            "query_negative": queries,
+        }
 
 
 build = Net
@@ -141,6 +149,7 @@ protocols:
   - idm
   - idm_ood_cdd
   - idm_ood_cdd: {fidelity: reference, label: drawn}
+  - open_iou
   - open_miou
   - operating_point: {threshold: 0.1}
   - operating_point_misclassification: {threshold: 0.1}
@@ -150,8 +159,10 @@ protocols:
   - streethazards
 models:
   - toynet
-  - toyquery: {methods: [rba, eam, mask_max, void_channel, ood_head]}
-  - python: {factory: "net.py:build", outputs: [logits, score], label: python, methods: [own]}
+  - toyquery: {methods: [rba, eam, mask_max, void_channel, ood_head, maskomaly, mask2anomaly]}
+  - python:
+      {factory: "net.py:build", outputs: [logits, score, ood_logit, query_logits, query_masks, query_negative],
+      label: python, methods: [own, uno, dense_hybrid, uem, gen]}
 datasets:
   - toytown: {split: anomaly, images: 4, height: 32, width: 64, label: protocols, methods: [msp], models: [toynet]}
   - toytown:
@@ -182,6 +193,26 @@ methods:
   - void_channel
   - ood_head
   - own
+  - gen
+  - dense_hybrid
+  - uem
+  - uno
+  - maskomaly: {anomaly_queries: [1, 3], models: [toyquery]}
+  - mask2anomaly: {models: [toyquery]}
+  - ash: {models: [toynet]}
+  - scale: {models: [toynet]}
+  - max_cosine: {models: [toynet]}
+  - gradnorm: {models: [toynet]}
+  - kl_matching: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - mahalanobis: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - relative_mahalanobis: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - knn: {size: 200, fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - cdnp: {size: 200, fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - nnguide: {size: 200, fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - vim: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - react: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - dice: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
+  - she: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
 numerics: {device: cpu, scoring: torch}
 bootstrap: 5
 """)
@@ -200,7 +231,8 @@ def test_all_methods_and_protocols_leave_tensors_where_they_are_and_figures_as_t
     results = run(path, tmp_path / "device", workers=0)
     assert guarded
     assert {result.cell.protocol.name for result in results} == registry.available("protocol").keys()
-    assert {result.cell.method.name for result in results if result.cell.method} == registry.available("method").keys()
+    scored = {result.cell.method.name for result in results if result.cell.method and not result.not_applicable}
+    assert scored == registry.available("method").keys()
     monkeypatch.undo()
     monkeypatch.setenv("BENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(Numerics, "on_device", property(lambda numerics: False))

@@ -32,6 +32,7 @@ methods:
   - maxlogit
   - own
   - entropy_meta
+  - ash
   - fed_u: {weights: toynet_fed_u, post: none, label: fed_u}
 bootstrap: 0
 """
@@ -91,6 +92,7 @@ READERS = {
     "segments": lambda job: uses(job, protocol={"components"}, method={"entropy_meta"}),
     "meta": lambda job: uses(job, method={"entropy_meta"}),
     "inference": lambda job: uses(job, model={"toynet"}),
+    "features": lambda job: uses(job, method={"ash"}),
     "flow": lambda job: uses(job, method={"fed_u"}),
     "corruptions": lambda job: uses(job, dataset={"fog+fog-3"}),
     "toytown": lambda job: uses(job, dataset={"streets", "fog+fog-3"}),

@@ -613,5 +613,5 @@ def test_scores_that_the_board_does_not_return_are_refused(change: dict[str, flo
 def test_boards_say_their_status_and_the_day(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "leaderboards"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["smiyc", "fishyscapes", "cityscapes"]
+    assert [line.split()[0] for line in lines] == ["smiyc", "fishyscapes", "bravo", "cityscapes"]
     assert all("[checked 20" in line or "[not checked]" in line for line in lines)
