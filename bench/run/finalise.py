@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Presented, Protocol, Undefined
+from bench.core.cost import Clock, peak_memory, total
 from bench.core.cpu_time import spent
 from bench.core.errors import MissingData
 from bench.metrics import slices
@@ -23,7 +24,6 @@ from bench.models.numerics import Numerics
 from bench.results import curves, reliability, store
 from bench.results.store import Result
 from bench.run import provenance, refinement, shard_files
-from bench.run.cost import Clock, peak_memory, total
 from bench.run.jobs import Job
 from bench.run.messages import Figures, Finish
 from bench.run.preflight import Refusal

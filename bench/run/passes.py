@@ -33,6 +33,7 @@ from bench.api import (
 )
 from bench.contract.protocol import quantized, wants_exact
 from bench.core import files
+from bench.core.cost import Clock, peak_memory
 from bench.core.cpu_time import spent
 from bench.core.errors import BadPlugin
 from bench.core.file_names import file_name
@@ -42,7 +43,6 @@ from bench.models.pipeline import Pipeline, Seen
 from bench.results import pictures, store
 from bench.run import checks, finalise, fits, scoring, shard_files
 from bench.run.blame import Blame
-from bench.run.cost import Clock, peak_memory
 from bench.run.lending import Lender
 from bench.run.messages import Advance, CellTask, Fit, MapTask, Outcome, PictureTask, Task, Work
 from bench.run.scored_cells import (

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 
 from bench.api import Decision, Refinement, Row, Rows, State
+from bench.core import cost
 from bench.core.errors import BadPlugin, MissingData
 from bench.core.files import writing
 from bench.core.sharing import read_only
 from bench.fit import fitted_store
 from bench.results import store
-from bench.run import cost, lending, shard_files
+from bench.run import lending, shard_files
 from bench.run.messages import RefinementTask
 from bench.suite.cells import Ref
 

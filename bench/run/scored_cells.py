@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bench.api import Inference, Labels, Method, Prediction, Row, Sample, Scores, State
 from bench.contract.protocol import spool_dtype
+from bench.core.cost import Clock
 from bench.core.errors import BadPlugin
 from bench.core.sharing import read_only
 from bench.metrics.accumulate import Accumulator, CountedTwice, ScoredImage, Truth
@@ -26,7 +27,6 @@ from bench.ops import transfer
 from bench.results import store
 from bench.run import checks, scoring
 from bench.run.blame import Blame
-from bench.run.cost import Clock
 from bench.run.device_plane import DeviceImage, DeviceTruth, Tables
 from bench.run.lending import Lender, Views
 from bench.run.messages import CellTask, RefinementTask, Task

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Row
-from bench.core import untrusted_arrays
+from bench.core import cost, untrusted_arrays
 from bench.core.errors import MissingData
 from bench.core.recent_arrays import RecentArrays
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts.tally import Tally
 from bench.results import store
-from bench.run import cost
 from bench.run.messages import Finish, Task, Work
 
 log = logging.getLogger(__name__)
