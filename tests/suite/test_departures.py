@@ -94,7 +94,7 @@ def test_a_run_counts_what_is_left_and_every_format_names_it(tiny, tmp_path, cap
         assert "Images are resized with antialiasing, as Pillow does, for tiny" in flat
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "page")]) == 0
     page = (tmp_path / "page").read_text()
-    panel, definitions = page.partition('id="disagree"')[2], page.partition('id="definitions"')[2]
+    panel, definitions = page.partition('id="/disagree')[2], page.partition('id="/definitions"')[2]
     assert "Not the data set as published: labels are resized to 8x8" in panel
     assert "Labels are resized to 8x8 by the nearest pixel</dt><dd>departing</dd>" in definitions
     assert "Images are resized with antialiasing, as Pillow does</dt><dd>tiny</dd>" in definitions
