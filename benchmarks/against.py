@@ -1,4 +1,4 @@
-"""What the host's dearest steps cost here and in another clone of this repository, in turn: two sides of a change.
+"""Cost of the host's dearest steps here and in another clone of this repository, in turn: two sides of a change.
 
     python benchmarks/against.py CLONE [--repeats 5] [--images 10] [--demo] [--out docs/benchmarks.md]
 

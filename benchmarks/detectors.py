@@ -1,4 +1,4 @@
-"""What each method costs for a frame of 1024 x 2048: its peak memory beside the network's outputs, and CPU time.
+"""Cost of each method for a frame of 1024 x 2048: its peak memory beside the network's outputs, and CPU time.
 
     python benchmarks/detectors.py [--out docs/methods.md]
 

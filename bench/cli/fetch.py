@@ -163,7 +163,7 @@ def shown() -> Iterator[Shown]:
 
 
 class Shown:
-    """What a fetch tells, on standard output and error."""
+    """The lines of a fetch, on standard output and error."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar

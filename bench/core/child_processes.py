@@ -28,7 +28,7 @@ def pool(processes: int, begin: Callable[..., None] | None = None, *arguments: A
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -164,46 +164,46 @@ def _stream(
 ) -> None:
     import urllib3
 
-    there = _size(part)
-    if size is not None and there == size:
+    received = _size(part)
+    if size is not None and received == size:
         return
-    if there and size is not None and there > size:
-        there = 0
+    if received and size is not None and received > size:
+        received = 0
     validator = _validator(part, address)
-    asked = {"Range": f"bytes={there}-"} if there and (pinned or validator) else {}
+    asked = {"Range": f"bytes={received}-"} if received and (pinned or validator) else {}
     if asked and validator:
         asked["If-Range"] = validator
     with _opened(address, over, asked) as response:
         status, headers = response.status_code, response.headers
         if status == 416:  # nothing behind what is there: it is whole, or of another version
             whole = re.fullmatch(r"bytes \*/(\d+)", headers.get("Content-Range", ""))
-            if whole and int(whole[1]) == there:
+            if whole and int(whole[1]) == received:
                 return
             part.unlink(missing_ok=True)
             raise _Broken("the part that is here belongs to another version")
         begin = re.match(r"bytes (\d+)-", headers.get("Content-Range", "")) if status == 206 else None
-        if status == 206 and (not begin or int(begin[1]) != there):
+        if status == 206 and (not begin or int(begin[1]) != received):
             raise Unreachable("answers with another part than was asked for")
-        there = there if status == 206 else 0
+        received = received if status == 206 else 0
         length = int(headers["Content-Length"]) if headers.get("Content-Length", "").isdigit() else None
-        total = size if size is not None else None if length is None else there + length
-        if length is not None and size is not None and there + length != size:
-            raise Unreachable(f"has {there + length} bytes, wanted {size}")
+        total = size if size is not None else None if length is None else received + length
+        if length is not None and size is not None and received + length != size:
+            raise Unreachable(f"has {received + length} bytes, wanted {size}")
         _make_note(part, address, headers)
-        with part.open("ab" if there else "wb") as file:
-            _check_room(part, None if total is None else total - there)
+        with part.open("ab" if received else "wb") as file:
+            _check_room(part, None if total is None else total - received)
             try:
                 for piece in response.raw.stream(PIECE, decode_content=False):
                     file.write(piece)
-                    there += len(piece)
-                    if size is not None and there > size:
+                    received += len(piece)
+                    if size is not None and received > size:
                         raise Unreachable(f"gives more than the {size} bytes that were published")
                     if progress:
-                        progress(there, total)
+                        progress(received, total)
             except urllib3.exceptions.HTTPError as error:
                 raise _Broken(_in_words(error)) from None
-        if total is not None and there < total:
-            raise _Broken(f"{there} of {total} bytes came")
+        if total is not None and received < total:
+            raise _Broken(f"{received} of {total} bytes came")
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ Progress = Callable[[int], None]  # bytes that were written since
 
 @dataclass
 class Unpacked:
-    """What has come of an archive."""
+    """The members and bytes that an archive was unpacked to."""
 
     members: int = 0
     bytes: int = 0
@@ -91,16 +91,18 @@ def merge(staging: Path, into: Path) -> None:
 def _moves(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the renames that bring one folder into another; a folder that is new is one of them."""
     for entry in sorted(source.iterdir()):
-        place = target / entry.name
-        if not place.exists() and not place.is_symlink():
-            yield entry, place
-        elif entry.is_dir() and place.is_dir():
-            yield from _moves(entry, place)
-        elif entry.is_dir() or not place.is_file():
+        destination = target / entry.name
+        if not destination.exists() and not destination.is_symlink():
+            yield entry, destination
+        elif entry.is_dir() and destination.is_dir():
+            yield from _moves(entry, destination)
+        elif entry.is_dir() or not destination.is_file():
             kind = "a folder" if entry.is_dir() else "a file"
-            raise CannotWrite(f"{place} is in the way: the archive has {kind} there; remove it")
-        elif not entry.name.lower().startswith(DOCUMENTS) and not filecmp.cmp(entry, place, shallow=False):
-            raise CannotWrite(f"{place} is there already and differs; remove it, or choose another folder with --to")
+            raise CannotWrite(f"{destination} is in the way: the archive has {kind} there; remove it")
+        elif not entry.name.lower().startswith(DOCUMENTS) and not filecmp.cmp(entry, destination, shallow=False):
+            raise CannotWrite(
+                f"{destination} is there already and differs; remove it, or choose another folder with --to"
+            )
 
 
 def _written(archive: Path, staging: Path, progress: Progress | None) -> Unpacked:

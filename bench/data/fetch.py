@@ -35,7 +35,7 @@ State = Literal["unpacked", "read", "archive", "part", "absent"]
 
 
 class Told(Protocol):
-    """Who is told of a fetch."""
+    """The listener of a fetch."""
 
     def line(self, text: str) -> None:
         """Take a line that stays."""
@@ -65,7 +65,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fetch of a data set would do."""
+    """The files that a fetch of a data set would download, and where to."""
 
     source: Source
     root: Path
@@ -88,7 +88,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says of a fetch."""
+    """The user's choices for a fetch."""
 
     accept: bool = False
     wanted: Wanted = field(default_factory=Wanted)

@@ -42,7 +42,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How a file is to be had: addresses of the user's own, and how to ask for a name and a password."""
+    """The way to a file: addresses of the user's own, and how to ask for a name and a password."""
 
     urls: Mapping[str, str] = field(default_factory=dict)  # by file name
     ask: Ask | None = None  # None where nobody can answer

@@ -93,7 +93,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """What is published of one data set."""
+    """The published files of one data set."""
 
     name: str
     files: tuple[Archive, ...]

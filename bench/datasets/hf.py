@@ -129,7 +129,7 @@ class HuggingFace(Meanings, Dataset):
 
     @cached_property
     def _ends(self) -> Sequence[int]:
-        """How many rows there are up to the end of each file."""
+        """Return the number of rows up to the end of each file."""
         return list(accumulate(part.count for part in self._parts))
 
     @cached_property

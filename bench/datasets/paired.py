@@ -47,7 +47,7 @@ class Paired(Masked):
 
     @property
     def instead(self) -> str:
-        """What the data set's folder holds in place of what is wanted, in words for an error; empty if not known."""
+        """Return in words what the folder holds in place of what is wanted; empty if that is not known."""
         return ""
 
 

@@ -125,7 +125,7 @@ class Table:
 
     @property
     def scored(self) -> bool:
-        """Whether rows have a method."""
+        """Return True if rows have a method."""
         return any(line.method is not None for line in self.lines)
 
     @property

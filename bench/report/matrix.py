@@ -122,17 +122,17 @@ class Matrix:
 
     @property
     def scored(self) -> bool:
-        """Whether rows have a method."""
+        """Return True if rows have a method."""
         return any(line.method for line in self.lines)
 
     @property
     def miou(self) -> bool:
-        """Whether the mIoU of a network stands beside its methods."""
+        """Return True if the mIoU of a network stands beside its methods."""
         return self.scored and any(line.facts and line.facts.miou for line in self.lines)
 
     @property
     def several(self) -> bool:
-        """Whether it says more than the table of a single task and data set."""
+        """Return True if it says more than the table of a single task and data set."""
         return len(self.blocks) > 1
 
     @property
@@ -174,7 +174,7 @@ def leaderboard(run: Run, tables: Sequence[Table], grids_: Sequence[Grid], choic
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a column group has of a row."""
+    """The figures of a row in a column group."""
 
     figures: Mapping[str, Figure]  # by metric
     results: Sequence[Result]  # that the figures are of, or means over
@@ -297,7 +297,7 @@ def _order(line: Line) -> tuple[bool, int, float]:
 
 
 def _values(column: _Column, members: Sequence[Row], name: str) -> dict[Row, Value]:
-    """What competes in a column."""
+    """The rows that compete in a column."""
     entries = {row: column.entries[row] for row in members if row in column.entries and column.entries[row].competes}
     figures = {row: entry.figures[name].value for row, entry in entries.items()}
     return {row: value for row, value in figures.items() if isinstance(value, Value)}

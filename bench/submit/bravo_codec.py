@@ -39,7 +39,7 @@ LARGEST = WIDEST  # pixels of an image
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """What one encoded prediction holds."""
+    """The content of one encoded prediction."""
 
     classes: Labels  # uint8 [H, W]
     confidences: Levels  # uint16 [n], of the sampled pixels; of all where no list was used

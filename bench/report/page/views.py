@@ -85,7 +85,7 @@ def addresses(
 
 @dataclass(frozen=True)
 class Leader:
-    """Who stands first in a block, among those that saw outliers or among the others."""
+    """The leaders of a block, among those that saw outliers or among the others."""
 
     outliers: bool
     names: tuple[str, ...]  # several where they tie
@@ -153,7 +153,7 @@ class LeaderBoard:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a card says of a method on one network, task and data set."""
+    """The figures of a method on one network, task and data set, for its card."""
 
     title: str
     dataset: str
