@@ -168,8 +168,8 @@ def listed(plan: Plan) -> Iterator[str]:
 
 def free(root: Path) -> int:
     """Bytes that are free where a folder is, or will be."""
-    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    nearest = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    return shutil.disk_usage(nearest).free
 
 
 def fetch(plan: Plan, options: Options, told: Told) -> None:
@@ -276,10 +276,10 @@ def _fetch_record(
     fetched = [lock.files[member.file] for member in listed_files]
     lock.files[ALL] = Fetched(
         "",
-        sum(one.bytes for one in fetched),
+        sum(each.bytes for each in fetched),
         archive.address,
         _today(),
-        [name for one in fetched for name in one.entries],
+        [name for each in fetched for name in each.entries],
     )
     fetch_lock.write(root, lock)
 
@@ -412,10 +412,10 @@ def _check_room(plan: Plan) -> None:
     """Raise CannotWrite where the sizes that are known do not fit: what is to come, and as much again to unpack it."""
     to_come = sum(item.to_come or 0 for item in plan.missing)
     unpacked = sum(item.archive.size or 0 for item in plan.missing)
-    if (there := free(plan.root)) < to_come + unpacked:
+    if (room := free(plan.root)) < to_come + unpacked:
         raise CannotWrite(
             f"{plan.root}: {in_words(to_come)} are to be downloaded and about {in_words(unpacked)} to be unpacked, and"
-            f" {in_words(there)} are free; free some space, or choose another folder with --to"
+            f" {in_words(room)} are free; free some space, or choose another folder with --to"
         )
 
 

@@ -77,22 +77,22 @@ class HuggingFace(Meanings, Dataset):
         return self._names
 
     def load(self, index: int) -> Sample:
-        place, image, mask = self._row(range(self.count)[index])
-        size = _refused(place, self.image, lambda: images.header(io.BytesIO(image)).size)
+        row_name, image, mask = self._row(range(self.count)[index])
+        size = _refused(row_name, self.image, lambda: images.header(io.BytesIO(image)).size)
 
         def fits(shape: tuple[int, int]) -> None:
             if shape != size:
                 raise MissingData(
-                    f"{place}: the mask is {shape[0]}x{shape[1]}, its image {size[0]}x{size[1]}, and labels are never"
-                    f" resized"
+                    f"{row_name}: the mask is {shape[0]}x{shape[1]}, its image {size[0]}x{size[1]}, and labels are"
+                    f" never resized"
                 )
 
-        stored = _refused(place, self.mask, lambda: images.labels(io.BytesIO(mask), fits, indices=True))
-        truths = self.truths(frames.meant(stored, self.encoding, f"{place}, column {self.mask!r}"))
+        stored = _refused(row_name, self.mask, lambda: images.labels(io.BytesIO(mask), fits, indices=True))
+        truths = self.truths(frames.meant(stored, self.encoding, f"{row_name}, column {self.mask!r}"))
         return Sample(
             id=self._names[index],
             size=size,
-            image=partial(_decoded, image, place, self.image),
+            image=partial(_decoded, image, row_name, self.image),
             labels=truths.get("labels"),
             anomaly=truths.get("anomaly"),
         )
@@ -136,10 +136,10 @@ class HuggingFace(Meanings, Dataset):
     def _parts(self) -> Sequence[Rows]:
         """The files of the split, in the order of their names."""
         folder = self._folder
-        found = sorted(path for level in listing.tree(folder).levels for path in level if path.suffix.lower() == END)
-        chosen = [path for path in found if self._is_of_split(path.relative_to(folder).parts)]
+        shards = sorted(path for level in listing.tree(folder).levels for path in level if path.suffix.lower() == END)
+        chosen = [path for path in shards if self._is_of_split(path.relative_to(folder).parts)]
         if not chosen:
-            held = sorted({_split_of(path.relative_to(folder).parts) for path in found})
+            held = sorted({_split_of(path.relative_to(folder).parts) for path in shards})
             has = (
                 f"parquet files of {', '.join(held[:8])}" if held else f"no parquet file{listing.nearby(folder / 'x')}"
             )
@@ -191,14 +191,14 @@ def _split_of(parts: Sequence[str]) -> str:
     return parts[-2] if re.fullmatch(r"[0-9]*", name) and len(parts) > 1 else name
 
 
-def _decoded(content: bytes, place: str, column: str) -> NDArray[np.uint8]:
+def _decoded(content: bytes, row_name: str, column: str) -> NDArray[np.uint8]:
     """uint8 [H, W, 3], RGB."""
-    return _refused(place, column, lambda: images.rgb(io.BytesIO(content)))
+    return _refused(row_name, column, lambda: images.rgb(io.BytesIO(content)))
 
 
-def _refused(place: str, column: str, decode: Callable[[], T]) -> T:
+def _refused(row_name: str, column: str, decode: Callable[[], T]) -> T:
     """Return what is decoded. Raise MissingData, with the row and the column, where it cannot be."""
     try:
         return decode()
     except Undecodable as error:
-        raise MissingData(f"{place}, column {column!r} {error}") from None
+        raise MissingData(f"{row_name}, column {column!r} {error}") from None

@@ -166,10 +166,10 @@ class LabelledTrees(Masked):
 
     def meaning(self, base: label_values.Meaning) -> label_values.Meaning:
         codes: Mapping[str | int, int] = {"anomaly": len(self.class_names), "normal": UNLABELLED}
-        said = self.values
-        if isinstance(said, Mapping) and "anomaly" in self.annotations:
-            said = {key: codes.get(word, word) for key, word in said.items()}
-        return label_values.meaning(said, base, "labels", self.conventions)
+        values = self.values
+        if isinstance(values, Mapping) and "anomaly" in self.annotations:
+            values = {key: codes.get(word, word) for key, word in values.items()}
+        return label_values.meaning(values, base, "labels", self.conventions)
 
     def doubt(self, scanned: Sequence[Frame], masks: Sequence[label_values.Counts]) -> str:
         masked = next((frame for frame in scanned if frame.mask), None)

@@ -39,8 +39,8 @@ class Meanings:
     def __post_init__(self) -> None:
         if not self.class_ids and not self.anomaly and not self.usual:
             raise ValueError(f"the masks mean nothing; say ids: {{7: road, ...}}, anomaly: [254], or both{self.unsaid}")
-        said = Counter([*(self.class_ids or {}), *self.anomaly, *self.usual, *self.ignore])
-        if twice := sorted(value for value, number in said.items() if number > 1):
+        meanings = Counter([*(self.class_ids or {}), *self.anomaly, *self.usual, *self.ignore])
+        if twice := sorted(value for value, number in meanings.items() if number > 1):
             raise ValueError(f"the value {twice[0]} has two meanings among ids, anomaly, usual and ignore")
         if self.classes:
             if len(set(self.classes)) < len(self.classes):

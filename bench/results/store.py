@@ -9,7 +9,7 @@
     RUN/segments/KEY.parquet  what a refinement found, one line per segment; see bench.run.refinement
     RUN/gallery/...           pictures of a few images; see bench.results.gallery
     RUN/spool/...             score maps, while a second phase needs them or with --keep-maps
-    RUN/work/KEY/             shards of unfinished cells
+    work/KEY/ in RUN          shards of unfinished cells
 
 Everything is written whole, by rename. A result once published stays readable: ``tests/frozen`` holds a file of each
 schema.

@@ -1,7 +1,7 @@
 """Between the first pass and the counting of a refinement: decide about all images at once, and keep the tables.
 
-    RUN/work/KEY/phase0-...npz    columns of the tables, image by image, while the run is under way
-    RUN/work/KEY/decided.npz      what was decided about each image
+    work/KEY/phase0-...npz        columns of the tables, image by image, while the run is under way
+    work/KEY/decided.npz          what was decided about each image
     RUN/segments/KEY.parquet      the table of segments, with what was decided, and as many other tables as there are
     RUN/decisions/KEY.json        how it came to that: classifiers with their figures by name
 

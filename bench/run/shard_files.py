@@ -1,7 +1,7 @@
 """The files of a run under way: one per cell and range of samples, written whole, merged when the cell is finished.
 
-``RUN/work/KEY/phaseP-START-STOP.npz`` has counts, rows by sample id and seconds; ``RUN/work/KEY/decided.npz`` has what
-a refinement decided about each image.
+In the run directory ``work/KEY/phaseP-START-STOP.npz`` has counts, rows by sample id and seconds, and
+``work/KEY/decided.npz`` what a refinement decided about each image.
 """
 
 from __future__ import annotations
