@@ -17,7 +17,7 @@ from pathlib import Path
 from page import machine, publish
 
 from bench.cli.ahead import MEASURED
-from bench.run.cpu_profile import FILE, STAGES, by_stage
+from bench.results.cpu_profile import FILE, STAGES, by_stage
 from bench.suite import expansion
 
 ROOT = Path(__file__).parents[1]

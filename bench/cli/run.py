@@ -131,7 +131,7 @@ def run(
 
 def _print_profile(folder: Path, before: Total) -> Total:
     """Print and write where CPU time went since ``before``, and return where it went until now."""
-    from bench.run import cpu_profile
+    from bench.results import cpu_profile
 
     total = spent.total()
     listed = cpu_profile.records(total, before)

@@ -9,10 +9,10 @@ from conftest import NETWORK, write_suite
 from bench.cli.main import main
 from bench.models import numerics
 from bench.results import store
+from bench.results.measured_costs import Record
 from bench.run import engine, preflight
 from bench.run.estimate import measure, total
 from bench.run.estimate.measure import Measured
-from bench.run.estimate.records import Record
 from bench.run.estimate.text import duration
 from bench.run.estimate.workload import Plan
 from bench.suite import expansion as suites

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.results.measured_costs import PER_CELL, PER_METHOD, together
 from bench.run.estimate.measure import Measured
-from bench.run.estimate.records import PER_CELL, PER_METHOD, together
 
 KEYS = 2**24  # that there are, of each category
 ALIKE = 0.1  # relative difference in size up to which a measurement is taken as it is

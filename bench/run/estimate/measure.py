@@ -12,10 +12,9 @@ from bench.api import Dataset, Method, Protocol, TwoPhase
 from bench.core.errors import UsageError
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics
-from bench.results import store
+from bench.results import measured_costs, store
+from bench.results.measured_costs import KEY_BYTES, Record, together
 from bench.run import fits, preflight
-from bench.run.estimate import records
-from bench.run.estimate.records import KEY_BYTES, Record, together
 from bench.run.estimate.workload import Plan, Workload
 from bench.run.preflight import Checked
 from bench.suite import expansion as suites
@@ -57,10 +56,10 @@ def measure(
     models = {workload.text(model) for model, _ in workload.groups}
     measured = Measured()
     for run in runs:
-        own = [record for record in records.of_run(run) if record.model in models]
+        own = [record for record in measured_costs.of_run(run) if record.model in models]
         measured.records += own
         used = sum(record.kind in kinds for record in own)
-        devices = records.devices(own) or "nothing of use"
+        devices = measured_costs.devices(own) or "nothing of use"
         measured.sources.append(f"{run.path}: {used} finished cells, made on {devices}")
     lacking = _lacking(workload, measured)
     uncorrupted = _unread(workload, measured, lacking)
@@ -155,7 +154,9 @@ def _probe(
     before = time.process_time()
     preflight.check(part)
     spent -= time.process_time() - before
-    begun, *by_size = (list(records.of_run(store.read_run(folder / f"{number}"))) for number in range(len(sizes) + 1))
+    begun, *by_size = (
+        list(measured_costs.of_run(store.read_run(folder / f"{number}"))) for number in range(len(sizes) + 1)
+    )
     if sizes[0] == 2:
         kinds = {record.kind for record in begun}
         again = sum(together(record for record in by_size[0] if record.kind in kinds).values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench.run.estimate.records import STAGES
+from bench.results.measured_costs import STAGES
 from bench.run.estimate.total import Estimate
 from bench.run.estimate.workload import Plan
 

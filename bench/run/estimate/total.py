@@ -11,9 +11,9 @@ from typing import Any
 from bench.api import Protocol, Refinement, TwoPhase
 from bench.core import child_processes
 from bench.models.numerics import Numerics
+from bench.results.measured_costs import GPU, KEY_BYTES, PER_CELL, PER_IMAGE, PER_METHOD, STAGES, devices
 from bench.run.estimate.costs import Costs
 from bench.run.estimate.measure import Measured
-from bench.run.estimate.records import GPU, KEY_BYTES, PER_CELL, PER_IMAGE, PER_METHOD, STAGES, devices
 from bench.run.estimate.workload import Plan, Workload
 from bench.run.preflight import Checked
 from bench.suite.cells import Suite

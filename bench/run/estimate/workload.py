@@ -11,8 +11,8 @@ from functools import cached_property
 
 from bench.fit import fitted_store
 from bench.models.numerics import Numerics
+from bench.results.measured_costs import identity, scorer_of
 from bench.run import fits
-from bench.run.estimate.records import identity, scorer_of
 from bench.run.preflight import Checked
 from bench.suite.cells import Cell, Ref, Suite
 

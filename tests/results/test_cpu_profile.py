@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bench.core.cpu_time import OTHER, Total
-from bench.run import cpu_profile
+from bench.results import cpu_profile
 from tests.running import clone
 
 SUITE = """
