@@ -34,6 +34,7 @@ PAGES = {
     path.name: path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
+DEMO_PAGE = PAGES["demo.md"]
 BLOCK = re.compile(
     r"(?:<!-- (?P<kind>\w+): (?P<what>[^\n]+?) -->\n\n)?^[ ]*```(?P<language>\w*)\n(?P<text>.*?)^[ ]*```", re.M | re.S
 )
@@ -47,15 +48,22 @@ def blocks(page=None, **wanted):
     return [block for block in found if all(block[key] == value for key, value in wanted.items())]
 
 
-def commands():
-    """What the README would have one type."""
-    return [line for block in blocks("README.md", language="sh") for line in block["text"].splitlines()]
+def commands(*pages):
+    """Return the lines that the README, or other pages, would have one type."""
+    return [
+        line
+        for page in pages or ("README.md",)
+        for block in blocks(page, language="sh")
+        for line in block["text"].splitlines()
+    ]
 
 
-def test_the_readme_names_every_suite_and_every_kind_of_network():
-    named = set(re.findall(r"`(\w+)[:`]", README))
-    assert suites.shipped().keys() - {"demo"} <= named
-    assert registry.available("model").keys() <= named
+def test_the_pages_name_every_suite_and_every_kind_of_network():
+    suites_named, networks_named = (
+        set(re.findall(r"`(\w+)[:`]", PAGES[page])) for page in ("suites.md", "networks.md")
+    )
+    assert suites.shipped().keys() - {"demo"} <= suites_named
+    assert registry.available("model").keys() <= networks_named
 
 
 @pytest.fixture
@@ -82,16 +90,24 @@ def here(tmp_path, monkeypatch):
 
 def test_the_sections_stand_in_this_order():
     assert re.findall(r"^## (.+)", README, re.M) == [
-        *("Results on the demo", "Install and run", "Add a method", "Submission archives"),
-        *(
-            "Bring your own network and data",
-            "Score maps made elsewhere",
-            "From Python",
-            "Stop, resume, narrow, speed up",
-        ),
-        *("Pages, tables, comparisons", "More than one GPU, more than one machine"),
-        *("How it works", "Limits", "License"),
+        *("Install and run", "What it does", "Your network and data", "Your method", "From Python"),
+        *("Score maps made elsewhere", "Submit", "Scale", "Where to go on", "Limits", "Cite", "License"),
     ]
+
+
+def test_the_readme_can_be_read_in_five_minutes():
+    prose = BLOCK.sub("", README)
+    assert len(prose.split()) < 1200
+    first_screen = README.split("## Install and run")[0]
+    for term in ("anomaly segmentation", "out-of-distribution", "misclassification", "corruption robustness"):
+        assert term in first_screen
+    for board in ("SegmentMeIfYouCan", "Fishyscapes", "Cityscapes-C", "BRAVO"):
+        assert board in first_screen
+
+
+def test_every_page_is_in_the_list_by_task():
+    listed = set(re.findall(r"\]\((\w+\.md)\)", PAGES["tasks.md"]))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"tasks.md"} == listed
 
 
 def test_the_first_two_commands_install_and_run_the_demo_and_the_tests():
@@ -247,7 +263,7 @@ def test_the_demo_says_where_its_page_is_and_the_remaining_commands_run(plugins,
     """In the order of the page, on some cells and, of the demo, the first images: two drives, two weathers."""
     kept, done = "--only protocol=anomaly,dataset=*anomaly*,method=m[as]* --limit 8 --gallery 0", 0
     demo = DEMO.split(" && ")[1]
-    for line in [demo, *commands()]:
+    for line in [demo, *commands("README.md", "run.md")]:
         program, *argv = shlex.split(line)
         if program == "bench" and not {"two_best", "score", "enet.yaml"} & set(argv):
             reduced = shlex.split(kept) if argv[:2] == ["run", "demo"] else []
@@ -265,8 +281,11 @@ def test_the_demo_says_where_its_page_is_and_the_remaining_commands_run(plugins,
     assert "`runs/demo/report.html`" in README
     page = Path("runs/demo/report.html").read_text(encoding="utf-8")
     assert "Synthetic street scenes" in page and "Not comparable with any paper." in page
-    assert "**Synthetic street scenes and two small networks trained on them. Not comparable with any paper." in README
+    note = "**Synthetic street scenes and two small networks trained on them. Not comparable with any paper."
+    assert note in PAGES["demo.md"] and "not comparable with any paper" in README
     assert main(["list", "datasets"]) == 0
+    (layout,) = (line for line in commands("suites.md") if "--layout cityscapes" in line)
+    assert main(shlex.split(layout)[1:]) == 0
     Path("frames.yaml").write_text("protocols: [miou]\nmodels: [toynet]\ndatasets: [{cityscapes: {frames: 8}}]\n")
     assert main(["check", "frames.yaml"]) == 0
 
@@ -322,7 +341,7 @@ def test_the_result_tables_are_those_of_the_demo(here, capsys):
     """A change here is a change of published numbers: it goes into the changelog under Numbers."""
     assert main(["run", "demo"]) == 0
     records = shown(capsys, "runs/demo")
-    tables = re.findall(r"<!-- demo: (\w+), (.+?) -->\n\n(.+?)\n\n", README, re.S)
+    tables = re.findall(r"<!-- demo: (\w+), (.+?) -->\n\n(.+?)\n\n", DEMO_PAGE, re.S)
     assert len(tables) == 3
     for protocol, dataset, table in tables:
         made = {}
@@ -339,11 +358,25 @@ def test_the_result_tables_are_those_of_the_demo(here, capsys):
             cells = [method + " †" * (method in apart), model, *figures]
             rows.append("| " + " | ".join(cells) + " |")
         assert table.splitlines()[2:] == rows
-    grids = re.findall(r"<!-- demo grid: (\w+), (.+?) -->\n\n(.+?)\n\n", README, re.S)
+    (overview,) = re.findall(r"<!-- demo overview -->\n\n(.+?)\n\n", README, re.S)
+    columns = [
+        *(("anomaly", "toytown anomaly", "ap"), ("anomaly", "toytown anomaly", "fpr95")),
+        *(("components", "toytown anomaly", "f1_mean"), ("misclassification", "toytown val", "auroc")),
+    ]
+    figures = {
+        (record["method"], record["protocol"], record["dataset"], record["metric"]): record["value"]
+        for record in records
+    }
+    for row in overview.splitlines()[2:]:
+        method, _, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+        name = method.removesuffix(" †")
+        assert (name != method) == (name in apart)
+        assert cells == [f"{100 * figures[name, *column]:.2f}" for column in columns], method
+    grids = re.findall(r"<!-- demo grid: (\w+), (.+?) -->\n\n(.+?)\n\n", DEMO_PAGE, re.S)
     assert (
         [table.splitlines()[2:] for *_, table in grids] == [by_severity(records, *where) for *where, _ in grids] != []
     )
-    ((dataset, table),) = re.findall(r"<!-- demo definitions: (.+?) -->\n\n(.+?)\n\n", README, re.S)
+    ((dataset, table),) = re.findall(r"<!-- demo definitions: (.+?) -->\n\n(.+?)\n\n", DEMO_PAGE, re.S)
     panels = (each for each in panel(read_run(Path("runs/demo"))) if (each.of, each.dataset) == ("anomaly", dataset))
     found = {each.method: each.ranges for each in panels}
     for row in table.splitlines()[2:]:
