@@ -18,7 +18,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library is si
 _root = Path(__file__).resolve().parents[1]
 if (_root / "pyproject.toml").is_file() and (_root / "methods").is_dir():
     __path__.append(str(_root))
-# Modules under the names that version 0.1 documented.
+# Modules under the names that documents have, whatever folder they stand in.
 __path__.append(str(Path(__file__).parent / "core" / "old_modules"))
 
 # The names of the library, and the modules that have them.

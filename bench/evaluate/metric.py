@@ -32,7 +32,7 @@ from bench.metrics.accumulate import CountedTwice, ScoredImage, Truth
 from bench.suite import arguments, parameters, registry
 
 if TYPE_CHECKING:
-    from bench.integrations.torchmetrics import TorchMetric
+    from bench.evaluate.integrations.torchmetrics import TorchMetric
 
 ProtocolEntry = str | Mapping[str, Mapping[str, object]] | Protocol
 """A protocol by name, as on the command line (``components:min_predicted=20``), as in a suite, or itself."""
@@ -203,7 +203,7 @@ class Metric:
 
     def as_torchmetrics(self, **settings: Any) -> TorchMetric:
         """Return an empty ``torchmetrics.Metric`` of the same protocols; ``settings`` are those of that class."""
-        from bench.integrations.torchmetrics import TorchMetric
+        from bench.evaluate.integrations.torchmetrics import TorchMetric
 
         return TorchMetric(self, **settings)
 

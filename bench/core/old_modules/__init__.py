@@ -1,1 +1,1 @@
-"""Modules under the names that documents of version 0.1 gave them, for one version: ``bench.weights``."""
+"""Modules under names that documents give them: ``bench.integrations``, and for one version ``bench.weights``."""

@@ -11,7 +11,7 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from bench.integrations.distributed import joined
+from bench.evaluate.integrations.distributed import joined
 
 if TYPE_CHECKING:
     from bench import Metric

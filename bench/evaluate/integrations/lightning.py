@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
 from bench.core.errors import BadScores, MissingPackage
-from bench.integrations.distributed import gathered
+from bench.evaluate.integrations.distributed import gathered
 
 if importlib.util.find_spec("lightning") is not None:
     from lightning.pytorch import Callback

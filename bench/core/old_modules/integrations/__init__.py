@@ -1,0 +1,1 @@
+"""``bench.integrations``, under which documents name the adapters that stand in ``bench.evaluate.integrations``."""
