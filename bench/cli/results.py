@@ -53,7 +53,7 @@ def show(
         bool, typer.Option("--seeds", help="Mean and deviation over networks that differ in their seed alone.")
     ] = False,
 ) -> None:
-    """Print the results of a run or of several. The JSON is a list of records; docs/results.md describes them."""
+    """Print the results of a run or of several. docs/reference/files.md describes the records of the JSON."""
     from bench.core import files
     from bench.report import claims, merge_runs, selection, writing
     from bench.results import operating, records

@@ -1,4 +1,4 @@
-"""Results as flat records, the public interface of ``bench show --format json`` (docs/results.md)."""
+"""Results as flat records, the public interface of ``bench show --format json`` (docs/reference/files.md)."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Mean:
 
 
 def compute(run: Run) -> list[dict[str, Any]]:
-    """One entry per summary asked for, model, method and metric; docs/results.md describes the fields."""
+    """One entry per summary asked for, model, method and metric; docs/reference/files.md describes the fields."""
     by_protocol: dict[str, list[Result]] = {}  # by label and by name of the protocol
     for result in run.results:
         for name in {result.labels.protocol, result.cell.protocol.name}:
