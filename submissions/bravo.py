@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -17,9 +17,11 @@ from typing import Annotated, Literal, cast, get_args
 
 import numpy as np
 from annotated_types import Ge
+from numpy.typing import NDArray
 
 from bench.api import (
     CITYSCAPES,
+    IGNORE,
     Archive,
     Board,
     Compared,
@@ -59,6 +61,8 @@ TAR = "bravo_SAMPLING.tar"
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
 CLASSES = len(CITYSCAPES)
 THREADS = 2
+WRAPPED = 0.9 * bravo_levels.LEVELS  # a level of 0 beside a median above this is likely 1.0 that did not fit 16 bits
+Truth = Callable[[str], Sample]
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Bravo(Board):
     name = "bravo"
     source = "Vu et al., arXiv:2409.15107; valeoai/bravo_challenge@d54005d"
     title = "BRAVO Challenge"
-    status = "taken to be open: its page was not looked at"
+    status = "open when last heard of, in 2024; whether it still is was not looked at"
+    checked = "2024-10-09"
     page = "https://benchmarks.elsa-ai.eu/?ch=1"
     takes = "one tar of encoded predictions of nine subsets; one track for each set of allowed training data"
     steps = (
@@ -163,13 +168,24 @@ class Bravo(Board):
         for base in sorted(sizes.keys() - members.keys()):
             verdict.failures.append(Failure("count", base + ENDING, "is absent: every image has a prediction"))
         held = {base: members[base] for base in sorted(sizes.keys() & members.keys())}
+        truth = self._truth(subset)
         with ThreadPoolExecutor(THREADS) as pool:
-            judged = pool.map(partial(_complaint, archive, sizes, lists), held, held.values())
-            for name, complaint in zip(held.values(), judged, strict=True):
+            judged = pool.map(partial(_judged, archive, sizes, lists, truth), held, held.values())
+            for name, (complaint, doubts) in zip(held.values(), judged, strict=True):
+                verdict.warnings += [f"{name}: {doubt}" for doubt in doubts]
                 if complaint:
                     verdict.failures.append(Failure(complaint.rule, name, complaint.text))
         verdict.counts[subset] = len(held)
         return lists is not None
+
+    def _truth(self, subset: str) -> Truth | None:
+        """Return what loads a labelled image by its name in the archives; None where there are no labels."""
+        reader = self._reader(subset, "present")
+        try:
+            places = {reader.bases[sample]: place for place, sample in enumerate(reader.ids())}
+        except MissingData:
+            return None
+        return lambda base: reader.load(places[base])
 
     # ------------------------------------------------------------------------------------------ dry runs
 
@@ -184,21 +200,43 @@ class Bravo(Board):
                 ids = reader.ids()
             except MissingData:
                 continue
-            params = {"judged": bravo_index.SUBSETS[subset]}
+            lists = Lists.official([reader]) or Lists.beside(archive.path, [reader])
+            samples = lists.largest(reader.bases.values()) if lists else protocol.SAMPLES
+            params = {"judged": bravo_index.SUBSETS[subset], "samples": samples}
             built: Protocol = registry.build("protocol", "bravo", params, where="dry-run")
             metric = Metric(built, resamples=0)
             for index in range(len(ids)):
                 sample = reader.load(index)
                 assert sample.labels is not None  # noqa: S101 - the reader was asked for them
-                classes, confidence = _decoded(archive, reader.bases[sample.id] + ENDING, sample)
+                base = reader.bases[sample.id]
+                indices = protocol.sampled(sample.labels, samples)
+                if lists and not np.array_equal(lists.indices(base), indices):
+                    raise MissingData(
+                        f"{base}{LISTED} lists other pixels than the official rule draws from the labels beside its"
+                        f" image; get {TAR} again, or the labels that belong to it"
+                    )
+                classes, confidence = _decoded(archive, base + ENDING, sample, indices)
                 metric.update(confidence, sample.labels, classes, anomaly=sample.anomaly, id=sample.id)
             measured[subset] = dict(metric.compute())
+            verdict.warnings += _without_value(subset, measured[subset])
             claimed[subset] = trial.claimed("bravo", ids)
             compared += dry_run.compared(subset, measured[subset], claimed[subset], dry_run.EXACT)
+        if measured and not compared:
+            raise BadScores(f"{archive.path}: {verdict.warnings[-1]}")
         if measured.keys() == bravo_index.SUBSETS.keys():
             theirs = bravo_index.bravo_index(claimed) if all(claimed.values()) else {}
             compared += dry_run.compared("BRAVO", bravo_index.bravo_index(measured), theirs, dry_run.EXACT)
         return Rerun(compared)
+
+
+def _without_value(subset: str, figures: Mapping[str, Value | Undefined]) -> Iterator[str]:
+    """Say which figures of a subset have no value, by reason: the server refuses the whole submission there."""
+    lacking: dict[str, list[str]] = {}
+    for name, figure in figures.items():
+        if isinstance(figure, Undefined) and figure != bravo_index.NOT_JUDGED:
+            lacking.setdefault(figure.reason, []).append(name)
+    for reason, names in lacking.items():
+        yield f"{subset}: {', '.join(names)} have no value ({reason}), and the server then refuses the whole submission"
 
 
 def _member(bases: Mapping[str, str], sample: str) -> str:
@@ -267,6 +305,10 @@ class Lists:
         except Refused as error:
             raise MissingData(f"{base}{LISTED} {error.text}; get {TAR} again") from None
 
+    def largest(self, bases: Collection[str]) -> int:
+        """Return the most pixels that are listed of any image."""
+        return max(len(self.indices(base)) for base in bases)
+
     def digest(self, bases: Collection[str]) -> str:
         """Return 64 hex digits of the lists of some images."""
         whole = hashlib.sha256()
@@ -321,46 +363,69 @@ class Keep:
             file.write(bravo_codec.encode(labels, levels, indices))
 
 
-def _read(archive: Archive, name: str, size: tuple[int, int], listed: int | None) -> bravo_codec.Encoded:
-    """Return one prediction of a submission. Raise Refused for one that the server refuses, or reads in another way.
+def _read(
+    archive: Archive, name: str, size: tuple[int, int], listed: int | None, truth: Callable[[], Sample] | None
+) -> tuple[bravo_codec.Encoded, list[str]]:
+    """Return one prediction of a submission, and what is doubtful about it.
 
-    ``listed`` is the number of sampled pixels, None where nobody knows it.
+    Raise Refused for one that the server refuses, or counts as something else. ``listed`` is the number of sampled
+    pixels, None where nobody knows it; ``truth`` loads the labelled image, where there is one.
     """
     pixels = size[0] * size[1]
     encoded = bravo_codec.decode(archive.read(name, 4 * pixels + 2**16), limit=pixels)
-    shape = encoded.classes.shape
+    shape, confidences = encoded.classes.shape, encoded.confidences
     if shape != size:
         turned = "; is it transposed?" if shape == size[::-1] else ""
         raise Refused("map size", f"is {shape[0]}x{shape[1]}, its image is {size[0]}x{size[1]}{turned}")
-    if listed is not None and len(encoded.confidences) != listed:
-        raise Refused("confidences", f"holds {len(encoded.confidences)} confidences, wanted {listed}, as {TAR} lists")
-    if (highest := int(encoded.classes.max())) >= CLASSES:
-        hint = ", which the server counts as the class after the right one" if highest == CLASSES else ""
-        raise Refused("values", f"holds the class {highest}{hint}, wanted train ids from 0 to 18")
-    if len(encoded.confidences) > 1 and not encoded.confidences.any():
+    if listed is not None and len(confidences) != listed:
+        raise Refused("confidences", f"holds {len(confidences)} confidences, wanted {listed}, as {TAR} lists")
+    doubts = _doubtful_classes(encoded.classes, truth)
+    if len(confidences) > 1 and not confidences.any():
         raise Refused("wrapped", "has the confidence 0 everywhere: was 1.0 stored as 65536? wanted at most 65535")
-    return encoded
+    zeros = int(np.count_nonzero(confidences == 0))
+    if zeros and np.median(confidences[confidences > 0]) > WRAPPED:
+        doubts.append(f"has {zeros} confidences of 0, and most others near 1: was 1.0 stored as 65536? [wrapped]")
+    return encoded, doubts
 
 
-def _complaint(
-    archive: Archive, sizes: Mapping[str, tuple[int, int]], lists: Lists | None, base: str, name: str
-) -> Refused | None:
-    """Return the rule that one prediction breaks."""
+def _doubtful_classes(classes: Labels, truth: Callable[[], Sample] | None) -> list[str]:
+    """Say which odd classes stand where no pixel counts. Raise Refused for others, and where that cannot be known."""
+    highest = int(classes.max())
+    if highest < CLASSES:
+        return []
+    if truth is not None:
+        sample = truth()
+        assert sample.labels is not None and sample.anomaly is not None  # noqa: S101 - the reader was asked for them
+        counted = classes[(sample.labels != IGNORE) & (sample.anomaly == 0)]
+        if counted.max(initial=0) < CLASSES:
+            return [f"holds the class {highest}, on pixels alone that are void or invalid and count nowhere [values]"]
+        highest = int(counted.max())
+    hint = ", which the server counts as the class after the right one" if highest == CLASSES else ""
+    raise Refused("values", f"holds the class {highest}{hint}, wanted train ids from 0 to 18")
+
+
+def _judged(
+    archive: Archive,
+    sizes: Mapping[str, tuple[int, int]],
+    lists: Lists | None,
+    truth: Truth | None,
+    base: str,
+    name: str,
+) -> tuple[Refused | None, list[str]]:
+    """Return the rule that one prediction breaks, and what is doubtful about it."""
+    load = partial(truth, base) if truth else None
     try:
-        _read(archive, name, sizes[base], len(lists.indices(base)) if lists else None)
+        return None, _read(archive, name, sizes[base], len(lists.indices(base)) if lists else None, load)[1]
     except Refused as error:
-        return error
-    return None
+        return error, []
 
 
-def _decoded(archive: Archive, name: str, sample: Sample) -> tuple[Labels, Scores]:
+def _decoded(archive: Archive, name: str, sample: Sample, indices: NDArray[np.int64]) -> tuple[Labels, Scores]:
     """Return class map and confidence of one labelled image; the latter is 0 where the archive holds none."""
-    assert sample.labels is not None  # noqa: S101 - the reader was asked for them
-    indices = protocol.sampled(sample.labels)
     try:
-        encoded = _read(archive, name, sample.size, len(indices))
+        encoded, _ = _read(archive, name, sample.size, len(indices), lambda: sample)
     except Refused as error:
         raise BadScores(f"{name}: {error.text}") from None
-    confidence = np.zeros(sample.labels.size, np.float32)
+    confidence = np.zeros(encoded.classes.size, np.float32)
     confidence[indices] = (encoded.confidences + np.float32(0.5)) / np.float32(bravo_levels.LEVELS)
     return encoded.classes, confidence.reshape(sample.size)

@@ -37,14 +37,15 @@ def meant(archive: Archive, name: str | None, frames: Mapping[str, int], sets: S
     ``frames`` and ``sets`` go to the boards that have such parameters. Raise BadScores if none recognises it.
     """
     for board in [registry.plugin("board", name, where="--board")] if name else usable().values():
-        own = {field.name for field in fields(board)}
-        stated = {"frames": dict(frames), "sets": list(sets)}
-        params = {key: value for key, value in stated.items() if key in own and value}
-        built: Board = registry.build("board", board.name, params, where="bench submit")
-        if name or built.recognises(archive.members.keys()):
-            return built
+        plain: Board = registry.build("board", board.name, {}, where="bench submit")
+        if name or plain.recognises(archive.members.keys()):
+            own = {field.name for field in fields(board)}
+            stated = {"frames": dict(frames), "sets": list(sets)}
+            params = {key: value for key, value in stated.items() if key in own and value}
+            meant: Board = registry.build("board", board.name, params, where="bench submit")
+            return meant
     raise BadScores(
-        f"{archive.path}: holds neither .hdf5 maps nor .png class maps nor a package; say what it is for with --board"
+        f"{archive.path}: holds what no board takes ({', '.join(usable())}); say what it is for with --board"
     )
 
 
@@ -53,7 +54,7 @@ def listing() -> list[tuple[str, str]]:
     return [
         (name, f"cannot be used: {board.reason}")
         if isinstance(board, Unavailable)
-        else (name, f"{board.status} [{_read_on(board)}]; {board.takes}")
+        else (name, f"{board.status} [{_read_on(board)}], {board.page}; {board.takes}")
         for name, board in available().items()
     ]
 

@@ -255,6 +255,15 @@ def test_classes_that_the_source_refuses_are_refused():
         bravo.confusion(np.uint8([[30]]), np.uint8([[0]]), "a")
 
 
+def test_exact_figures_are_those_of_all_pixels_and_official_ones_of_the_sample():
+    data = list(scenes(3, shape=(30, 40)))
+    every = evaluate(Bravo(samples=10**6), data)
+    assert evaluate(Bravo(samples=200, pixels="exact"), data) == every
+    sample = evaluate(Bravo(samples=200), data)
+    assert sample["miou"] == every["miou"]
+    assert all(sample[name] != every[name] for name in every if name != "miou")
+
+
 def test_what_is_no_confidence_is_refused():
     sample = image_of("a", np.zeros((1, 2), np.uint8), np.zeros((1, 2), np.uint8))
     for wrong in (1.5, -0.1):

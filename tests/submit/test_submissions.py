@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -614,4 +615,5 @@ def test_boards_say_their_status_and_the_day(capsys: pytest.CaptureFixture[str])
     assert main(["list", "leaderboards"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["smiyc", "fishyscapes", "bravo", "cityscapes"]
-    assert all("[checked 20" in line or "[not checked]" in line for line in lines)
+    for line in lines:
+        assert re.search(r" \[(checked 20[0-9-]{8}|not checked)\], https://\S+; ", line)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from bench.metrics.bravo_levels import Floats, Ints
 from bench.metrics.truths import classes_of, labels_of, score_of, wrong_pixels
 
 CLASSES = 19
+SAMPLES = 100_000  # pixels of an image that the server ranks
 WRONG, INVALID = 1, 2  # categories
 IMAGES = 256  # that are resampled at a time
 
@@ -57,7 +59,7 @@ def _drawn(pixels: int, samples: int, seed: int) -> Ints:
     return drawn
 
 
-def sampled(labels: Labels, samples: int = 100_000, seed: int = 1) -> Ints:
+def sampled(labels: Labels, samples: int = SAMPLES, seed: int = 1) -> Ints:
     """int64 [n]: flat row-major indices, ascending, of the pixels that are ranked; labels uint8 [H, W], 255 is void."""
     labelled = np.flatnonzero(labels.reshape(-1) != IGNORE)
     return labelled if labelled.size <= samples else labelled[_drawn(labelled.size, samples, seed)]
@@ -90,9 +92,10 @@ def confusion(labels: Labels, predicted: Labels, who: str) -> Ints:
 class Bravo(Quantized):
     """One subset: labels 0 to 18, and as the anomaly mask what is invalid (1), if the samples carry one.
 
-    Pixels that either of them ignores (255) are void. Reads confidences in [0, 1], or its own 65,536 levels as whole
-    numbers of 16 bits, not scores. Rows hold the confusion
-    of the classes, the reliability of 15 bins (pixels, right ones, sum of levels) and counts by ``bravo_levels.BINS``.
+    Pixels that either of them ignores (255) are void. ``pixels: official`` ranks and calibrates those ``samples``
+    pixels of each image that the server does, ``exact`` all of them; mIoU is over all in both. Reads confidences in
+    [0, 1], or its own 65,536 levels as whole numbers of 16 bits, not scores. Rows hold the confusion of the classes,
+    the reliability of 15 bins (pixels, right ones, sum of levels) and counts by ``bravo_levels.BINS``.
     """
 
     name = "bravo"
@@ -105,8 +108,9 @@ class Bravo(Quantized):
     levels = bravo_levels.LEVELS
 
     judged: Judged = "both"  # as ``bravo_index.SUBSETS`` has it: SMIYC ood, synobjs both, the other seven semantic
-    samples: int = 100_000  # pixels of one image that are ranked
+    samples: int = SAMPLES  # pixels of one image that are ranked, of pixels: official
     seed: int = 1
+    pixels: Literal["official", "exact"] = "official"
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.seed < 0:
@@ -120,7 +124,7 @@ class Bravo(Quantized):
         """Of the sampled pixels; all others are ignored."""
         every = _truth(sample, predicted).reshape(-1)
         categories = np.full(every.size, IGNORE, np.uint8)
-        indices = sampled(every, self.samples, self.seed)
+        indices = sampled(every, self.samples if self.pixels == "official" else every.size, self.seed)
         categories[indices] = every[indices]
         return categories.reshape(sample.size)
 
