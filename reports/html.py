@@ -8,28 +8,19 @@ but the styles and the script that came with it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import resources
 from typing import Any, ClassVar
 
-from jinja2 import BytecodeCache, Environment, FunctionLoader, StrictUndefined
-from jinja2.bccache import Bucket
 from markupsafe import Markup
 
-from bench.api import Format, Metric, Undefined
-from bench.report import leaderboard, matrix, text
+from bench.api import Format, Metric
+from bench.report import leaderboard
 from bench.report.anonymous import without_paths
-from bench.report.claims import CLAIMS, KINDS
 from bench.report.document import Document
-from bench.report.figures import pair, uses_outliers
-from bench.report.grids import CLEAN, GRID, Place
+from bench.report.figures import uses_outliers
 from bench.report.merge_runs import Merged
-from bench.report.page import data, galleries
+from bench.report.page import data, galleries, templates
 from bench.report.page.panels import tables_of
 from bench.report.page.provenance import (
     Suite,
@@ -45,12 +36,10 @@ from bench.report.page.provenance import (
     suites_of,
 )
 from bench.report.page.sections import GridSheet, Sheet, SummarySheet, defining
-from bench.report.page.views import BARS, LeaderBoard, addresses, cards
-from bench.report.selection import Choice
+from bench.report.page.templates import policy_hash, template
+from bench.report.page.views import LeaderBoard, addresses, cards
 from bench.results.corrupted_points import Corrupted, corrupted_points
 
-MIOU = Metric("mIoU", "mean over the classes of intersection over union")
-STYLES = ("style.css", "grid.css", "matrix.css")
 SCRIPTS = ("page.js", "data.js", "charts.js", "heat.js", "gallery.js")
 # What Observable Plot 0.6.17 writes into each of its charts, with the class name ``drawn``: the policy allows no other.
 PLOT_STYLE = """:where(.drawn) {
@@ -120,48 +109,56 @@ def _page(document: Document) -> str:
         ("/provenance", "Provenance", True),
     )
     published = [sheet.published for sheet in sheets] + [sheet.published for sheet in grid_sheets]
-    script, style = _script(), "".join(map(_template, STYLES)) + _bars()
-    environment = _environment(choice, linked=not choice.anonymous and not isinstance(run, Merged))
-    page = environment.get_template("page.html").render(
-        plan=run.plan,
-        results=run.results,
-        models=list(dict.fromkeys(result.labels.model for result in run.results)),
-        some_saw=any(map(uses_outliers, run.results)),
-        some_published=any(others.entries for others in published),
-        navigation=[(path, title) for path, title, content in parts if content] if run.results else [],
-        matrix=board,
-        tasks={block.protocol: block.title for block in document.matrix.blocks},
-        origin=origin_of(run, shared),
-        cards=method_cards,
-        paths=places.by_id,
-        tabs_of=places.tabs,
-        galleries=places.galleries,
-        claims=document.claims,
-        sheets=sheets,
-        grids=grid_sheets,
-        panels=panels,
-        carried=carried,
-        summaries=[SummarySheet(table, protocols) for table in document.summaries],
-        protocols=list(protocols.values()),
-        departures=departures,
-        sources=sources_of(run.results, grid_names),
-        cost=cost,
-        left_out_of_cost=bool(grid_names),
-        fitted=fitted_by(run.results),
-        remarks=run.remarks if isinstance(run, Merged) else (),
-        left_out=run.plan.left_out,
-        facts=facts_of(run, shared),
-        shared=sorted(shared.items()),
-        missing=missing_from(run),
-        missing_count=run.missing,
-        failures=document.failures,
-        digits=data.TABLE if choice.digits is None else choice.digits,
-        suites=suites,
-        data=Markup(_data(document, sheets, grid_sheets, shared, carried, suites, spent)),  # noqa: S704 - base64
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704
-        style_hashes=(_policy_hash(style), _policy_hash(PLOT_STYLE)),
-        script_hash=_policy_hash(script),
+    script, style = _script(), templates.style()
+    linked = not choice.anonymous and not isinstance(run, Merged)
+    page = (
+        templates.environment(choice.digits)
+        .get_template("page.html")
+        .render(
+            to=lambda path: f"#{path}",
+            linked=linked,
+            cell_at=lambda result: f"cells/{result.key}.json" if linked else "#cells",
+            defined_at=lambda identifier: f"#{identifier}",
+            plan=run.plan,
+            results=run.results,
+            models=list(dict.fromkeys(result.labels.model for result in run.results)),
+            some_saw=any(map(uses_outliers, run.results)),
+            some_published=any(others.entries for others in published),
+            navigation=[(path, title) for path, title, content in parts if content] if run.results else [],
+            matrix=board,
+            tasks={block.protocol: block.title for block in document.matrix.blocks},
+            origin=origin_of(run, shared),
+            cards=method_cards,
+            paths=places.by_id,
+            tabs_of=places.tabs,
+            galleries=places.galleries,
+            claims=document.claims,
+            sheets=sheets,
+            grids=grid_sheets,
+            panels=panels,
+            carried=carried,
+            summaries=[SummarySheet(table, protocols) for table in document.summaries],
+            protocols=list(protocols.values()),
+            departures=departures,
+            sources=sources_of(run.results, grid_names),
+            cost=cost,
+            left_out_of_cost=bool(grid_names),
+            fitted=fitted_by(run.results),
+            remarks=run.remarks if isinstance(run, Merged) else (),
+            left_out=run.plan.left_out,
+            facts=facts_of(run, shared),
+            shared=sorted(shared.items()),
+            missing=missing_from(run),
+            missing_count=run.missing,
+            failures=document.failures,
+            digits=data.TABLE if choice.digits is None else choice.digits,
+            suites=suites,
+            data=Markup(_data(document, sheets, grid_sheets, shared, carried, suites, spent)),  # noqa: S704 - base64
+            style=Markup(style),  # noqa: S704 - a file of this package
+            script=Markup(script),  # noqa: S704
+            style_hashes=(policy_hash(style), policy_hash(PLOT_STYLE)),
+            script_hash=policy_hash(script),
+        )
     )
     return page.lstrip()
 
@@ -214,73 +211,10 @@ def _block_sheets(
             yield next(each for each, *name in tables if name == [block.protocol, block.dataset, block.version])
 
 
-class _Compiled(BytecodeCache):
-    """Templates as Python code, for the next page of this process: to compile them takes longer than to fill them."""
-
-    def __init__(self) -> None:
-        self.templates: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if content := self.templates.get(bucket.key):
-            bucket.bytecode_from_string(content)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self.templates[bucket.key] = bucket.bytecode_to_string()
-
-
-COMPILED = _Compiled()
-
-
-def _environment(choice: Choice, *, linked: bool) -> Environment:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, bytecode_cache=COMPILED
-    )
-    environment.loader = FunctionLoader(_template)
-    environment.filters |= {
-        "figure": text.minus,
-        "count": text.count,
-        "images": partial(text.of_images, shown=text.count),
-        "breakable": _breakable,
-        "percent": text.percent,
-    }
-    environment.filters |= {"millions": text.millions, "base64": _base64}
-    for function in (text.number, text.interval, text.difference):
-        environment.globals[function.__name__] = partial(function, digits=choice.digits)
-    environment.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
-    environment.globals |= {"CLAIMS": CLAIMS, "KINDS": KINDS, "MEAN_RANK": matrix.MEAN_RANK}
-    environment.globals |= {"MIOU": MIOU, "pair": pair, "linked": linked}
-    environment.tests["undefined_figure"] = lambda value: isinstance(value, Undefined)
-    return environment
-
-
 def _script() -> str:
     """The libraries with their licences, and what is ours."""
     parts = []
     for name in ("d3", "plot"):
         code = "d3.min.js" if name == "d3" else "plot.umd.min.js"
-        parts.append(f"/*\n{_template(f'vendor/{name}.LICENSE').strip()}\n*/\n{_template(f'vendor/{code}').strip()}\n")
-    return "".join(parts) + "(() => {\n'use strict';\n" + "".join(map(_template, SCRIPTS)) + "})();\n"
-
-
-def _bars() -> str:
-    """A class for each length of a bar: the page's policy allows no style in place."""
-    return "".join(f".b{step} {{ --bar: {100 * step / BARS:g}%; }}\n" for step in range(1, BARS + 1))
-
-
-def _template(name: str) -> str:
-    return resources.files("bench.reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _policy_hash(content: str) -> str:
-    """As a Content-Security-Policy spells it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-
-
-def _base64(words: str) -> str:
-    """UTF-8 in base64, for an address of data."""
-    return base64.b64encode(words.encode()).decode()
-
-
-def _breakable(label: str) -> Markup:
-    """Let a narrow column break a label after a bracket, a comma or an underscore."""
-    return Markup("<wbr>").join(re.split(r"(?<=[\[,_=/])", label))
+        parts.append(f"/*\n{template(f'vendor/{name}.LICENSE').strip()}\n*/\n{template(f'vendor/{code}').strip()}\n")
+    return "".join(parts) + "(() => {\n'use strict';\n" + "".join(map(template, SCRIPTS)) + "})();\n"

@@ -140,7 +140,7 @@ function showView(view) {
   for (const other of document.querySelectorAll(".view.current")) other.classList.remove("current");
   view.classList.add("current");
   document.title = view === HOME ? TITLE : `${view.dataset.name} · ${TITLE}`;
-  for (const link of document.querySelectorAll(".top nav a")) {
+  for (const link of document.querySelectorAll('.top nav a[href^="#"]')) {
     const path = link.getAttribute("href").slice(1), under = view.dataset.under;
     if (path === view.id || (under && path.startsWith(under))) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

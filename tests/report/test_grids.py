@@ -17,8 +17,7 @@ from test_reports import HOSTILE, MIOU, RANKING, Page, carried, full, result, ru
 from bench.api import Undefined, Value
 from bench.report import grids
 from bench.report.grids import CLEAN, GRID, Grid, Place
-from bench.report.page import sections
-from bench.reports import html
+from bench.report.page import sections, templates
 from bench.results import store, summary
 from bench.results.store import Plan, Ref, Result, Run
 
@@ -438,7 +437,7 @@ def test_the_page_has_every_cell_once_and_each_link_has_a_target(tmp_path: Path)
 def test_the_policy_allows_the_style_of_grids_and_nothing_is_styled_in_place(tmp_path: Path) -> None:
     text = writing.html(run_of(tmp_path, rows()), [])
     style = re.search("<style>(.*?)</style>", text, re.S)
-    assert style and html._policy_hash(style[1]) in text and ".heat" in style[1]
+    assert style and templates.policy_hash(style[1]) in text and ".heat" in style[1]
     markup = re.sub("<script>.*?</script>", "", text, flags=re.S)
     assert " style=" not in markup and not re.search(r"url\(|@import|https?:", markup)
 
@@ -451,8 +450,8 @@ def luminance(colour: str) -> float:
 
 def test_figures_can_be_read_on_every_shade_by_day_and_by_night() -> None:
     """WCAG 2 wants a contrast of 4.5 for text."""
-    shades = re.findall(r"--h\d: light-dark\((#\w{6}), (#\w{6})\)", html._template("grid.css"))
-    inks = re.search(r"--ink: light-dark\((#\w{6}), (#\w{6})\)", html._template("style.css"))
+    shades = re.findall(r"--h\d: light-dark\((#\w{6}), (#\w{6})\)", templates.template("grid.css"))
+    inks = re.search(r"--ink: light-dark\((#\w{6}), (#\w{6})\)", templates.template("style.css"))
     assert len(shades) == sections.SHADES and inks
     for ink, colours in zip(inks.groups(), zip(*shades, strict=True), strict=True):
         for colour in colours:
@@ -467,7 +466,7 @@ def contrast(one: str, other: str) -> float:
 
 def test_series_and_words_stand_out_from_the_paper_by_day_and_by_night() -> None:
     """WCAG 2 wants 4.5 for text and 3 for what a graphic is made of."""
-    found = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", html._template("style.css"))
+    found = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", templates.template("style.css"))
     colours = {name: pair for name, *pair in found}
     series = [name for name in colours if re.fullmatch(r"c\d", name)]
     assert len(series) == 8

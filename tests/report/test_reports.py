@@ -22,9 +22,10 @@ from bench.core.errors import MissingData, UnknownName
 from bench.report import leaderboard, merge_runs, summaries
 from bench.report.figures import CLOSE, HIDDEN, UNPAIRED, Absence
 from bench.report.merge_runs import Merged
+from bench.report.page import templates
 from bench.report.selection import Choice
 from bench.report.text import difference, number
-from bench.reports import html, markdown
+from bench.reports import markdown
 from bench.results import store
 from bench.results.store import Cell, CellLabels, Plan, Result, Run
 
@@ -414,7 +415,7 @@ def test_the_page_loads_nothing_and_its_policy_allows_only_its_own_script_and_st
     assert "content=\"default-src 'none'; " in text
     for tag in ("style", "script"):
         content = re.search(f"<{tag}>(.*?)</{tag}>", text, re.S)
-        assert content and html._policy_hash(content[1]) in text
+        assert content and templates.policy_hash(content[1]) in text
     assert len(text) < 1_000_000
 
 
