@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Metric, Undefined, Value
+from bench.results.resampled import between, beyond
 from bench.results.store import CellLabels, Result, Run
-from bench.results.summary import between, beyond
 
 Key = TypeVar("Key")  # of rows that are compared
 Draws = NDArray[np.float64]  # [R], the figure in each resample

@@ -17,8 +17,8 @@ from bench.report.grids import GRID, Grid
 from bench.report.leaderboard import Baseline, Table
 from bench.report.selection import Choice
 from bench.report.text import of_images
+from bench.results.resampled import between
 from bench.results.store import CellLabels, Result, Run
-from bench.results.summary import between
 
 Pair = tuple[str, str]  # model and method
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.api import Metric, Undefined, Value
 from bench.core.errors import MissingData, UnknownName, UsageError
-from bench.results import differing, store, summary
+from bench.results import differing, resampled, store
 from bench.results.store import Result, Run
 from bench.suite.cells import AXES
 from bench.suite.kinds import Kind
@@ -296,5 +296,5 @@ def _apart(run: Run, other_run: Run, one: Result, other: Result) -> str | None:
 def _interval(a: Replicates | None, b: Replicates | None) -> tuple[float | None, float | None, str | None]:
     if a is None or b is None or a.shape != b.shape:
         return None, None, "no replicates to pair"
-    lo, hi = summary.between(b, a)
+    lo, hi = resampled.between(b, a)
     return lo, hi, "no resample has the figure on both sides" if lo is None else None

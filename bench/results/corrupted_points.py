@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Undefined, Value
-from bench.results import operating, summary
+from bench.results import operating, resampled, summary
 from bench.results.operating import Carried
 from bench.results.polyline import finite, rounded
 from bench.results.store import CellLabels, Ref, Run, uncorrupted
@@ -163,5 +163,5 @@ def _spread(draws: Sequence[NDArray[np.float64] | None]) -> tuple[float | None, 
     known = [drawn for drawn in draws if drawn is not None]
     if len(known) < len(draws) or len({drawn.size for drawn in known}) != 1:
         return None, None
-    low, high = summary.limits(np.mean(known, axis=0))
+    low, high = resampled.limits(np.mean(known, axis=0))
     return None if low is None else rounded(low), None if high is None else rounded(high)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.results import summary
+from bench.results import resampled, summary
 
 NUMBERS = st.floats(-10, 10, allow_nan=False)
 
@@ -17,24 +17,24 @@ NUMBERS = st.floats(-10, 10, allow_nan=False)
 @given(arrays(np.float64, st.integers(1, 1200), elements=NUMBERS), st.lists(st.floats(0, 100), min_size=1, max_size=4))
 def test_percentiles_are_those_of_numpy(values, levels):
     before = values.copy()
-    assert summary.percentiles(values, levels) == np.percentile(values, levels).tolist()
+    assert resampled.percentiles(values, levels) == np.percentile(values, levels).tolist()
     np.testing.assert_array_equal(values, before)
 
 
 @pytest.mark.parametrize("size", [1, 2, 39, 40, 41, 200, 1000, 1001])
 def test_the_ends_of_an_interval_are_those_of_numpy(size):
     draws = np.random.default_rng(size).normal(0.5, 0.1, size)
-    assert list(summary.limits(draws)) == np.percentile(draws, [2.5, 97.5]).tolist()
+    assert list(resampled.limits(draws)) == np.percentile(draws, [2.5, 97.5]).tolist()
     draws[:: max(3, size // 7)] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy says that a slice has only NaN
         wanted = np.nanpercentile(draws, [2.5, 97.5]).tolist()
-    assert list(summary.limits(draws)) == ([None, None] if np.isnan(wanted).any() else wanted)
+    assert list(resampled.limits(draws)) == ([None, None] if np.isnan(wanted).any() else wanted)
 
 
 def test_no_resample_with_a_figure_means_no_interval():
-    assert summary.limits(np.full(5, np.nan)) == (None, None)
-    assert summary.limits(np.array([np.nan, 0.25])) == (0.25, 0.25)
+    assert resampled.limits(np.full(5, np.nan)) == (None, None)
+    assert resampled.limits(np.array([np.nan, 0.25])) == (0.25, 0.25)
 
 
 @settings(deadline=None, max_examples=300)
@@ -44,7 +44,7 @@ def test_no_resample_with_a_figure_means_no_interval():
 )
 def test_a_lead_is_beyond_what_numpy_says(draws, least):
     there = draws[np.isfinite(draws)]
-    assert summary.beyond(draws, least) == (bool(np.percentile(there, 2.5) > least) if there.size else None)
+    assert resampled.beyond(draws, least) == (bool(np.percentile(there, 2.5) > least) if there.size else None)
 
 
 @pytest.mark.parametrize("shift", np.linspace(-0.2, 0.4, 61))
@@ -52,7 +52,7 @@ def test_a_close_lead_is_decided_as_numpy_does(shift):
     draws = np.random.default_rng(3).normal(shift, 0.1, 1000)
     edge = float(np.percentile(draws, 2.5))
     for least in (0.0, edge, np.nextafter(edge, -1), np.nextafter(edge, 1)):
-        assert summary.beyond(draws, least) == (edge > least)
+        assert resampled.beyond(draws, least) == (edge > least)
 
 
 @pytest.mark.parametrize("cells", [1, 2, 7, 60])
@@ -70,9 +70,9 @@ def test_draws_that_are_not_of_the_same_resamples_have_no_mean():
 
 def test_the_interval_of_a_difference_needs_draws_of_the_same_resamples():
     a, b = np.random.default_rng(1).random((2, 1000))
-    assert list(summary.between(a, b)) == np.percentile(a - b, [2.5, 97.5]).tolist()
+    assert list(resampled.between(a, b)) == np.percentile(a - b, [2.5, 97.5]).tolist()
     a[3], b[7] = np.nan, np.inf
     spread = (a - b)[np.isfinite(a - b)]
-    assert list(summary.between(a, b)) == np.percentile(spread, [2.5, 97.5]).tolist() and spread.size == 998
-    assert summary.between(a, b[:-1]) == summary.between(None, b) == summary.between(a, None) == (None, None)
-    assert summary.between(np.full(5, np.nan), np.ones(5)) == (None, None)
+    assert list(resampled.between(a, b)) == np.percentile(spread, [2.5, 97.5]).tolist() and spread.size == 998
+    assert resampled.between(a, b[:-1]) == resampled.between(None, b) == resampled.between(a, None) == (None, None)
+    assert resampled.between(np.full(5, np.nan), np.ones(5)) == (None, None)
