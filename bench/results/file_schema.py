@@ -138,10 +138,11 @@ class Slice(_Part):
 
 
 class Summary(_Open):
-    """A mean over data sets."""
+    """A mean over data sets, or what else a rule makes of them."""
 
     name: str
     protocol: str
+    rule: str = "mean"
     datasets: list[str] = []
     dataset: str = ""  # a pattern, of before corruptions were an axis
 

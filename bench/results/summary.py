@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Undefined, Value
-from bench.results import resampled
+from bench.results import harmonic, resampled
 from bench.results.store import Result, Run
 
 UNFINISHED = "{} of {} cells are finished and complete"
@@ -57,8 +57,10 @@ def _rule(
     by_protocol: Mapping[str, Sequence[Result]],
     planned: Mapping[tuple[str, str, str | None], Sequence[str]],
 ) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, str | None], list[Result]] = {}
     covered = _covered(run, rule)
+    if rule.get("rule") == harmonic.RULE:
+        return list(harmonic.entries(run, rule, covered))
+    groups: dict[tuple[str, str | None], list[Result]] = {}
     for result in by_protocol.get(rule["protocol"], ()):
         if result.labels.dataset in covered:
             groups.setdefault(result.labels.row, []).append(result)

@@ -263,9 +263,11 @@ class Suite:
                 for ref in matching:
                     if ref.corruption:
                         groups.setdefault(f": {rule.value_of(ref.corruption)}", []).append(ref)
-            protocols = ranked if rule.protocol == "*" else [rule.protocol]
+            protocols = ranked if rule.protocol == "*" and rule.rule == "mean" else [rule.protocol]
+            kind = {} if rule.rule == "mean" else {"rule": rule.rule}
             for protocol, (suffix, refs) in itertools.product(protocols, groups.items()):
-                yield {"name": rule.name + suffix, "protocol": protocol, "datasets": [ref.label for ref in refs]}
+                labels = [ref.label for ref in refs]
+                yield {"name": rule.name + suffix, "protocol": protocol, "datasets": labels, **kind}
 
     def only(self, patterns: Mapping[str, str]) -> Suite:
         """Keep the cells whose coordinates match; a pattern is compared with the name and with the label."""

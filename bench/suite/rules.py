@@ -23,7 +23,7 @@ def idle_summaries(axes: Mapping[Kind, list[Ref]], file: SuiteFile, path: Path, 
     labels = [ref.label for ref in axes["protocol"]]
     for index, rule in enumerate(file.summaries):
         place = at(path, lines, "summaries", index)
-        if rule.protocol not in {"*", *labels, *(ref.name for ref in axes["protocol"])}:
+        if not any(map(rule.covers, (*labels, *(ref.name for ref in axes["protocol"])))):
             asked = f"protocol {rule.protocol!r}; the suite has {', '.join(labels)}"
         elif not any(rule.matches(ref.label, ref.corruption) for ref in axes["dataset"]):
             asked = "any data set of the suite"

@@ -11,6 +11,7 @@ from bench.suite import limits
 from bench.suite.wrappers.corrupted import Corruption
 
 Entry = str | dict[str, Any]
+Rule = Literal["mean", "bravo_index"]
 
 
 class Section(BaseModel):
@@ -22,6 +23,8 @@ class Section(BaseModel):
 class SummaryRule(Section):
     """A figure over several cells: the mean of each metric over the data sets that match, per model and method.
 
+    ``rule: bravo_index`` makes the harmonic means of BRAVO instead; ``protocol`` is then a pattern for several.
+
     ``corruption``, ``family`` and ``severity`` keep the corrupted data sets that match; ``each`` makes one summary for
     every corruption, family or severity among what is left. Families are ImageNet-C's, ``source_family`` is the source
     system's own grouping of its 15 types.
@@ -29,11 +32,18 @@ class SummaryRule(Section):
 
     name: str
     protocol: str  # or "*": one summary for each that ranks
+    rule: Rule = Field(default="mean", exclude_if=lambda chosen: chosen == "mean")  # a suite is written as before
     dataset: str = "*"
     corruption: str | None = None
     family: str | None = None
     severity: int | None = None
     each: Literal["corruption", "family", "source_family", "severity"] | None = None
+
+    def covers(self, protocol: str) -> bool:
+        """Return True where the rule is about the protocol of that name or label."""
+        if self.rule == "mean":
+            return self.protocol in ("*", protocol)
+        return fnmatchcase(protocol, self.protocol)
 
     def matches(self, dataset: str, corruption: Corruption | None) -> bool:
         """Return True where the mean runs over the data set of that label and corruption."""

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from bench.datasets.bravo import SPLITS, Bravo
 from bench.datasets.toytown.scenes import Toytown
 from bench.metrics.bravo_index import SUBSETS
 from bench.metrics.protocols.bravo import sampled
+from bench.results import store, summary
 from bench.submit import bravo_codec
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bravo"
@@ -266,7 +268,7 @@ def made(tmp_path_factory):
     writers.write("bravo", Toytown(split="anomaly", images=18, height=48, width=96, seed=2), home / "bravo")
 
     datasets = "".join(
-        f"  - bravo: {{subset: {subset}, labels: present, protocols: [{kind}]"
+        f"  - bravo: {{subset: {subset}, labels: present, label: {subset}, protocols: [{kind}]"
         + (", frames: 2}\n" if subset in PUBLISHED else "}\n")
         for subset, kind in SUBSETS.items()
     )
@@ -274,6 +276,7 @@ def made(tmp_path_factory):
     suite = home / "suite.yaml"
     suite.write_text(
         f"protocols:\n{protocols}models: [toynet]\ndatasets:\n{datasets}methods: [msp, maxlogit]\nbootstrap: 10\n"
+        "summaries:\n  - {name: BRAVO, protocol: bravo, rule: bravo_index}\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(home))
@@ -294,6 +297,43 @@ def test_the_archive_of_a_run_has_the_figures_of_the_run(made, monkeypatch, caps
     assert "BRAVO: bravo_index" in out
     assert out.count("agrees") > 60
     assert "DIFFERS" not in out
+    means = {entry["metric"]: entry for entry in summaries(made / "run", "msp")}
+    assert list(means) == ["bravo_index", "semantic_hmean", "ood_hmean", *(f"{subset}_hmean" for subset in SUBSETS)]
+    printed = dict(re.findall(r"^BRAVO: (\w+) ([0-9.]+),", out, re.M))
+    for name, mean in means.items():
+        assert float(printed[name]) == pytest.approx(mean["value"], abs=6e-7)
+        assert (mean["cells"], mean["of"]) == (9, 9)
+        assert mean["lo"] <= mean["value"] <= mean["hi"]
+
+
+def summaries(run, method):
+    return [entry for entry in json.loads((run / "summaries.json").read_text()) if entry["method"] == method]
+
+
+def test_a_method_without_confidence_has_no_means_and_the_page_says_why(made):
+    for mean in summaries(made / "run", "maxlogit"):
+        assert mean["value"] is None
+        assert "maxlogit gives no confidence" in mean["reason"]
+    page = (made / "run" / "report.html").read_text()
+    assert "BRAVO index" in page
+    assert all(f">{subset}<" in page for subset in SUBSETS)
+
+
+def means_of(run):
+    return [entry for entry in summary.compute(run) if entry["method"] == "msp"]
+
+
+def test_a_mean_without_one_of_its_subsets_has_no_value(made):
+    run = store.read_run(made / "run")
+    cut = tuple(replace(each, partial=each.labels.dataset == "SMIYC") for each in run.results)
+    reasons = {entry["metric"]: entry["reason"] for entry in means_of(replace(run, results=cut))}
+    assert reasons["SMIYC_hmean"] == "no full result"
+    assert reasons["ood_hmean"] == reasons["bravo_index"] == "SMIYC: auroc_ood: no full result"
+    assert reasons["semantic_hmean"] is None
+    again = replace(run, results=(*run.results, *(each for each in run.results if each.labels.dataset == "synrain")))
+    entries = {entry["metric"]: entry for entry in means_of(again)}
+    assert entries["semantic_hmean"]["reason"].startswith("synrain: miou: several results")
+    assert (entries["bravo_index"]["cells"], entries["bravo_index"]["of"]) == (8, 9)
 
 
 def test_made_again_in_pieces_it_has_the_same_bytes(made, tmp_path, monkeypatch):
