@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NewType
 
@@ -20,6 +21,10 @@ class Entry:
 ModelEntry = Annotated[str | dict[str, Any], Entry("model")]
 DatasetEntry = Annotated[str | dict[str, Any], Entry("dataset")]
 File = NewType("File", str)  # a path given in a suite: its file name is part of a cell's key, its folder is not
+
+
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of a field that is younger than results are: at its default it is no part of a key, so that keys stay."""
 
 
 @dataclass(frozen=True)

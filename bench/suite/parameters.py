@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -122,9 +122,21 @@ def entries(cls: type[api.PlugIn]) -> dict[str, Literal["model", "dataset"]]:
 
 
 def values(instance: api.PlugIn) -> dict[str, Any]:
-    """Return every parameter with its resolved value, as JSON has it."""
+    """Return every parameter with its resolved value, as JSON has it; younger ones (``LATER``) where they say more."""
     dumped: dict[str, Any] = _adapter(type(instance)).dump_python(instance, mode="json", by_alias=True)
-    return dumped
+    return _without_young_defaults(instance, dumped, spellings(type(instance)))
+
+
+def _without_young_defaults(instance: Any, dumped: dict[str, Any], spelled: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a dataclass was dumped to without the ``LATER`` fields that are at their default, nested ones too."""
+    kept = dict(dumped)
+    for field in fields(instance):
+        name, value = spelled.get(field.name, field.name), getattr(instance, field.name)
+        if field.metadata.get("later") and value == field.default:
+            del kept[name]
+        elif is_dataclass(value) and isinstance(kept.get(name), dict):
+            kept[name] = _without_young_defaults(value, kept[name], {})
+    return kept
 
 
 def label(instance: api.PlugIn) -> str:
@@ -135,17 +147,22 @@ def label(instance: api.PlugIn) -> str:
 
 
 def defaults(cls: type[api.PlugIn]) -> dict[str, Any]:
-    """Return what each parameter is when a suite does not say; those without a default are left out."""
+    """Return what each parameter is when a suite does not say, but for ``LATER`` ones and those without a default."""
     from pydantic_core import to_jsonable_python
 
     known: dict[str, Any] = {}
     for field in fields(cls):
+        if field.metadata.get("later"):
+            continue
         if field.default is not MISSING:
             known[field.name] = field.default
         elif field.default_factory is not MISSING:
             known[field.name] = field.default_factory()
-    spelled = spellings(cls)
-    return {spelled[name]: to_jsonable_python(value) for name, value in known.items()}
+    spelled, plain = spellings(cls), {name: to_jsonable_python(value) for name, value in known.items()}
+    for name, value in known.items():
+        if is_dataclass(value):
+            plain[name] = _without_young_defaults(value, plain[name], {})
+    return {spelled[name]: value for name, value in plain.items()}
 
 
 def departures(params: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
