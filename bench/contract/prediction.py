@@ -58,7 +58,8 @@ class Prediction:
     Names of outputs that mean the same in every network: ``logits`` [C, h, w], exactly the classes of
     ``class_names``; ``class_scores`` [C, h, w], scores per class that are no logits and never go through a softmax;
     ``query_logits`` [Q, C + 1] and ``query_masks`` [Q, h, w], logits of a mask classifier, "no object" last,
-    and ``query_negative`` [Q], the logit of "a negative" beside them;
+    and ``query_negative`` [Q], the logit of "a negative" beside them; ``query_embeddings`` [Q, E] and ``mask_features``
+    [E, h, w], whose product the masks are;
     ``features`` [D, h, w], what the classifier sees; ``score`` [h, w], the network's own suspicion.
     """
 

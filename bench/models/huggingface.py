@@ -5,47 +5,59 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api import File, Network, Positive, Prediction, SegModel, View
+from bench.contract.plugin import LATER
 from bench.core import files
 from bench.core.disguised_files import disguise
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
+from bench.models import huggingface_folder, huggingface_heads
+from bench.models.huggingface_folder import (
+    CONFIG,
+    PREPARATIONS,
+    WHO,
+    Preparation,
+    id2label,
+    named_classes,
+    read_settings,
+)
+from bench.models.huggingface_heads import Dense, Masks
 from bench.models.preprocessing import failed
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 INSTALL = 'pip install "ood-seg-bench[transformers]"'
-WHO = "model transformers"
-SEMANTIC = "ForSemanticSegmentation"  # how the architectures with logits end
-QUERIES = ("MaskFormerForInstanceSegmentation", "Mask2FormerForUniversalSegmentation")
-OPEN_HEADS = ("SegformerForSemanticSegmentation",)  # a classifier and the dropout before it, in the decode head
 STORES = (  # in the order in which transformers looks for them: one file, or an index of several
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-CONFIG = "config.json"
-PREPARATIONS = ("preprocessor_config.json", "processor_config.json")  # the second since release 5, with more in it
+TOKENS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+TASK = "the task is semantic"  # as OneFormerProcessor spells it
+EOMTS_OWN = ("network.encoder.", "network.q.")  # how names begin in checkpoints of tue-mps/eomt
 RECOMPUTED = ".relative_position_index"  # of Swin: follows from the window's size, stored by older releases
+
+
+CODE = (__file__, str(huggingface_folder.__file__), str(huggingface_heads.__file__))
 
 
 @dataclass(frozen=True)
 class Transformers(SegModel):
     """A semantic segmentation network or a mask classifier of transformers, from ``folder`` or by its name on ``hub``.
 
-    A ``...ForSemanticSegmentation`` gives logits; SegFormer also the features before its classifier, the classifier
-    and the dropout between them. Mask classifiers (MaskFormer, Mask2Former) give ``query_logits``, ``query_masks`` and
-    ``class_scores``, which are no logits. Images are normalised as ``preprocessor_config.json`` says, or ``mean`` and
-    ``std``; they are not resized as it says, but as ``inference`` does. Weights load strictly; no code of a checkpoint
-    ever runs.
+    A ``...ForSemanticSegmentation`` gives logits; those with a classifier of their own also the features before it, the
+    classifier and the dropout between them. Mask classifiers (MaskFormer, Mask2Former, OneFormer, EoMT) give
+    ``query_logits``, ``query_masks`` and ``class_scores``, which are no logits, ``mask_features`` and
+    ``query_embeddings``, whose product the masks are, and the ``features`` of their backbone. ``class_scores`` are made
+    of masks at the size of the view, or as transformers' own ``post_processing`` makes them. Images are normalised as
+    ``preprocessor_config.json`` says, or as ``mean``, ``std``, ``scale`` and ``channels``; they are not resized as it
+    says, but as ``inference`` does. Weights load strictly; no code of a checkpoint ever runs.
     """
 
     name = "transformers"
@@ -57,6 +69,9 @@ class Transformers(SegModel):
     classes: tuple[str, ...] | None = None  # None are those of config.json
     mean: tuple[float, float, float] | None = None  # of pixels in 0..1, in place of what preprocessor_config.json says
     std: tuple[Positive, Positive, Positive] | None = None
+    scale: Positive = field(default=255.0, metadata=LATER)  # with mean and std: a pixel is (x / scale - mean) / std
+    channels: Literal["rgb", "bgr"] = field(default="rgb", metadata=LATER)  # with mean and std
+    post_processing: Literal["ours", "transformers"] = field(default="ours", metadata=LATER)
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.hub is None):
@@ -65,18 +80,16 @@ class Transformers(SegModel):
             raise ValueError("a revision is one of the hub, a folder has none")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together")
+        if self.mean is None and (self.scale, self.channels) != (255.0, "rgb"):
+            raise ValueError("scale and channels go with mean and std, in place of what preprocessor_config.json says")
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return self.classes or _classes(self._place())
+        return self.classes or named_classes(self._place())
 
     @property
     def outputs(self) -> frozenset[str]:
-        kind = _architecture(self._place())
-        if kind in QUERIES:
-            return frozenset({"class_scores", "query_logits", "query_masks", "raw", "image", "again"})
-        more = {"features", "classify", "dropout"} if kind in OPEN_HEADS else set()
-        return frozenset({"logits", "raw", "image", "again"} | more)
+        return frozenset({"raw", "image", "again"} | _head(self._place()).outputs)
 
     def check(self) -> None:
         for package in ("transformers", "huggingface_hub"):
@@ -85,19 +98,25 @@ class Transformers(SegModel):
         folder = self._place()
         if not folder.is_dir():
             raise MissingData(f"{WHO}: folder {folder} does not exist; paths in a suite are relative to its file")
-        _architecture(folder)
+        head = _head(folder)
+        if self.post_processing == "transformers" and isinstance(head, Dense):
+            raise BadSuite(
+                f"{WHO}: post_processing is of masks, and {folder} gives logits, which transformers resizes as we do;"
+                " leave it out"
+            )
         _weights(folder)
         self._preparation(folder)
-        known = len(_id2label(folder))
+        known = len(id2label(folder))
         if self.classes and known and len(self.classes) != known:
-            raise BadSuite(f"{WHO}: {folder}/{CONFIG} has {known} classes, the suite names {len(self.classes)}")
+            raise _other_count(f"{folder}/{CONFIG}", known, self.classes)
         if not self.classes:
-            _classes(folder)
+            named_classes(folder)
 
     def digest(self) -> str:
         folder = self._place()
-        settings = [folder / name for name in (CONFIG, *PREPARATIONS) if (folder / name).is_file()]
-        parts = [*settings, *_weights(folder), Path(__file__)]
+        names = (CONFIG, *PREPARATIONS, *(TOKENS if _reads_text(folder) else ()))
+        settings = [folder / name for name in names if (folder / name).is_file()]
+        parts = [*settings, *_weights(folder), *map(Path, CODE)]
         return hashlib.sha256(" ".join(map(files.digest, parts)).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> Network:
@@ -106,13 +125,14 @@ class Transformers(SegModel):
         network = _read(folder, _architecture(folder)).to(device).eval().requires_grad_(False)
         count = int(network.config.num_labels)
         if count != len(self.class_names):
-            raise BadSuite(f"{WHO}: the network in {folder} has {count} classes, {len(self.class_names)} are named")
-        return TransformersNetwork(network, self._preparation(folder))
+            raise _other_count(f"the network in {folder}", count, self.class_names)
+        words = _tokens(folder, int(network.config.task_seq_len)).to(device) if _reads_text(folder) else None
+        return TransformersNetwork(network, self._preparation(folder), self.post_processing, words)
 
-    def _preparation(self, folder: Path) -> _Preparation:
+    def _preparation(self, folder: Path) -> Preparation:
         if self.mean is None or self.std is None:
-            return _Preparation.read(folder)
-        return _Preparation(1 / 255, self.mean, self.std, bgr=False)
+            return Preparation.read(folder)
+        return Preparation(1 / self.scale, self.mean, self.std, self.channels == "bgr")
 
     def _place(self) -> Path:
         return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
@@ -123,9 +143,16 @@ class TransformersNetwork(Network):
 
     batched = True
 
-    def __init__(self, net: nn.Module, prepared: _Preparation) -> None:
+    def __init__(
+        self, net: nn.Module, prepared: Preparation, post_processing: str = "ours", words: Tensor | None = None
+    ) -> None:
+        """``words`` [1, length] are the tokens of the task, of a network that reads them."""
         self._net: Any = net
-        self._prepared = prepared
+        self._prepared, self._words = prepared, words
+        head = huggingface_heads.of(type(net).__name__)
+        assert head is not None  # noqa: S101 - the specification looked
+        self._head: Dense | Masks = head
+        self._scored_at = head.scored_at if isinstance(head, Masks) and post_processing == "transformers" else "view"
 
     def about(self) -> Mapping[str, Any]:
         config = self._net.config
@@ -136,11 +163,14 @@ class TransformersNetwork(Network):
         return module
 
     def _compiled_part(self) -> nn.Module:
+        if isinstance(self._head, Masks):
+            part: nn.Module = self._net.get_submodule(self._head.whole)
+            return part
         module: nn.Module = self._net.base_model  # features are hooked out of the head
         return module
 
     def forward(self, pixels: Tensor) -> Tensor:
-        if type(self._net).__name__ in QUERIES:
+        if isinstance(self._head, Masks):
             raise BadPlugin(f"{WHO}: {type(self._net).__name__} gives masks of queries, not logits of pixels to train")
         logits: Tensor = self._net(pixel_values=self._prepared(pixels)).logits
         return logits
@@ -162,50 +192,51 @@ class TransformersNetwork(Network):
         """Return outputs by name, of float32 [n, 3, h, w], RGB in 0..255."""
         import torch
 
-        features: list[Tensor] = []
-        head = _open_head(self._net)
-        hook = head and head.classifier.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
         try:
             with torch.no_grad():
-                returned = self._net(pixel_values=self._prepared(pixels))
+                outputs = huggingface_heads.outputs(self._net, self._head, self._prepared(pixels), self._words)
         except (RuntimeError, ValueError, AssertionError) as error:
             raise failed(f"{WHO}: {type(self._net).__name__}", pixels, error) from error
-        finally:
-            if hook:
-                hook.remove()
-        if type(self._net).__name__ in QUERIES:
-            outputs = {"query_logits": returned.class_queries_logits, "query_masks": returned.masks_queries_logits}
-        else:
-            outputs = {"logits": returned.logits} | ({"features": features[0]} if head else {})
         return {name: output.float() for name, output in outputs.items()}
 
     def _prediction(self, outputs: Mapping[str, Tensor], image: Tensor) -> Prediction:
         size = int(image.shape[1]), int(image.shape[2])
-        if "query_masks" in outputs:
-            from bench.ops.queries import class_scores
-
-            scores = class_scores(outputs["query_logits"], outputs["query_masks"], size)
-            outputs = {**outputs, "class_scores": scores}
-        head = _open_head(self._net)
+        if isinstance(self._head, Masks):
+            outputs = {**outputs, "class_scores": self._class_scores(outputs, size)}
+            return Prediction(outputs, size, image=image, again=lambda other: self._again(other, image))
+        dropout = self._net.get_submodule(self._head.dropout).p if self._head.dropout else None
         return Prediction(
             outputs,
             size,
             image=image,
             again=lambda other: self._again(other, image),
-            classify=self._classify if head else None,
-            dropout=float(head.dropout.p) if head else None,
+            classify=self._classify if self._head.classifier else None,
+            dropout=None if dropout is None else float(dropout),
         )
+
+    def _class_scores(self, outputs: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """Return [C, H, W] of a view of that size, of masks weighed where ``post_processing`` says."""
+        from bench.ops import dense, queries
+
+        masks, place = outputs["query_masks"], self._scored_at
+        own = int(masks.shape[1]), int(masks.shape[2])
+        grid = place if isinstance(place, tuple) else own if place == "own" else size
+        return dense.resize(queries.class_scores(outputs["query_logits"], masks, grid), size)
 
     def _classify(self, features: Tensor) -> Tensor:
         import torch
 
+        assert isinstance(self._head, Dense)  # noqa: S101 - offered by no other
         with torch.no_grad():
-            logits: Tensor = _open_head(self._net).classifier(features[None])[0]
+            logits: Tensor = self._net.get_submodule(self._head.classifier)(features[None])[0]
         return logits.float()
 
 
-def _open_head(network: nn.Module) -> Any:
-    return network.decode_head if type(network).__name__ in OPEN_HEADS else None
+def _other_count(what: str, count: int, named: Sequence[str]) -> BadSuite:
+    return BadSuite(
+        f"{WHO}: {what} has {count} classes, the suite names {len(named)}; name all {count}, in their order: classes:"
+        " [NAME, ...]"
+    )
 
 
 @cache
@@ -217,7 +248,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
 
     # Files of tensors alone come first; a torch file only where there are none, and it is read as weights alone.
     for cached, pattern in product((True, False), ("model*.safetensors*", "pytorch_model*.bin*")):
-        patterns = [CONFIG, *PREPARATIONS, pattern]
+        patterns = [CONFIG, *PREPARATIONS, *TOKENS, pattern]
         try:
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=cached))
         # Which library's exception says that there is no network depends on the release of the hub's client.
@@ -238,40 +269,48 @@ def _snapshot(name: str, revision: str | None) -> Path:
     )
 
 
-def _settings(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / name
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingData(f"{WHO}: {path} does not exist; it comes with the weights") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise MissingData(f"{WHO}: {path} is no JSON: {disguise(path, 'json') or error}") from None
-    if not isinstance(read, dict):
-        raise MissingData(f"{WHO}: {path} holds no settings by name")
-    return read
-
-
-def _id2label(folder: Path) -> dict[str, Any]:
-    labels = _settings(folder, CONFIG).get("id2label") or {}
-    return labels if isinstance(labels, dict) else {}
-
-
 def _architecture(folder: Path) -> str:
-    named = _settings(folder, CONFIG).get("architectures")
+    named = read_settings(folder, CONFIG).get("architectures")
     kind = str(named[0]) if isinstance(named, list) and named else "no architecture"
-    if not kind.endswith(SEMANTIC) and kind not in QUERIES:
-        raise BadSuite(f"{WHO}: {folder}/config.json is of {kind}, wanted ...{SEMANTIC}, {' or '.join(QUERIES)}")
+    if huggingface_heads.of(kind) is None:
+        others = [name for name in huggingface_heads.KNOWN if not name.endswith(huggingface_heads.SEMANTIC)]
+        raise BadSuite(
+            f"{WHO}: {folder}/config.json is of {kind}, wanted ...{huggingface_heads.SEMANTIC}, {' or '.join(others)}"
+        )
     return kind
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    labels = _id2label(folder)
-    indices = [str(index) for index in range(len(labels))]
-    if not labels or set(labels) != set(indices):
-        raise BadSuite(
-            f"{WHO}: {folder}/config.json does not name its classes 0, 1, ... in id2label; name them: classes"
+def _head(folder: Path) -> Dense | Masks:
+    head = huggingface_heads.of(_architecture(folder))
+    assert head is not None  # noqa: S101 - an architecture without one is refused
+    return head
+
+
+def _reads_text(folder: Path) -> bool:
+    head = _head(folder)
+    return isinstance(head, Masks) and head.text
+
+
+def _tokens(folder: Path, length: int) -> Tensor:
+    """Return the words of the semantic task as int64 [1, length], filled up with 0, as OneFormerProcessor has them."""
+    import torch
+    import transformers
+
+    whole, *_, words, merges = TOKENS
+    if not (folder / whole).is_file() and not ((folder / words).is_file() and (folder / merges).is_file()):
+        raise MissingData(
+            f"{WHO}: {folder} holds no tokenizer, which OneFormer reads its task with; copy {words} and {merges} from"
+            " where the weights are from"
         )
-    return tuple(str(labels[index]) for index in indices)
+    try:
+        with _quiet():
+            tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            numbers = tokenizer([TASK], truncation=True, max_length=length)["input_ids"][0]
+    # What is wrong with a folder comes as whatever class the part of transformers that stumbled over it raises.
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise MissingData(f"{WHO}: the tokenizer in {folder} cannot be read: {reason}") from None
+    return torch.tensor([[*numbers, *[0] * (length - len(numbers))]])
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -280,7 +319,7 @@ def _weights(folder: Path) -> list[Path]:
         if (folder / single).is_file():
             return _as_named([folder / single])
         if (folder / index).is_file():
-            listed = _settings(folder, index).get("weight_map")
+            listed = read_settings(folder, index).get("weight_map")
             shards = sorted({str(shard) for shard in (listed.values() if isinstance(listed, dict) else ())})
             for shard in shards:
                 if not (folder / shard).is_file():
@@ -321,13 +360,32 @@ def _read(folder: Path, architecture: str) -> Any:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = f"{type(error).__name__}: {lines[0] if lines else ''}"
         raise BadPlugin(f"{WHO}: {folder} cannot be loaded: {reason}") from None
-    surplus = [name for name in report["unexpected_keys"] if not name.endswith(RECOMPUTED)]
+    head = huggingface_heads.of(architecture)
+    unread = head.training_alone if isinstance(head, Masks) else ()
+    surplus = [
+        name for name in report["unexpected_keys"] if not name.endswith(RECOMPUTED) and not name.startswith(unread)
+    ]
+    if any(name.startswith(EOMTS_OWN) for name in surplus):
+        raise MissingData(
+            f"{WHO}: weights in {folder} have the names of EoMT's own code, {min(surplus)}; those on DINOv3 are what is"
+            " to be added to DINOv3's weights (a delta), not weights: convert them with transformers'"
+            " convert_eomt_dinov3_to_hf, and give the folder that it writes"
+        )
     wrong = [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
     amiss = {"missing": report["missing_keys"], "surplus": surplus, "of another shape": wrong}
     parts = [f"{len(names)} {what} (first: {min(names)})" for what, names in amiss.items() if names]
     if parts:
         raise MissingData(f"{WHO}: weights in {folder} do not fit the network: {', '.join(parts)}")
     _check_kinds(network, _weights(folder))
+    if architecture.startswith("MaskFormer"):  # whose answers of earlier layers nobody reads; release 5 fails at them
+        network.config.use_auxiliary_loss = False
+    shares = getattr(network, "attn_mask_probs", torch.ones(0))
+    if bool(((shares != 0) & (shares != 1)).any()):
+        raise BadSuite(
+            f"{WHO}: {folder} was saved while EoMT's masks were taken away by and by, attn_mask_probs are"
+            f" {[round(float(share), 3) for share in shares]}: it would draw at random; give a checkpoint of the end of"
+            " training"
+        )
     return network
 
 
@@ -359,52 +417,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-@dataclass(frozen=True)
-class _Preparation:
-    """From pixels in 0..255 to what the network takes: (x factor - mean) / std, perhaps in the order B, G, R."""
-
-    factor: float
-    mean: Sequence[float]  # of three channels
-    std: Sequence[float]
-    bgr: bool
-
-    @classmethod
-    def read(cls, folder: Path) -> _Preparation:
-        """As transformers' image processors do it, with their defaults, all but resizing, cropping and padding."""
-        name = next((name for name in PREPARATIONS if (folder / name).is_file()), "")
-        if not name:
-            raise MissingData(
-                f"{WHO}: {folder} holds no {' or '.join(PREPARATIONS)}, which say how images are normalised; copy it"
-                " from where the weights are from, or say mean and std of pixels in 0..1, often"
-                " mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]"
-            )
-        settings = _settings(folder, name)
-        inner = settings.get("image_processor")
-        settings = inner if isinstance(inner, dict) else settings
-        mean: Any = [0.0, 0.0, 0.0]
-        std: Any = [1.0, 1.0, 1.0]
-        if settings.get("do_normalize", True):
-            mean, std = settings.get("image_mean"), settings.get("image_std")
-            if not all(map(_three_numbers, (mean, std))) or 0 in std:
-                raise MissingData(
-                    f"{WHO}: {folder}/{name} normalises without three numbers in image_mean and in image_std; say mean"
-                    " and std"
-                )
-        factor = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0
-        if not isinstance(factor, int | float):
-            raise MissingData(
-                f"{WHO}: {folder}/{name} has the rescale_factor {factor!r}, wanted a number; say mean and std"
-            )
-        return cls(factor, mean, std, bool(settings.get("do_flip_channel_order", False)))
-
-    def __call__(self, pixels: Tensor) -> torch.Tensor:
-        """float32 [n, 3, h, w]."""
-        ordered = pixels.flip(1) if self.bgr else pixels
-        mean, std = (ordered.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (ordered * self.factor - mean) / std
-
-
-def _three_numbers(values: Any) -> bool:
-    return isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | float) for value in values)

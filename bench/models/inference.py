@@ -31,7 +31,7 @@ IN_USE = threading.RLock()  # a thread looks at the next image while methods ask
 OF_ONE_VIEW = frozenset(
     {
         *("raw", "image", "again", "classify", "dropout", "labels"),
-        *("query_logits", "query_masks", "query_features", "query_negative"),
+        *("query_logits", "query_masks", "query_embeddings", "query_negative"),
     }
 )
 """What has no average over views; methods that need it score each view, where ``merge`` is ``views``."""

@@ -14,7 +14,8 @@ from bench.core.errors import BadPlugin
 from bench.ops import transfer
 from bench.run.blame import Blame
 
-SPATIAL = frozenset({"logits", "class_scores", "features", "query_masks", "score"})  # outputs [.., h, w] over a view
+SPATIAL = frozenset({"logits", "class_scores", "features", "mask_features", "query_masks", "score"})
+"""Outputs [.., h, w] over a view."""
 
 SPARSE = 32  # every so-manieth row and column decides first
 ROUNDED = 0.01  # by which a softmax that was stored in 16 bits may miss 1

@@ -11,7 +11,7 @@ from bench.api import CITYSCAPES, Sample
 from bench.cli.main import main
 from bench.contract.network import loaded as load
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
-from bench.models import inference
+from bench.models import huggingface, inference
 from bench.suite import registry
 
 transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
@@ -192,20 +192,13 @@ def test_features_classifier_and_dropout_of_segformer_are_offered(made):
     torch.testing.assert_close(given.classify(given.raw["features"]), given.raw["logits"], rtol=0, atol=1e-5)
 
 
-def test_another_semantic_network_offers_logits_alone(made):
-    model = loaded(made("upernet")[1])
-    given = model.predict([views(model, image(64, 96))[0]])[0]
-    assert model.model.outputs == {"logits", "raw", "image", "again"}
-    assert (set(given.raw), given.classify, given.dropout) == ({"logits"}, None, None)
-
-
 @pytest.mark.parametrize("kind", ["mask2former", "maskformer"])
 def test_a_mask_classifier_gives_queries_and_scores_per_class_and_no_logits(made, kind):
     network, place = made(kind)
     model = loaded(place)
     given = model.predict([views(model, image(83, 101))[0]])[0]
-    assert model.model.outputs == {"class_scores", "query_logits", "query_masks", "raw", "image", "again"}
-    assert set(given.raw) == {"class_scores", "query_logits", "query_masks"}
+    named = {"class_scores", "query_logits", "query_masks", "query_embeddings", "mask_features", "features"}
+    assert set(given.raw) == named and model.model.outputs == named | {"raw", "image", "again"}
     with torch.no_grad():
         wanted = network(pixel_values=prepared(image(83, 101)))
     torch.testing.assert_close(given.raw["query_logits"], wanted.class_queries_logits[0], rtol=1e-4, atol=1e-4)
@@ -284,7 +277,7 @@ def test_channels_turned_round_and_pixels_left_as_they_are(folder):
 def test_classes_are_those_of_the_config_unless_named(folder):
     assert make(folder).class_names == CLASSES
     assert make(folder, classes=list("abcdefg")).class_names == tuple("abcdefg")
-    with pytest.raises(BadSuite, match=r"config\.json has 7 classes, the suite names 2"):
+    with pytest.raises(BadSuite, match=r"has 7 classes, the suite names 2; name all 7, in their order: classes: \["):
         make(folder, classes=["a", "b"]).check()
     edit(folder / "config.json", id2label={"0": "road", "2": "sky"})
     with pytest.raises(BadSuite, match=r"does not name its classes 0, 1, \.\.\. in id2label; name them: classes"):
@@ -352,8 +345,8 @@ def test_a_folder_or_a_name_on_the_hub_and_not_both(folder):
             r"holds no weights, wanted model\.safetensors or pytorch_model",
         ),
         (
-            lambda at: edit(at / "config.json", architectures=["OneFormerForUniversalSegmentation"]),
-            r"is of OneFormerForUniversalSegmentation, wanted \.\.\.ForSemanticSegmentation, MaskFormer",
+            lambda at: edit(at / "config.json", architectures=["SwinForImageClassification"]),
+            r"is of SwinForImageClassification, wanted \.\.\.ForSemanticSegmentation, MaskFormer",
         ),
     ],
 )
@@ -584,7 +577,7 @@ def test_only_settings_and_tensors_are_downloaded_and_torch_files_only_without_t
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     make(hub="someone/else", revision="v1").check()
-    settings = ["config.json", "preprocessor_config.json", "processor_config.json"]
+    settings = ["config.json", "preprocessor_config.json", "processor_config.json", *huggingface.TOKENS]
     assert asked == [
         ("someone/else", "v1", [*settings, "model*.safetensors*"]),
         ("someone/else", "v1", [*settings, "pytorch_model*.bin*"]),
@@ -592,8 +585,6 @@ def test_only_settings_and_tensors_are_downloaded_and_torch_files_only_without_t
 
 
 def test_an_absent_package_is_named(folder, monkeypatch):
-    from bench.models import huggingface
-
     monkeypatch.setattr(huggingface.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         MissingPackage, match=r'transformers is not installed; pip install "ood-seg-bench\[transformers\]"'
