@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.contract import deprecated
 from bench.contract.dataset import CITYSCAPES, Sample
-from bench.contract.plugin import PlugIn
+from bench.contract.plugin import LATER, PlugIn
 from bench.contract.prediction import Prediction
 from bench.core.errors import BadPlugin
 
@@ -26,8 +26,9 @@ class View:
     scale: float
     flip: bool
     window: tuple[int, int, int, int]  # top, left, bottom, right in the scaled image
-    scaled_size: tuple[int, int]  # (h, w) of the whole scaled image
+    scaled_size: tuple[int, int]  # (h, w) of the whole scaled image, filled up
     image_size: tuple[int, int]  # (H, W) of the labels
+    content: tuple[int, int] | None = None  # (h, w) of the scaled image without what fills it up; None is all of it
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -44,6 +45,13 @@ class Inference:
     torch's in float32, rounded to uint8, and ``opencv`` is OpenCV's in fixed point, which the source systems use (the
     two differ by at most one grey level). ``pil`` is Pillow's, which averages over more pixels where it shrinks: what
     torchvision does to a PIL image.
+
+    ``shortest`` and ``longest`` keep the proportions of an image: its shortest edge is brought to the one, unless the
+    longest would exceed the other; ``longest`` alone is what the longest is brought to. Edges that follow are rounded
+    down, as transformers' image processors do. Then sides become multiples of ``multiple``, by resizing or by filling
+    up, and are filled up to ``pad`` at least: on the right and at the bottom, with ``fill``. What was filled up is cut
+    off the outputs, once they were brought to the size of what the network saw. ``spacing: even`` has as few windows as
+    cover a side, the overlap shared among them, in place of a stride.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True}
@@ -55,15 +63,45 @@ class Inference:
     flip: bool = False  # also the mirror image of every view
     average: Literal["probabilities", "logits"] = "probabilities"
     resize: Literal["bilinear", "opencv", "pil"] = "bilinear"
+    shortest: int | None = field(default=None, metadata=LATER)
+    longest: int | None = field(default=None, metadata=LATER)
+    multiple: int = field(default=1, metadata=LATER)
+    fit: Literal["up", "nearest", "down", "pad"] = field(default="up", metadata=LATER)  # to the multiple
+    pad: tuple[int, int] | None = field(default=None, metadata=LATER)
+    fill: tuple[int, int, int] = field(default=(0, 0, 0), metadata=LATER)  # R, G, B
+    spacing: Literal["stride", "even"] = field(default="stride", metadata=LATER)
+
+    @property
+    def pads(self) -> bool:
+        """True where an image may be filled up."""
+        return self.pad is not None or (self.fit == "pad" and self.multiple > 1)
 
     def __post_init__(self) -> None:
-        sizes = [*(self.size or ()), *(self.window or ()), *(self.stride or ())]
+        edges = [edge for edge in (self.shortest, self.longest) if edge is not None]
+        sizes = [
+            *(self.size or ()),
+            *(self.window or ()),
+            *(self.stride or ()),
+            *(self.pad or ()),
+            *edges,
+            self.multiple,
+        ]
         if any(side < 1 for side in sizes) or not self.scales or any(not scale > 0 for scale in self.scales):
             raise ValueError("sizes, windows and strides are at least 1, scales above 0, and at least one scale")
         if self.stride and not self.window:
             raise ValueError("a stride needs a window")
         if self.window and self.stride and any(s > w for s, w in zip(self.stride, self.window, strict=True)):
             raise ValueError("a stride larger than its window leaves pixels unseen")
+        if self.size and edges:
+            raise ValueError(
+                "size is what an image is resized to, whatever its proportions; shortest and longest keep them"
+            )
+        if self.shortest and self.longest and self.longest < self.shortest:
+            raise ValueError("longest is below shortest")
+        if self.spacing == "even" and (self.stride or not self.window):
+            raise ValueError("even spacing needs a window, and has no stride")
+        if not all(0 <= value <= 255 for value in self.fill):
+            raise ValueError("fill is R, G, B from 0 to 255")
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import product
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -19,12 +18,15 @@ from torch.nn import functional
 
 from bench.api import Context, Inference, Network, Prediction, Quantity, Sample, SegModel, ShardNetwork, View
 from bench.core.errors import BadPlugin, MissingPackage
+from bench.models import sizing
 from bench.models.numerics import Numerics
 from bench.ops import dense, transfer
 from bench.ops.tiles import Lazy, Tiles, average
 
 T = TypeVar("T")
 Looked = tuple[list[tuple[View, Prediction]], Prediction]  # the views of an image, and all of it
+
+FEATURES = frozenset({"features", "mask_features"})  # outputs of many channels
 
 IN_USE = threading.RLock()  # a thread looks at the next image while methods ask the network again about this one
 
@@ -46,7 +48,7 @@ def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
         outputs -= OF_ONE_VIEW
         if "logits" in outputs and inference.average == "probabilities":  # an average of probabilities has no logits
             outputs = outputs - {"logits"} | {"probabilities"}
-    elif inference.window:
+    elif inference.window or inference.pads:
         outputs -= OF_ONE_VIEW
     return outputs
 
@@ -165,11 +167,14 @@ def _seed(seed: int, *names: str) -> int:
 def views(sample: Sample, inference: Inference, device: str) -> Iterator[View]:
     """Every view of a sample, scale by scale, window by window."""
     image = transfer.image_to_device(np.ascontiguousarray(sample.image()), torch.device(device)).permute(2, 0, 1)
-    height, width = inference.size or (image.shape[1], image.shape[2])
+    own = int(image.shape[1]), int(image.shape[2])
     for scale in inference.scales:
-        scaled = resize_image(image, (int(height * scale), int(width * scale)), inference.resize)
-        size = int(scaled.shape[1]), int(scaled.shape[2])
-        for top, left, bottom, right in windows(size, inference):
+        scaled = resize_image(image, sizing.resized(own, inference, scale), inference.resize)
+        content = int(scaled.shape[1]), int(scaled.shape[2])
+        size = sizing.padded(content, inference)
+        if size != content:
+            scaled = _filled(scaled, size, inference.fill)
+        for top, left, bottom, right in sizing.windows(size, inference):
             for flip in (False, True)[: 1 + inference.flip]:
                 pixels = scaled[:, top:bottom, left:right]
                 yield View(
@@ -180,7 +185,15 @@ def views(sample: Sample, inference: Inference, device: str) -> Iterator[View]:
                     (top, left, bottom, right),
                     size,
                     sample.size,
+                    None if size == content else content,
                 )
+
+
+def _filled(image: Tensor, size: tuple[int, int], fill: Sequence[int]) -> Tensor:
+    """Return uint8 [3, h, w] with the image in its upper left corner."""
+    whole = image.new_tensor(fill)[:, None, None].expand(-1, *size).clone()
+    whole[:, : image.shape[1], : image.shape[2]] = image
+    return whole
 
 
 def resize_image(
@@ -222,30 +235,13 @@ def opencv() -> Any:
     return cv2
 
 
-def windows(size: tuple[int, int], inference: Inference) -> list[tuple[int, int, int, int]]:
-    """Top, left, bottom, right of a grid whose last row and column are moved inwards to end at the far edge.
-
-    The grid of the source system's slide inference (specification of FED, 0.3).
-    """
-    if inference.window is None:
-        return [(0, 0, *size)]
-    stride = inference.stride or inference.window
-    starts = [
-        [min(index * step, max(side - window, 0)) for index in range(max(side - window + step - 1, 0) // step + 1)]
-        for side, window, step in zip(size, inference.window, stride, strict=True)
-    ]
-    return [
-        (top, left, min(top + inference.window[0], size[0]), min(left + inference.window[1], size[1]))
-        for top, left in product(*starts)
-    ]
-
-
 def merge(seen: Sequence[tuple[View, Prediction]], inference: Inference) -> Prediction:
     """One prediction of the whole image at label size.
 
     A single view that covers the image keeps everything it gave. Windows average their outputs in the scaled image;
-    scales and mirror images then average probabilities or logits at label size, and the class map is the argmax of
-    the average. ``classify`` is that of the first view, for fits: the last layer is the same in all.
+    what an image was filled up with is cut off; scales and mirror images then average probabilities or logits at label
+    size, and the class map is the argmax of the average. ``classify`` is that of the first view, for fits: the last
+    layer is the same in all.
     """
     size = seen[0][0].image_size
     whole = [_whole(group) for group in _by_scale(seen)]
@@ -312,18 +308,40 @@ def _by_scale(seen: Sequence[tuple[View, T]]) -> list[list[tuple[View, T]]]:
 def _whole(group: list[tuple[View, Prediction]]) -> Prediction:
     """The windows of one scale as one prediction of the scaled image."""
     view, first = group[0]
-    if len(group) == 1 and not view.flip:
+    if len(group) == 1 and not view.flip and view.content is None:
         return first
     mergeable = [name for name in first.raw if name not in OF_ONE_VIEW]
     parts = [{name: _upright(tile, prediction.raw[name]) for name in mergeable} for tile, prediction in group]
     outputs = parts[0] if len(parts) == 1 else Tiles([tile.window for tile, _ in group], parts, view.scaled_size)
+    if view.content is not None:
+        cut = {name: partial(_cut, outputs, name, view.scaled_size, view.content) for name in mergeable}
+        return Prediction(Lazy(cut), view.content, classify=first.classify)
     return Prediction(outputs, view.scaled_size, classify=first.classify)
+
+
+def _cut(outputs: Mapping[str, Tensor], name: str, size: tuple[int, int], content: tuple[int, int]) -> Tensor:
+    """Return an output that covers ``size`` without what lies beyond ``content``, at the same scale.
+
+    It is brought to that size first. Features, which are large there, stay on their grid where that ends with the
+    content.
+    """
+    output = outputs[name]
+    grid = int(output.shape[-2]), int(output.shape[-1])
+    whole = all(side * cells % full == 0 for side, cells, full in zip(content, grid, size, strict=True))
+    if name in FEATURES and whole:
+        content = content[0] * grid[0] // size[0], content[1] * grid[1] // size[1]
+    else:
+        output = dense.resize(output, size)
+    return output[..., : content[0], : content[1]].contiguous()
 
 
 def _canvas(group: list[tuple[View, Tensor]]) -> Tensor:
     """Average score maps of windows, [h, w] at any resolution each, over the scaled image."""
     view, _ = group[0]
-    return average([tile.window for tile, _ in group], [_upright(*pair) for pair in group], view.scaled_size)
+    whole = average([tile.window for tile, _ in group], [_upright(*pair) for pair in group], view.scaled_size)
+    if view.content is None:
+        return whole
+    return dense.resize(whole, view.scaled_size)[: view.content[0], : view.content[1]].contiguous()
 
 
 def _upright(view: View, output: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from PIL import Image
 from bench.api import Inference, Prediction, Sample
 from bench.contract.network import loaded as load
 from bench.core.errors import MissingPackage
-from bench.models import inference, numerics
+from bench.models import inference, numerics, sizing
 from bench.models.toynet import ToyNet
 from bench.suite.schema import NumericsRule
 
@@ -48,7 +48,7 @@ def test_the_whole_image_is_one_view_that_keeps_what_it_gave():
     ],
 )
 def test_the_last_window_moves_inwards_to_the_far_edge(size, window, stride, lefts):
-    grid = inference.windows(size, Inference(window=window, stride=stride))
+    grid = sizing.windows(size, Inference(window=window, stride=stride))
     assert sorted({left for _, left, _, _ in grid}) == lefts
     assert max(right for *_, right in grid) == size[1] and max(bottom for _, _, bottom, _ in grid) == size[0]
 
