@@ -109,7 +109,8 @@ def _written(archive: Path, staging: Path, progress: Progress | None) -> Unpacke
     most = GROWTH * archive.stat().st_size + SLACK
     unpacked = Unpacked()
     names: set[str] = set()
-    members = _zipped(archive, most) if archive.name.lower().endswith(".zip") else _tarred(archive)
+    zipped = archive.name.lower().endswith(".zip") or _begins_as_zip(archive)
+    members = _zipped(archive, most) if zipped else _tarred(archive)
     with contextlib.closing(members):
         for name, stream in members:
             path = _target(archive, name, names)
@@ -130,6 +131,11 @@ def _written(archive: Path, staging: Path, progress: Progress | None) -> Unpacke
     if not unpacked.members:
         raise MissingData(f"{archive} holds no file; download it again")
     return unpacked
+
+
+def _begins_as_zip(archive: Path) -> bool:
+    with archive.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _zipped(archive: Path, most: int) -> _Members:

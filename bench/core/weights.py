@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.core import weight_names
+from bench.core import weight_files, weight_names
 from bench.core.disguised_files import content_of, disguise
 from bench.core.errors import MissingData
 
@@ -55,23 +55,19 @@ def read_checkpoint(
 ) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     """Tensors by name from a safetensors or a torch file, on the CPU, and the ``meta`` of a training checkpoint.
 
-    What a file is is told by its content, not by its name. Torch files are read with ``weights_only=True``: a file that
-    wants to run code is refused, ``advice`` says what to do then. ``trusted`` lifts that: whatever is in the file runs.
-    The weights are taken out of a training checkpoint, and what DataParallel and torch.compile add to names is taken
-    off. ``part`` says which weights are meant where a file holds several: an entry of the checkpoint, such as
+    What a file is is told by its content, not by its name. ``path`` may also be an index of shards, which lie beside
+    it, a zip with one file of weights, or a folder with one. Torch files are read with ``weights_only=True``: a file
+    that wants to run code is refused, ``advice`` says what to do then. ``trusted`` lifts that: whatever is in the file
+    runs. The weights are taken out of a training checkpoint, and what DataParallel and torch.compile add to names is
+    taken off. ``part`` says which weights are meant where a file holds several: an entry of the checkpoint, such as
     ``ema_state_dict``, or what their names begin with, such as ``teacher.``.
     """
-    if not path.is_file():
-        raise MissingData(f"weights {path} do not exist")
-    loaded: Any
+    path = weight_files.found(path)
     content = content_of(path)
-    if content is not None and content.kind == "safetensors":
-        loaded = _safetensors(path)
-    elif instead := disguise(path, "torch", "pickle", "safetensors"):
-        cure = {"torchscript": "; name it by the model torchscript", "pt2": "; name it by the model exported"}
-        raise MissingData(f"weights {path} cannot be read: {instead}{cure.get(content.kind, '') if content else ''}")
-    else:
-        loaded = _torch(path, trusted, advice)
+    if content is not None and content.kind == "zip":
+        with weight_files.unzipped(path) as inside:
+            return read_checkpoint(inside, trusted=trusted, advice=advice, part=part)
+    loaded = _loaded(path, trusted, advice)
     state = _weights(loaded, path, part)
     if part and part not in _entries(loaded):
         chosen = weight_names.selected(state, part)
@@ -83,6 +79,33 @@ def read_checkpoint(
         state = chosen
     meta = loaded.get("meta") if isinstance(loaded, Mapping) else None
     return weight_names.unwrapped(state), meta if isinstance(meta, Mapping) else {}
+
+
+def _loaded(path: Path, trusted: bool, advice: str) -> Any:
+    """Return whatever a file holds; of an index the tensors of all its shards."""
+    shards = weight_files.shards_of(path)
+    if shards is None:
+        return _of_file(path, trusted, advice)
+    merged: dict[str, Tensor] = {}
+    for shard, names in shards.items():
+        held = _weights(_of_file(shard, trusted, advice), shard, "")
+        if absent := sorted(names - held.keys()):
+            raise MissingData(
+                f"weights {shard} lack {absent[0]}, which {path.name} looks for there, and {len(absent) - 1} more;"
+                " download the shard again"
+            )
+        merged |= {name: held[name] for name in sorted(names)}
+    return merged
+
+
+def _of_file(path: Path, trusted: bool, advice: str) -> Any:
+    content = content_of(path)
+    if content is not None and content.kind == "safetensors":
+        return _safetensors(path)
+    if instead := disguise(path, "torch", "pickle", "safetensors"):
+        cure = {"torchscript": "; name it by the model torchscript", "pt2": "; name it by the model exported"}
+        raise MissingData(f"weights {path} cannot be read: {instead}{cure.get(content.kind, '') if content else ''}")
+    return _torch(path, trusted, advice)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -286,7 +309,7 @@ def kind_of(dtype: torch.dtype) -> str:
 
 
 def _choose(part: str) -> str:
-    return f"say which is meant, such as load_strictly(network, weights, part={part!r}), or part: {part} in mmseg"
+    return f"say which is meant, such as load_strictly(network, weights, part={part!r}), or part: {part} in a suite"
 
 
 def _say(path: Path, note: str) -> None:

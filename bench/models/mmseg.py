@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from bench.api import CITYSCAPES, File, Inference, Network, Prediction, SegModel, View
-from bench.core import files
+from bench.core import files, weight_files
 from bench.core.errors import BadSuite, MissingData
 from bench.models import mmseg_network as network
 from bench.suite import checkpoints
@@ -59,7 +59,9 @@ class _Segmentor(SegModel):
     def digest(self) -> str:
         recipe = network.read_config(network.config_file(self._config, self._who), self._who)
         code = [files.digest(Path(str(module))) for module in (__file__, network.__file__)]
-        return hashlib.sha256(" ".join([recipe.text, files.digest(self._weights), *code]).encode()).hexdigest()[:16]
+        return hashlib.sha256(" ".join([recipe.text, weight_files.digest(self._weights), *code]).encode()).hexdigest()[
+            :16
+        ]
 
     def load(self, device: str) -> Network:
         from bench.core.weights import fill, read_checkpoint
@@ -96,8 +98,9 @@ class _Segmentor(SegModel):
         """The config, once packages, config and checkpoint are known to be there."""
         network.require_packages(self._who)
         path = network.config_file(self._config, self._who)
-        if not self._weights.is_file():
+        if not self._weights.exists():
             raise MissingData(self._missing())
+        weight_files.check(self._weights, self._who, "checkpoint")
         return path
 
     def _missing(self) -> str:

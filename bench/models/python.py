@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api import File, Network
-from bench.core import files
+from bench.core import files, weight_files
 from bench.core.errors import BadPlugin, MissingData
 from bench.models import preprocessing
 from bench.models.preprocessing import FromPixels, PixelNetwork
@@ -41,13 +41,11 @@ class PythonModel(FromPixels):
             raise MissingData(f"model python: factory {path} does not exist; paths in a suite are relative to its file")
         if not function:
             raise BadPlugin(f"model python: factory {self.factory} names no function; wanted path/to/file.py:function")
-        if self.weights and not Path(self.weights).is_file():
-            raise MissingData(
-                f"model python: weights {self.weights} do not exist; paths in a suite are relative to its file"
-            )
+        if self.weights:
+            weight_files.check(Path(self.weights), "model python")
 
     def digest(self) -> str:
-        parts = [files.digest(self._where()[0]), *([files.digest(Path(self.weights))] if self.weights else [])]
+        parts = [files.digest(self._where()[0]), *([weight_files.digest(Path(self.weights))] if self.weights else [])]
         parts.append(files.digest(Path(preprocessing.__file__)))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 

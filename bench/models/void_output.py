@@ -6,13 +6,12 @@ import hashlib
 import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import CITYSCAPES, File, Network, Prediction, SegModel, View
-from bench.core import files
-from bench.core.errors import MissingData
+from bench.core import files, weight_files
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,11 +23,13 @@ CLASSES = len(CITYSCAPES)
 class VoidOutputModel(SegModel):
     """A network with 20 outputs of which the last is void; ``weights`` is a state dict or a training checkpoint.
 
-    ``logits`` are the 19 known classes alone, ``void_logit`` [h, w] is the last output, and the class map is the argmax
-    of the 19. ``features`` are what the last layer sees.
+    Of a file that holds several networks, such as a student and its teacher, ``part`` says which is meant. ``logits``
+    are the 19 known classes alone, ``void_logit`` [h, w] is the last output, and the class map is the argmax of the 19.
+    ``features`` are what the last layer sees.
     """
 
     weights: File
+    part: str = field(default="", kw_only=True)  # of the file: an entry, or what names begin with, such as teacher.
 
     pixel_scale: ClassVar[float] = 255.0  # a pixel becomes (x - mean) / std / pixel_scale
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)  # in the order of the channels that the network takes
@@ -47,21 +48,18 @@ class VoidOutputModel(SegModel):
         """
 
     def check(self) -> None:
-        if not Path(self.weights).is_file():
-            raise MissingData(
-                f"model {self.name}: weights {self.weights} do not exist; paths in a suite are relative to its file"
-            )
+        weight_files.check(Path(self.weights), f"model {self.name}")
 
     def digest(self) -> str:
         sources = [Path(__file__), Path(inspect.getfile(type(self)))]
-        parts = " ".join(files.digest(path) for path in [Path(self.weights), *sources])
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+        parts = [weight_files.digest(Path(self.weights)), *map(files.digest, sources)]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> Network:
         from bench.core.weights import load_strictly
 
         self.check()
-        module = load_strictly(self.network(), Path(self.weights))
+        module = load_strictly(self.network(), Path(self.weights), part=self.part)
         return VoidOutputNetwork(self, module.eval().requires_grad_(False).to(device), device)
 
 
