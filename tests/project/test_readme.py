@@ -290,6 +290,61 @@ def test_the_demo_says_where_its_page_is_and_the_remaining_commands_run(plugins,
     assert main(["check", "frames.yaml"]) == 0
 
 
+@pytest.fixture
+def own_plugins(here, monkeypatch):
+    """The folder ``plugins`` of the empty one, for what ``bench new`` writes."""
+    (here / "plugins").mkdir()
+    monkeypatch.setenv("BENCH_PLUGINS", "plugins")
+    registry.forget()
+    yield
+    registry.forget()
+
+
+def how_tos():
+    """Return the pages of docs/ that the site lists under "How to"."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("- How to:")[1].split("- Reference:")[0]
+    return re.findall(r": (\w+\.md)$", navigation, re.M)
+
+
+def opening_of(page):
+    """Return the first code block of a page, which stands before its second heading, as lists of words."""
+    block = BLOCK.search(PAGES[page])
+    headings = re.findall(r"^#{1,2} ", PAGES[page][: block.start()], re.M)
+    assert len(headings) == 1 or PAGES[page].split("\n\n")[2].startswith("```"), (
+        "something stands before the first command"
+    )
+    if block["language"] == "python":
+        return []
+    assert block["language"] == "sh"
+    lines = [shlex.split(line, comments=True) for line in block["text"].splitlines()]
+    assert {line[0] for line in lines} <= {"bench", "pip"}
+    commands = [argv[: argv.index(">")] if ">" in argv else argv for program, *argv in lines if program == "bench"]
+    # A plug-in goes into the folder of the test's, not into the clone.
+    return [[*argv, "--folder", f"plugins/{argv[1]}s"] if argv[0] == "new" else argv for argv in commands]
+
+
+@pytest.mark.parametrize("page", how_tos())
+def test_a_how_to_begins_with_a_command_that_works(page, own_plugins, here, capsys):
+    for argv in opening_of(page):
+        if argv[0] not in {"run", "score"} and not any("runs/" in word for word in argv) and "--method" not in argv:
+            status = main(argv)
+            printed = capsys.readouterr()
+            assert status == 0 or (argv == ["check", "course_anomaly"] and "bench data fetch" in printed.err), (
+                printed.err
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted({*how_tos()} - {"compare.md", "report.md"}))  # these read the whole demo
+def test_the_commands_that_begin_a_how_to_run(page, own_plugins, here, capsys):
+    for argv in opening_of(page):
+        reduced = ["--limit", "1"] if argv[:2] == ["run", "demo"] and "--limit" not in argv else []
+        words = [path for word in argv for path in (sorted(map(str, here.glob(word))) if "/*/" in word else [word])]
+        status = main([*words, *reduced])
+        assert status == 0 or argv == ["check", "course_anomaly"], capsys.readouterr().err
+        registry.forget()  # the next command is another process for its user
+
+
 def test_files_and_modules_that_the_pages_name_are_there():
     examples = {block["what"] for block in blocks(kind="plugin")}
     folders = "bench|methods|reports|submissions|suites|examples|benchmarks|tests"
