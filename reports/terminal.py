@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -22,12 +22,14 @@ from bench.report.figures import Figure
 from bench.report.grids import Grid
 from bench.report.layout import Column, Lacking, Marked, Name, Tabular
 from bench.report.leaderboard import Table, departed
-from bench.report.matrix import Matrix
+from bench.report.matrix import Leader, Matrix
 from bench.report.summaries import SummaryTable
 from bench.report.text import Style, certified, percent
 
-NARROW = "{} columns are too few for the 95 % intervals of some tables; bench show --format md has them."
+NARROW = "{} columns are too few for {} of some tables; bench show --format md has them."
+SAW = "† saw anomalies"
 LEVEL = "* leads clearly; ~ is first or not clearly worse: the paired 95 % interval of the difference contains 0."
+TIED = 3  # names of rows that share the first rank, at most
 NAMES = (None, 32, 24, 18, 14)  # columns that names may take, in narrow terminals the fewer
 
 
@@ -43,6 +45,7 @@ class Terminal(Format):
     source: ClassVar[str] = "https://rich.readthedocs.io"
     width: int | None = None  # columns; None for those of the terminal
     styled: bool = False
+    brief: bool = False  # who stands first in each task, instead of tables
 
     def write(self, document: Document) -> str:
         columns = self.width or shutil.get_terminal_size((120, 40)).columns
@@ -53,31 +56,62 @@ class Terminal(Format):
             force_jupyter=False,  # in a notebook it would show what it writes instead of writing it
             highlight=False,
         )
-        _print(console, document)
+        if self.brief:
+            _leaders(console, document)
+        else:
+            _tables(console, document)
         assert isinstance(console.file, io.StringIO)  # noqa: S101 - set three lines above
         return console.file.getvalue().rstrip("\n")
 
 
-def _print(console: Console, document: Document) -> None:
-    run, style = document.run, Style.of(document.choice, intervals=True)
+def _tables(console: Console, document: Document) -> None:
+    style = Style.of(document.choice, intervals=True)
     if document.matrix.several:
         _matrix(console, document.matrix, style)
     _claims(console, document.claims, style)
+    lacking: dict[str, None] = {}
     for table in document.tables:
-        _table(console, table, style, document.pending.get((table.protocol, table.dataset), ""))
-    narrow = style.intervals and any(_is_narrow(table, console.width, style) for table in document.tables)
+        drawn = _table(console, table, style, document.pending.get((table.protocol, table.dataset), ""))
+        lacking |= dict.fromkeys(_left_out(table, drawn))
     for grid in document.grids:
         _grid(console, grid, style)
     for points in document.summaries:
         if points.own:  # operating points; means stand in pages
             _points(console, points, style)
+    _notes(console, document, NARROW.format(console.width, " and ".join(lacking)) if lacking else "")
+
+
+def _leaders(console: Console, document: Document) -> None:
+    """Print the best of each task in a line, and what is to be known of all of them."""
+    style = Style.of(document.choice, intervals=False)
+    for index, block in enumerate(document.matrix.blocks):
+        first = "; ".join(_leader(each, style) for each in document.matrix.leaders(index))
+        console.print(_text(f"{block.title} on {block.dataset}, {block.about}: {first or 'nothing is ranked'}"))
+    for reason in dict.fromkeys(absence.reason for table in document.tables for absence in table.absences):
+        console.print(_text(f"n/a: {reason}"))
+    for sentence in document.claims.sentences:
+        console.print(_text(sentence))
+    _notes(console, document)
+
+
+def _leader(leader: Leader, style: Style) -> str:
+    """Such as ``energy on toynet, AP 66.10 %, clear lead``."""
+    names, rest = leader.names[:TIED], len(leader.names) - TIED
+    who = ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+    value, metric = leader.figure.value, leader.figure.metric
+    shown = style.number(value.value, metric) if isinstance(value, Value) else "n/a"
+    unit, lead = " %" * percent(metric), "clear lead" if leader.lead == "clear" else leader.lead
+    return f"{'with outlier data ' * leader.outliers}{who}, {metric.title} {shown}{unit}, {lead}"
+
+
+def _notes(console: Console, document: Document, narrow: str = "") -> None:
+    """Print what is missing, why, and what was left out of all tables."""
+    run = document.run
     if run.missing:
         console.print(f"{len(run.results)} of {len(run.plan.keys)} cells are finished; the same 'bench run' goes on.")
     for cause in document.failures:
         console.print(_text(f"failed: {cause}"))
-    for sentence in filter(
-        None, (NARROW.format(console.width) * narrow, document.baseline, *document.remarks, run.plan.note)
-    ):
+    for sentence in filter(None, (narrow, document.baseline, *document.remarks, run.plan.note)):
         console.print(_text(sentence))
 
 
@@ -88,7 +122,7 @@ def _text(words: str, style: str = "") -> Text:
 
 def _matrix(console: Console, table: Matrix, style: Style) -> None:
     """Every figure of each task where all fit beside each other, else the one that ranks."""
-    tabular, bare = layout.matrix(table), replace(style, intervals=False)
+    tabular, bare = layout.matrix(table, short=True), replace(style, intervals=False)
     columns = [replace(each, short=f"T{each.block + 1}") if each.metric else each for each in tabular.columns]
     first = len(columns) - len(table.lines[0].figures)
     ranking = {first + table.start(block) for block in range(len(table.blocks))}
@@ -110,11 +144,12 @@ def _matrix(console: Console, table: Matrix, style: Style) -> None:
     console.print()
 
 
-def _table(console: Console, table: Table, style: Style, missing: str) -> None:
+def _table(console: Console, table: Table, style: Style, missing: str) -> list[Drawn]:
+    """Print a table with what is to be known of it; return what was drawn."""
     console.print(_text(f"{table.title} on {table.dataset}" + (f", {table.model}" if table.model else "")))
-    if table.lines:
-        for drawn in _fitting(layout.board(table, {}), console.width, style):
-            console.print(drawn)
+    drawn = _fitting(layout.board(table, {}), console.width, style) if table.lines else []
+    for part in drawn:
+        console.print(part)
     if within := _within(table):
         console.print(_text(f"figures are certified to within {within}"))
     for number, note in enumerate(table.notes, 1):
@@ -127,6 +162,7 @@ def _table(console: Console, table: Table, style: Style, missing: str) -> None:
         # Where no row is left, the reason is the data set's and the pairs add nothing.
         console.print(_text(f"n/a: {absence.reason}" + (f" ({', '.join(absence.pairs)})" if table.lines else "")))
     console.print()
+    return drawn
 
 
 def _claims(console: Console, claims: Claims, style: Style) -> None:
@@ -150,11 +186,15 @@ def _points(console: Console, table: SummaryTable, style: Style) -> None:
     console.print()
 
 
-def _is_narrow(table: Table, width: int, style: Style) -> bool:
-    """Return True if a table has intervals, and no room for them."""
+def _left_out(table: Table, drawn: Sequence[Drawn]) -> Iterator[str]:
+    """Yield what there was no room for: intervals, and figures that have no better and worse."""
+    if not drawn:
+        return
     values = [figure.value for row in table.lines for figure in row.figures]
-    known = any(isinstance(value, Value) and value.lo is not None for value in values)
-    return known and _fitting(layout.board(table, {}), width, style)[0].padding[3] == 0
+    if any(isinstance(value, Value) and value.lo is not None for value in values) and drawn[0].padding[3] == 0:
+        yield "the 95 % intervals"
+    heads = {str(column.header) for each in drawn for column in each.columns}
+    yield from (metric.title for metric in table.metrics.values() if metric.title not in heads)
 
 
 def _within(table: Table) -> str:
@@ -169,31 +209,56 @@ def _within(table: Table) -> str:
 
 
 def _fitting(tabular: Tabular, width: int, style: Style) -> list[Drawn]:
-    """As few tables as fit: first the intervals go, then names are folded and columns go on below."""
-    endless = Console(width=10_000)
+    """As few tables as fit.
+
+    First the intervals go, then words become marks and names are folded, then figures go that have no better and
+    worse, and at last columns go on below.
+    """
     every = [index for index, column in enumerate(tabular.columns) if column.kind == "figure"]
     bare = replace(style, intervals=False)
     for shown in (style, bare):
         drawn = _board(tabular, every, shown)
-        if endless.measure(drawn).maximum <= width:
+        if _wide(drawn) <= width:
             return [drawn]
-    fewest: list[Drawn] = []
-    for longest in NAMES:
-        several, rest = [], every
-        while rest:
-            for taken in range(len(rest), 0, -1):
-                drawn = _board(tabular, rest[:taken], bare, longest)
-                if endless.measure(drawn).maximum <= width:
-                    break
-            several.append(drawn)
-            rest = rest[taken:]
-        if not fewest or len(several) < len(fewest):
-            fewest = several
+    names = {longest: _wide(_board(tabular, [], bare, longest, terse=True)) for longest in NAMES}
+    each = {index: _wide(_board(tabular, [index], bare, terse=True)) - names[None] for index in every}
+    directed = [index for index in every if not _neither(tabular.columns[index])] or every
+    splits = [_split(figures, each, width - names[longest]) for figures in (every, directed) for longest in NAMES]
+    parts = min(splits, key=len)  # the first of those: with most figures, and names as long as possible
+    fewest = []
+    for part in parts:
+        room = width - sum(each[index] for index in part)
+        longest = next((longest for longest in NAMES if names[longest] <= room), NAMES[-1])
+        fewest.append(_board(tabular, part, bare, longest, terse=True))
     return fewest
 
 
-def _board(tabular: Tabular, figures: Sequence[int], style: Style, longest: int | None = None) -> Drawn:
-    """A table of some figures by column; names take no more than ``longest`` columns."""
+def _wide(drawn: Drawn) -> int:
+    """Columns of a terminal that a table takes if nothing is folded."""
+    return Console(width=10_000).measure(drawn).maximum
+
+
+def _split(figures: Sequence[int], widths: Mapping[int, int], room: int) -> list[list[int]]:
+    """Return figures by table: as many beside each other as there is room for, and at least one."""
+    parts: list[list[int]] = []
+    left = 0
+    for index in figures:
+        if not parts or widths[index] > left:
+            parts.append([])
+            left = room
+        parts[-1].append(index)
+        left -= widths[index]
+    return parts
+
+
+def _neither(column: Column) -> bool:
+    return column.metric is not None and column.metric.better == "neither"
+
+
+def _board(
+    tabular: Tabular, figures: Sequence[int], style: Style, longest: int | None = None, *, terse: bool = False
+) -> Drawn:
+    """A table of some figures by column; names take no more than ``longest`` columns, and ``terse`` ones have marks."""
     drawn = Drawn(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if style.intervals else (0, 1, 0, 0))
     names = [index for index, column in enumerate(tabular.columns) if column.kind == "name"]
     first = tabular.columns[0]  # figures over several cells have no rank, but what they are of where that differs
@@ -201,12 +266,16 @@ def _board(tabular: Tabular, figures: Sequence[int], style: Style, longest: int 
     if led:
         drawn.add_column(first.short or first.title.lower(), justify="right" if first.numeric else "left")
     drawn.add_column(tabular.columns[names[0]].title.lower(), overflow="fold", max_width=longest)
+    saw = any(row[names[0]].outliers for row in tabular.rows if isinstance(row[names[0]], Name))
+    drawn.caption, drawn.caption_justify = (SAW, "left") if terse and saw else (None, "left")
     for index in figures:
         drawn.add_column(_head(tabular.columns[index]), justify="right", overflow="fold")
     for row in tabular.rows:
         name = row[names[0]]._replace(text=" on ".join(filter(None, (row[index].text for index in names))))
         drawn.add_row(
-            *[_content(row[0], style)] * led, _content(name, style), *(_content(row[index], style) for index in figures)
+            *[_content(row[0], style)] * led,
+            _content(name, style, terse=terse),
+            *(_content(row[index], style) for index in figures),
         )
     return drawn
 
@@ -216,12 +285,13 @@ def _head(column: Column) -> Text:
     return Text("\n").join(_text(part) for part in (column.short, column.title) if part)
 
 
-def _content(content: Any, style: Style, *, outliers: bool = True) -> Text:
+def _content(content: Any, style: Style, *, outliers: bool = True, terse: bool = False) -> Text:
     """A cell as a terminal shows it; ``outliers`` says whether rows that saw such data are marked."""
     if isinstance(content, Name):
-        marks = ["partial"] * bool(content.partial) + ["saw anomalies"] * (outliers and content.outliers)
+        saw = outliers and content.outliers
+        marks = ["partial"] * bool(content.partial) + ["saw anomalies"] * (saw and not terse)
         marks += ["reference"] * content.reference
-        return _text(content.text + (f" ({', '.join(marks)})" if marks else ""))
+        return _text(content.text + " †" * (saw and terse) + (f" ({', '.join(marks)})" if marks else ""))
     if isinstance(content, Lacking):
         return Text(f"{content.cells}/{content.of}", style="dim")
     if isinstance(content, Marked):

@@ -1,8 +1,9 @@
-"""Groups of commands whose help ends with examples, and the lines for what typer refuses."""
+"""Commands whose help stands in groups and ends with examples, and the lines for what typer refuses."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -18,14 +19,46 @@ HELP = {"help_option_names": ["-h", "--help"]}  # of the whole command line: com
 LINE = 300  # characters of a refusal, whose words may be a file by mistake
 
 
+class Command(TyperCommand):
+    """A command whose help lists its options in the groups that they name as ``rich_help_panel``."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        records = ((_group(each), each.get_help_record(ctx)) for each in self.get_params(ctx))
+        _write(formatter, ((title, record) for title, record in records if record))
+
+
 class Commands(TyperGroup):
-    """A group of commands, each with its examples at the end of its help."""
+    """A group of commands, listed in the groups that they name, each with its examples at the end of its help."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        shown = [(name, command) for name, command in commands if command is not None and not command.hidden]
+        wide = max((len(name) for name, _ in shown), default=0)  # texts begin at one column in all groups
+        titled = ((getattr(each, "rich_help_panel", None) or "Commands", name, each) for name, each in shown)
+        room = formatter.width - 6 - wide
+        _write(formatter, ((title, (f"{name:<{wide}}", each.get_short_help_str(room))) for title, name, each in titled))
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
         command: Any = super().get_command(ctx, cmd_name)
         if command is not None and not command.epilog:
             command.epilog = epilog([*ctx.command_path.split()[1:], cmd_name])
         return command  # type: ignore[no-any-return]
+
+
+def _group(parameter: Any) -> str:
+    """Return the title under which the help lists an argument or an option."""
+    usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+    return getattr(parameter, "rich_help_panel", None) or usual
+
+
+def _write(formatter: Any, records: Iterator[tuple[str, tuple[str, str]]]) -> None:
+    """Write each record below its title; titles in the order in which they first come."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for title, record in records:
+        groups.setdefault(title, []).append(record)
+    for title, members in groups.items():
+        with formatter.section(title):
+            formatter.write_dl(members)
 
 
 def epilog(words: list[str]) -> str:

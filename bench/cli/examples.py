@@ -58,5 +58,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "submit check": ("bench submit check entry/entry.zip", "bench submit check entry --board smiyc"),
     "submit dry-run": ("bench submit dry-run entry --run runs/smiyc",),
     "submit entry": ("bench submit entry entry --returned scores.json",),
+    "completion": ("bench completion bash", "bench completion zsh"),
     "help": ("bench help run", "bench help submit check"),
 }

@@ -9,13 +9,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from bench import __version__
-from bench.cli import fit, results, run, score, verify
-from bench.cli.commands import HELP, Commands, refusal, show_help
+from bench.cli import fit, results, run, score, verify, welcome
+from bench.cli.commands import HELP, Command, Commands, refusal, show_help
 from bench.cli.data import data, describe, init
 from bench.cli.fetch import models
 from bench.cli.output import echo, encodable, unwritten
@@ -24,6 +25,8 @@ from bench.cli.submit import submit
 from bench.core import diagnostics
 from bench.core.errors import FULL, OutputClosed, Status, SystemRefused, UsageError, UserError
 from bench.core.foreign_code import told
+
+COMPLETE = "_BENCH_COMPLETE"  # in the environment of a command that a shell asks for words
 
 app = typer.Typer(
     help="Evaluate anomaly and misclassification detection in semantic segmentation.",
@@ -35,25 +38,29 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command(short_help="Run what is missing, write the report.")(run.run)
-app.command(short_help="Find what is wrong before a run.")(run.check)
-app.command(short_help="Train a method or a network.")(fit.fit)
-app.command(short_help="Say what a data set or plug-in is.")(describe)
-app.command(short_help="Write a suite for your own folder.")(init)
-app.command("list", short_help="List plug-ins, metrics, suites ...")(list_)
-app.command(short_help="Print the results of runs.")(results.show)
-app.command(short_help="Compare two runs, cell by cell.")(results.compare)
-app.command(short_help="Put several runs into one.")(results.merge)
-app.command(short_help="Compute cells again, and compare.")(verify.verify)
-app.command(cls=results.ReportCommand, short_help="Write a page or a file of runs.")(results.report)
-app.command(short_help="Evaluate maps made elsewhere.")(score.score)
-app.add_typer(new, name="new", short_help="Write a plug-in to start from.")
-app.add_typer(data, name="data", short_help="Fetch data sets, or write them.")
-app.add_typer(models, name="models", short_help="Fetch published weights.")
-app.add_typer(submit, name="submit", short_help="Make and check what boards take.")
+RUN, RESULTS, ELSEWHERE = "Run", "Look at results", "Maps made elsewhere, and leaderboards"
+BRING, EXTEND, HELPING = "Bring data and networks", "Find and write plug-ins", "Help"
+app.command(cls=Command, rich_help_panel=RUN, short_help="Run what is missing, write the report.")(run.run)
+app.command(cls=Command, rich_help_panel=RUN, short_help="Find what is wrong before a run.")(run.check)
+app.command(rich_help_panel=RUN, short_help="Train a method or a network.")(fit.fit)
+app.command(rich_help_panel=RUN, short_help="Compute cells again, and compare.")(verify.verify)
+app.command(rich_help_panel=RESULTS, short_help="Print the results of runs.")(results.show)
+app.command(cls=results.ReportCommand, rich_help_panel=RESULTS, short_help="Write a page or a file of runs.")(
+    results.report
+)
+app.command(cls=Command, rich_help_panel=RESULTS, short_help="Compare two runs, cell by cell.")(results.compare)
+app.command(rich_help_panel=RESULTS, short_help="Put several runs into one.")(results.merge)
+app.command(cls=Command, rich_help_panel=ELSEWHERE, short_help="Evaluate maps made elsewhere.")(score.score)
+app.command(rich_help_panel=BRING, short_help="Say what a data set or plug-in is.")(describe)
+app.command(rich_help_panel=BRING, short_help="Write a suite for your own folder.")(init)
+app.command("list", rich_help_panel=EXTEND, short_help="List plug-ins, metrics, suites ...")(list_)
+app.add_typer(new, name="new", rich_help_panel=EXTEND, short_help="Write a plug-in to start from.")
+app.add_typer(data, name="data", rich_help_panel=BRING, short_help="Fetch data sets, or write them.")
+app.add_typer(models, name="models", rich_help_panel=BRING, short_help="Fetch published weights.")
+app.add_typer(submit, name="submit", rich_help_panel=ELSEWHERE, short_help="Make and check what boards take.")
 
 
-@app.command("help", short_help="Print the help of a command.")
+@app.command("help", rich_help_panel=HELPING, short_help="Print the help of a command.")
 def help_(
     context: typer.Context,
     words: Annotated[
@@ -64,6 +71,19 @@ def help_(
     echo(show_help(context, words or []))
 
 
+@app.command(rich_help_panel=HELPING, short_help="Let a shell complete bench's words.")
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish", "powershell"], typer.Argument(help="Which shell.")],
+) -> None:
+    """Print a script with which a shell completes commands, options and names of suites at Tab.
+
+    In ~/.bashrc: eval "$(bench completion bash)". In ~/.zshrc, below compinit: eval "$(bench completion zsh)".
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    echo(get_completion_script(prog_name="bench", complete_var=COMPLETE, shell=shell))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status, one of ``Status``; a bug leaves as the exception that it is."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -72,6 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what queues send before they kill
         encodable()
         _check(words)
+        if COMPLETE in os.environ:
+            from typer.completion import completion_init  # type: ignore[attr-defined]
+
+            completion_init()
+        elif not words:
+            echo(welcome.screen(Path("runs")))
+            return Status.DONE
         returned = app(words, prog_name="bench", standalone_mode=False)
     except UserError as error:
         return _ended(error)
@@ -82,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Status.USER
     except SystemExit as error:
         cause = error.__context__
+        if COMPLETE in os.environ and isinstance(error.code, int):  # a shell asked for words, and has them
+            return error.code
         if isinstance(cause, OSError) and cause.errno == errno.EPIPE:  # typer leaves so when help is not read
             return _ended(unwritten(cause))
         _say(f"bench: a plug-in ended the command: {told(error)}; it must raise an error instead")

@@ -13,17 +13,47 @@ from bench.suite import arguments
 if TYPE_CHECKING:
     from bench.suite.cells import Suite
 
-Suites = Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.")]
+# Titles of the groups in which help lists options.
+CHOSEN = "What is computed"
+SPEED = "How fast"
+RAY = "On a Ray cluster"
+KEPT = "What is kept"
+PRINTED = "What is printed and passed on"
+
+
+def _suites(incomplete: str) -> list[str]:
+    """Return the shipped suites that begin so, for a shell that completes."""
+    from bench.suite import expansion
+
+    return [name for name in expansion.shipped() if name.startswith(incomplete)]
+
+
+Suites = Annotated[
+    list[str],
+    typer.Argument(metavar="SUITE...", help="Suite files, or names of shipped suites.", autocompletion=_suites),
+]
 Only = Annotated[
     str | None,
-    typer.Option(metavar="AXIS=GLOB,...", help="Keep these cells; axes: protocol, model, dataset, method, cell."),
+    typer.Option(
+        metavar="AXIS=GLOB,...",
+        help="Keep these cells; axes: protocol, model, dataset, method, cell.",
+        rich_help_panel=CHOSEN,
+    ),
 ]
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", metavar="NAME[:k=v,...]", help="Replace the suite's methods. Repeatable."),
+    typer.Option(
+        "--method",
+        metavar="NAME[:k=v,...]",
+        help="Replace the suite's methods. Repeatable.",
+        rich_help_panel=CHOSEN,
+    ),
 ]
 Models = Annotated[
-    list[str] | None, typer.Option("--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.", rich_help_panel=CHOSEN
+    ),
 ]
 Log = Annotated[
     list[str] | None,
@@ -31,6 +61,7 @@ Log = Annotated[
         "--log",
         metavar="NAME[:k=v,...]",
         help="Give the figures to wandb, mlflow, tensorboard or trackio too. Repeatable.",
+        rich_help_panel=PRINTED,
     ),
 ]
 

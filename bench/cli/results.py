@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
 from bench.cli import tracking
+from bench.cli.commands import Command
 from bench.cli.options import Log
 from bench.cli.output import echo
 from bench.core.errors import Status, UnknownName, UsageError
@@ -311,7 +312,7 @@ def report(
     tracking.tracked(folders, to)
 
 
-class ReportCommand(TyperCommand):
+class ReportCommand(Command):
     """``bench report``, whose help names the formats that are found."""
 
     def get_help(self, ctx: Any) -> str:

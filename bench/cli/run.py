@@ -18,7 +18,7 @@ import typer
 
 from bench.cli import ahead, tracking
 from bench.cli.fetch import Accept, Urls, fetch_missing
-from bench.cli.options import Log, Methods, Models, Only, Suites, load_suite
+from bench.cli.options import CHOSEN, KEPT, PRINTED, RAY, SPEED, Log, Methods, Models, Only, Suites, load_suite
 from bench.cli.output import echo, number
 from bench.core.cpu_time import Total, spent
 from bench.core.errors import BadSuite, CellsFailed, UsageError
@@ -34,17 +34,23 @@ if TYPE_CHECKING:
 
 def run(
     suites: Suites,
-    out: Annotated[Path | None, typer.Option(help="Run directory. Default: runs/<suite>.")] = None,
     only: Only = None,
     method: Methods = None,
     model: Models = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="First N images only; marks results partial.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="First N images only; marks results partial.", rich_help_panel=CHOSEN),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory. Default: runs/<suite>.", rich_help_panel=KEPT)
+    ] = None,
     processes: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=limits.PROCESSES,
             help="Processes that each hold the network. Default: one per GPU; on Ray what fits.",
+            rich_help_panel=SPEED,
         ),
     ] = None,
     workers: Annotated[
@@ -53,29 +59,65 @@ def run(
             min=0,
             max=limits.PROCESSES,
             help="Processes that read images ahead of each of those. Default: as many as keep up, if cores allow.",
+            rich_help_panel=SPEED,
         ),
     ] = None,
-    executor: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.", rich_help_panel=RAY)
+    ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster, such as auto. Default: $RAY_ADDRESS, or one of our own.")
+        str | None,
+        typer.Option(
+            help="Of a Ray cluster, such as auto. Default: $RAY_ADDRESS, or one of our own.", rich_help_panel=RAY
+        ),
     ] = None,
     gpus_per_worker: Annotated[
-        float | None, typer.Option(min=0, help="On Ray; parts such as 0.5 share one. Default: 1 where there are any.")
+        float | None,
+        typer.Option(
+            min=0, help="On Ray; parts such as 0.5 share one. Default: 1 where there are any.", rich_help_panel=RAY
+        ),
     ] = None,
-    cpus_per_worker: Annotated[float | None, typer.Option(min=0, help="On Ray. Default: 1.")] = None,
-    retries: Annotated[int, typer.Option(min=0, help="How often a shard is tried again whose worker died.")] = 2,
+    cpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="On Ray. Default: 1.", rich_help_panel=RAY)
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often a shard is tried again whose worker died.", rich_help_panel=SPEED)
+    ] = 2,
     shard: Annotated[
-        int | None, typer.Option(min=1, help="Images per shard, the unit of resume. Default: by size.")
+        int | None,
+        typer.Option(min=1, help="Images per shard, the unit of resume. Default: by size.", rich_help_panel=SPEED),
     ] = None,
-    keep_maps: Annotated[bool, typer.Option("--keep-maps", help="Keep the score maps in RUN/spool.")] = False,
+    keep_maps: Annotated[
+        bool, typer.Option("--keep-maps", help="Keep the score maps in RUN/spool.", rich_help_panel=KEPT)
+    ] = False,
     gallery: Annotated[
-        int, typer.Option(metavar="N", min=0, max=32, help="Images of each data set to show, worst first; 0: none.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=32,
+            help="Images of each data set to show, worst first; 0: none.",
+            rich_help_panel=KEPT,
+        ),
     ] = 4,
-    cache: Annotated[Path | None, typer.Option(help="Folder that keeps corrupted images for the next run.")] = None,
-    cache_gb: Annotated[float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.")] = 50.0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps corrupted images for the next run.", rich_help_panel=KEPT)
+    ] = None,
+    cache_gb: Annotated[
+        float, typer.Option("--cache-gb", min=0.001, help="How much it may hold.", rich_help_panel=KEPT)
+    ] = 50.0,
     log: Log = None,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Print every table, as 'bench show' does.", rich_help_panel=PRINTED),
+    ] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Print where the CPU time of all processes went; also RUN/profile.json.")
+        bool,
+        typer.Option(
+            "--profile",
+            help="Print where the CPU time of all processes went; also RUN/profile.json.",
+            rich_help_panel=PRINTED,
+        ),
     ] = False,
 ) -> None:
     """Run what is missing, then write the report. Kill it at any time: the same command goes on."""
@@ -119,8 +161,10 @@ def run(
         failed += lines
         styled = sys.stdout.isatty()
         with spent("report"):
-            printed = writing.printed(finished, styled=styled)
+            printed = writing.printed(finished, styled=styled, brief=not verbose)
         echo(printed, styled=styled)
+        if not verbose:
+            echo(f"every table: bench show {shlex.quote(str(folder))}")
         echo(f"report: {page}")
         tracking.tracked([str(folder)], trackers)
         if profile:

@@ -155,8 +155,11 @@ def paper(table: Paper, facts: Mapping[str, Fact]) -> Tabular:
     return Tabular(columns, groups)
 
 
-def matrix(table: Matrix) -> Tabular:
-    """Return the leaderboard at a glance: by mean rank, with a block of figures for each task and data set."""
+def matrix(table: Matrix, *, short: bool = False) -> Tabular:
+    """Return the leaderboard at a glance: by mean rank, with a block of figures for each task and data set.
+
+    ``short`` ranks say ``1/3`` instead of ``(1 of 3)``.
+    """
     columns = [Column("rank", "Mean rank", short="rank"), *_names(table.scored, model=True)]
     columns += [Column("fact", MIOU.title)] * table.miou
     for number, block in enumerate(table.blocks):
@@ -167,7 +170,8 @@ def matrix(table: Matrix) -> Tabular:
         for line in group.lines:
             names = [Name(line.method, group.outliers, 0, line.reference)] * table.scored + [Name(line.model)]
             about = [MIOU.text(line.facts, None) if line.facts else ""] * table.miou
-            rows.append([line.rank.text if line.rank else None, *names, *about, *line.figures])
+            rank = line.rank and (line.rank.short if short else line.rank.text)
+            rows.append([rank, *names, *about, *line.figures])
         apart = len(table.groups) > 1 or group.outliers
         groups.append(Group((WITH if group.outliers else WITHOUT) if apart else "", rows))
     return Tabular(columns, groups)

@@ -74,6 +74,11 @@ class MeanRank:
         """Such as ``2.3``, or ``2.0 (1 of 3)`` where the row is not ranked in all of them."""
         return f"{self.value:.1f}" + ("" if self.complete else f" ({self.blocks} of {self.of})")
 
+    @property
+    def short(self) -> str:
+        """Such as ``2.3``, or ``2.0 1/3``."""
+        return f"{self.value:.1f}" + ("" if self.complete else f" {self.blocks}/{self.of}")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -105,6 +110,16 @@ class Group:
     def leading(self, block: int) -> list[Line]:
         """Return the rows of rank 1 in a block."""
         return [line for line in self.lines if line.ranks[block] == 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who stands first in a block, among those that were trained with outlier data or among the others."""
+
+    outliers: bool
+    names: tuple[str, ...]  # several where they tie
+    figure: Figure
+    lead: str  # ``clear``, ``not clear`` or ``no rival``
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +165,16 @@ class Matrix:
             return "no rival"
         first = group.leading(block)
         return "clear" if first and first[0].figures[self.start(block)].best else "not clear"
+
+    def leaders(self, block: int) -> list[Leader]:
+        """Return who stands first in a block, in each group that ranks rows there."""
+        first = [(group, group.leading(block)) for group in self.groups]
+        at = self.start(block)
+        return [
+            Leader(group.outliers, tuple(line.name for line in lines), lines[0].figures[at], self.lead(group, block))
+            for group, lines in first
+            if lines
+        ]
 
 
 def leaderboard(run: Run, tables: Sequence[Table], grids_: Sequence[Grid], choice: Choice) -> Matrix:

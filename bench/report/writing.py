@@ -71,9 +71,9 @@ def rendered(run: Run, format_: str, table: str, choice: Choice) -> Content:
     return _rendered(run, format_named(format_, table), table, choice)
 
 
-def printed(run: Run, choice: Choice | None = None, *, styled: bool = False) -> str:
-    """Return what ``bench show`` prints; ``styled`` with the codes that a terminal understands."""
-    terminal = registry.build("format", TERMINAL, {"styled": styled}, where="bench show")
+def printed(run: Run, choice: Choice | None = None, *, styled: bool = False, brief: bool = False) -> str:
+    """Return what ``bench show`` prints; ``styled`` with the codes of a terminal, ``brief`` a line for each task."""
+    terminal = registry.build("format", TERMINAL, {"styled": styled, "brief": brief}, where="bench show")
     return str(_rendered(run, terminal, "all", choice or Choice()))
 
 

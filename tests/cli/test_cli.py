@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.cli import plugins
 from bench.cli.main import main
+from bench.results import store
 from bench.suite import expansion, registry
 
 CLONE = Path(__file__).parents[2]
@@ -113,8 +114,6 @@ def test_no_write_permission_is_one_line(tiny, capsys):
 
 
 def test_a_run_directory_in_use_is_refused(tiny, tmp_path, capsys):
-    from bench.results import store
-
     with store.owned(tmp_path / "run"):
         line = refused(capsys, "run", tiny, "--out", tmp_path / "run")
     assert f"{tmp_path / 'run'} is in use by another bench run; wait for it, or choose another place with --out" in line
@@ -141,6 +140,29 @@ def test_show_prints_records_of_the_public_schema(tiny, tmp_path, capsys):
     for form, words in (("md", "# Tiny"), ("table", "AUROC")):
         assert main(["show", out, "--format", form]) == 0
         assert words in capsys.readouterr().out
+
+
+def test_a_run_ends_with_the_best_of_each_task_and_its_page_and_prints_tables_when_asked(
+    tiny, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("COLUMNS", "300")
+    out = tmp_path / "run"
+    argv = ["run", str(tiny), "--out", str(out), "--workers", "0", "--gallery", "0"]
+    assert main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"every table: bench show {out}", f"report: {out / 'report.html'}"]
+    run = store.read_run(out)
+    for protocol, metric, title in (("anomaly", "ap", "AP"), ("misclassification", "auroc", "AUROC")):
+        values = {r.labels.method: r.metrics[metric].value for r in run.results if r.labels.protocol == protocol}
+        best = max(values, key=values.get)
+        (line,) = [line for line in lines if line.startswith(f"{protocol} on toytown[")]
+        assert f"10 images: {best} on tiny, {title} {100 * values[best]:.2f} %, " in line
+        assert line.endswith(("clear lead", "not clear"))
+    assert len(lines) <= 8 and not any("─" in line for line in lines)
+    assert main([*argv, "--verbose"]) == 0
+    tables = capsys.readouterr().out
+    assert main(["show", str(out)]) == 0
+    assert tables == capsys.readouterr().out + f"report: {out / 'report.html'}\n"
 
 
 def test_report_writes_a_page_where_asked(tiny, tmp_path, capsys):

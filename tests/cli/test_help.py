@@ -1,6 +1,9 @@
 """Help that is asked for in the ways people ask, with examples that can be typed."""
 
+import re
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 import typer
@@ -49,14 +52,80 @@ def test_help_is_a_command_and_a_short_option_too(name, capsys):
         assert capsys.readouterr().out == text
 
 
-def test_no_words_at_all_print_the_help_where_a_pager_reads_it(capsys):
+def test_help_of_all_commands_stands_where_a_pager_reads_it(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for argv in ([], ["help"], ["-h"]):
+    for argv in (["help"], ["-h"]):
         assert main(argv) == 0
         assert capsys.readouterr().out.strip() == text.strip()
     assert "..." not in text.replace("ARGS]...", "").replace("suites ...", "")  # no description is cut
     assert text.strip().endswith("bench run demo")
+
+
+def test_no_words_at_all_print_five_commands_and_what_to_do_next(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def said():
+        assert main([]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    lines = said()
+    commands = [line.split()[1] for line in lines if line.startswith("  bench ")]
+    assert len(commands) == 5 and set(commands) <= {words[0] for words, *_ in COMMANDS.values()}
+    assert len(lines) <= 12 and max(map(len, lines)) <= 80 and "Next: bench run demo" in lines
+    run = Path("runs/thesis")
+    run.mkdir(parents=True)
+    for name, advice in (
+        ("run.json", "bench show runs/thesis"),
+        ("suite.yaml", "bench run runs/thesis/suite.yaml --out runs/thesis"),
+        ("report.html", "open runs/thesis/report.html, or bench show runs/thesis"),
+    ):
+        (run / name).touch()
+        assert f"Next: {advice}" in said()
+
+
+def test_help_lists_commands_and_options_in_groups(capsys):
+    assert main(["--help"]) == 0
+    groups = re.findall(r"^(\S.*):$", capsys.readouterr().out, re.M)
+    assert groups[0] == "Options" and len(groups) >= 6 and "Commands" not in groups
+    assert main(["run", "--help"]) == 0
+    parts = re.split(r"^(\S.*):$", capsys.readouterr().out, flags=re.M)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert "--gpus-per-worker" in sections["On a Ray cluster"] and "--only" in sections["What is computed"]
+    every = re.findall(r"^  (--[a-z-]+)", "".join(sections.values()), re.M)
+    known = {option for each in COMMANDS["run"][1].params for option in each.opts}
+    assert set(every) == known - {"suites"} and len(every) == len(set(every)), "each option once"
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("bench sho", ["show"]),
+        ("bench run dem", ["demo"]),
+        ("bench run demo --keep", ["--keep-maps"]),
+        ("bench run toytown_sm", ["toytown_smiyc"]),
+        ("bench run nosuchsuite", []),
+    ],
+)
+def test_a_shell_completes_commands_options_and_suites(words, completed, monkeypatch, capsys):
+    for name, value in (("_BENCH_COMPLETE", "complete_bash"), ("COMP_WORDS", words)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert main([]) == 0
+    printed = capsys.readouterr()
+    assert (printed.out.split(), printed.err) == (completed, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_a_script_for_each_shell_asks_the_program_for_words(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "_BENCH_COMPLETE" in script and f"complete_{shell}" in script
+    if shell == "bash":
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\ncomplete -p bench"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip().endswith("bench")
 
 
 def test_the_version_has_a_short_option(capsys):

@@ -383,7 +383,7 @@ bootstrap: 0
     again.parent.mkdir()
     again.write_text(loaded.text)
     assert [cell.key for cell in expansion.load(again).cells] == [cell.key for cell in loaded.cells]
-    assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
+    assert main(["run", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "run"), "--workers", "0", "--verbose"]) == 0
     base, new = sorted(store.read_run(tmp_path / "run").results, key=lambda result: result.labels.model)
     assert new.about["model"]["parents"]["by"]["trainer"] == "entropy_max"
     assert new.about["model"]["uses_outliers"] and "uses_outliers" not in base.about["model"]

@@ -123,7 +123,8 @@ def test_the_method_of_the_readme_runs_beside_the_others(plugins, here, capsys):
     assert main(["list", "methods"]) == 0
     assert "two_best" in [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     (command,) = (line for line in commands() if "two_best" in line)
-    assert main([*shlex.split(command)[1:], "--only", "protocol=anomaly,dataset=*anomaly*", "--workers", "0"]) == 0
+    some = ["--only", "protocol=anomaly,dataset=*anomaly*", "--workers", "0", "--verbose"]
+    assert main([*shlex.split(command)[1:], *some]) == 0
     assert "two_best[temperature=2]" in capsys.readouterr().out
 
 

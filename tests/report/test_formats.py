@@ -501,6 +501,18 @@ def test_the_terminal_ranks_as_the_pages_do_at_any_width(tmp_path: Path, width: 
     assert re.search(r"\x1b\[1m *25\.00", writing.terminal(run, 100, styled=True)) and "\x1b" not in text
 
 
+def test_a_terminal_that_is_too_narrow_leaves_out_thresholds_and_has_marks_for_words(tmp_path: Path) -> None:
+    run = small(tmp_path)
+    wide, text = (writing.terminal(run, width) for width in (100, 36))
+    assert max(map(len, text.splitlines())) <= 36 < max(map(len, wide.splitlines()))
+    of_task = text.split("anomaly on road & rail, toy_net\n")[1].split("anomaly on lost_found")[0]
+    assert "FPR95" in of_task and "threshold" not in of_task and of_task.count("method") == 1, "one table"
+    said = " ".join(text.split())
+    assert "36 columns are too few for the 95 % intervals and threshold of some tables; bench show --format md" in said
+    assert re.search(r"head †", of_task) and "† saw anomalies" in of_task and "(saw" not in text
+    assert "head (saw anomalies)" in " ".join(wide.split()) and "†" not in wide and "threshold" in wide
+
+
 def test_anonymous_files_name_no_path_no_command_and_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small(tmp_path / "someone")
     for form in ("md", "tex", "csv", "parquet"):

@@ -12,7 +12,7 @@ from typing import Any
 from bench.api import Metric, Value
 from bench.report.figures import Figure, reference, uses_outliers
 from bench.report.grids import GRID
-from bench.report.matrix import Block, Group, Line, Matrix
+from bench.report.matrix import Block, Leader, Line, Matrix
 from bench.report.page.galleries import Album
 from bench.report.page.sections import GridSheet, Sheet
 from bench.report.text import number, percent
@@ -84,16 +84,6 @@ def addresses(
 
 
 @dataclass(frozen=True)
-class Leader:
-    """The leaders of a block, among those that saw outliers or among the others."""
-
-    outliers: bool
-    names: tuple[str, ...]  # several where they tie
-    figure: Figure
-    lead: str  # ``clear``, ``not clear`` or ``no rival``
-
-
-@dataclass(frozen=True)
 class LeaderBoard:
     """The leaderboard with its links and bars."""
 
@@ -111,15 +101,7 @@ class LeaderBoard:
     def leaders(self) -> Iterator[tuple[Block, str, list[Leader]]]:
         """Each block with its view and who stands first in it."""
         for index, block in enumerate(self.matrix.blocks):
-            found = (self._leader(group, index) for group in self.matrix.groups)
-            yield block, self.paths[index], [leader for leader in found if leader]
-
-    def _leader(self, group: Group, block: int) -> Leader | None:
-        first = group.leading(block)
-        if not first:
-            return None
-        figure = first[0].figures[self.matrix.start(block)]
-        return Leader(group.outliers, tuple(line.name for line in first), figure, self.matrix.lead(group, block))
+            yield block, self.paths[index], self.matrix.leaders(index)
 
     def cells(self, line: Line) -> Iterator[tuple[int, Figure, int, Result | None]]:
         """Return block, figure, length of its bar in steps and result of each cell of a row."""
