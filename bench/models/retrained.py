@@ -17,7 +17,7 @@ from bench.core import files
 from bench.core.errors import MissingData
 from bench.suite import parameters, registry
 
-ORIGIN = "origin"  # the entry of the header; what it holds is said in docs/entropy_max.md
+ORIGIN = "origin"  # the entry of the header; docs/entropy_max.md says what it holds
 
 
 @dataclass(frozen=True)
