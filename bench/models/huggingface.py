@@ -17,7 +17,7 @@ from bench.contract.plugin import LATER
 from bench.core import files
 from bench.core.disguised_files import disguise
 from bench.core.errors import BadPlugin, BadSuite, MissingData, MissingPackage
-from bench.models import huggingface_folder, huggingface_heads
+from bench.models import huggingface_folder, huggingface_heads, huggingface_sizes
 from bench.models.huggingface_folder import (
     CONFIG,
     PREPARATIONS,
@@ -25,6 +25,7 @@ from bench.models.huggingface_folder import (
     Preparation,
     id2label,
     named_classes,
+    processor,
     read_settings,
 )
 from bench.models.huggingface_heads import Dense, Masks
@@ -72,6 +73,7 @@ class Transformers(SegModel):
     scale: Positive = field(default=255.0, metadata=LATER)  # with mean and std: a pixel is (x / scale - mean) / std
     channels: Literal["rgb", "bgr"] = field(default="rgb", metadata=LATER)  # with mean and std
     post_processing: Literal["ours", "transformers"] = field(default="ours", metadata=LATER)
+    sizes: Literal["free", "processor"] = field(default="free", metadata=LATER)  # processor: inference must be its rule
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.hub is None):
@@ -104,6 +106,7 @@ class Transformers(SegModel):
                 f"{WHO}: post_processing is of masks, and {folder} gives logits, which transformers resizes as we do;"
                 " leave it out"
             )
+        self._check_sizes(folder, head)
         _weights(folder)
         self._preparation(folder)
         known = len(id2label(folder))
@@ -111,6 +114,28 @@ class Transformers(SegModel):
             raise _other_count(f"{folder}/{CONFIG}", known, self.classes)
         if not self.classes:
             named_classes(folder)
+
+    def _check_sizes(self, folder: Path, head: Dense | Masks) -> None:
+        """Refuse an inference that is not the processor's where it must be, or not for a network of squares."""
+        side = read_settings(folder, CONFIG).get("image_size") if isinstance(head, Masks) and head.fixed else None
+        if isinstance(side, int) and not huggingface_sizes.all_squares(self.inference, side):
+            raise BadSuite(
+                f"{WHO}: the network in {folder} takes {side} x {side} pixels alone, images have many sizes; say"
+                f" inference: {{shortest: {side}, window: [{side}, {side}], spacing: even}}, or, which distorts,"
+                f" {{size: [{side}, {side}]}}"
+            )
+        if self.sizes == "free":
+            return
+        name, settings = processor(folder)
+        try:
+            rule = huggingface_sizes.by_processor(settings, _architecture(folder))
+        except huggingface_sizes.Inexpressible as error:
+            raise BadSuite(f"{WHO}: {folder}/{name} has no inference of its own: {error}; leave sizes out") from None
+        if huggingface_sizes.differs(self.inference, rule):
+            raise BadSuite(
+                f"{WHO}: {folder}/{name} gives images other sizes than inference does; say inference:"
+                f" {huggingface_sizes.spelled(rule)}, or leave sizes out"
+            )
 
     def digest(self) -> str:
         folder = self._place()
@@ -215,13 +240,13 @@ class TransformersNetwork(Network):
         )
 
     def _class_scores(self, outputs: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
-        """Return [C, H, W] of a view of that size, of masks weighed where ``post_processing`` says."""
-        from bench.ops import dense, queries
+        """Return [C, h, w] of a view of that size, at the size where ``post_processing`` has masks weighed."""
+        from bench.ops import queries
 
         masks, place = outputs["query_masks"], self._scored_at
         own = int(masks.shape[1]), int(masks.shape[2])
         grid = place if isinstance(place, tuple) else own if place == "own" else size
-        return dense.resize(queries.class_scores(outputs["query_logits"], masks, grid), size)
+        return queries.class_scores(outputs["query_logits"], masks, grid)
 
     def _classify(self, features: Tensor) -> Tensor:
         import torch

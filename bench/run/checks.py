@@ -62,7 +62,9 @@ def outputs(predictions: Iterable[Prediction], who: str, doubts: Doubts | None =
                 doubts.add((~torch.isfinite(output)).any(), _always(f"{who}: {name} is not finite everywhere"))
             elif not torch.isfinite(output).all():
                 raise BadPlugin(f"{who}: {name} is not finite everywhere")
-            if name in SPATIAL and not _leans_as(tuple(output.shape[-2:]), prediction.size):
+            grid = tuple(output.shape[-2:])
+            square = name == "class_scores" and len({*grid}) == 1  # transformers weighs Mask2Former's masks in a square
+            if name in SPATIAL and not square and not _leans_as(grid, prediction.size):
                 raise BadPlugin(
                     f"{who}: {name} is {list(output.shape)}, which has not the proportions of its view,"
                     f" {list(prediction.size)}; wanted [.., h, w]"

@@ -7,12 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from bench.api import Sample
+from bench.cli.main import main
 from bench.contract.network import loaded as load
 from bench.core.errors import BadSuite, MissingData
 from bench.models import huggingface_heads, inference
 from bench.ops import dense
+from bench.run import checks
 from bench.suite import registry
 
 transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
@@ -199,6 +202,8 @@ def save(network, folder):
 
 
 def loaded(folder, **given):
+    if "Eomt" in json.loads((folder / "config.json").read_text())["architectures"][0]:
+        given.setdefault("inference", {"size": [SIDE, SIDE]})
     model = registry.build("model", "transformers", {"folder": str(folder)} | given, where="x.yaml")
     model.check()
     return load(model, "cpu")
@@ -221,10 +226,12 @@ def family_of(name):
 
 
 def processor(name):
-    """Transformers' own image processor, the one that needs no torchvision, as its defaults are."""
-    family = family_of(name)
-    family = {"UperNet": "Segformer", "Data2VecVision": "Beit", "EomtDinov3": "Eomt"}.get(family, family)
-    return getattr(transformers, f"{family}ImageProcessorPil", None) or getattr(transformers, f"{family}ImageProcessor")
+    """Transformers' own image processor: the one that needs no torchvision."""
+    family = {"UperNet": "Segformer", "Data2VecVision": "Beit", "EomtDinov3": "Eomt"}.get(
+        family_of(name), family_of(name)
+    )
+    plain = getattr(transformers, f"{family}ImageProcessorPil", None)
+    return plain or getattr(transformers, f"{family}ImageProcessor")
 
 
 def words(folder):
@@ -266,7 +273,8 @@ def test_a_whole_image_is_what_transformers_makes_of_it(made, name):
 def test_windows_average_what_transformers_makes_of_each(made, name):
     network, folder = made(name)
     given = {"post_processing": "transformers"} if name in MASKS else {}
-    model = loaded(folder, inference={"window": [SIDE, SIDE], "stride": [SIDE, 48]}, **given)
+    how = {"shortest": SIDE, "window": [SIDE, SIDE], "stride": [SIDE, 48]}
+    model = loaded(folder, inference=how, **given)
     pixels = image(SIDE, 128, seed=1)
     _, merged = seen(model, pixels)
     total, count = torch.zeros(len(CLASSES), SIDE, 128), torch.zeros(SIDE, 128)
@@ -399,3 +407,141 @@ def test_younger_parameters_are_no_part_of_a_key_at_their_default(made):
     assert not {"scale", "channels", "post_processing"} & parameters.defaults(type(plain)).keys()
     said = {"folder": folder, "mean": [0, 0, 0], "std": [1, 1, 1], "channels": "bgr"}
     assert parameters.values(registry.build("model", "transformers", said, where="x.yaml"))["channels"] == "bgr"
+
+
+PROCESSORS = {
+    "SegformerForSemanticSegmentation": ({"size": {"height": 64, "width": 96}}, {"size": [64, 96]}),
+    "DPTForSemanticSegmentation": ({"size": 64, "resample": 2, "ensure_multiple_of": 1}, {"size": [64, 64]}),
+    "Mask2FormerForUniversalSegmentation": (
+        {"size": {"shortest_edge": 70, "longest_edge": 100}},
+        {"shortest": 70, "longest": 100, "multiple": 32},
+    ),
+    "MaskFormerForInstanceSegmentation": (
+        {"size": {"shortest_edge": 70, "longest_edge": 100}, "size_divisor": 16},
+        {"shortest": 70, "longest": 100, "multiple": 16},
+    ),
+    "OneFormerForUniversalSegmentation": (
+        {"size": {"shortest_edge": 64, "longest_edge": 90}},
+        {"shortest": 64, "longest": 90},
+    ),
+    "EomtForUniversalSegmentation": (
+        {"size": {"shortest_edge": 64, "longest_edge": None}, "do_split_image": True},
+        {"shortest": 64, "window": [64, 64], "spacing": "even"},
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [(83, 131), (131, 83), (50, 170)], ids=str)
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_sizes_by_the_processors_rule_give_what_processor_network_and_post_processing_give(made, tmp_path, name, size):
+    """From the pixels of a file to scores at its size, by transformers alone and by this program."""
+    network, folder = made(name)
+    settings, rule = PROCESSORS[name]
+    place = save(network, tmp_path)
+    (place / "preprocessor_config.json").write_text(json.dumps(PREPARATION | settings))
+    given = {"post_processing": "transformers"} if name in MASKS else {}
+    model = loaded(place, inference=rule | {"resize": "pil"}, sizes="processor", **given)
+    own = processor(name)(**PREPARATION | settings)
+    pixels = image(*size)
+    inputs = own(images=pixels, **({"task_inputs": ["semantic"]} if "OneFormer" in name else {}))
+    views, merged = seen(model, pixels)
+    prepared = [torch.as_tensor(np.asarray(part)) for part in inputs["pixel_values"]]
+    assert len(prepared) == len(views)
+    more = {"task_inputs": words(folder)} if name.startswith("OneFormer") else {}
+    with torch.no_grad():
+        returned = [network(pixel_values=part[None], **more) for part in prepared]
+    answer = returned[0]
+    if name in MASKS:
+        answer.class_queries_logits = torch.cat([part.class_queries_logits for part in returned])
+        answer.masks_queries_logits = torch.cat([part.masks_queries_logits for part in returned])
+        answer.patch_offsets = [tuple(offset) for offset in inputs.get("patch_offsets", [])] or None
+    (wanted,) = own.post_process_semantic_segmentation(answer, target_sizes=[size], return_segmentation_scores=True)
+    checks.outputs([prediction for _, prediction in views], name)
+    scores = merged.class_scores if name in MASKS else merged.logits
+    wanted = wanted["segmentation_scores"]
+    # The processor normalises in float64: what that moves is small beside the largest score.
+    torch.testing.assert_close(scores, wanted, rtol=1e-5, atol=1e-5 * max(1, float(wanted.abs().max())))
+
+
+def test_edges_are_those_of_transformers():
+    from transformers.image_transforms import get_size_with_aspect_ratio
+
+    from bench.models import sizing
+
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(20, 4000, (500, 2)).tolist():
+        rule = inference.Inference(shortest=800, longest=1333)
+        assert sizing.resized((height, width), rule) == get_size_with_aspect_ratio((height, width), 800, 1333)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"size": 64},
+            r"gives images other sizes than inference does; say inference: \{size: \[64, 64\], resize: pil\}",
+        ),
+        ({"size": {"height": 64, "width": 64}, "do_center_crop": True}, r"it crops images; leave sizes out"),
+        ({"size": {"height": 64, "width": 64}, "resample": 3}, r"it resizes by the filter 3 of Pillow"),
+        ({"size": {"max_height": 4}}, r"its size is \{'max_height': 4\}"),
+        ({}, r"it says no size"),
+        ({"size": 64, "keep_aspect_ratio": True}, r"it keeps the proportions that are nearest"),
+    ],
+    ids=str,
+)
+def test_an_inference_that_is_not_the_processors_is_refused_where_it_must_be(made, tmp_path, settings, said):
+    folder = save(made("SegformerForSemanticSegmentation")[0], tmp_path)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPARATION | settings))
+    loaded(folder)
+    with pytest.raises(BadSuite, match=said):
+        loaded(folder, sizes="processor")
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPARATION | {"do_resize": False}))
+    loaded(folder, sizes="processor")
+
+
+CHECKED = """
+protocols: [misclassification]
+models:
+  - transformers: {folder: net, inference: INFERENCE}
+datasets:
+  - toytown: {split: anomaly, images: 2, height: 64, width: 128}
+methods: [mask_max]
+bootstrap: 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "fits"),
+    [
+        ("{}", False),
+        ("{window: [64, 64]}", False),  # an image of 50 rows would be seen as it is
+        ("{shortest: 64, longest: 90, window: [64, 64]}", False),
+        ("{shortest: 64, window: [64, 64]}", True),
+        ("{shortest: 64, window: [64, 64], spacing: even}", True),
+        ("{shortest: 128, window: [64, 64], scales: [0.5, 1.0]}", True),
+        ("{shortest: 64, window: [64, 64], scales: [0.5, 1.0]}", False),
+        ("{size: [64, 64]}", True),
+        ("{shortest: 64, longest: 64, pad: [64, 64]}", True),
+        ("{pad: [64, 64]}", False),
+        ("{size: [64, 128], window: [64, 64]}", True),
+        ("{multiple: 64, fit: pad, window: [64, 64]}", True),
+    ],
+)
+def test_a_network_of_squares_says_beforehand_how_to_give_them(made, tmp_path, capsys, how, fits):
+    save(made("EomtForUniversalSegmentation")[0], tmp_path / "net")
+    named = str(list(CLASSES))
+    text = CHECKED.replace("INFERENCE", how).replace("misclassification", "anomaly")
+    (tmp_path / "x.yaml").write_text(text.replace("net,", f"net, classes: {named},"))
+    model = {"folder": str(tmp_path / "net"), "inference": yaml.safe_load(how)}
+    built = registry.build("model", "transformers", model, where="x.yaml")
+    if fits:
+        built.check()
+        (made_of,) = {view.input_size for view, _ in seen(load(built, "cpu"), image(50, 120))[0]}
+        assert made_of == (SIDE, SIDE)
+        return
+    assert main(["check", str(tmp_path / "x.yaml")]) == 2
+    shown = capsys.readouterr()
+    assert (
+        "takes 64 x 64 pixels alone, images have many sizes; say inference: {shortest: 64, window: [64, 64], s"
+        in shown.err
+    )
