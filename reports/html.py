@@ -70,7 +70,8 @@ class Html(Format):
 def _page(document: Document) -> str:
     run, choice, tables, grids = document.run, document.choice, document.tables, document.grids
     protocols = defining([*tables, *grids])
-    albums = galleries.albums(run, without_paths if choice.anonymous else str) if choice.images else []
+    size, scrub = galleries.SIZES[choice.gallery_size], without_paths if choice.anonymous else str
+    albums = galleries.albums(run, size, scrub) if choice.images else []
     sheets = [
         Sheet(
             *(f"t{index}", run, table, protocols, galleries.thumbnails(albums, table.dataset)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -53,6 +53,14 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model", metavar="NAME[:k=v,...]", help="Replace the suite's models. Repeatable.", rich_help_panel=CHOSEN
+    ),
+]
+GallerySize = Annotated[
+    Literal["small", "medium", "large"],
+    typer.Option(
+        "--gallery-size",
+        help="Of a page's pictures: at most 320, 640 or 1024 pixels, and 3, 6 or all score maps of an image.",
+        rich_help_panel=KEPT,
     ),
 ]
 Log = Annotated[

@@ -15,7 +15,7 @@ from typer.core import TyperOption
 
 from bench.cli import tracking
 from bench.cli.commands import Command
-from bench.cli.options import Log
+from bench.cli.options import GallerySize, Log
 from bench.cli.output import echo
 from bench.core.errors import Status, UnknownName, UsageError
 from bench.suite import arguments
@@ -288,6 +288,7 @@ def report(
     ] = False,
     baseline: Baseline = None,
     images: Annotated[bool, typer.Option("--images/--no-images", help="html: pictures of the data.")] = True,
+    gallery_size: GallerySize = "medium",
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Leave out paths, commands, names of machines, users and runs.")
     ] = False,
@@ -304,6 +305,7 @@ def report(
         captions=captions,
         baseline=baseline,
         images=images,
+        gallery_size=gallery_size,
         anonymous=anonymous,
     )
     from bench.report import writing

@@ -18,7 +18,20 @@ import typer
 
 from bench.cli import ahead, tracking
 from bench.cli.fetch import Accept, Urls, fetch_missing
-from bench.cli.options import CHOSEN, KEPT, PRINTED, RAY, SPEED, Log, Methods, Models, Only, Suites, load_suite
+from bench.cli.options import (
+    CHOSEN,
+    KEPT,
+    PRINTED,
+    RAY,
+    SPEED,
+    GallerySize,
+    Log,
+    Methods,
+    Models,
+    Only,
+    Suites,
+    load_suite,
+)
 from bench.cli.output import echo, number
 from bench.core.cpu_time import Total, spent
 from bench.core.errors import BadSuite, CellsFailed, UsageError
@@ -100,6 +113,7 @@ def run(
             rich_help_panel=KEPT,
         ),
     ] = 4,
+    gallery_size: GallerySize = "medium",
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps corrupted images for the next run.", rich_help_panel=KEPT)
     ] = None,
@@ -157,7 +171,7 @@ def run(
             gallery=gallery,
             command=_command(folder),
         )
-        finished, page, lines = _complete(suite, folder, options)
+        finished, page, lines = _complete(suite, folder, options, gallery_size)
         failed += lines
         styled = sys.stdout.isatty()
         with spent("report"):
@@ -185,7 +199,7 @@ def _print_profile(folder: Path, before: Total) -> Total:
     return total
 
 
-def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Run, Path, Sequence[str]]:
+def _complete(suite: Suite, folder: Path, options: Options, gallery_size: str) -> tuple[Run, Path, Sequence[str]]:
     """Compute what is missing and write the page; return the run, the page, and lines on cells without figures.
 
     A damaged file of a finished cell that the page alone reads is put aside, and the cell computed again.
@@ -193,6 +207,7 @@ def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Run, Path, 
     from rich.console import Console
 
     from bench.report import merge_runs, writing
+    from bench.report.selection import Choice
     from bench.results import store
     from bench.results.run_files import Damaged
     from bench.run import engine
@@ -210,7 +225,11 @@ def _complete(suite: Suite, folder: Path, options: Options) -> tuple[Run, Path, 
         try:
             with spent("report"):
                 run = merge_runs.opened([str(folder)])
-                return run, writing.write([str(folder)], "html", run=run), failed
+                return (
+                    run,
+                    writing.write([str(folder)], "html", choice=Choice(gallery_size=gallery_size), run=run),
+                    failed,
+                )
         except Damaged as error:
             if error.path in aside or error.path.parent != folder / "cells":
                 raise

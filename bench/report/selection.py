@@ -30,6 +30,7 @@ class Choice:
     captions: bool = False  # LaTeX: each table in an environment of its own, with a caption
     baseline: str | None = None  # label or pattern of the method that rows are held against
     images: bool = True  # whether pictures of the data may be shown
+    gallery_size: str = "medium"  # of those of a page: small, medium or large
     anonymous: bool = False  # leave out paths, commands, names of machines, users and runs
 
 

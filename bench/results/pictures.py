@@ -34,7 +34,6 @@ from bench.counts.tally import Counts
 LIST = "shot.json"  # beside the pictures of a sample: which there are
 LARGEST = 1024  # pixels of a side of a picture
 CRISP = 512  # pixels of a side up to which the photograph is stored without loss
-PHOTOGRAPH = 90  # quality on a page: a fifth of the bytes without loss
 HEAVIEST = 2**23  # bytes of a picture file
 LEVELS = 51
 DECADES = 3  # powers of ten of the share that the levels span
@@ -103,9 +102,9 @@ DICHROMATS = np.array(
 HEAT = ((0.13, 0.03, 280), (0.32, 0.13, 292), (0.50, 0.18, 340), (0.66, 0.19, 28), (0.82, 0.16, 72), (0.97, 0.08, 105))
 
 
-def size_of(size: tuple[int, int]) -> tuple[int, int]:
+def size_of(size: tuple[int, int], largest: int = LARGEST) -> tuple[int, int]:
     """(h, w) of the pictures of an image of (H, W): its own, or the largest that fits, never below one pixel."""
-    shrink = min(1.0, LARGEST / max(size))
+    shrink = min(1.0, largest / max(size))
     return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
 
 
@@ -299,21 +298,31 @@ def read(path: Path) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
-def packed(path: Path) -> bytes:
-    """Return a picture as WebP in few bytes, for a page: what is indexed keeps its colours, a photograph nearly."""
+def packed(path: Path, largest: int, quality: int) -> bytes:
+    """Return a picture as WebP in few bytes, for a page: what is indexed keeps its colours, a photograph nearly.
+
+    No side has more than ``largest`` pixels; ``quality`` is that of a photograph, up to 100.
+    """
     with _opened(checked(path)) as picture:
-        effort = {"lossless": True, "quality": 50, "method": 1} if picture.mode == "P" else {"quality": PHOTOGRAPH}
+        indexed = picture.mode == "P"
+        size = size_of(picture.size, largest)
+        small = picture if size == picture.size else _shrunk(picture, size)
+        effort = {"lossless": True, "quality": 50, "method": 1} if indexed else {"quality": quality}
         held = io.BytesIO()
-        picture.convert("RGB").save(held, "WEBP", **effort)
+        small.convert("RGB").save(held, "WEBP", **effort)
     return held.getvalue()
+
+
+def _shrunk(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return it at (w, h): what is indexed is taken and not mixed, as above."""
+    return picture.resize(size, Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS)
 
 
 def thumbnail(path: Path, width: int = 160) -> bytes:
     """A picture made smaller, as WebP; what is indexed is taken and not mixed, as above."""
     with _opened(checked(path)) as picture:
         size = min(width, picture.width), max(1, round(picture.height * min(width, picture.width) / picture.width))
-        resampling = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS
-        small = picture.resize(size, resampling).convert("RGB")
+        small = _shrunk(picture, size).convert("RGB")
     held = io.BytesIO()
     small.save(held, "WEBP", quality=80, method=4)
     return held.getvalue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ from bench.report import merge_runs
 from bench.report.document import Document
 from bench.report.page import galleries
 from bench.report.selection import Choice
-from bench.results import gallery, operating, store, summary
+from bench.results import gallery, operating, pictures, store, summary
 from bench.results.store import CellLabels, Run
 from bench.run import engine
 from bench.run.engine import Options
@@ -288,9 +290,32 @@ def test_a_legend_names_what_is_ignored_where_a_truth_is_drawn(town: Run) -> Non
     """Colours of classes are those of the prediction too, so a legend of them stands where no true class is drawn."""
     first = next(iter(gallery.read(town)))
     unlabelled = replace(first, shots=tuple(replace(shot, truths={"anomaly": shot.image}) for shot in first.shots))
-    legends = {legend["title"]: legend["entries"] for legend in galleries.album(unlabelled, {}).legends}
+    legends = {
+        legend["title"]: legend["entries"]
+        for legend in galleries.album(unlabelled, {}, galleries.SIZES["medium"]).legends
+    }
     assert [entry["name"] for entry in legends["truth"]] == ["usual", "anomaly", "ignored"]
     assert [entry["name"] for entry in legends["classes"]] == list(CITYSCAPES)
+
+
+def test_the_size_of_the_gallery_chooses_pictures_and_maps(town: Run, tmp_path: Path) -> None:
+    first = max(gallery.read(town), key=lambda each: len(each.shots[0].maps))  # of five methods
+    row = np.arange(1000, dtype=np.uint8) % 50
+    pictures.write_indexed(tmp_path / "map.png", np.tile(row, (500, 1)), pictures.heat(), (500, 1000))
+    pictures.write_photograph(tmp_path / "image.webp", np.zeros((500, 1000, 3), np.uint8), (500, 1000))
+    wide = {"image": tmp_path / "image.webp", "drawn": (500, 1000)}
+    shots = [replace(shot, maps=dict.fromkeys(shot.maps, tmp_path / "map.png"), **wide) for shot in first.shots]
+    for name, widest, maps in (("small", 320, 3), ("medium", 640, 5), ("large", 1000, 5)):
+        album = galleries.album(replace(first, shots=tuple(shots)), {}, galleries.SIZES[name])
+        assert len(album.methods) == maps and ("--gallery-size large" in "".join(album.notes)) == (maps < 5)
+        for shot in album.shots:
+            drawn = {kind: base64.b64decode(address.partition(",")[2]) for kind, _, address in shot.pictures}
+            assert (shot.width, shot.height) == (widest, widest // 2)
+            for kind in ("image", f"map {album.methods[0]}"):
+                with Image.open(io.BytesIO(drawn[kind])) as picture:
+                    assert picture.size == (widest, widest // 2)
+                    seen = np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)
+            assert len(seen) > 40 and set(map(tuple, seen.tolist())) <= set(pictures.heat()), "taken, never mixed"
 
 
 def test_maps_of_the_gallery_are_switched_and_pictures_enlarged_and_stepped_through(opened: Opened) -> None:

@@ -5,22 +5,36 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bench.report import leaderboard
 from bench.results import gallery
 from bench.results.gallery import Gallery, Scale, Shot
-from bench.results.pictures import DECADES, VOID, hexadecimal, packed
+from bench.results.pictures import DECADES, LARGEST, VOID, hexadecimal, packed, size_of
 from bench.results.store import Run
 
-MAPS = 8  # score maps of one image that a page holds at most; 100 kB each
-SHOWN = 3  # of them at first
+SHOWN = 3  # score maps of an image at first
 TRUTHS = {"anomaly": "truth", "classes": "true classes", "errors": "errors of the class map"}
 LEGENDS = TRUTHS | {"classes": "classes"}  # they are the colours of the prediction too, often of nothing else
 IGNORED = {"name": "ignored", "colour": hexadecimal(VOID)}
 BAR = 220  # px of the drawn scale
 STEPS = 44  # of its colours
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the pictures of a page are."""
+
+    largest: int  # pixels of a side at most
+    quality: int  # of photographs as WebP; maps and classes are without loss
+    maps: int  # score maps of one image at most, those that rank first
+
+
+SIZES = {  # by the word of ``bench report --gallery-size``
+    "small": Size(320, 75, 3),
+    "medium": Size(640, 85, 6),
+    "large": Size(LARGEST, 95, 1000),
+}
 
 
 @dataclass(frozen=True)
@@ -49,11 +63,11 @@ class Album:
     notes: tuple[str, ...]
 
 
-def albums(run: Run, scrub: Callable[[str], str] = str) -> list[Album]:
+def albums(run: Run, size: Size, scrub: Callable[[str], str] = str) -> list[Album]:
     """Return every gallery that the results of the run still vouch for; ``scrub`` is applied to all words in it."""
     galleries = [_scrubbed(read, scrub) for read in gallery.read(run)]
     ranks = _ranks(run) if galleries else {}  # of every table of the run: long work in a large one
-    return [album(read, ranks) for read in galleries]
+    return [album(read, ranks, size) for read in galleries]
 
 
 def _scrubbed(read: Gallery, scrub: Callable[[str], str]) -> Gallery:
@@ -82,13 +96,15 @@ def _ranks(run: Run) -> dict[tuple[str, str, str], int]:
     return ranks
 
 
-def album(read: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
+def album(read: Gallery, ranks: Mapping[tuple[str, str, str], int], size: Size) -> Album:
+    """Return what a page shows of a gallery: of the methods those that rank best."""
     names = list(dict.fromkeys(name for shot in read.shots for name in shot.maps))
     order = sorted(names, key=lambda name: ranks.get((read.model, read.dataset, name), len(names) + 1))
-    methods = tuple(order[:MAPS])
+    methods = tuple(order[: size.maps])
     notes = [read.note] if read.note else []
-    if others := order[MAPS:]:
-        notes.append(f"Not on this page, to keep it small: the maps of {', '.join(others)}; they lie in RUN/gallery.")
+    if others := order[size.maps :]:
+        further = f"the maps of {', '.join(others)}; they lie in RUN/gallery, and --gallery-size large shows them."
+        notes.append(f"Not on this page, to keep it small: {further}")
     notes += [f"{name}: {why}" for name, why in read.left_out.items()]
     drawn = {kind for shot in read.shots for kind in shot.truths}
     legends = (
@@ -106,25 +122,25 @@ def album(read: Gallery, ranks: Mapping[tuple[str, str, str], int]) -> Album:
         methods[:SHOWN],
         tuple(legends),
         _bar(read.scale) if methods else None,
-        tuple(_framed(shot, methods) for shot in read.shots),
+        tuple(_framed(shot, methods, size) for shot in read.shots),
         tuple(notes),
     )
 
 
-def _framed(shot: Shot, methods: Sequence[str]) -> Framed:
-    pictures = [("image", "image", address(shot.image))]
-    pictures += [("truth", TRUTHS.get(kind, kind), address(path)) for kind, path in shot.truths.items()]
+def _framed(shot: Shot, methods: Sequence[str], size: Size) -> Framed:
+    named = [("image", "image", shot.image)]
+    named += [("truth", TRUTHS.get(kind, kind), path) for kind, path in shot.truths.items()]
     if shot.prediction:
-        pictures.append(("prediction", "prediction", address(shot.prediction)))
-    pictures += [(f"map {name}", name, address(shot.maps[name])) for name in methods if name in shot.maps]
-    height, width = shot.drawn
-    small = "data:image/webp;base64," + base64.b64encode(gallery.thumbnail(shot.image)).decode()
-    return Framed(shot.sample, shot.reason, width, height, tuple(pictures), small)
+        named.append(("prediction", "prediction", shot.prediction))
+    named += [(f"map {name}", name, shot.maps[name]) for name in methods if name in shot.maps]
+    pictures = tuple((kind, title, _address(packed(path, size.largest, size.quality))) for kind, title, path in named)
+    height, width = size_of(shot.drawn, size.largest)
+    return Framed(shot.sample, shot.reason, width, height, pictures, _address(gallery.thumbnail(shot.image)))
 
 
-def address(path: Path) -> str:
-    """Return a picture as a data address: classes and maps without loss, a photograph at the quality of a page."""
-    return f"data:image/webp;base64,{base64.b64encode(packed(path)).decode()}"
+def _address(picture: bytes) -> str:
+    """Return a picture in WebP as a data address."""
+    return f"data:image/webp;base64,{base64.b64encode(picture).decode()}"
 
 
 def _bar(scale: Scale) -> dict[str, Any]:
