@@ -18,6 +18,7 @@ from typing import Annotated, Literal, cast, get_args
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
+from PIL import Image
 
 from bench.api import (
     CITYSCAPES,
@@ -25,11 +26,11 @@ from bench.api import (
     Archive,
     Board,
     Compared,
+    Dataset,
     Failure,
     Labels,
     Made,
     Masks,
-    Method,
     Option,
     Part,
     Protocol,
@@ -45,15 +46,16 @@ from bench.api import (
 )
 from bench.core import archives, files
 from bench.core.errors import BadPlugin, BadScores, BadSuite, MissingData, UnknownName
-from bench.datasets.bravo import SPLITS, Subset
+from bench.datasets.bravo import SPLITS, Subset, split_of
 from bench.datasets.bravo import Bravo as Reader
 from bench.datasets.frames import size as size_of
 from bench.evaluate.metric import Metric
 from bench.metrics import bravo_index, bravo_levels
 from bench.metrics.protocols import bravo as protocol
-from bench.submit import archive_writer, bravo_codec, dry_run, packing
+from bench.submit import archive_writer, bravo_codec, confidence, dry_run, packing
+from bench.submit.confidence import FILE, Fit
 from bench.submit.submission import check_classes
-from bench.suite import registry
+from bench.suite import arguments, registry
 
 ENDING = "_encoded.bin"
 LISTED = "_samples.bin"
@@ -69,7 +71,7 @@ Truth = Callable[[str], Sample]
 class Bravo(Board):
     """BRAVO: a tar of encoded class maps and confidences. Kill it at any time: the same command goes on.
 
-    The method must give a confidence, the probability that a pixel is right: msp does.
+    A method gives a confidence, the probability that a pixel is right, as msp does, or one is fitted to its score.
     """
 
     name = "bravo"
@@ -90,6 +92,14 @@ class Bravo(Board):
     frames: Annotated[
         Mapping[str, int], Option("How many images a subset has, where not as published.", "SUBSET=N,...")
     ] = field(default_factory=dict)
+    confidence: Annotated[
+        Literal["own", "isotonic"], Option("The method's own, or its score mapped by what --validation says.")
+    ] = "own"
+    validation: Annotated[
+        str | None,
+        Option("Labelled images to fit isotonic on, such as cityscapes:split=val.", "NAME[:k=v,...]"),
+    ] = None
+    raw: Annotated[bool, Option("Also write the files before they are encoded, below OUT/raw.")] = False
     processes: Annotated[int, Ge(1), Option("Processes that each hold the network.")] = 1
 
     def __post_init__(self) -> None:
@@ -98,6 +108,8 @@ class Bravo(Board):
         for name in self.sets:
             if name not in SUBSETS:
                 raise UnknownName("subset", name, SUBSETS, "bench submit")
+        if (self.confidence == "isotonic") != (self.validation is not None):
+            raise ValueError("--confidence isotonic and --validation NAME go together")
 
     def recognises(self, members: Collection[str]) -> bool:
         return any(name.endswith(ENDING) for name in members)
@@ -109,32 +121,57 @@ class Bravo(Board):
 
     def make(self, submission: Submission) -> Made:
         check_classes(submission)
-        if submission.method is None or submission.method.confidence(np.zeros((1, 1), np.float32)) is None:
+        own = submission.method.confidence if submission.method else lambda score: None
+        if self.validation is None and own(np.zeros((1, 1), np.float32)) is None:
             raise BadSuite(
-                f"{submission.method_label} gives no confidence, and BRAVO takes nothing else; choose msp, or give your"
-                " method a confidence(score), docs/methods.md"
+                f"{submission.method_label} gives no confidence, and BRAVO takes nothing else; fit one to its score:"
+                " --confidence isotonic --validation cityscapes:split=val"
             )
         readers = {subset: self._reader(subset) for subset in self.sets}
         for reader in readers.values():
             reader.check()
+        fit = self._fitted(submission)
         lists = Lists.official(readers.values()) or Lists.drawn(readers.values(), submission.out)
+        code = files.digest(Path(bravo_codec.__file__))
+        about = {"board": self.name, "name": submission.title}
+        about |= {"confidence": fit.stamp} if fit else {}
+        about |= {"raw": "yes"} if self.raw else {}
         parts = [
             Part(
                 name=subset,
                 reader=reader,
                 ending=".bin",
                 member=partial(_member, reader.bases),
-                sink=partial(Keep, lists=lists, bases=reader.bases, method=submission.method),
-                made_with=f"{files.digest(Path(bravo_codec.__file__))} {lists.digest(reader.bases.values())}",
+                sink=partial(
+                    Keep,
+                    lists=lists,
+                    bases=reader.bases,
+                    confidence=fit.confidence if fit else own,
+                    who=submission.method_label,
+                    raw=_raw(submission.out, subset) if self.raw else None,
+                ),
+                made_with=" ".join([code, lists.digest(reader.bases.values()), *about.values()]),
             )
             for subset, reader in readers.items()
         ]
-        about = {"board": self.name, "name": submission.title}
         record = submission.archive(parts, about, self.processes, ".tar")
         more = {"archive": {"name": record["archive"], "sha256": record["sha256"]}, "sets": record["sets"]}
-        submission.card(submission.out, submission.claims("bravo"), archive_writer.seconds(record), more)
+        more |= {"confidence": fit.about} if fit else {}
+        claims = [] if fit else submission.claims("bravo")  # which are about the method's own confidence
+        submission.card(submission.out, claims, archive_writer.seconds(record), more)
         counts = ", ".join(f"{subset} {kept['frames']}" for subset, kept in record["sets"].items())
-        return Made(submission.out, [f"{submission.out / record['archive']}: encoded predictions of {counts}"])
+        lines = [f"{submission.out / record['archive']}: encoded predictions of {counts}"]
+        if fit:
+            lines.append(f"confidence: isotonic on {self.validation}, {len(fit.confidence.scores)} knots in {FILE}")
+        return Made(submission.out, lines)
+
+    def _fitted(self, submission: Submission) -> Fit | None:
+        """Return the confidence that is fitted to the method's score; None if the method's own is meant."""
+        if self.validation is None:
+            return None
+        name, params = arguments.named(self.validation, "--validation")
+        reader: Dataset = registry.build("dataset", name, params, where="--validation")
+        return confidence.of(submission, reader, self.validation, self.processes)
 
     # ------------------------------------------------------------------------------------------ checking
 
@@ -194,6 +231,8 @@ class Bravo(Board):
         compared: list[Compared] = []
         measured: dict[str, Mapping[str, Value | Undefined]] = {}
         claimed: dict[str, Mapping[str, Value | Undefined]] = {}
+        made_from = trial.record.get("made_from")
+        fitted = isinstance(made_from, dict) and bool(made_from.get("confidence"))  # the run has the method's own
         for subset in self.sets:
             reader = self._reader(subset, "present")
             try:
@@ -219,12 +258,14 @@ class Bravo(Board):
                 metric.update(confidence, sample.labels, classes, anomaly=sample.anomaly, id=sample.id)
             measured[subset] = dict(metric.compute())
             verdict.warnings += _without_value(subset, measured[subset])
-            claimed[subset] = trial.claimed("bravo", ids)
+            claimed[subset] = {
+                name: figure for name, figure in trial.claimed("bravo", ids).items() if name == "miou" or not fitted
+            }
             compared += dry_run.compared(subset, measured[subset], claimed[subset], dry_run.EXACT)
         if measured and not compared:
             raise BadScores(f"{archive.path}: {verdict.warnings[-1]}")
         if measured.keys() == bravo_index.SUBSETS.keys():
-            theirs = bravo_index.bravo_index(claimed) if all(claimed.values()) else {}
+            theirs = bravo_index.bravo_index(claimed) if all(claimed.values()) and not fitted else {}
             compared += dry_run.compared("BRAVO", bravo_index.bravo_index(measured), theirs, dry_run.EXACT)
         return Rerun(compared)
 
@@ -339,26 +380,51 @@ def _written(readers: Collection[Reader], folder: Path) -> Iterator[tuple[str, P
 
 
 @dataclass(frozen=True)
+class Raw:
+    """The tree of predictions before they are encoded: PNG files of classes, 8 bits, and of confidences, 16 bits."""
+
+    folder: Path
+    prediction: str  # the endings of their names
+    confidence: str
+
+    def write(self, base: str, classes: Labels, levels: NDArray[np.uint16]) -> None:
+        for ending, pixels in ((self.prediction, classes), (self.confidence, levels)):
+            path = self.folder / (base + ending)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.writing(path) as file:
+                Image.fromarray(pixels).save(file, "PNG")
+
+
+def _raw(out: Path, subset: str) -> Raw:
+    names = SPLITS[split_of(subset)]
+    return Raw(out / "raw", names.prediction, names.confidence)
+
+
+@dataclass(frozen=True)
 class Keep:
     """Write the encoded prediction of one image."""
 
     folder: Path
     lists: Lists
     bases: Mapping[str, str]
-    method: Method
+    confidence: Callable[[Scores], Scores | None]
+    who: str  # the method
+    raw: Raw | None = None  # where it also goes before it is encoded
 
     def __call__(self, sample: str, score: Scores | None, labels: Labels | None) -> None:
         if score is None or labels is None:
             raise BadSuite(f"{sample}: BRAVO takes a class map and a confidence, and the network gives no class map")
-        confidence = self.method.confidence(score)
+        confidence = self.confidence(score)
         if confidence is None or not ((confidence >= 0) & (confidence <= 1)).all():
-            raise BadPlugin(f"{self.method.name} on {sample}: its confidence must be a probability for every pixel")
+            raise BadPlugin(f"{self.who} on {sample}: its confidence must be a probability for every pixel")
         if labels.max() >= CLASSES:
             raise BadSuite(f"{sample}: the class map holds {int(labels.max())}, wanted train ids from 0 to 18")
         levels = bravo_levels.levels(confidence).astype(np.uint16)
         indices = self.lists.indices(self.bases[sample])
         if indices[-1] >= labels.size:
             raise MissingData(f"{self.bases[sample]}{LISTED} names the pixel {indices[-1]} of {labels.size}")
+        if self.raw is not None:
+            self.raw.write(self.bases[sample], labels, levels)
         with files.writing(self.folder / f"{sample}.bin") as file:
             file.write(bravo_codec.encode(labels, levels, indices))
 

@@ -83,6 +83,17 @@ class Submission(ABC):
         """
 
     @abstractmethod
+    def stamp(self, part: Part) -> str:
+        """Return 16 hex digits of what the maps of a part depend on."""
+
+    @abstractmethod
+    def maps(self, part: Part, processes: int = 1) -> Path:
+        """Write what ``part`` makes of every frame into a folder, or go on where a killed call stopped; return it.
+
+        Nothing of it is packed, and ``archive`` removes it.
+        """
+
+    @abstractmethod
     def package(self, folder: Path) -> dict[str, Any]:
         """Copy this project, the network, the method and their files into ``folder``; return what names them there."""
 

@@ -108,10 +108,11 @@ class Checked:
         return self._sources[key]
 
 
-def check(suite: Suite, *, trained: bool = True) -> Checked:
+def check(suite: Suite, *, trained: bool = True, confident: bool = True) -> Checked:
     """Find every missing file, short data set and impossible pair before anything is computed.
 
     ``trained`` asks for long trainings to be done, and for fits to be of use: False where something is to be fitted.
+    ``confident`` False lets methods pass that give no confidence where a protocol reads one: maps alone are made.
     """
     checked = Checked()
     plain: dict[Ref, tuple[Dataset, str]] = {}
@@ -128,7 +129,7 @@ def check(suite: Suite, *, trained: bool = True) -> Checked:
                 checked.models[cell.model] = model
                 checked.model_digests[cell.model] = model.digest()
         with named(str(cell)):
-            if refusal := _refusal(cell, checked):
+            if refusal := _refusal(cell, checked, confident):
                 checked.refused[cell.key] = refusal
     _refuse_shared_thresholds(suite, checked)
     _refuse_small_images(suite, {ref.plain: plain[ref.plain][0] for ref in checked.datasets if ref.corruption})
@@ -229,7 +230,7 @@ def _check_ids(ids: Sequence[str], count: int, label: str) -> None:
         seen[key] = sample
 
 
-def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
+def _refusal(cell: Cell, checked: Checked, confident: bool) -> Refusal | None:
     """Return why a cell is not applicable. A method that merely was not fitted yet stops the run instead."""
     model, data = checked.models[cell.model], checked.datasets[cell.dataset]
     protocol: Protocol = checked.built(cell.protocol)
@@ -257,7 +258,8 @@ def _refusal(cell: Cell, checked: Checked) -> Refusal | None:
         outputs = ", ".join(sorted(offers))
         reason = f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {outputs}"
         return Refusal(f"{_code('outputs', lacking)} of {_code('', offers)}", reason)
-    if protocol.reads == "confidence" and method.confidence(np.zeros((1, 1), np.float32)) is None:
+    sure = method.confidence(np.zeros((1, 1), np.float32)) is not None
+    if protocol.reads == "confidence" and confident and not sure:
         return Refusal("confidence", f"{cell.method.label} gives no confidence, which {cell.protocol.name} needs")
     if isinstance(method.fitting, Constants) and not class_map.same(method.fitting.classes, model.class_names):
         reason = f"{cell.method.label} holds constants for other classes than those of {cell.model.label}"

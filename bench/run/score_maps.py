@@ -93,7 +93,7 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
 
     ``scored`` False leaves the method out: class maps are the network's alone.
     """
-    checked = preflight.check(suite)
+    checked = preflight.check(suite, confident=False)
     able = [cell for cell in suite.cells if cell.key not in checked.refused]
     if not able:
         raise BadSuite(f"{next(iter(checked.refused.values()))}; nothing can be submitted of this pair")

@@ -41,7 +41,7 @@ def write(
     for part in parts:  # before there is a folder: what is refused leaves none
         part.reader.check()
     with store.owned(out):
-        stamps = {part.name: _stamp(choice, part) for part in parts}
+        stamps = {part.name: stamp(choice, part) for part in parts}
         made_from = {"maps": stamps} | dict(about)
         if record := _finished(archive, made_from):
             return record
@@ -59,6 +59,17 @@ def write(
         store.write_json(out / RECORD, record)
         shutil.rmtree(out / "work")
         return record
+
+
+def maps(choice: score_maps.Choice, out: Path, part: Part, processes: int, reporter: Reporter) -> Path:
+    """Write the maps of one set that no archive holds, or go on where a killed call stopped; return their folder.
+
+    ``write`` removes it.
+    """
+    with store.owned(out):
+        reporter.begin(len(part.reader.ids()))
+        _maps(choice, out, part, stamp(choice, part), processes, reporter)
+    return _folder(out, part)
 
 
 def record_of(archive: Path) -> dict[str, Any] | None:
@@ -85,11 +96,11 @@ def seconds(record: Mapping[str, Any]) -> float | None:
 
 
 def _maps(
-    choice: score_maps.Choice, out: Path, part: Part, stamp: str, processes: int, reporter: Reporter
+    choice: score_maps.Choice, out: Path, part: Part, made_with: str, processes: int, reporter: Reporter
 ) -> dict[str, Any]:
     """Every map of one set on disk; what is there already was made with the same things and stays."""
     folder = _folder(out, part)
-    store.open_spool(folder, stamp, keep=False)
+    store.open_spool(folder, made_with, keep=False)
     ids = list(part.reader.ids())
     todo = [index for index, sample in enumerate(ids) if not _file(folder, part, sample).is_file()]
     reporter.advance(len(ids) - len(todo))
@@ -126,7 +137,7 @@ def _finished(archive: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | N
     return record if record is not None and record.get("made_from") == made_from else None
 
 
-def _stamp(choice: score_maps.Choice, part: Part) -> str:
+def stamp(choice: score_maps.Choice, part: Part) -> str:
     """16 hex digits of what the maps of one set depend on."""
     parts = [choice.digest, part.made_with, part.reader.digest(), files.digest(Path(__file__))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -55,6 +55,12 @@ class Prepared(Submission):
         path = self.out / f"{self.title}{ending}"
         return archive_writer.write(self.choice, path, parts, about, processes, self._reporter)
 
+    def stamp(self, part: Part) -> str:
+        return archive_writer.stamp(self.choice, part)
+
+    def maps(self, part: Part, processes: int = 1) -> Path:
+        return archive_writer.maps(self.choice, self.out, part, processes, self._reporter)
+
     def package(self, folder: Path) -> dict[str, Any]:
         return package.fill(folder, self.choice)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import bench
@@ -20,7 +21,7 @@ from bench.datasets.toytown.scenes import Toytown
 from bench.metrics.bravo_index import SUBSETS
 from bench.metrics.protocols.bravo import sampled
 from bench.results import store, summary
-from bench.submit import bravo_codec
+from bench.submit import bravo_codec, confidence
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bravo"
 FULL = FIXTURES / "cases" / "full9"
@@ -356,11 +357,97 @@ def test_made_again_in_pieces_it_has_the_same_bytes(made, tmp_path, monkeypatch)
     assert (tmp_path / "again" / "Msp.tar").read_bytes() == (made / "out" / "Msp.tar").read_bytes()
 
 
+VALIDATION = "toytown:split=train,images=4,height=48,width=96"
+
+
+@pytest.fixture(scope="module")
+def fitted(made):
+    """The archive of a method without confidence, with one that is fitted to its score, and the tree before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(made))
+        assert main(isotonic(made, made / "fitted")) == 0
+    return made / "fitted"
+
+
+def isotonic(made, out):
+    argv = ["submit", "bravo", "--run", str(made / "run"), "--method", "maxlogit", "--name", "M", *frames(2)]
+    return [*argv, "--out", str(out), "--confidence", "isotonic", "--validation", VALIDATION, "--raw"]
+
+
+def test_a_confidence_is_fitted_to_any_score_and_stated_in_the_card(made, fitted, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_DATA", str(made))
+    archive = str(fitted / "M.tar")
+    assert main(["submit", "check", archive, *frames(2)]) == 0
+    assert main(["submit", "dry-run", archive, "--run", str(made / "run"), "--method", "msp", *frames(2)]) == 0
+    out = capsys.readouterr().out
+    compared = re.findall(r"^(\w+): (\w+) .* agrees$", out, re.M)
+    assert [name for _, name in compared] == ["miou"] * 8  # the confidence is another one than the run's
+    card = yaml.safe_load((fitted / "card.yaml").read_text())
+    assert card["confidence"].items() >= {"map": "isotonic", "fitted_on": VALIDATION, "images": 4}.items()
+    assert f"isotonic regression on {VALIDATION}" in (fitted / "card.md").read_text()
+    assert card["claims"] == []
+    figures = dict(re.findall(r"^(\w+: \w+) ([0-9.]+)", out, re.M))
+    assert float(figures["synrain: auroc"]) > 0.7
+    assert float(figures["synrain: ece"]) < 0.05
+
+
+def test_the_tree_before_it_is_encoded_holds_what_the_archive_does(fitted):
+    encoded = members(fitted / "M.tar")
+    assert len(encoded) == 18
+    lists = members(fitted / "bravo_SAMPLING.tar")
+    for name, content in encoded.items():
+        base, decoded = name.removesuffix("_encoded.bin"), bravo_codec.decode(content)
+        names = SPLITS[base.split("/")[0].removeprefix("bravo_")]
+        classes = np.asarray(Image.open(fitted / "raw" / f"{base}{names.prediction}"))
+        levels = np.asarray(Image.open(fitted / "raw" / f"{base}{names.confidence}"))
+        assert (classes.dtype, levels.dtype) == (np.uint8, np.uint16)
+        np.testing.assert_array_equal(classes, decoded.classes)
+        indices = bravo_codec.read_indices(lists[f"{base}_samples.bin"])
+        np.testing.assert_array_equal(levels.reshape(-1)[indices], decoded.confidences)
+
+
+def test_a_killed_fit_goes_on_and_ends_with_the_same_bytes(made, fitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA", str(made))
+    counted = confidence.Count.__call__
+    seen = []
+
+    def failing(self, sample, score, labels):
+        seen.append(sample)
+        if len(seen) == 3:
+            raise OSError(28, "No space left on device")
+        counted(self, sample, score, labels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(confidence.Count, "__call__", failing)
+        assert main(isotonic(made, tmp_path / "out")) == 2
+    patched = []
+    with monkeypatch.context() as patch:
+        patch.setattr(confidence.Count, "__call__", lambda *given: (patched.append(given[1]), counted(*given)))
+        assert main(isotonic(made, tmp_path / "out")) == 0
+    assert 0 < len(patched) < 4
+    assert (tmp_path / "out" / "M.tar").read_bytes() == (fitted / "M.tar").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--confidence", "isotonic"], "--confidence isotonic and --validation NAME go together"),
+        (["--validation", VALIDATION], "--confidence isotonic and --validation NAME go together"),
+        (["--confidence", "isotonic", "--validation", "road_anomaly"], "has no labels of Cityscapes' 19 classes"),
+    ],
+)
+def test_what_no_confidence_can_be_fitted_to_is_refused_in_a_line(options, said, made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_DATA", str(made))
+    argv = ["submit", "bravo", "--run", str(made / "run"), "--method", "maxlogit", "--name", "M", *frames(2)]
+    assert main([*argv, "--out", str(tmp_path / "out"), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_method_without_confidence_is_refused_in_a_line(made, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BENCH_DATA", str(made))
     argv = ["submit", "bravo", "--run", str(made / "run"), "--method", "maxlogit", "--name", "M", *frames(2)]
     assert main([*argv, "--out", str(tmp_path / "out")]) == 2
-    assert "maxlogit gives no confidence" in capsys.readouterr().err
+    assert "takes nothing else; fit one to its score: --confidence isotonic" in capsys.readouterr().err
     assert not (tmp_path / "out" / "M.tar").exists()
 
 
