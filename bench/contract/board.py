@@ -150,9 +150,9 @@ class Masks:
 class Trial:
     """The options of a dry run, beside the archive."""
 
-    claimed: Callable[
-        [str, Sequence[str]], Mapping[str, Value | Undefined]
-    ]  # protocol, ids: the run's figures, or none
+    # The run's figures, or none: of a protocol, by name or itself with its parameters, on exactly the frames of these
+    # ids, and as many pixels, if that is said.
+    claimed: Callable[..., Mapping[str, Value | Undefined]]
     record: Mapping[str, Any]  # that stands beside the archive, if it is about these bytes
     masks: Masks | None
     timeout: float  # seconds for a program
@@ -197,7 +197,7 @@ class Board(PlugIn, ABC):
 
     title: ClassVar[str]
     status: ClassVar[str]
-    checked: ClassVar[str] = ""  # the day on which the status was read, year-month-day; empty where nobody did
+    checked: ClassVar[str] = ""  # the day or month in which the status was read: 2026-04-08; empty where nobody did
     page: ClassVar[str]
     takes: ClassVar[str]
     steps: ClassVar[tuple[str, ...]] = ()  # what is left to the user once the archive is there

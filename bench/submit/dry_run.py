@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from bench.api import Compared, Undefined, Value
+from bench.api import Compared, Protocol, Undefined, Value
 from bench.core.errors import UsageError
-from bench.results.store import Run
+from bench.results.store import Result, Run
+from bench.suite import parameters
 
 EXACT = 1e-9  # two ways to the same maps
 
@@ -25,17 +26,29 @@ def compared(where: str, figures: Figures, claimed: Figures, tolerance: float) -
     return lines
 
 
-def claimed_by(run: Run | None) -> Callable[[str, Sequence[str]], Figures]:
-    """A look-up of the run's figures under a protocol on exactly the frames of some ids; empty where it has none."""
+def claimed_by(run: Run | None) -> Callable[..., Figures]:
+    """A look-up of the run's figures under a protocol on exactly the frames of some ids; empty where it has none.
 
-    def claimed(protocol: str, ids: Sequence[str]) -> Figures:
+    A protocol itself, in place of its name, is looked for with its parameters. ``pixels``, where they are given, are as
+    many as were counted: data sets of the same frames differ in what they ignore.
+    """
+
+    def claimed(protocol: str | Protocol, ids: Sequence[str], pixels: int | None = None) -> Figures:
         for result in run.results if run else ():
-            fits = result.cell.protocol.name == protocol and not result.not_applicable
-            if run and fits and run.sample_ids(result) == sorted(ids):
+            same = pixels is None or pixels == sum(result.pixels.values())
+            if run and same and _is(result, protocol) and run.sample_ids(result) == sorted(ids):
                 return result.metrics
         return {}
 
     return claimed
+
+
+def _is(result: Result, protocol: str | Protocol) -> bool:
+    """Return True for a result under the protocol."""
+    ref = result.cell.protocol
+    if result.not_applicable or ref.name != (protocol if isinstance(protocol, str) else protocol.name):
+        return False
+    return isinstance(protocol, str) or parameters.values(ref.build()) == parameters.values(protocol)
 
 
 def of_method(run: Run, model: str | None, method: str | None) -> Run:
