@@ -300,7 +300,7 @@ def test_a_legend_names_what_is_ignored_where_a_truth_is_drawn(town: Run) -> Non
 
 def test_the_size_of_the_gallery_chooses_pictures_and_maps(town: Run, tmp_path: Path) -> None:
     first = max(gallery.read(town), key=lambda each: len(each.shots[0].maps))  # of five methods
-    row = np.arange(1000, dtype=np.uint8) % 50
+    row = np.random.default_rng(0).integers(0, 50, 1000, np.uint8)
     pictures.write_indexed(tmp_path / "map.png", np.tile(row, (500, 1)), pictures.heat(), (500, 1000))
     pictures.write_photograph(tmp_path / "image.webp", np.zeros((500, 1000, 3), np.uint8), (500, 1000))
     wide = {"image": tmp_path / "image.webp", "drawn": (500, 1000)}
