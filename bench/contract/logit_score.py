@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench.contract.method import Fitting
-from bench.contract.plugin import Positive
+from bench.contract.method import Constants, Fitting
+from bench.contract.plugin import LATER, Positive
 from bench.contract.prediction import Prediction, Scored
 from bench.contract.smoothed import Smoothed
 from bench.core.values import State
@@ -69,6 +69,37 @@ class LogitScore(Smoothed):
         if altered or prediction.size != prediction.context.image_size:
             return Scored(score, logits=dense.resize(logits, prediction.size))
         return Scored(score)
+
+
+@dataclass(frozen=True)
+class ForMasks(Smoothed):
+    """A score with the parameter ``on``, to stand before its other base.
+
+    ``on: logits`` is the score of softmax(z / T) or of z. ``on: class_scores`` is that of the class scores L of a mask
+    classifier, as papers report it of networks without logits: of L_c / sum_c L_c in place of a softmax, of L in place
+    of z. Where no query claims a pixel at all, every class has an equal share.
+    """
+
+    on: Literal["logits", "class_scores"] = field(default="logits", kw_only=True, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        inherited = getattr(super(), "__post_init__", None)
+        if inherited is not None:
+            inherited()
+        if self.on == "class_scores":
+            if getattr(self, "fidelity", "corrected") == "reference":
+                raise ValueError("reference fidelity is of logits; leave it out, or say on: logits")
+            if getattr(self, "temperature", 1) != 1:
+                raise ValueError("class scores have no temperature; leave it out, or say on: logits")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs if self.on == "logits" else frozenset({"class_scores"})
+
+    @property
+    def fitting(self) -> Fitting | None:
+        inherited = super().fitting
+        return inherited if self.on == "logits" and not isinstance(inherited, Constants) else None
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ blocks and no mask is ever whole at that size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from bench.ops import dense
 
 CELLS = 2**19  # floats of all masks in a block of rows: what stays near the processor
 
@@ -38,6 +40,30 @@ def weighed(weights: Tensor, query_masks: Tensor, size: tuple[int, int] | None =
     for rows, masks in in_rows(query_masks, (height, width)):
         total[:, rows] = (mixing @ masks.flatten(1)).reshape(len(mixing), -1, width)
     return total
+
+
+def other_share(scores: Tensor) -> Tensor:
+    """Return 1 - max_c s_c of the shares s = L / sum_c L of class scores [C, H, W], float32 [H, W].
+
+    The other classes are added up, so that what one class is sure of keeps its digits.
+    """
+    return _of_shares(scores, lambda shares: shares.scatter(0, shares.argmax(dim=0, keepdim=True), 0.0).sum(dim=0))
+
+
+def share_entropy(scores: Tensor) -> Tensor:
+    """Return the Shannon entropy of the shares of class scores [C, H, W], float32 [H, W] in nats."""
+    return _of_shares(scores, lambda shares: torch.special.entr(shares).sum(dim=0))
+
+
+def _of_shares(scores: Tensor, reduced: Callable[[Tensor], Tensor]) -> Tensor:
+    """Reduce L / sum_c L over the classes, in blocks of rows; equal shares where the sum is 0."""
+    answer = scores.new_empty(scores.shape[1:], dtype=torch.float32)
+    for start in range(0, scores.shape[1], dense.ROWS):
+        rows = slice(start, start + dense.ROWS)
+        block = scores[:, rows].float()
+        total = block.sum(dim=0)
+        answer[rows] = reduced((block / total).where(total > 0, 1 / len(scores)))
+    return answer
 
 
 def in_rows(query_masks: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:

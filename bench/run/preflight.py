@@ -257,6 +257,8 @@ def _refusal(cell: Cell, checked: Checked, confident: bool) -> Refusal | None:
     if lacking := method.needs - offers:
         outputs = ", ".join(sorted(offers))
         reason = f"{cell.method.label} needs {', '.join(sorted(lacking))}; {cell.model.label} gives {outputs}"
+        if getattr(method, "on", "") == "logits" and "class_scores" in offers:
+            reason += f"; say {cell.method.name}: {{on: class_scores}} for what papers report of mask classifiers"
         return Refusal(f"{_code('outputs', lacking)} of {_code('', offers)}", reason)
     sure = method.confidence(np.zeros((1, 1), np.float32)) is not None
     if protocol.reads == "confidence" and confident and not sure:

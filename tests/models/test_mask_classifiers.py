@@ -1,5 +1,6 @@
 """Scores of mask classifiers and of extra heads: definitions by hand, blocks of rows, views."""
 
+import json
 from dataclasses import fields
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from bench.api import Inference, Prediction, Sample, View
+from bench.cli.main import main
+from bench.core.errors import BadSuite
 from bench.models import inference
 from bench.ops import dense, queries
-from bench.suite import registry
+from bench.suite import parameters, registry
 
 NAMES = ("rba", "mask_max", "eam", "void_channel", "ood_head", "own")
 SIZE = (24, 40)
@@ -165,3 +168,100 @@ def test_a_merged_prediction_has_class_scores_but_no_queries():
     merged = inference.merge(views(how), how)
     assert set(merged.raw) == {"class_scores"}
     assert torch.equal(merged.labels, views(Inference())[0][1].labels)
+
+
+def on_class_scores(name, **more):
+    return registry.build("method", name, {"on": "class_scores"} | more, where="x")
+
+
+SHARES = np.array([0.425, 0.625]) / 1.05  # of the class scores by hand
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "expected"),
+    [
+        ("msp", {}, SHARES[0]),
+        ("maxlogit", {}, -0.625),
+        ("entropy", {}, -(SHARES * np.log(SHARES)).sum()),
+        ("entropy", {"normalised": True}, -(SHARES * np.log2(SHARES)).sum()),
+    ],
+)
+def test_scores_of_logits_have_a_declared_variant_on_class_scores(name, more, expected):
+    made = on_class_scores(name, **more)
+    assert made.score(by_hand(), {}).item() == pytest.approx(expected, rel=1e-6)
+    assert made.needs == {"class_scores"} and made.fitting is None
+    plain = method(name)
+    assert plain.needs == {"logits"} and "on" not in parameters.values(plain)
+    assert parameters.label(made).startswith(f"{name}[") and "on=class_scores" in parameters.label(made)
+
+
+@pytest.mark.parametrize("name", ["msp", "maxlogit", "entropy"])
+def test_a_pixel_that_no_query_claims_is_the_most_suspicious_and_a_sure_one_keeps_its_digits(name):
+    scores = torch.zeros(3, 70, 2)  # more rows than are reduced at once
+    scores[0, :, 0], scores[1, :, 0] = 1.0, 1e-9
+    score = on_class_scores(name).score(Prediction({"class_scores": scores}, (70, 2)), {})
+    largest = {"msp": 2 / 3, "maxlogit": 0.0, "entropy": np.log(3)}[name]
+    assert torch.allclose(score[:, 1], torch.tensor(largest, dtype=torch.float32))
+    if name != "maxlogit":
+        assert (score[:, 0] > 0).all() and (score[:, 0] < 1e-7).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "said"),
+    [
+        ("msp", {"fidelity": "reference"}, "reference fidelity is of logits"),
+        ("msp", {"temperature": 2.0}, "class scores have no temperature"),
+        ("entropy", {"temperature": 2.0}, "class scores have no temperature"),
+    ],
+)
+def test_what_class_scores_do_not_have_is_refused(name, more, said):
+    with pytest.raises(BadSuite, match=said):
+        on_class_scores(name, **more)
+
+
+SUITE = """
+protocols: [anomaly, misclassification]
+models: [toyquery, {masks_alone: {}}]
+datasets:
+  - toytown: {split: anomaly, images: 3, height: 64, width: 128}
+methods: [msp, {msp: {on: class_scores}}, {entropy: {on: class_scores}}, {maxlogit: {on: class_scores}}]
+bootstrap: 0
+"""
+MASKS_ALONE = """
+from dataclasses import dataclass
+from bench.models.toyquery import ToyQuery
+
+@dataclass(frozen=True)
+class MasksAlone(ToyQuery):
+    name = "masks_alone"
+    source = "toyquery without logits"
+
+    @property
+    def outputs(self):
+        return super().outputs - {"logits"}
+"""
+
+
+def test_the_variants_run_and_what_is_not_applicable_names_them(tmp_path, capsys, monkeypatch):
+    (tmp_path / "plugins" / "models").mkdir(parents=True)
+    (tmp_path / "plugins" / "models" / "masks_alone.py").write_text(MASKS_ALONE)
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path / "plugins"))
+    registry.forget()
+    (tmp_path / "x.yaml").write_text(SUITE)
+    assert (
+        main(["run", str(tmp_path / "x.yaml"), "--out", str(tmp_path / "run"), "--workers", "0", "--gallery", "0"]) == 0
+    )
+    shown = capsys.readouterr()
+    assert "say msp: {on: class_scores} for what papers report of mask classifiers" in shown.out + shown.err
+    assert main(["show", str(tmp_path / "run"), "--format", "json"]) == 0
+    records = json.loads(capsys.readouterr().out)["records"]
+    values = {
+        (one["model"], one["method"]): one["value"]
+        for one in records
+        if (one["metric"], one["protocol"]) == ("auroc", "anomaly")
+    }
+    assert values["toyquery", "msp[on=class_scores]"] > 0.5
+    assert values["toyquery", "msp[on=class_scores]"] == values["masks_alone", "msp[on=class_scores]"]
+    assert values["toyquery", "msp"] != values["toyquery", "msp[on=class_scores]"]
+    monkeypatch.undo()
+    registry.forget()
