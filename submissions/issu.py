@@ -7,6 +7,7 @@ finds its thresholds on a sketched curve; here every figure is that of the score
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,7 @@ Track = Literal["anomaly", "obstacle"]
 LEAST = 49  # pixels of a component and of an object that count, as in the suite issu
 THREADS = 2
 SLACK = 2**16  # bytes of a file beyond its pixels
+LARGEST = 2**24  # pixels of a frame whose image is not here
 HALF = 65504.0  # the largest float16
 
 
@@ -129,23 +131,26 @@ class Issu(Board):
         members = _by_frame(archive, verdict)
         known: set[str] = set()
         for split in self.sets:
+            reader = self._reader(split)
+            sizes: dict[str, tuple[int, int] | None]
             try:
-                reader = self._reader(split)
                 sizes = {frame.id: size_of(frame.image) for frame in reader._frames}
             except MissingData as error:
                 verdict.notes.append(f"{split}: names and sizes were not compared with its images: {error}")
-                known.update(frame for frame in members if frame.startswith(f"{split}_"))
-                continue
+                sizes = dict.fromkeys(frame for frame in members if frame.startswith(f"{split}_"))
+                if len(sizes) != reader.count:
+                    complaint = f"the archive holds {len(sizes)} frames, wanted {reader.count}"
+                    verdict.failures.append(Failure("count", f"{split}_*{ENDING}", complaint))
             known.update(sizes)
             for frame in sorted(sizes.keys() - members.keys()):
                 verdict.failures.append(Failure("count", frame + ENDING, "is absent: every frame has a file"))
             held = {frame: members[frame] for frame in sorted(sizes.keys() & members.keys())}
             with ThreadPoolExecutor(THREADS) as pool:
                 judged = pool.map(partial(_judged, archive), held.values(), map(sizes.__getitem__, held))
-                for name, (complaint, doubts) in zip(held.values(), judged, strict=True):
+                for name, (complained, doubts) in zip(held.values(), judged, strict=True):
                     verdict.warnings += [f"{name}: {doubt}" for doubt in doubts]
-                    if complaint:
-                        verdict.failures.append(Failure(complaint.rule, name, complaint.text))
+                    if complained:
+                        verdict.failures.append(Failure(complained.rule, name, complained.text))
             verdict.counts[split] = len(held)
         for frame in sorted(members.keys() - known)[:3]:
             verdict.warnings.append(f"{members[frame]}: is no frame of {', '.join(self.sets)}, and is passed over")
@@ -246,12 +251,15 @@ def _by_frame(archive: Archive, verdict: Verdict) -> dict[str, str]:
     return members
 
 
-def _read(archive: Archive, name: str, size: tuple[int, int]) -> tuple[NDArray[np.floating[Any]], Labels]:
-    """Return scores [H, W] and classes, uint8 [H, W], of one file. Raise Refused for what cannot be evaluated."""
-    pixels = size[0] * size[1]
+def _read(archive: Archive, name: str, size: tuple[int, int] | None) -> tuple[NDArray[np.floating[Any]], Labels]:
+    """Return scores [H, W] and classes, uint8 [H, W], of one file. Raise Refused for what cannot be evaluated.
+
+    ``size`` is that of the image, None where that is not here.
+    """
+    pixels = math.prod(size) if size else LARGEST
     content = archive.read(name, 16 * pixels + SLACK)
     scores = _array(content, SCORES, "f", "floating point", size)
-    classes = _array(content, CLASSES, "iu", "whole numbers", size)
+    classes = _array(content, CLASSES, "iu", "whole numbers", (scores.shape[0], scores.shape[1]))
     if not np.isfinite(scores).all():
         raise Refused("finite", f"{SCORES} holds NaN or infinities")
     low, high = int(classes.min()), int(classes.max())
@@ -260,11 +268,14 @@ def _read(archive: Archive, name: str, size: tuple[int, int]) -> tuple[NDArray[n
     return scores, classes.astype(np.uint8)
 
 
-def _array(content: bytes, name: str, kinds: str, words: str, size: tuple[int, int]) -> NDArray[Any]:
+def _array(content: bytes, name: str, kinds: str, words: str, size: tuple[int, int] | None) -> NDArray[Any]:
     def fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         if dtype.kind not in kinds:
             raise Refused("dtype", f"{name} holds {dtype}, wanted {words}")
-        if shape != size:
+        if size is None:
+            if len(shape) != 2 or not 0 < math.prod(shape) <= LARGEST:
+                raise Refused("map size", f"{name} is {list(shape)}, which no frame is")
+        elif shape != size:
             turned = "; is it transposed?" if shape == size[::-1] else ""
             raise Refused("map size", f"{name} is {list(shape)}, its image is {list(size)}{turned}")
 
@@ -275,7 +286,7 @@ def _array(content: bytes, name: str, kinds: str, words: str, size: tuple[int, i
         raise Refused("npz", f"{name}: {error}{held}") from None
 
 
-def _judged(archive: Archive, name: str, size: tuple[int, int]) -> tuple[Refused | None, list[str]]:
+def _judged(archive: Archive, name: str, size: tuple[int, int] | None) -> tuple[Refused | None, list[str]]:
     """Return the rule that one file breaks, and what is doubtful about it."""
     try:
         scores, _ = _read(archive, name, size)

@@ -26,6 +26,7 @@ from bench.core.errors import BadScores, MissingData
 from bench.core.file_names import file_name
 from bench.core.untrusted_arrays import Unreadable
 from bench.counts import keys
+from bench.datasets import frames
 
 Size = tuple[int, int]  # (H, W)
 Role = Literal["score map", "prediction"]
@@ -33,7 +34,8 @@ Role = Literal["score map", "prediction"]
 SPOOLED: Mapping[Role, str] = {"score map": "scores", "prediction": "predictions"}
 TREE = "anomaly_p"  # SegmentMeIfYouCan keeps <TREE>/<method>/<set>/<frame>.hdf5
 SEGMENTATION = "_segmentation"  # Fishyscapes keeps DDDD_<frame>_anomaly.npy and DDDD_<frame>_segmentation.npy
-TAILS = ("_anomaly", SEGMENTATION, "_labels", "_labels_semantic", *frame_names.TAILS)
+BRAVO: Mapping[Role, str] = {"score map": "_conf", "prediction": "_pred"}  # of its files before they are encoded
+TAILS = ("_anomaly", SEGMENTATION, *BRAVO.values(), "_labels", "_labels_semantic", *frame_names.TAILS)
 NAMED: Mapping[Role, Sequence[str]] = {  # arrays of a file that holds several, without what is no letter
     "score map": (
         "score", "scores", "scoremap", "anomaly", "anomalyscore", "anomalyscores", "anomalymap", "ood", "oodscore",
@@ -118,12 +120,16 @@ class Matched(NamedTuple):
 def find(path: Path, role: Role) -> list[MapFile]:
     """Every map of a folder or a .zip, in the order of their names.
 
-    Understood are a folder of maps, a spool of ``bench run``, the tree of SegmentMeIfYouCan from any level on, and the
-    output of a Fishyscapes container. ``archive.zip/inner/folder`` names a folder inside an archive.
+    Understood are a folder of maps, a spool of ``bench run``, the tree of SegmentMeIfYouCan from any level on, the
+    output of a Fishyscapes container, and the tree of BRAVO before it is encoded. ``archive.zip/inner/folder`` names a
+    folder inside an archive.
     """
     files = _listed(path, role)
     segmentations = [file for file in files if file.stem.endswith(SEGMENTATION)]
-    if role == "score map":
+    of_bravo = {ending: [file for file in files if file.stem.endswith(ending)] for ending in BRAVO.values()}
+    if all(of_bravo.values()):
+        files = of_bravo[BRAVO[role]]
+    elif role == "score map":
         files = [file for file in files if not file.stem.endswith(SEGMENTATION)]
     elif segmentations:
         files = segmentations
@@ -194,8 +200,16 @@ def _plain_folder(name: str) -> str:
 
 
 def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
-    """Match by name: as it is, else without the common endings, else also without a leading number of four digits."""
+    """Match by name: as it is, else without the common endings, else also without a leading number of four digits.
+
+    An id that no name is may be a path whose parts are joined by '_', such as that of a frame of BRAVO.
+    """
     pool = list(files)
+    paths: dict[str, list[MapFile]] = {}
+    for file in pool:
+        for start in range(len(file.parts) - 1):
+            joined = "_".join([*file.parts[start:-1], _names(file.stem)[1]])
+            paths.setdefault(frames.plain(joined), []).append(file)
     by_name: list[dict[str, list[MapFile]]] = [{}, {}, {}]
     for file in pool:
         for known, name in zip(by_name, _names(file.stem), strict=True):
@@ -205,7 +219,7 @@ def match(files: Iterable[MapFile], ids: Sequence[str], role: Role) -> Matched:
     for sample in ids:
         candidates = next(
             (known[name] for known, name in zip(by_name, _names(sample), strict=True) if name in known),
-            by_name[0].get(file_name(sample), []),  # as a spool of a run has it
+            by_name[0].get(file_name(sample), []) or paths.get(sample, []),  # the first as a spool of a run has it
         )
         if len(candidates) > 1:
             first, second = candidates[:2]

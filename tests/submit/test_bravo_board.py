@@ -406,6 +406,34 @@ def test_the_tree_before_it_is_encoded_holds_what_the_archive_does(fitted):
         np.testing.assert_array_equal(levels.reshape(-1)[indices], decoded.confidences)
 
 
+def test_the_tree_before_it_is_encoded_is_evaluated_as_the_archive_is(made, fitted, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_DATA", str(made))
+    assert main(["submit", "dry-run", str(fitted / "M.tar"), *frames(2)]) == 0
+    printed = dict(re.findall(r"^synobjs: (\w+) ([0-9.]+)$", capsys.readouterr().out, re.M))
+    maps = ["--scores", str(fitted / "raw"), "--predictions", str(fitted / "raw")]
+    data = ["--dataset", "bravo:subset=synobjs,labels=present,frames=2"]
+    assert main(["score", "--protocol", "bravo", *data, *maps, "--bootstrap", "0", "--format", "json"]) == 0
+    folder = made / "bravo" / "bravo_synobjs"
+    labels = [
+        "--labels",
+        str(folder),
+        "--pair",
+        "{id}_gt.png",
+        "--invalid",
+        str(folder / "polar bear" / "{id}_mask.png"),
+    ]
+    maps = ["--scores", str(fitted / "raw" / folder.name), "--predictions", str(fitted / "raw" / folder.name)]
+    assert main(["score", "--protocol", "bravo", *labels, *maps, "--bootstrap", "0", "--format", "json"]) == 0
+    texts = re.split(r"^(?={)", capsys.readouterr().out, flags=re.M)[1:]
+    assert len(texts) == 2
+    for text in texts:
+        (evaluation,) = json.loads(text)["evaluations"]
+        figures = {name: figure["value"] for name, figure in evaluation["metrics"].items()}
+        assert figures.keys() == printed.keys()
+        for name, value in figures.items():
+            assert float(printed[name]) == pytest.approx(value, abs=6e-7)
+
+
 def test_a_killed_fit_goes_on_and_ends_with_the_same_bytes(made, fitted, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA", str(made))
     counted = confidence.Count.__call__

@@ -180,3 +180,18 @@ def test_absent_strange_and_doubled_files_are_named(data, tmp_path, capsys):
     assert "[one method]" in out
     assert "static_9_other.npz: is no frame of static, temporal" in out
     assert "readme.txt: is no .npz" in out
+
+
+def test_without_the_images_files_are_counted_and_read(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    archive = str(data / "out" / "M.zip")
+    assert main(["submit", "check", archive, *FRAMES]) == 0
+    assert "names and sizes were not compared" in capsys.readouterr().out
+    assert main(["submit", "check", archive]) == 2
+    assert "static_*.npz: the archive holds 4 frames, wanted 980 [count]" in capsys.readouterr().out
+    members = contents(archive)
+    name = next(iter(members))
+    for changed in ({"pred_id_labels": np.zeros((9, 9), np.uint8)}, {"anomaly_scores": np.zeros(5)}):
+        packed(tmp_path / "a.zip", members | {name: arrays(**changed)})
+        assert main(["submit", "check", str(tmp_path / "a.zip"), *FRAMES]) == 2
+        assert f"refused: {name}: " in (out := capsys.readouterr().out) and "[map size]" in out
