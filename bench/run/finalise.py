@@ -5,6 +5,7 @@ Reading is work of its own, since resampling may take longer than counting did.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -150,7 +151,10 @@ def _result(job: Job, numerics: Numerics, command: str) -> Result:
     about["protocol"] |= {"version": job.protocol.version, "title": title}
     about["protocol"] |= {"ranked": False} if shown and not shown.ranked else {}
     if job.cell.method:
-        about["method"]["uses_outliers"] = job.cell.method.build().uses_outliers
+        method = job.cell.method.build()
+        about["method"]["uses_outliers"] = method.uses_outliers
+        if formula := (inspect.getdoc(type(method)) or "").partition("\n\n")[0]:
+            about["method"]["formula"] = " ".join(formula.split())
     return Result(
         key=job.key,
         cell=job.cell,
