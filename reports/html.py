@@ -133,6 +133,7 @@ def _page(document: Document) -> str:
             paths=places.by_id,
             tabs_of=places.tabs,
             galleries=places.galleries,
+            shots=places.shots,
             claims=document.claims,
             sheets=sheets,
             grids=grid_sheets,

@@ -15,6 +15,53 @@ document.addEventListener("click", (event) => {
   if (button) enlarge([...button.closest(".row").querySelectorAll("figure:not([hidden])")], button.closest("figure"), button.closest(".shot").querySelector("b").textContent);
 });
 
+// ---- one image by its address: all pictures side by side and large, with a threshold for all of its maps ----
+
+function showShot(shot) {
+  const album = shot.closest(".album"), view = shot.closest(".view");
+  for (const each of [album, shot]) each.classList.add("alone");
+  document.title = `${shot.querySelector("b").textContent} · ${document.title}`;
+  if (shot.querySelector(".tools")) return;
+  const shots = [...album.querySelectorAll(".shot")], at = shots.indexOf(shot), most = Math.max(...levelsOf(shot).levels.values(), 0);
+  const link = (text, target, step) => made("a", { class: "chip", href: `#${target.id}`, "data-step": step }, text);
+  const beside = (by) => shots[(at + by + shots.length) % shots.length];
+  const share = made("output");
+  const threshold = made("input", { type: "range", min: "0", max: String(most + 1), value: "0", oninput: () => alarm(shot, Number(threshold.value), share) });
+  const label = shot.querySelector("figure[data-kind^='map ']") && made("label", {}, "Threshold of all maps ", threshold);
+  shot.querySelector("p").after(made("p", { class: "chips tools" }, link("All images", view, "up"), link("← Before", beside(-1), "before"), link("Next →", beside(1), "next"), label, share));
+}
+
+// What each method would raise an alarm for at the same share of the data set's pixels, drawn over its map.
+function alarm(shot, least, share) {
+  const { decades, levels } = levelsOf(shot), most = Math.max(...levels.values(), 0);
+  const photograph = shot.querySelector("figure[data-kind=image] img");
+  for (const canvas of shot.querySelectorAll(".zoom canvas")) canvas.remove();
+  share.textContent = least === 0 ? "" : `up to ${Number((100 * 10 ** ((-decades * (least - 1)) / most)).toPrecision(2))} % of the data set's pixels`;
+  if (least === 0) return;
+  for (const figure of shot.querySelectorAll("figure[data-kind^='map ']:not([hidden])")) {
+    const canvas = made("canvas", { "aria-hidden": "true" });
+    figure.querySelector(".zoom").append(canvas);
+    drawAlarms(canvas, photograph, figure.querySelector("img"), levels, least - 1);
+  }
+}
+
+// The pictures of a method's hardest images are those of the gallery: the page has them once.
+function showHardest(view) {
+  for (const link of view.querySelectorAll(".hardest > a:not(:has(img))")) {
+    const shot = document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    const pictures = [...(shot?.querySelectorAll("figure") ?? [])].filter(({ dataset }) => dataset.kind === "image" || dataset.kind === link.parentElement.dataset.map);
+    link.prepend(...pictures.map((figure) => made("img", { src: figure.querySelector("img").src, alt: "" })));
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: "before", ArrowRight: "next", Escape: "up" }[event.key];
+  const link = step && document.querySelector(`.view.current .shot.alone [data-step=${step}]`);
+  if (!link || event.target.closest("input, select, dialog") || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  location.hash = link.hash;
+});
+
 // Levels of a score map by colour, as packed RGB: the album carries the colours of its scale.
 function levelsOf(figure) {
   const scale = figure.closest(".album").querySelector("[data-levels]");

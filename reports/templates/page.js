@@ -139,7 +139,13 @@ function addressed() {
 function showView(view) {
   for (const other of document.querySelectorAll(".view.current")) other.classList.remove("current");
   view.classList.add("current");
+  document.body.classList.toggle("at-home", view === HOME);
   document.title = view === HOME ? TITLE : `${view.dataset.name} · ${TITLE}`;
+  for (const chart of view.querySelectorAll("details[data-opens]")) { // all that a view has is not folded away
+    delete chart.dataset.opens;
+    chart.open = true;
+  }
+  showHardest(view);
   for (const link of document.querySelectorAll('.top nav a[href^="#"]')) {
     const path = link.getAttribute("href").slice(1), under = view.dataset.under;
     if (path === view.id || (under && path.startsWith(under))) link.setAttribute("aria-current", "page");
@@ -152,9 +158,11 @@ function route(event) {
   if (!view) return target.scrollIntoView();
   const before = document.querySelector(".view.current");
   showView(view);
+  for (const each of document.querySelectorAll(".alone")) each.classList.remove("alone");
+  if (target.matches(".shot")) showShot(target);
   for (let each = target; each; each = each.parentElement) if (each instanceof HTMLDetailsElement) each.open = true;
-  if (target !== view) return target.scrollIntoView();
-  if (event && before !== view) {
+  if (target !== view && !target.matches(".shot")) return target.scrollIntoView();
+  if (event && (before !== view || target !== view)) {
     scrollTo({ top: 0, behavior: "instant" });
     document.getElementById("results").focus({ preventScroll: true }); // the next Tab goes into the view
   }

@@ -689,6 +689,69 @@ def test_each_view_has_an_address_and_the_others_are_out_of_sight(opened: Opened
         page.wait_for_function("document.getElementById('/').classList.contains('current')")
 
 
+def test_an_image_has_an_address_and_is_stepped_through_by_keyboard_with_one_threshold_for_all_maps(
+    opened: Opened,
+) -> None:
+    page = opened("town", whole=False)
+    page.evaluate("location.hash = '/data/Town/images'")
+    album = page.locator(".view.current .album").first
+    shots = album.locator(".shot")
+    path = shots.first.get_attribute("id")
+    assert path and path.startswith("/data/Town/images/") and shots.count() >= 2
+    shots.first.locator("a").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("path => location.hash === `#${path}`", arg=path)
+    seen = lambda: page.locator(".view.current .shot").evaluate_all(  # noqa: E731
+        "all => all.filter((shot) => shot.checkVisibility()).map((shot) => shot.id)"
+    )
+    page.locator(".shot.alone").wait_for()
+    assert seen() == [path] and page.title().startswith(path.split("/")[-1])
+    widths = shots.first.locator("img").evaluate_all("all => all.map((each) => each.clientWidth).filter(Boolean)")
+    assert len(widths) >= 6 and min(widths) > 300, "image, truth, class map and maps side by side, large"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("path => document.querySelector('.shot.alone').id !== path", arg=path)
+    assert len(seen()) == 1 and seen() != [path]
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("path => document.querySelector('.shot.alone').id === path", arg=path)
+    threshold = shots.first.get_by_label("Threshold of all maps")
+    threshold.focus()
+    page.keyboard.press("End")
+    maps = shots.first.locator("figure[data-kind^='map ']:not([hidden])")
+    assert shots.first.locator("canvas").count() == maps.count() >= 2
+    page.keyboard.press("Home")
+    assert shots.first.locator("canvas").count() == 0
+    page.locator(".view.current h2").first.click()
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelector('.alone') === null")
+    assert len(seen()) > 2
+
+
+def test_what_a_view_has_is_open_and_a_card_has_formula_figures_and_pictures_of_failures(opened: Opened) -> None:
+    page = opened("town", whole=False)
+    for path in ("/cost", "/operating-points"):
+        page.evaluate("path => { location.hash = path; }", path)
+        page.locator(".view.current details.chart .drawing svg").first.wait_for()
+    page.evaluate("location.hash = '/method/msp'")
+    card = page.locator(".view.current")
+    page.wait_for_function("document.title.startsWith('msp')")
+    assert "Score = " in card.locator(".formula").inner_text() and "arXiv" in card.inner_text()
+    pictures = card.locator(".hardest a img")
+    assert pictures.count() >= 2 and pictures.first.evaluate("each => each.naturalWidth") > 0
+    card.locator(".hardest a").first.click()
+    page.locator(".shot.alone").wait_for()
+
+
+def test_a_phone_shows_figures_of_the_leaderboard_beside_the_methods(opened: Opened) -> None:
+    page = opened("town", whole=False, viewport={"width": 390, "height": 844})
+    row = page.locator(".matrix tbody tr[data-row]").first
+    first = row.locator("td[data-task]").first.bounding_box()
+    assert first["x"] + first["width"] <= 390
+    head = page.locator(".matrix thead th[data-task][data-sort]").first.bounding_box()
+    assert head["x"] == pytest.approx(first["x"], abs=1), "heads stand above their figures"
+    assert "tiny" in page.locator(".matrix tbody").first.inner_text(), "the network is named below the method"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_the_leaderboard_leads_to_data_sets_and_methods_by_keyboard(opened: Opened) -> None:
     page = opened("town", whole=False)
     page.locator(".matrix tbody th a", has_text="maxlogit").first.focus()

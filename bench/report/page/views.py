@@ -38,6 +38,7 @@ class Addresses:
     methods: Mapping[str, str]
     tabs: Mapping[str, Sequence[Tab]]  # by data set
     galleries: Sequence[tuple[str, Sequence[tuple[int, Album]]]]  # paths, and the numbered albums of a data set
+    shots: Mapping[tuple[str, str, str], str]  # of single images, by data set, model and sample
 
 
 class _Paths:
@@ -71,16 +72,20 @@ def addresses(
     numbered: dict[str, list[tuple[int, Album]]] = {}
     for index, album in enumerate(albums, 1):
         numbered.setdefault(album.dataset, []).append((index, album))
-    galleries = []
+    galleries: list[tuple[str, list[tuple[int, Album]]]] = []
+    shots: dict[tuple[str, str, str], str] = {}
     for label, members in numbered.items():
         galleries.append((paths.free(folders[label], "images"), members))
         tabs[label].append(Tab("images", galleries[-1][0]))
+        for _, album in members:
+            for shot in album.shots:
+                shots[label, album.model, shot.sample] = paths.free(galleries[-1][0], shot.sample)
     for each in grid_sheets:
         by_id[each.id] = paths.free(
             "/grid", " ".join(filter(None, (each.grid.protocol, each.grid.name, each.grid.model)))
         )
     names = dict.fromkeys(method for result in run.results if (method := result.labels.method))
-    return Addresses(by_id, {name: paths.free("/method", name) for name in names}, tabs, galleries)
+    return Addresses(by_id, {name: paths.free("/method", name) for name in names}, tabs, galleries, shots)
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,15 @@ class LeaderBoard:
 
 
 @dataclass(frozen=True)
+class Hard:
+    """An image that is hard for a method."""
+
+    sample: str
+    shown: str  # its figure
+    path: str  # of its pictures; empty where there are none
+
+
+@dataclass(frozen=True)
 class Standing:
     """The figures of a method on one network, task and data set, for its card."""
 
@@ -146,7 +160,7 @@ class Standing:
     figures: tuple[tuple[Metric, Value], ...]
     ms: float | None  # of the processor per image: network and method
     result: Result | None
-    hardest: tuple[tuple[str, str], ...]  # images, and their figures as shown
+    hardest: tuple[Hard, ...]
     hardest_by: str
 
 
@@ -157,6 +171,7 @@ class Card:
     method: str
     path: str
     source: str
+    formula: str  # in words; empty where results do not say it
     outliers: bool
     reference: bool
     parameters: str  # as JSON; empty where it has none
@@ -191,7 +206,10 @@ def _of_tables(
             for line in group.lines:
                 if line.method is None:
                     continue
-                hard, by = _hardest(images.get(line.result.key), table.metrics)
+                shots = {
+                    sample: path for (*at, sample), path in places.shots.items() if at == [table.dataset, line.model]
+                }
+                hard, by = _hardest(images.get(line.result.key), table.metrics, shots)
                 figures = tuple((each.metric, each.value) for each in line.figures if isinstance(each.value, Value))
                 ms = spent.get((table.protocol, table.dataset, line.model, line.method))
                 where = table.title, table.dataset, places.by_id[sheet.id], line.model
@@ -215,18 +233,19 @@ def _of_grids(grid_sheets: Sequence[GridSheet], places: Addresses) -> Iterator[t
 
 
 def _card(name: str, path: str, first: Result, standings: Sequence[Standing]) -> Card:
-    source = str(first.about.get("method", {}).get("source", ""))
+    about = first.about.get("method", {})
+    source, formula = (str(about.get(word, "")) for word in ("source", "formula"))
     params = first.cell.method.params if first.cell.method else {}
     words = json.dumps(params) if params else ""
-    return Card(name, path, source, uses_outliers(first), reference(first), words, tuple(standings))
+    return Card(name, path, source, formula, uses_outliers(first), reference(first), words, tuple(standings))
 
 
 def _hardest(
-    images: Mapping[str, Any] | None, metrics: Mapping[str, Metric]
-) -> tuple[tuple[tuple[str, str], ...], str]:
-    """The images that are hardest for a row, with their figures, and the title of the figure."""
+    images: Mapping[str, Any] | None, metrics: Mapping[str, Metric], shots: Mapping[str, str]
+) -> tuple[tuple[Hard, ...], str]:
+    """The images that are hardest for a row, and the title of their figure."""
     if images is None:
         return (), ""
     metric = metrics[images["metric"]["name"]]
     worst = list(zip(images["ids"], images["values"], strict=True))[:HARDEST]
-    return tuple((image, number(value, metric)) for image, value in worst), metric.title
+    return tuple(Hard(image, number(value, metric), shots.get(image, "")) for image, value in worst), metric.title
