@@ -19,12 +19,30 @@ except ImportError:
     kernels = None
 
 
+FEW = 6  # categories
+PIECE = 1 << 18  # pixels whose comparisons stay in the cache
+
+
 def count_labels(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     """int64 [256]: how often each value occurs."""
     if kernels is not None:
         counts: NDArray[np.int64] = kernels.count_labels(values)
         return counts
     return np.bincount(values, minlength=256)
+
+
+def totals(categories: NDArray[np.uint8], n_categories: int) -> NDArray[np.int64] | None:
+    """int64 [K]: the pixels of each category of [n]; None where one of them is of another, 255 aside."""
+    if n_categories > FEW:
+        counts = count_labels(categories)
+        known, ignored = counts[:n_categories], counts[IGNORE]
+    else:  # some comparisons, by the processor's vectors, are faster than a table
+        known, ignored = np.zeros(n_categories, np.int64), 0
+        for start in range(0, categories.size, PIECE):
+            here = categories[start : start + PIECE]
+            known += [np.count_nonzero(here == category) for category in range(n_categories)]
+            ignored += np.count_nonzero(here == IGNORE)
+    return known if known.sum() + ignored == categories.size else None
 
 
 def count_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -47,18 +65,19 @@ def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_catego
     return np.bincount(cells, minlength=n_categories << 16).astype(np.uint32).reshape(n_categories, -1)
 
 
-def split_keys(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_categories: int) -> list[NDArray[np.uint32]]:
-    """The keys of each category, in the order of the pixels."""
+def split_keys(
+    bits: NDArray[np.uint32], categories: NDArray[np.uint8], known: NDArray[np.int64]
+) -> list[NDArray[np.uint32]]:
+    """The keys of each category, in the order of the pixels; ``known`` [K]: ``totals``."""
     if kernels is not None:
-        totals = count_labels(categories)[:n_categories]
-        starts = np.concatenate([[0], np.cumsum(totals)])
+        starts = np.concatenate([[0], np.cumsum(known)])
         ends = np.full(256, starts[-1], np.int64)
-        ends[:n_categories] = starts[:-1]
+        ends[: known.size] = starts[:-1]
         out = np.empty(int(starts[-1]) + 1, np.uint32)
         kernels.split_keys(bits, categories, ends, out)
         return [out[a:b] for a, b in pairwise(starts)]
     keys = _keys(bits)
-    return [keys[categories == category] for category in range(n_categories)]
+    return [keys[categories == category] for category in range(known.size)]
 
 
 def count_pages(

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from bench.core.compiled import compiled
 
 BLOCK = 1 << 11  # pixels whose places in a table are computed before any of them is counted
+ALIKE = 16  # neighbours that are looked at together: most often they are of one category
+SKIPPED = 64  # keys that are passed over at once where the last of them is still too small
 FEW = 32  # keys that are sorted by insertion
-MANY = 1 << 16  # keys beyond which it is faster to go through all values that they may have
+MANY = 1 << 15  # keys beyond which it is faster to go through all values that they may have
 
 
 @compiled
@@ -87,18 +89,39 @@ def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], table: N
 
 
 @compiled
+def _split_mixed(bits: Any, categories: Any, ends: Any, out: Any, start: int, stop: int) -> None:
+    """Write the keys from pixel ``start`` to ``stop``, each where its category ends."""
+    for index in range(start, stop):
+        category = categories[index]
+        end = ends[category]
+        out[end] = _key(bits[index])
+        ends[category] = end + (category != 255)
+
+
+@compiled
 def split_keys(
     bits: NDArray[np.uint32], categories: NDArray[np.uint8], ends: NDArray[np.int64], out: NDArray[np.uint32]
 ) -> None:
     """Write the keys of category c to out[ends[c]:], moving ends[c] along.
 
-    ``ends`` [256] has a place for the keys of ignored pixels, all of which are written to it, so that nothing branches.
+    ``ends`` [256] has a place for the keys of ignored pixels, all of which are written to it, so that nothing branches
+    where neighbours are of several categories. ``ALIKE`` neighbours of one category are written together.
     """
-    for index in range(bits.size):
-        category = categories[index]
-        end = ends[category]
-        out[end] = _key(bits[index])
-        ends[category] = end + (category != 255)
+    whole = bits.size // ALIKE * ALIKE
+    for start in range(0, whole, ALIKE):
+        category = categories[start]
+        owners, differs = categories[start : start + ALIKE], np.uint8(0)
+        for index in range(ALIKE):  # no branch and no table: compiled to vectors
+            differs |= owners[index] ^ category
+        if differs:
+            _split_mixed(bits, categories, ends, out, start, start + ALIKE)
+        elif category != 255:
+            end = ends[category]
+            source, target = bits[start : start + ALIKE], out[end : end + ALIKE]
+            for index in range(ALIKE):
+                target[index] = _key(source[index])
+            ends[category] = end + ALIKE
+    _split_mixed(bits, categories, ends, out, whole, bits.size)
 
 
 @compiled
@@ -162,13 +185,19 @@ def sort_trailing(keys: NDArray[np.uint32], ends: NDArray[np.int64]) -> None:
         else:
             for key in bucket:
                 counts[key & np.uint32(0xFFFF)] += 1
-            place = 0
+            place, last = 0, bucket.size - 4
             for trailing in range(counts.size):
                 times = counts[trailing]
-                if times:
-                    counts[trailing] = 0
-                    bucket[place : place + times] = (np.uint32(leading) << np.uint32(16)) | np.uint32(trailing)
-                    place += times
+                counts[trailing] = 0
+                key = (np.uint32(leading) << np.uint32(16)) | np.uint32(trailing)
+                if place > last:
+                    bucket[place : place + times] = key
+                else:  # four of them, however many there are: what is too much is written over by the next
+                    for index in range(place, place + 4):
+                        bucket[index] = key
+                    if times > 4:
+                        bucket[place + 4 : place + times] = key
+                place += times
 
 
 @compiled
@@ -202,6 +231,8 @@ def ranks_among(keys: NDArray[Any], among: NDArray[Any], below: NDArray[np.int64
     position = 0
     for index in range(keys.size):
         key = keys[index]
+        while position + SKIPPED <= among.size and among[position + SKIPPED - 1] < key:
+            position += SKIPPED
         while position < among.size and among[position] < key:
             position += 1
         below[index] = position

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.values import IGNORE, Labels, Scores
+from bench.core.values import Labels, Scores
 from bench.counts.keys import (
     key_value,
     order_key,
@@ -185,11 +185,12 @@ class Counts:
 class Keyed:
     """The pixels of one image, ready to be counted."""
 
-    def __init__(self, score: NDArray[Any], categories: NDArray[np.uint8], n_categories: int) -> None:
+    def __init__(self, score: NDArray[Any], categories: NDArray[np.uint8], totals: NDArray[np.int64]) -> None:
         self.score = score  # float32 or float64 [n]
         self.categories = categories  # uint8 [n]
-        self.n_categories = n_categories
-        self.pixels = int(np.count_nonzero(categories != IGNORE))  # that are not ignored
+        self.totals = totals  # int64 [K]: the pixels of each category
+        self.n_categories = totals.size
+        self.pixels = int(totals.sum())  # that are not ignored
 
     @property
     def wide(self) -> bool:
@@ -208,7 +209,7 @@ class Keyed:
         if self.wide:
             keys = wide_key(self.score)
             return [keys[self.categories == category] for category in range(self.n_categories)]
-        return counting.split_keys(self.bits, self.categories, self.n_categories)
+        return counting.split_keys(self.bits, self.categories, self.totals)
 
     def bins(self) -> dict[str, NDArray[Any]]:
         """Return fields of a row: what the bootstrap resamples.
@@ -252,11 +253,14 @@ def key_pixels(score: Scores, categories: Labels, n_categories: int) -> Keyed:
     # What counts was compiled for arrays that can be written, and would be again for those that cannot.
     score = score if score.flags.writeable else score.copy()
     categories = categories if categories.flags.writeable else categories.copy()
+    from bench.counts import counting
+
     flat = np.ascontiguousarray(categories).reshape(-1)
-    largest = int((flat + np.uint8(1)).max(initial=0))  # 255, ignored, becomes 0
-    if largest > n_categories:
-        raise ValueError(f"a pixel of category {largest - 1}; there are {n_categories}")
-    return Keyed(np.ascontiguousarray(score).reshape(-1), flat, n_categories)
+    totals = counting.totals(flat, n_categories)
+    if totals is None:
+        largest = int((flat + np.uint8(1)).max()) - 1  # 255, ignored, becomes 0
+        raise ValueError(f"a pixel of category {largest}; there are {n_categories}")
+    return Keyed(np.ascontiguousarray(score).reshape(-1), flat, totals)
 
 
 def _bins(keys: AnyKeys, counts: NDArray[Any], bits: int) -> dict[str, NDArray[Any]]:
@@ -448,10 +452,10 @@ class Tally:
             leading = np.flatnonzero(self._pool[category << 12 : (category + 1) << 12].max(axis=1))
         else:
             leading = np.flatnonzero(self._directory[category] >= 0)
-        pages = self._pool[self._directory[category, leading]]
-        row, offset = np.nonzero(pages)
-        keys = leading[row].astype(np.uint32) << np.uint32(12) | offset.astype(np.uint32)
-        return Column(keys, pages[row, offset].astype(np.int64))
+        counts = self._pool[self._directory[category, leading]].reshape(-1)
+        cells = np.flatnonzero(counts != 0)
+        keys = leading.astype(np.uint32)[cells >> 12] << np.uint32(12) | cells.astype(np.uint32) & np.uint32(0xFFF)
+        return Column(keys, counts[cells].astype(np.int64))
 
 
 def _leading(keys: AnyKeys) -> AnyKeys:

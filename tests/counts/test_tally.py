@@ -88,10 +88,25 @@ def test_both_paths_count_alike(monkeypatch, budget):
         assert all(np.array_equal(row[name], again[name]) for name in ("bins", "bin_counts", "bin_bits"))
 
 
-def test_ranks_are_the_same_on_both_paths(monkeypatch):
+@pytest.mark.parametrize("length", [1, 5, 16, 40, 1000])
+@pytest.mark.parametrize("categories", [2, 9])
+def test_neighbours_of_one_category_are_split_as_each_on_its_own(length, categories):
+    generator = np.random.default_rng(length)
+    owners = np.repeat(generator.choice([*range(categories), 255], 5000 // length + 1), length).astype(np.uint8)[:4999]
+    score = generator.normal(size=owners.size).astype(np.float32)
+    pixels = key_pixels(score[None], owners[None], categories)
+    keys = order_key(score)
+    assert list(pixels.totals) == [np.sum(owners == category) for category in range(categories)]
+    assert pixels.pixels == np.sum(owners != 255)
+    for category, split in enumerate(pixels.split()):
+        assert np.array_equal(split, keys[owners == category])
+
+
+@pytest.mark.parametrize("span", [99, 1_000_000])  # near one another, and many between two of them
+def test_ranks_are_the_same_on_both_paths(monkeypatch, span):
     generator = np.random.default_rng(0)
-    keys = np.unique(generator.integers(0, 99, 50).astype(np.uint32))
-    among = np.sort(generator.integers(0, 99, 80).astype(np.uint32))
+    keys = np.unique(generator.integers(0, span, 50).astype(np.uint32))
+    among = np.sort(generator.integers(0, span, 80 if span == 99 else 5000).astype(np.uint32))
     compiled = counting.ranks_among(keys, among)
     monkeypatch.setattr(counting, "kernels", None)
     assert np.array_equal(compiled, counting.ranks_among(keys, among))
@@ -302,6 +317,8 @@ def test_a_folded_key_says_between_which_scores_it_lies(value):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="a pixel of category 2; there are 2"):
         key_pixels(np.zeros((1, 2), np.float32), np.uint8([[0, 2]]), 2)
+    with pytest.raises(ValueError, match="a pixel of category 9; there are 8"):
+        key_pixels(np.zeros((1, 2), np.float32), np.uint8([[9, 255]]), 8)
     with pytest.raises(ValueError, match="wanted float32 or float64, and uint8"):
         key_pixels(np.zeros((1, 2), int), np.uint8([[0, 1]]), 2)
     with pytest.raises(ValueError, match="of different categories or budgets"):
