@@ -2,9 +2,10 @@
 
     python benchmarks/detectors.py [--out docs/methods.md]
 
-One thread, a fork for each method. Outputs are drawn: 19 logits, 64 features, heads for outliers and a hundred
-queries, at 256 x 512. Memory is the highest resident size while the method scores less that before it; what all methods
-share, such as logits at label size, counts with each that asks for it. Needs Linux, which can forget the highest size.
+One thread, a fork for each method. Outputs are drawn: 19 logits, those of five members, 64 features, heads for
+outliers and a hundred queries, at 256 x 512. Memory is the highest resident size while the method scores less that
+before it; what all methods share, such as logits at label size, counts with each that asks for it. Needs Linux, which
+can forget the highest size.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from bench.ops import queries
 from bench.suite import registry
 
 SIZE, STRIDE = (1024, 2048), 4
-CLASSES, CHANNELS, QUERIES = 19, 64, 100
+CLASSES, CHANNELS, QUERIES, MEMBERS = 19, 64, 100, 5
 
 
 def drawn(size: tuple[int, int], seed: int = 0) -> Prediction:
@@ -46,6 +47,7 @@ def drawn(size: tuple[int, int], seed: int = 0) -> Prediction:
 
     outputs = {
         "features": features,
+        "members": torch.randn(MEMBERS, CLASSES, rows, cols, generator=generator),
         "logits": classify(features),
         "query_logits": 4 * torch.randn(QUERIES, CLASSES + 1, generator=generator),
         "query_masks": 4 * torch.randn(QUERIES, rows, cols, generator=generator),
@@ -116,7 +118,8 @@ def main() -> None:
         print(lines[-1], file=sys.stderr)
     text = [
         f"Written by `benchmarks/detectors.py` on {datetime.date.today()}: a frame of {SIZE[0]} x {SIZE[1]}, {CLASSES}",
-        f"classes, {CHANNELS} features and {QUERIES} queries at {SIZE[0] // STRIDE} x {SIZE[1] // STRIDE}, default",
+        f"classes, {CHANNELS} features, {MEMBERS} members and {QUERIES} queries",
+        f"at {SIZE[0] // STRIDE} x {SIZE[1] // STRIDE}, default",
         "parameters, one thread. Memory is beside the outputs of the network, at its peak.",
         "",
         machine("torch", "numba", "numpy"),

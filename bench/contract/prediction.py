@@ -59,7 +59,7 @@ class Prediction:
     ``class_names``; ``class_scores`` [C, h, w], scores per class that are no logits and never go through a softmax;
     ``query_logits`` [Q, C + 1] and ``query_masks`` [Q, h, w], logits of a mask classifier, "no object" last,
     and ``query_negative`` [Q], the logit of "a negative" beside them; ``query_embeddings`` [Q, E] and ``mask_features``
-    [E, h, w], whose product the masks are;
+    [E, h, w], whose product the masks are; ``members`` [M, C, h, w], logits of each member of an ensemble;
     ``features`` [D, h, w], what the classifier sees; ``score`` [h, w], the network's own suspicion.
     """
 

@@ -33,7 +33,7 @@ IN_USE = threading.RLock()  # a thread looks at the next image while methods ask
 OF_ONE_VIEW = frozenset(
     {
         *("raw", "image", "again", "classify", "dropout", "labels"),
-        *("query_logits", "query_masks", "query_embeddings", "query_negative"),
+        *("query_logits", "query_masks", "query_embeddings", "query_negative", "members"),
     }
 )
 """What has no average over views; methods that need it score each view, where ``merge`` is ``views``."""

@@ -57,7 +57,8 @@ class Scorer:
                 f"{self.method.name} needs {', '.join(sorted(lacking))}, given are {', '.join(sorted(outputs))};"
                 " bench.evaluate asks the network itself"
             )
-        first = next(iter(outputs.values()))
+        name, first = next(iter(outputs.items()))
+        first = first.flatten(-4, -3) if name == "members" and first.ndim > 3 else first  # [M, C, h, w] of each image
         if first.ndim not in (3, 4):
             raise BadPlugin(f"logits are {list(first.shape)}, wanted [C, h, w] or [B, C, h, w]")
         height, width = size or (int(first.shape[-2]), int(first.shape[-1]))

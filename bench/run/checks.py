@@ -14,7 +14,7 @@ from bench.core.errors import BadPlugin
 from bench.ops import transfer
 from bench.run.blame import Blame
 
-SPATIAL = frozenset({"logits", "class_scores", "features", "mask_features", "query_masks", "score"})
+SPATIAL = frozenset({"logits", "members", "class_scores", "features", "mask_features", "query_masks", "score"})
 """Outputs [.., h, w] over a view."""
 
 SPARSE = 32  # every so-manieth row and column decides first

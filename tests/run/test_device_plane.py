@@ -184,6 +184,9 @@ methods:
   - softmax_std
   - sml: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}}
   - mc_dropout: {passes: 3, fidelity: reference}
+  - mutual_information: {over: dropout, passes: 3, models: [toynet]}
+  - expected_entropy: {over: dropout, passes: 3, models: [toynet]}
+  - variance: {over: dropout, passes: 3, models: [toynet]}
   - fed_u: {weights: toynet_fed_u}
   - fed_c: {weights: toynet_fed_c, post: none}
   - entropy_meta: {threshold: 0.3, folds: 2}
