@@ -7,21 +7,21 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.api import File, Inference, ModelEntry, Network, SegModel
+from bench.api import File, ModelEntry, Network, SegModel
 from bench.contract.network import loaded
 from bench.core import files
 from bench.core.errors import MissingData
+from bench.models.derived import Derived
 from bench.suite import parameters, registry
 
 ORIGIN = "origin"  # the entry of the header; docs/entropy_max.md says what it holds
 
 
 @dataclass(frozen=True)
-class Descendant(SegModel):
+class Descendant(Derived):
     """A network with the weights that ``bench fit`` wrote for it; it gives what its base gives.
 
     The file names its parents: the base by its entry and by a digest of its tensors, the data, the trainer's
@@ -31,40 +31,8 @@ class Descendant(SegModel):
 
     @property
     @abstractmethod
-    def _entry(self) -> str | Mapping[str, Any]:
-        """The entry of its base."""
-
-    @property
-    @abstractmethod
     def _file(self) -> Path:
         """Its weights."""
-
-    def __post_init__(self) -> None:
-        if self.own_inference not in (Inference(), self._base.inference):
-            raise ValueError("inference stands in the entry of its base")
-
-    @property
-    def own_inference(self) -> Inference:
-        """What the entry itself says of inference, or the default."""
-        stated: Inference = vars(self)["inference"]
-        return stated
-
-    @property  # type: ignore[misc]  # it stands for the field: what the base does is what this network does, and in its key
-    def inference(self) -> Inference:
-        return self._base.inference
-
-    @inference.setter
-    def inference(self, stated: Inference) -> None:
-        """Take the field, for the constructor alone: instances are frozen."""
-        vars(self)["inference"] = stated
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self._base.class_names
-
-    @property
-    def outputs(self) -> frozenset[str]:
-        return self._base.outputs
 
     def check(self) -> None:
         self._base.check()
@@ -107,15 +75,6 @@ class Descendant(SegModel):
                     f" {base['params'][name]!r}"
                 )
         return origin
-
-    @cached_property
-    def _base(self) -> SegModel:
-        entry = {self._entry: {}} if isinstance(self._entry, str) else self._entry
-        if len(entry) != 1:
-            raise ValueError("base is one network: its name, or {name: {parameter: value}}")
-        ((name, params),) = entry.items()
-        model: SegModel = registry.build("model", name, params or {}, where="base of retrained")
-        return model
 
 
 @dataclass(frozen=True)
