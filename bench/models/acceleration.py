@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from bench.api import Network
 from bench.core.errors import BadPlugin, BadSuite
+from bench.models.ensemble import EnsembleNetwork
 from bench.models.numerics import Numerics
 
 WARM = 3  # passes before a graph is captured, in which kernels are chosen and workspaces made
@@ -18,6 +19,10 @@ WARM = 3  # passes before a graph is captured, in which kernels are chosen and w
 
 def accelerate(network: Network, numerics: Numerics) -> None:
     """Change the module of a network in place. Raise BadSuite where there is none, or no compiler for it."""
+    if isinstance(network, EnsembleNetwork):
+        for member in network.networks:
+            accelerate(member, numerics)
+        return
     chosen = [name for name in ("channels_last", "compile", "graphs") if getattr(numerics, name)]
     if not chosen:
         return

@@ -53,13 +53,19 @@ def offered(model: SegModel, *, merged: bool) -> frozenset[str]:
     return outputs
 
 
-def prepared(network: Network, samples: Iterator[Sample]) -> Iterator[Sample]:
+def prepare(network: ShardNetwork, samples: Sequence[Sample], numerics: Numerics) -> None:
+    """Show a network the samples of a shard, in the precision of its forward passes."""
+    with IN_USE, precision(numerics):
+        network.prepare(samples)
+
+
+def prepared(network: Network, samples: Iterator[Sample], numerics: Numerics) -> Iterator[Sample]:
     """Yield the samples of a shard; a network that must see them together does so before the first comes out."""
     if not isinstance(network, ShardNetwork):
         yield from samples
         return
     together = list(samples)
-    network.prepare(together)
+    prepare(network, together, numerics)
     yield from together
 
 

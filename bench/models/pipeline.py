@@ -86,7 +86,7 @@ class Pipeline:
     def look_again(self, seen: Seen, start: int, stop: int) -> Seen:
         """Look at a sample once more, the first of a range, in the thread that asks."""
         if isinstance(self.network, ShardNetwork):  # it may have let go of what it was prepared for
-            self.network.prepare(list(self.loader.samples(range(start, stop))))
+            inference.prepare(self.network, list(self.loader.samples(range(start, stop))), self._numerics)
         again = self._looked(seen.together)
         return next(each for each in again if each.sample is seen.sample)
 
@@ -103,7 +103,7 @@ class Pipeline:
 
     def _in_this_thread(self, indices: Sequence[int], ahead: Sequence[int]) -> Iterator[Seen]:
         before = self.loader.cpu_seconds
-        samples = inference.prepared(self.network, self.loader.samples(indices, ahead))
+        samples = inference.prepared(self.network, self.loader.samples(indices, ahead), self._numerics)
         for block in self._blocks(indices):
             together = list(islice(samples, len(block)))
             load, before = self.loader.cpu_seconds - before, self.loader.cpu_seconds

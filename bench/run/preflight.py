@@ -248,7 +248,7 @@ def _refusal(cell: Cell, checked: Checked, confident: bool) -> Refusal | None:
         names = _other_names(fit, checked.datasets[fit], model)
         return Refusal("classes-of-fit", f"{cell.method.label} cannot be fitted: {cell.model.label} and {names}")
     offered = inference.offered(model, merged=True) | ({"logits"} & model.outputs)
-    if "prediction" in protocol.needs and not {"logits", "labels", "class_scores"} & offered:
+    if "prediction" in protocol.needs and not {"logits", "labels", "class_scores", "probabilities"} & offered:
         return Refusal("class-map", f"{cell.model.label} gives no class map, which {cell.protocol.name} needs")
     if cell.method is None:
         return None

@@ -141,7 +141,7 @@ def each(
         worker.meet(choice.method, choice.model, choice.numerics)
         method = worker.method(choice.method)
     asked: dict[Quantity, None] = {}
-    for sample in inference.prepared(network, samples):
+    for sample in inference.prepared(network, samples, choice.numerics):
         sample.image()
         began = time.perf_counter()
         with torch.no_grad():

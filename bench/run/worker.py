@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from bench.api import Method, Network, State
@@ -140,9 +140,7 @@ class Worker:
 
 def network_of(network: Network) -> dict[str, Any]:
     """What a loaded network says of itself in a table: ``backbone`` and ``parameters``; empty for a program."""
-    try:
-        module = network.module()
-    except BadPlugin:
-        return {}
-    known = {**network.about(), "parameters": sum(tensor.numel() for tensor in module.parameters())}
+    known = dict(network.about())
+    with suppress(BadPlugin):  # of a program
+        known["parameters"] = sum(tensor.numel() for tensor in network.module().parameters())
     return {name: value for name, value in known.items() if value}

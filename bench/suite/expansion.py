@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib import resources
@@ -309,19 +309,19 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
         if isinstance(spelled[key], str):
             spelled[key] = str(placing.placed(spelled[key], f"{path}: {key}", path.parent))
     inner = _inner(cls, spelled, path, seed)
-    spelled |= {key: {ref.name: ref.arguments} for key, ref in inner.items()}
+    spelled |= _of_inner(inner, lambda ref: {ref.name: ref.arguments})
     instance: PlugIn = registry.build(kind, name, spelled, where=str(path))
     arguments = parameters.values(instance)
     named = {key: Path(arguments[key]) for key in named_files if arguments[key] is not None}
     params = arguments | {key: file.name for key, file in named.items()}
     if digests := {key: placing.content(file) for key, file in named.items() if file.is_file()}:
         params["digests"] = digests
-    params |= {key: {ref.name: ref.params} for key, ref in inner.items()} | departing
+    params |= _of_inner(inner, lambda ref: {ref.name: ref.params}) | departing
     arguments |= departing
     data, training = _fit_data(instance, name, fit, path, seed) if fit is not None else (None, {})
     if label is not None and not isinstance(label, str):
         raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")
-    label = label or _label(instance, params | {key: ref.label for key, ref in inner.items()}, data, training)
+    label = label or _label(instance, params | _of_inner(inner, lambda ref: ref.label), data, training)
     if corruption:
         label = label if label.endswith(f"+{corruption.label}") else f"{label}+{corruption.label}"
         params, arguments = params | {"corruption": asdict(corruption)}, arguments | {"corruption": asdict(corruption)}
@@ -333,14 +333,21 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     )
 
 
-def _inner(cls: type[PlugIn], spelled: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref]:
+def _inner(cls: type[PlugIn], spelled: Mapping[str, Any], path: Path, seed: int) -> dict[str, Ref | list[Ref]]:
     """The entries that stand inside an entry, such as the network that another one was trained from."""
-    values = {key: spelled.get(key, parameters.defaults(cls).get(key)) for key in parameters.entries(cls)}
-    return {
-        key: make_ref(parameters.entries(cls)[key], *_single(value, path), path, seed)
-        for key, value in values.items()
-        if isinstance(value, str | dict)  # anything else is refused where the entry is built
-    }
+    kinds, listed = parameters.entries(cls), parameters.entry_lists(cls)
+    inner: dict[str, Ref | list[Ref]] = {}
+    for key, kind in (kinds | listed).items():
+        value = spelled.get(key, parameters.defaults(cls).get(key))
+        if key in kinds and isinstance(value, str | dict):  # anything else is refused where the entry is built
+            inner[key] = make_ref(kind, *_single(value, path), path, seed)
+        elif key in listed and isinstance(value, list) and all(isinstance(each, str | dict) for each in value):
+            inner[key] = [make_ref(kind, *_single(each, path), path, seed) for each in value]
+    return inner
+
+
+def _of_inner(inner: Mapping[str, Ref | list[Ref]], part: Callable[[Ref], Any]) -> dict[str, Any]:
+    return {key: part(ref) if isinstance(ref, Ref) else [part(each) for each in ref] for key, ref in inner.items()}
 
 
 def _class_map(spelled: dict[str, Any], name: str, path: Path) -> Mapping[str, str] | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from bench import api
 from bench.core import suggestions
@@ -116,9 +116,18 @@ def file_fields(cls: type[api.PlugIn]) -> frozenset[str]:
 
 def entries(cls: type[api.PlugIn]) -> dict[str, Literal["model", "dataset"]]:
     """Return the parameters that are entries of a suite themselves, and what they are entries of."""
+    return _marked(get_type_hints(cls, include_extras=True))
+
+
+def entry_lists(cls: type[api.PlugIn]) -> dict[str, Literal["model", "dataset"]]:
+    """Return the parameters that are lists of entries of a suite, and what they are entries of."""
     hints = get_type_hints(cls, include_extras=True)
-    marked = ((name, extra) for name, hint in hints.items() for extra in getattr(hint, "__metadata__", ()))
-    return {name: extra.kind for name, extra in marked if isinstance(extra, api.Entry)}
+    return _marked({name: get_args(hint)[0] for name, hint in hints.items() if get_origin(hint) is tuple})
+
+
+def _marked(hints: Mapping[str, Any]) -> dict[str, Literal["model", "dataset"]]:
+    extras = ((name, extra) for name, hint in hints.items() for extra in getattr(hint, "__metadata__", ()))
+    return {name: extra.kind for name, extra in extras if isinstance(extra, api.Entry)}
 
 
 def values(instance: api.PlugIn) -> dict[str, Any]:
