@@ -321,7 +321,10 @@ def make_ref(kind: Kind, name: str, spelled: Mapping[str, Any], path: Path, seed
     data, training = _fit_data(instance, name, fit, path, seed) if fit is not None else (None, {})
     if label is not None and not isinstance(label, str):
         raise BadSuite(f"{path}: label of {name!r} is {label!r}, wanted text")
-    label = label or _label(instance, params | _of_inner(inner, lambda ref: ref.label), data, training)
+    labels = {
+        key: "+".join(ref.label for ref in ([refs] if isinstance(refs, Ref) else refs)) for key, refs in inner.items()
+    }
+    label = label or _label(instance, params | labels, data, training)
     if corruption:
         label = label if label.endswith(f"+{corruption.label}") else f"{label}+{corruption.label}"
         params, arguments = params | {"corruption": asdict(corruption)}, arguments | {"corruption": asdict(corruption)}

@@ -181,10 +181,21 @@ def test_a_run_scores_members_and_its_key_knows_their_files(tiny, tmp_path):
         sizes = {result.labels.model: result.about["model"]["parameters"] for result in results if result.images}
         assert sizes == {"pair": 2 * 796483, "snapshots": 2 * 771}
     assert figures["all"] == figures["one"] and len(figures["all"]) == 10
-    params = next(result for result in results if result.labels.model == "snapshots").cell.model.params
-    digests = [member["python"]["digests"] for member in params["members"]]
-    assert [each.keys() for each in digests] == [{"factory"}] * 2
-    changed = (folder / "other.py").read_text().replace("seed(8)", "seed(9)")
-    (folder / "other.py").write_text(changed)
-    keys = {cell.key for cell in expansion.load(folder / "pair.yaml").cells if cell.model.label == "snapshots"}
-    assert keys.isdisjoint(result.key for result in results)
+    networks = {cell.model.label: cell.model for cell in expansion.load(folder / "pair.yaml").cells}
+    snapshots = networks["snapshots"]
+    before = snapshots.build().digest()
+    (folder / "other.py").write_text((folder / "other.py").read_text().replace("seed(8)", "seed(9)"))
+    assert snapshots.build().digest() != before
+
+
+def test_entries_inside_are_made_as_entries_are_with_paths_from_the_suite_and_digests_of_files(tmp_path):
+    (tmp_path / "weights.pt2").write_bytes(b"1")
+    entry = {"members": [{"exported": {"file": "weights.pt2"}}, "toynet"], "average": "logits"}
+    ref = expansion.make_ref("model", "ensemble", entry, tmp_path / "suite.yaml", 0)
+    first, second = ref.params["members"]
+    assert first["exported"]["file"] == "weights.pt2" and set(first["exported"]["digests"]) == {"file"}
+    assert second.keys() == {"toynet"}
+    assert ref.label == "ensemble[average=logits,members=exported[file=weights.pt2]+toynet]"
+    assert ref.arguments["members"][0]["exported"]["file"] == str(tmp_path / "weights.pt2")
+    (tmp_path / "weights.pt2").write_bytes(b"2")
+    assert expansion.make_ref("model", "ensemble", entry, tmp_path / "suite.yaml", 0) != ref
