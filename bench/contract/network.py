@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+State = Literal["none", "per_image", "ordered"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """What one forward pass sees: a window of the scaled, perhaps mirrored image."""
@@ -126,6 +129,16 @@ class SegModel(deprecated.OldModelNames, PlugIn, ABC):
         """
         return frozenset({"logits", "raw", "image"})
 
+    @property
+    def state(self) -> State:
+        """What images change in the network, beside what it says of them.
+
+        ``none`` is nothing. ``per_image``: ``reset`` is called before each image, and views of several images never go
+        through together. ``ordered``: an image is seen in the state that those before it left; the whole data set is
+        one shard, in its order, and results say so.
+        """
+        return "none"
+
     @abstractmethod
     def check(self) -> None:
         """Raise MissingData if a file is absent. Called before anything is computed; loads nothing."""
@@ -151,7 +164,7 @@ class SegModel(deprecated.OldModelNames, PlugIn, ABC):
 
 
 class Network(ABC):
-    """A network with its weights, on a device. Trainers apart, nothing changes its weights."""
+    """A network with its weights, on a device. Trainers apart, nothing changes them, but as ``state`` declares."""
 
     model: SegModel  # what it was loaded from; set by ``loaded``
     batched: bool = False  # views of several images may go through together: what is said of one depends on no other
@@ -166,6 +179,10 @@ class Network(ABC):
     @abstractmethod
     def module(self) -> nn.Module:
         """Return the torch module: the one door for trainers. Raise BadPlugin if there is none."""
+
+    def reset(self) -> None:
+        """Be as it was loaded: called where the ``state`` of its model is ``per_image`` or ``ordered``."""
+        raise BadPlugin(f"model {self.model.name} says state: {self.model.state}, but its network has no reset")
 
     def _compiled_part(self) -> nn.Module:
         """Return the part of the module that ``predict`` calls as a whole, with nothing hooked into it."""

@@ -27,7 +27,8 @@ def accelerate(network: Network, numerics: Numerics) -> None:
     if not chosen:
         return
     try:
-        module, part = network.module(), network._compiled_part()
+        module = network.module()
+        part = network._compiled_part() if numerics.compile or numerics.graphs else module
     except BadPlugin:
         raise BadSuite(
             f"model {network.model.name} is no torch module, which numerics.{chosen[0]} is for; leave that out"

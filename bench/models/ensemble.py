@@ -23,7 +23,7 @@ from bench.api import (
     ShardNetwork,
     View,
 )
-from bench.contract.network import loaded
+from bench.contract.network import State, loaded
 from bench.core import files
 from bench.core.errors import BadPlugin
 from bench.models.derived import built
@@ -69,6 +69,11 @@ class Ensemble(SegModel):
                 raise ValueError(f"inference of {network.name} stands in the entry of the ensemble, for all members")
             if network.class_names != self.networks[0].class_names:
                 raise ValueError(f"{network.name} has other classes than {self.networks[0].name}")
+            if network.state not in ("none", self.state) or (network.state == "ordered" and self.resident == "one"):
+                raise ValueError(
+                    f"{network.name} has state {network.state}; members with one have the same, and ordered ones are"
+                    " resident: all"
+                )
             if isinstance(network, ShardModel) and len(self.aspects) > 1:
                 raise ValueError(f"{network.name} sees images as they are; leave flip and scales out")
 
@@ -90,6 +95,10 @@ class Ensemble(SegModel):
     def outputs(self) -> frozenset[str]:
         averaged = "probabilities" if self.average == "probabilities" else "logits"
         return frozenset({"members", averaged, "raw", "image"})
+
+    @property
+    def state(self) -> State:
+        return next((network.state for network in self.networks if network.state != "none"), "none")
 
     def check(self) -> None:
         for network in self.networks:
@@ -160,6 +169,11 @@ class EnsembleNetwork(Network):
             for view in views
         ]
 
+    def reset(self) -> None:
+        for network in self.networks:
+            if network.model.state != "none":
+                network.reset()
+
     def module(self) -> nn.Module:
         from torch import nn
 
@@ -189,6 +203,8 @@ class SpooledEnsembleNetwork(ShardNetwork):
             if isinstance(network, ShardNetwork):
                 network.prepare(samples)
             for sample in samples:
+                if specification.state == "per_image":
+                    network.reset()
                 for view in views(sample, self._specification.inference, self._device):
                     for aspect, logits in enumerate(self._specification.opinions(network, view)):
                         np.save(self._file(view, number, aspect), transfer.to_host(logits.contiguous()))

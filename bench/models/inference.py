@@ -86,14 +86,20 @@ def look_together(
     Each forward pass then has ``numerics.batch`` views, the last of a size filled up by repeating it: digits depend on
     how many there are, not on which.
     """
-    inference = network.model.inference
+    inference, state = network.model.inference, network.model.state
+    if state != "none" and len(samples) > 1:
+        return [each for sample in samples for each in look_together(network, [sample], numerics, seed, asked)]
+    if state == "per_image":
+        with IN_USE:
+            network.reset()
+    together = network.batched and state == "none"
     every = [
         (number, view) for number, sample in enumerate(samples) for view in views(sample, inference, numerics.device)
     ]
     predictions: dict[int, Prediction] = {}  # by the place in ``every``
-    for batch in _batches([view for _, view in every], numerics.batch, across=network.batched):
+    for batch in _batches([view for _, view in every], numerics.batch, across=together):
         taken = [every[place][1] for place in batch]
-        filling = [taken[-1]] * (numerics.batch - len(taken)) if network.batched else []
+        filling = [taken[-1]] * (numerics.batch - len(taken)) if together else []
         with IN_USE, precision(numerics):
             predicted = network.predict([*taken, *filling])
         if len(predicted) != len(taken) + len(filling):

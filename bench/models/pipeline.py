@@ -26,6 +26,7 @@ from bench.suite.loader import Loader
 Block = tuple[int, ...]  # samples by index
 
 PATIENCE = 0.05  # of the time of a network: what it may wait for readers before there are more of them
+ANNOUNCED = 64  # samples that readers are told of where images are asked for one by one
 AHEAD = 2  # images that wait or are under way beside the one that is scored
 
 
@@ -59,18 +60,26 @@ class Pipeline:
         self._numerics, self._seed = numerics, seed
         self._asked: dict[Quantity, None] = {}
         self._begun: deque[tuple[Block, Future[list[Seen]]]] = deque()
-        self._batch = numerics.batch if network.batched else 1
+        state = network.model.state
+        self._ordered = state == "ordered"
+        self._next: int | None = None  # the sample that an ordered network is ready for
+        self._batch = numerics.batch if network.batched and state == "none" else 1
         self._waited, self._used = 0.0, 0.0  # seconds, for readers and with the network
         self._thread: ThreadPoolExecutor | None = None
-        # A network that must see a shard together is prepared for one at a time; several threads of torch have the
-        # cores for themselves, and only those of the main thread are accounted for.
-        together = isinstance(network, ShardNetwork)
-        if not together and (numerics.device != "cpu" or numerics.threads == 1):
+        # A network that must see a shard together is prepared for one at a time, and one with a state sees no image
+        # while methods may ask it again about the one before; several threads of torch have the cores for themselves,
+        # and only those of the main thread are accounted for.
+        waits = isinstance(network, ShardNetwork) or state != "none"
+        if not waits and (numerics.device != "cpu" or numerics.threads == 1):
             device = torch.cuda.current_device() if numerics.device == "cuda" else None
             self._thread = ThreadPoolExecutor(1, "network", _begin, (numerics.threads, device))
 
     def images(self, indices: Sequence[int], ahead: Sequence[int] = ()) -> Iterator[Seen]:
         """Yield ``indices`` in order; ``ahead`` will be asked for next and may be begun."""
+        if self._ordered:
+            for index in indices:
+                yield self._after_those_before(index, max(indices))
+            return
         if self._thread is None:
             yield from self._in_this_thread(indices, ahead)
             return
@@ -85,6 +94,8 @@ class Pipeline:
 
     def look_again(self, seen: Seen, start: int, stop: int) -> Seen:
         """Look at a sample once more, the first of a range, in the thread that asks."""
+        if self._ordered:
+            return self._after_those_before(start, start)
         if isinstance(self.network, ShardNetwork):  # it may have let go of what it was prepared for
             inference.prepare(self.network, list(self.loader.samples(range(start, stop))), self._numerics)
         again = self._looked(seen.together)
@@ -100,6 +111,22 @@ class Pipeline:
         self._drop_unless(None)
         if self._thread is not None:
             self._thread.shutdown(wait=True)
+
+    def _after_those_before(self, index: int, last: int) -> Seen:
+        """Look at a sample in the state that all samples before it leave, which may have to be shown once more.
+
+        ``last`` is the last one that will be asked for.
+        """
+        if self._next is None or index < self._next:
+            self.network.reset()
+            self._next = 0
+        while True:
+            before, number = self.loader.cpu_seconds, self._next
+            (sample,) = self.loader.samples([number], range(number + 1, min(number + ANNOUNCED, last + 1)))
+            (seen,) = self._looked([sample], self.loader.cpu_seconds - before)
+            self._next = None if isinstance(seen.looked, Exception) else number + 1
+            if self._next is None or number == index:
+                return seen
 
     def _in_this_thread(self, indices: Sequence[int], ahead: Sequence[int]) -> Iterator[Seen]:
         before = self.loader.cpu_seconds

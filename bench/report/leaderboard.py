@@ -35,6 +35,10 @@ from bench.report.text import number
 from bench.results.store import Cell, Ref, Result, Run
 from bench.suite.wrappers import departures
 
+STATES = {  # of networks, in words
+    "ordered": "What the network says of an image depends on the images before it; figures are those of one order",
+    "per_image": "The network adapts to each image, and forgets it before the next",
+}
 ANTIALIASED = "Images are resized with antialiasing, as Pillow does"
 
 T = TypeVar("T")
@@ -203,7 +207,17 @@ def departed(results: Sequence[Result]) -> list[str]:
     sentences = [f"Not the data set as published: {'; '.join(words)}."] if words else []
     if smoothed := _antialiased(results):
         sentences.append(f"{ANTIALIASED}, for {', '.join(smoothed)}.")
+    for state, meaning in STATES.items():
+        if models := _with_state(results, state):
+            sentences.append(f"{meaning}: {', '.join(models)}.")
     return sentences
+
+
+def _with_state(results: Sequence[Result], state: str) -> list[str]:
+    """Return the labels of the networks that images change in this way."""
+    return list(
+        dict.fromkeys(result.labels.model for result in results if result.about.get("model", {}).get("state") == state)
+    )
 
 
 def departing(results: Sequence[Result]) -> dict[str, list[str]]:
@@ -214,6 +228,9 @@ def departing(results: Sequence[Result]) -> dict[str, list[str]]:
             named.setdefault(words.capitalize(), {})[result.labels.dataset] = None
     if smoothed := _antialiased(results):
         named[ANTIALIASED] = dict.fromkeys(smoothed)
+    for state, meaning in STATES.items():
+        if models := _with_state(results, state):
+            named[meaning] = dict.fromkeys(models)
     return {words: list(labels) for words, labels in named.items()}
 
 

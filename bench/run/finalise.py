@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Presented, Protocol, Undefined
+from bench.api import Presented, Protocol, SegModel, Undefined
 from bench.core.cost import Clock, peak_memory, total
 from bench.core.cpu_time import spent
 from bench.core.errors import MissingData
@@ -145,7 +145,8 @@ def _result(job: Job, numerics: Numerics, command: str) -> Result:
     about: dict[str, dict[str, Any]] = {
         axis: {"source": registry.plugin(ref.kind, ref.name, where=ref.label).source} for axis, ref in refs.items()
     }
-    about["model"] |= job.cell.model.build().about()
+    model: SegModel = job.cell.model.build()
+    about["model"] |= {**model.about()} | ({"state": model.state} if model.state != "none" else {})
     shown = job.protocol if isinstance(job.protocol, Presented) else None
     title = (shown and shown.title) or job.cell.protocol.label
     about["protocol"] |= {"version": job.protocol.version, "title": title}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.api import Dataset, Refinement, ShardModel, Value
+from bench.api import Dataset, Refinement, SegModel, ShardModel, Value
 from bench.contract.progress import Reporter
 from bench.core import files
 from bench.core.errors import MissingData, UserError
@@ -184,7 +184,10 @@ def _draw(
     todo = [sample for sample in indices if _list_of(folder, sample).get("stamp") != stamp]
     if len(todo) < len(indices):
         reporter.advance(len(indices) - len(todo))
-    together = isinstance(model.build(), ShardModel)  # a program that is started for each task
+    network: SegModel = model.build()
+    ordered = network.state == "ordered"
+    together = ordered or isinstance(network, ShardModel)  # a program that is started for each task
+    todo = sorted(todo, key=indices.__getitem__) if ordered else todo
     seed = plan.cells[0][0].seed
     tasks = []
     for some in [todo] if together and todo else [[sample] for sample in todo]:
@@ -202,7 +205,7 @@ def _draw(
             shutil.rmtree(other)
     about = {"model": model.label, "dataset": dataset.label, "note": plan.note, "request": plan.request}
     truths = {kind for shot in shots for kind in shot["truths"]}
-    class_names = data.class_names if "classes" in truths else model.build().class_names  # of the prediction alone
+    class_names = data.class_names if "classes" in truths else network.class_names  # of the prediction alone
     kinds = truths | {"classes"}
     legends = {kind: entries for kind, entries in pictures.legends(class_names).items() if kind in kinds}
     more = {"scale": gallery.scale(), "legends": legends, "left_out": left_out, "shots": shots}

@@ -51,6 +51,11 @@ class Choice:
     depends: Mapping[str, str]  # digests of whatever can change a map
 
     @property
+    def ordered(self) -> bool:
+        """True where the map of an image depends on the images before it."""
+        return bool(self.model.build().state == "ordered")
+
+    @property
     def digest(self) -> str:
         """16 hex digits of what the maps are made with."""
         return hashlib.sha256(json.dumps(dict(self.depends), sort_keys=True).encode()).hexdigest()[:16]
@@ -140,6 +145,8 @@ def each(
     if choice.method is not None:
         worker.meet(choice.method, choice.model, choice.numerics)
         method = worker.method(choice.method)
+    if network.model.state == "ordered":
+        network.reset()
     asked: dict[Quantity, None] = {}
     for sample in inference.prepared(network, samples, choice.numerics):
         sample.image()
@@ -165,11 +172,15 @@ def each(
 
 def run(stretch: Stretch, worker: Worker, advance: Advance | None = None) -> Spent:
     """The maps of some images into the sink. At most a few of them are in memory at any time."""
-    loader = Loader(stretch.dataset, None, 0)
+    loader, wanted = Loader(stretch.dataset, None, 0), set(stretch.indices)
+    shown = range(max(wanted) + 1) if stretch.choice.ordered else stretch.indices
     waiting: list[Future[None]] = []
     spent: list[float] = []
     with ThreadPoolExecutor(WRITERS) as writers:
-        for sample, score, labels in each(stretch.choice, loader.samples(stretch.indices), worker, spent):
+        made = each(stretch.choice, loader.samples(shown), worker, spent)
+        for index, (sample, score, labels) in zip(shown, made, strict=True):
+            if index not in wanted:  # it is there, and others depend on it
+                continue
             while len(waiting) >= WAITING:
                 waiting.pop(0).result()
             waiting.append(writers.submit(stretch.sink, sample.id, score, labels))
@@ -189,7 +200,8 @@ def every(
     advance: Advance | None = None,
 ) -> Spent:
     """``run`` over any number of images, in this process or in several. The maps do not depend on how many."""
-    parts = [tuple(indices[start : start + STRETCH]) for start in range(0, len(indices), STRETCH)]
+    size = len(indices) if choice.ordered else STRETCH
+    parts = [tuple(indices[start : start + size]) for start in range(0, len(indices), size or 1)]
     stretches = [Stretch(choice, dataset, part, sink) for part in parts]
     if processes == 1 or len(stretches) < 2:
         worker = Worker()

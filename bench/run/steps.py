@@ -131,6 +131,8 @@ class Pass:
             (context.run_dir / "work" / job.key).mkdir(parents=True, exist_ok=True)
         with context.failing(f"dataset {self.dataset.label}", *self.jobs):
             size, images = context.options.shard or shard_size(self.dataset), self.jobs[0].images
+            if context.checked.models[self.model].state == "ordered":
+                size = images  # one shard: where it began in the middle, those before would be shown once more
             size += -size % context.numerics.batch  # whole batches
             self.ranges = [(start, min(start + size, images)) for start in range(0, images, size)]
         context.reporter.stage(f"{self.model.label} on {self.dataset.label}")

@@ -39,6 +39,7 @@ RULES: Mapping[type[Any], tuple[Rule, ...]] = {
         ("outputs", _names, "a set of names such as frozenset({'logits'})"),
         ("class_names", _ordered, "a tuple of names"),
         ("inference", lambda value: isinstance(value, api.Inference), "an Inference"),
+        ("state", lambda value: value in ("none", "per_image", "ordered"), "'none', 'per_image' or 'ordered'"),
     ),
     api.Dataset: (
         ("annotations", _names, "a set of names such as frozenset({'labels'})"),
