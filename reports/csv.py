@@ -16,7 +16,7 @@ from bench.api import Format, Metric, Value
 from bench.core.errors import UnknownName
 from bench.core.printable import one_line
 from bench.corruptions import FAMILIES
-from bench.report import columns, paper
+from bench.report import columns, facts, paper
 from bench.report.columns import Types, typed
 from bench.report.document import Document
 from bench.report.figures import LACKING, uses_outliers, version
@@ -38,6 +38,12 @@ COLUMNS: Types = {
     "resample": str,
     "bootstrap": int,
     **{name: str for name in ("numerics", "provenance", "key")},
+}
+# Of networks and methods, where ``--columns`` asks for them: times differ from run to run.
+COSTS: Types = {
+    "multiply_adds": int,
+    "state": str,
+    **{name: float for name in ("network_ms", "method_ms", "memory_mb")},
 }
 SUMMARIES: Types = {
     **{name: str for name in ("suite", "name", "protocol", "model", "method", "metric", "title", "better")},
@@ -83,15 +89,17 @@ def content(document: Document) -> tuple[Types, Iterable[Record]]:
         return SUMMARIES, _summaries(document.run, document.means)
     if document.table == "paper":
         return _pivoted(document.paper)
+    known = {**COLUMNS, **COSTS}
     for name in document.choice.columns:
-        if name not in COLUMNS:
-            raise UnknownName("column", name, COLUMNS, "--columns")
-    return {name: COLUMNS[name] for name in document.choice.columns or COLUMNS}, rows(document.run, document.choice)
+        if name not in known:
+            raise UnknownName("column", name, known, "--columns")
+    return {name: known[name] for name in document.choice.columns or COLUMNS}, rows(document.run, document.choice)
 
 
 def rows(run: Run, choice: Choice) -> Iterator[Record]:
     """Yield one for each cell and metric, in the order of the plan; one for a cell without a result."""
-    empty: Record = dict.fromkeys(COLUMNS)
+    empty: Record = dict.fromkeys({**COLUMNS, **COSTS})
+    networks = facts.Networks(run)
     by_key = {result.key: result for result in run.results}
     datasets: dict[str, Ref] = {}  # by label
     for result in (*run.results, *run.aside):
@@ -101,7 +109,7 @@ def rows(run: Run, choice: Choice) -> Iterator[Record]:
         if result_ is None:
             yield empty | _missing(run, key, labels, datasets)
             continue
-        base = empty | _base(run, result_, anonymous=choice.anonymous)
+        base = empty | _base(run, result_, anonymous=choice.anonymous) | _costs(networks, result_)
         for name, metric in result_.definitions.items():
             yield base | _figure(result_, name, metric)
 
@@ -136,6 +144,18 @@ def _base(run: Run, result: Result, *, anonymous: bool) -> Record:
         "numerics": _text(result.depends.get("numerics")),
         "provenance": provenance(result),
         "key": run.home(result).stem,
+    }
+
+
+def _costs(networks: facts.Networks, result: Result) -> Record:
+    known = networks.facts(result)
+    spent = known.cost
+    return {
+        "multiply_adds": known.multiply_adds,
+        "state": _text(known.state),
+        "network_ms": spent and spent.forward,
+        "method_ms": spent and spent.own,
+        "memory_mb": spent and spent.memory_mb,
     }
 
 

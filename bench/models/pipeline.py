@@ -19,7 +19,7 @@ import torch
 
 from bench.api import Network, Prediction, Quantity, Sample, ShardNetwork, View
 from bench.core.cpu_time import spent
-from bench.models import inference
+from bench.models import inference, multiply_adds
 from bench.models.numerics import Numerics
 from bench.suite.loader import Loader
 
@@ -100,6 +100,11 @@ class Pipeline:
             inference.prepare(self.network, list(self.loader.samples(range(start, stop))), self._numerics)
         again = self._looked(seen.together)
         return next(each for each in again if each.sample is seen.sample)
+
+    def multiply_adds(self, sample: Sample) -> int:
+        """Return how many the network takes for an image; 0 where nobody can tell."""
+        self._next = None
+        return multiply_adds.of_image(self.network, sample, self._numerics)
 
     @property
     def readers_short(self) -> float:

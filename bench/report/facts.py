@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from bench.api import Value
 from bench.core.errors import UnknownName
 from bench.report.figures import Change, change, uses_outliers
-from bench.report.text import millions
+from bench.report.text import billions, millions
+from bench.results import costs
+from bench.results.costs import Cost
 from bench.results.store import Ref, Result, Run
 
 
@@ -22,6 +24,9 @@ class Facts:
     retrained: bool  # whether the network was trained further for this task
     backbone: str  # empty if nobody said
     parameters: int | None  # of the network
+    multiply_adds: int | None  # of the network, for the first image of a data set: of this one, or of any
+    state: str  # of the network, where images change it: per_image or ordered
+    cost: Cost | None  # of network and method
     miou: Value | None  # of the network, where the run has it: on the same data set, or else on the first that it has
     miou_dataset: str  # label of that data set
     miou_change: Change | None  # to the network that it was trained from, where the run has that too
@@ -42,11 +47,23 @@ COLUMNS: Mapping[str, Fact] = {
     "parameters": Fact(
         "Parameters", lambda facts, _: "" if facts.parameters is None else f"{millions(facts.parameters)} M"
     ),
+    "multiply_adds": Fact(
+        "Multiply-adds", lambda facts, _: "" if facts.multiply_adds is None else f"{billions(facts.multiply_adds)} G"
+    ),
+    "network_ms": Fact("Network, ms", lambda facts, _: _spent(facts, "forward")),
+    "method_ms": Fact("Method, ms", lambda facts, _: _spent(facts, "own")),
+    "memory_mb": Fact("Memory, MB", lambda facts, _: _spent(facts, "memory_mb")),
+    "state": Fact("State", lambda facts, _: facts.state.replace("_", " ")),
     "miou": Fact("mIoU", lambda facts, _: f"{100 * facts.miou.value:.2f}" if facts.miou else ""),
     "miou_change": Fact("mIoU change", lambda facts, _: _points(facts.miou_change)),
     "images": Fact("Images", lambda _, result: str(result.images) if result else ""),
     "seed": Fact("Seed", lambda _, result: str(result.cell.seed) if result else ""),
 }
+
+
+def _spent(facts: Facts, part: Literal["forward", "own", "memory_mb"]) -> str:
+    value: float | None = getattr(facts.cost, part, None)
+    return "" if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def _points(change: Change | None) -> str:
@@ -70,6 +87,7 @@ class Networks:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._about: dict[Ref, dict[str, Any]] = {}
+        self._costs: dict[tuple[str, str, str], Cost] | None = None  # by network, method and data set
         self._miou: dict[Ref, dict[Ref, Result]] = {}  # by model and data set, in the order of the plan
         for result in (*run.results, *run.aside):
             model = result.cell.model
@@ -99,6 +117,9 @@ class Networks:
             retrained=bool(parents),
             backbone=str(about.get("backbone", "")),
             parameters=about.get("parameters"),
+            multiply_adds=_whole(result.about.get("model", {}).get("multiply_adds") or about.get("multiply_adds")),
+            state=str(about.get("state", "")),
+            cost=self._cost(result),
             miou=miou if isinstance(miou, Value) else None,
             miou_dataset=classified.labels.dataset if classified else "",
             miou_change=None,
@@ -107,6 +128,13 @@ class Networks:
         if classified is None or before is None:
             return facts
         return replace(facts, miou_change=change(self.run, classified, before, "miou"))
+
+    def _cost(self, result: Result) -> Cost | None:
+        if self._costs is None:
+            every = (*costs.cost(self.run), *costs.of_networks(self.run))
+            self._costs = {(each.model, each.method, each.dataset): each for each in every}
+        labels = result.labels
+        return self._costs.get((labels.model, labels.on("method"), labels.dataset))
 
     def _before(self, parent: Any, classified: Result) -> Result | None:
         """The mIoU, on the same data set, of the network that another was trained from; seen the same way."""
@@ -117,6 +145,10 @@ class Networks:
             if model and (_network(model.spelled()), model.params.get("inference")) == origin:
                 return result
         return None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _network(model: Any) -> str:

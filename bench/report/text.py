@@ -90,6 +90,11 @@ def millions(value: int) -> str:
     return f"{value / 1e6:.3g}" if value < 10e6 else f"{value / 1e6:.1f}"
 
 
+def billions(value: int) -> str:
+    """Such as 44.0, or 0.07 for a small network."""
+    return millions(value // 1000)
+
+
 def count(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.api import Value
@@ -47,9 +47,18 @@ class Cost:
 
 def cost(run: Run) -> list[Cost]:
     """Return one entry per evaluated cell that has a method, in the order of the plan."""
+    return _costs(result for result in run.results if result.labels.method)
+
+
+def of_networks(run: Run) -> list[Cost]:
+    """Return one entry per evaluated cell without a method: what its network costs."""
+    return _costs(result for result in run.results if not result.labels.method)
+
+
+def _costs(results: Iterable[Result]) -> list[Cost]:
     pairs: dict[CellLabels, list[Result]] = {}
-    for result in run.results:
-        if not result.not_applicable and result.ranked and result.images and result.labels.method:
+    for result in results:
+        if not result.not_applicable and result.ranked and result.images:
             pairs.setdefault(result.labels._replace(protocol=""), []).append(result)
     return [_cost(result, mates) for mates in pairs.values() for result in mates]
 

@@ -140,9 +140,11 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame, *, w
     failed_before = dict(blame.failures)
     clock.add({"load": 0.0})
     about: dict[str, dict[str, Any]] = {}
+    first: Sample | None = None  # of the data set
     device_pass = DevicePass(waits=waits) if task.numerics.on_device else None
     for seen in _each(task, pipeline.images(range(task.start, task.stop), range(*task.ahead)), advance, blame):
         sample = seen.sample
+        first = sample if first is None and task.start == 0 else first
         about[sample.id] = _about(sample)
         clock.add({"load": seen.load, "predict": seen.predict})
         with clock("predict"):
@@ -172,6 +174,8 @@ def _first_pass(task: Task, worker: Worker, advance: Advance, blame: Blame, *, w
         with blame.of([lane.task.key], who), lane.clock("count"):
             lane.accumulator.collect()
     facts = network_of(network)
+    if first is not None and (count_of_first := pipeline.multiply_adds(first)):
+        facts["multiply_adds"] = count_of_first
     for lane in spared(cells, blame):
         _write_counts(task, 1, lane, clock.seconds, about, facts)
     for refinement in spared(refinements, blame):

@@ -57,7 +57,7 @@ def environment(digits: int | None = None) -> Environment:
         "breakable": _breakable,
         "percent": text.percent,
     }
-    filled.filters |= {"millions": text.millions, "base64": _base64}
+    filled.filters |= {"millions": text.millions, "billions": text.billions, "base64": _base64}
     for function in (text.number, text.interval, text.difference):
         filled.globals[function.__name__] = partial(function, digits=digits)
     filled.globals |= {"certified": text.certified, "CLEAN": CLEAN, "GRID": GRID, "Place": Place}
