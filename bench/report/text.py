@@ -92,7 +92,7 @@ def millions(value: int) -> str:
 
 def billions(value: int) -> str:
     """Such as 44.0, or 0.07 for a small network."""
-    return millions(value // 1000)
+    return f"{value / 1e9:.3g}" if value < 10e9 else f"{value / 1e9:.1f}"
 
 
 def count(value: int) -> str:

@@ -124,7 +124,7 @@ def test_tables_and_pages_say_which_networks_images_change(tmp_path, capsys):
     capsys.readouterr()
     assert main(["show", str(out)]) == 0
     texts = {"terminal": capsys.readouterr().out}
-    for kind in ("md", "html", "tex"):
+    for kind in ("md", "html"):
         path = tmp_path / f"report.{kind}"
         assert main(["report", str(out), "--format", kind, "--out", str(path)]) == 0
         texts[kind] = path.read_text(encoding="utf-8")
