@@ -232,7 +232,7 @@ def test_a_network_that_says_what_it_gives_and_sees_a_shard_together():
     with told("Own.load"):
         net = loaded(cls(), "cpu")
     assert isinstance(net, ShardNetwork)
-    assert list(inference.prepared(net, iter([SAMPLE]))) == [SAMPLE] and seen == ["one"]
+    assert list(inference.prepared(net, iter([SAMPLE]), NUMERICS)) == [SAMPLE] and seen == ["one"]
     with told("SegModel.gives", "outputs"):
         assert network()().gives == {"logits", "raw", "image"}
 
