@@ -1,5 +1,8 @@
 """Networks that images change: batch normalisation that follows them, orders, workers, and how tables say so."""
 
+from contextlib import closing
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +16,11 @@ from bench.models import inference
 from bench.models.acceleration import accelerate
 from bench.models.batch_norm_adapted import discrepancies
 from bench.models.numerics import Numerics
+from bench.models.pipeline import Pipeline
 from bench.results import store
-from bench.suite import registry
+from bench.run import score_maps
+from bench.suite import expansion, registry
+from bench.suite.loader import Loader
 
 NUMERICS = Numerics("cpu", "cpu", 1, "")
 SIZE = (48, 64)
@@ -188,3 +194,52 @@ def test_figures_depend_on_neither_workers_nor_shards(tmp_path):
     assert len({str(result.metrics["miou"]) for result in by_model.values()}) == 3
     states = {model: result.about["model"].get("state") for model, result in by_model.items()}
     assert states == {"toynet": None, "by image": "per_image", "in order": "ordered"}
+
+
+def ordered_pipeline(images=4):
+    drawn = {"split": "anomaly", "images": images, "height": 32, "width": 64}
+    data = registry.build("dataset", "toytown", drawn, where="")
+    network = loaded(build(state="ordered", mix=0.5), "cpu")
+    return Pipeline(network, Loader(data, None, 0), NUMERICS, 0), data
+
+
+def pictures(seen):
+    return [each.predictions[1].raw["logits"] for each in seen]
+
+
+def test_an_ordered_network_is_shown_what_stands_before_the_images_that_are_asked_for():
+    pipeline, _ = ordered_pipeline()
+    with closing(pipeline):
+        every = pictures(pipeline.images(range(4)))
+        assert torch.equal(pictures(pipeline.images([3]))[0], every[3])  # forward, after the end
+        assert all(map(torch.equal, pictures(pipeline.images([1, 2])), every[1:3]))  # back, and on
+        again = next(iter(pipeline.images([0])))
+        assert torch.equal(pipeline.look_again(again, 2, 4).predictions[1].raw["logits"], every[2])
+        assert pipeline.multiply_adds(IMAGES[0]) > 0  # which changes the network
+        assert torch.equal(pictures(pipeline.images([3]))[0], every[3])
+    other, _ = ordered_pipeline()
+    with closing(other):  # half a shard, as after the death of a worker
+        assert all(map(torch.equal, pictures(other.images(range(2, 4))), every[2:]))
+    assert not torch.equal(every[0], every[1])
+
+
+def test_score_maps_that_are_missing_are_made_as_if_all_were():
+    _, data = ordered_pipeline()
+    entry = {"base": "toynet", "state": "ordered", "mix": 0.5}
+    model = expansion.make_ref("model", "batch_norm_adapted", entry, Path("suite.yaml"), 0)
+    method = expansion.make_ref("method", "msp", {}, Path("suite.yaml"), 0)
+    choice = score_maps.Choice(model, method, None, NUMERICS, 0, {})
+    assert choice.ordered
+
+    def maps(indices, processes=1):
+        made = {}
+        spent = score_maps.every(
+            choice, data, indices, lambda name, score, labels: made.update({name: score}), processes
+        )
+        assert spent.images == len(indices)
+        return made
+
+    every = maps(range(4))
+    late = maps([1, 3], processes=2)
+    assert list(late) == [data.ids()[1], data.ids()[3]]
+    assert all(np.array_equal(late[name], every[name]) for name in late)
