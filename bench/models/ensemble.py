@@ -224,6 +224,9 @@ class SpooledEnsembleNetwork(ShardNetwork):
             predictions.append(self._specification.combined(view, logits))
         return predictions
 
+    def reset(self) -> None:
+        """Do nothing: a network was reset before each image when it went over them."""
+
     def module(self) -> nn.Module:
         raise BadPlugin("model ensemble: one of its networks is in memory at a time, and there is no module of all")
 

@@ -77,8 +77,12 @@ def test_mirror_images_and_scales_are_members_that_lie_over_the_view():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"average": "log_probabilities", "flip": True, "scales": (1.0, 0.75)}],
-    ids=["plain", "mirrored and scaled"],
+    [
+        {},
+        {"average": "log_probabilities", "flip": True, "scales": (1.0, 0.75)},
+        {"members": [{"batch_norm_adapted": {"base": "toynet"}}, "toynet"]},
+    ],
+    ids=["plain", "mirrored and scaled", "adapted to each image"],
 )
 def test_one_network_in_memory_gives_the_bits_of_all(parameters, monkeypatch):
     images = [sample("a", 1), sample("b", 2)]
@@ -139,6 +143,7 @@ def test_each_member_is_accelerated_and_one_after_another_they_are_refused():
         (["toynet", {"python": {"factory": "net.py:build", "classes": ["a", "b"]}}], {}, "python has other classes"),
         ([{"precomputed": {"logits": "maps"}}], {"flip": True}, "precomputed sees images as they are"),
         (["toynet", "toynett"], {}, "did you mean 'toynet'"),
+        (["toynet", {"batch_norm_adapted": {"base": "toynet", "state": "ordered"}}], {"resident": "one"}, "ordered"),
         (["toynet", 3], {}, "a list, each a name, or one name with its parameters"),
     ],
 )
