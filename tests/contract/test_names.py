@@ -15,13 +15,13 @@ def test_a_method_is_nine_names():
     }
 
 
-def test_a_network_is_eleven_names():
-    """``batched`` is the eleventh: no program can tell whether a network treats each image of a batch alone."""
-    specification = {"inference", "class_names", "outputs", "check", "digest", "about", "load"}
+def test_a_network_is_thirteen_names():
+    """No program can tell whether a network treats each image of a batch alone, nor what images change in it."""
+    specification = {"inference", "class_names", "outputs", "state", "check", "digest", "about", "load"}
     assert names(SegModel) | SegModel.__annotations__.keys() == specification
-    assert names(Network, ShardNetwork) == {"batched", "predict", "module", "forward", "about", "prepare"}
+    assert names(Network, ShardNetwork) == {*("batched", "predict", "module", "forward", "about", "prepare", "reset")}
     parameters = {"inference"}  # every suite may give it; no author writes it
-    assert len((names(SegModel, Network, ShardNetwork)) - parameters) == 11
+    assert len((names(SegModel, Network, ShardNetwork)) - parameters) == 13
 
 
 def test_three_kinds_of_trainers_are_siblings():
