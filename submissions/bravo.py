@@ -227,7 +227,7 @@ class Bravo(Board):
     # ------------------------------------------------------------------------------------------ dry runs
 
     def dry_run(self, archive: Archive, verdict: Verdict, trial: Trial) -> Rerun:
-        """Evaluate the subsets whose labels and masks lie beside the images, and the index where all nine have some."""
+        """Evaluate the subsets whose labels and masks lie beside the images, and the means over those."""
         compared: list[Compared] = []
         measured: dict[str, Mapping[str, Value | Undefined]] = {}
         claimed: dict[str, Mapping[str, Value | Undefined]] = {}
@@ -264,9 +264,11 @@ class Bravo(Board):
             compared += dry_run.compared(subset, measured[subset], claimed[subset], dry_run.EXACT)
         if measured and not compared:
             raise BadScores(f"{archive.path}: {verdict.warnings[-1]}")
-        if measured.keys() == bravo_index.SUBSETS.keys():
+        if measured:
             theirs = bravo_index.bravo_index(claimed) if all(claimed.values()) and not fitted else {}
-            compared += dry_run.compared("BRAVO", bravo_index.bravo_index(measured), theirs, dry_run.EXACT)
+            whole = measured.keys() == bravo_index.SUBSETS.keys()
+            where = "BRAVO" if whole else f"{len(measured)} of {len(bravo_index.SUBSETS)} subsets"
+            compared += dry_run.compared(where, bravo_index.bravo_index(measured), theirs, dry_run.EXACT)
         return Rerun(compared)
 
 
