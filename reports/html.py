@@ -8,7 +8,7 @@ but the styles and the script that came with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ from bench.report.page.provenance import (
 )
 from bench.report.page.sections import GridSheet, Sheet, SummarySheet, defining
 from bench.report.page.templates import policy_hash, template
-from bench.report.page.views import LeaderBoard, addresses, cards
+from bench.report.page.views import LeaderBoard, addresses, cards, sheets_of_blocks
 from bench.results.corrupted_points import Corrupted, corrupted_points
 
 SCRIPTS = ("page.js", "data.js", "charts.js", "heat.js", "gallery.js")
@@ -92,7 +92,7 @@ def _page(document: Document) -> str:
     named = {each.method for each in method_cards}
     board = LeaderBoard(
         document.matrix,
-        tuple(places.by_id[sheet.id] for sheet in _block_sheets(document, sheets, grid_sheets)),
+        tuple(places.by_id[sheet.id] for sheet in sheets_of_blocks(document.matrix, sheets, grid_sheets)),
         {name: path for name, path in places.methods.items() if name in named},
     )
     departures = leaderboard.departing(run.results)
@@ -118,6 +118,7 @@ def _page(document: Document) -> str:
         .render(
             to=lambda path: f"#{path}",
             linked=linked,
+            charted=True,
             cell_at=lambda result: f"cells/{result.key}.json" if linked else "#cells",
             defined_at=lambda identifier: f"#{identifier}",
             plan=run.plan,
@@ -198,19 +199,6 @@ def metrics_of(document: Document) -> dict[str, Mapping[str, Metric]]:
     """Return the metrics of each protocol by its label."""
     metrics = {table.protocol: table.metrics for table in document.tables}
     return metrics | {grid.protocol: grid.metrics for grid in document.grids}
-
-
-def _block_sheets(
-    document: Document, sheets: Sequence[Sheet], grid_sheets: Sequence[GridSheet]
-) -> Iterator[Sheet | GridSheet]:
-    """The table of each column group of the leaderboard; of a grid that of its first network."""
-    for block in document.matrix.blocks:
-        if block.grid:
-            names = ((each, each.grid.protocol, each.grid.name) for each in grid_sheets)
-            yield next(each for each, *name in names if name == [block.protocol, block.dataset])
-        else:
-            tables = ((each, each.table.protocol, each.table.dataset, each.table.version) for each in sheets)
-            yield next(each for each, *name in tables if name == [block.protocol, block.dataset, block.version])
 
 
 def _script() -> str:

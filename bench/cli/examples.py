@@ -59,5 +59,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "submit dry-run": ("bench submit dry-run entry --run runs/smiyc",),
     "submit entry": ("bench submit entry entry --returned scores.json",),
     "completion": ("bench completion bash", "bench completion zsh"),
+    "board": ("bench board new our-board", "bench board add runs/thesis our-board --by 'Jane Doe'"),
+    "board new": ("bench board new our-board --title 'Road anomalies of our lab'",),
+    "board add": (
+        "bench board add runs/thesis our-board --by 'Jane Doe' --code https://example.org/code",
+        "bench board add runs/thesis --only method=my_score --name 'My score' --anonymous",
+        "bench board add figures.csv our-board --by 'Jane Doe' --of my-score-on-deeplab",
+    ),
+    "board check": ("bench board check our-board",),
+    "board build": ("bench board build our-board --out site",),
     "help": ("bench help run", "bench help submit check"),
 }

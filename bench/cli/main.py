@@ -16,6 +16,7 @@ import typer
 
 from bench import __version__
 from bench.cli import fit, results, run, score, verify, welcome
+from bench.cli.board import board
 from bench.cli.commands import HELP, Command, Commands, refusal, show_help
 from bench.cli.data import data, describe, init
 from bench.cli.fetch import models
@@ -58,6 +59,7 @@ app.add_typer(new, name="new", rich_help_panel=EXTEND, short_help="Write a plug-
 app.add_typer(data, name="data", rich_help_panel=BRING, short_help="Fetch data sets, or write them.")
 app.add_typer(models, name="models", rich_help_panel=BRING, short_help="Fetch published weights.")
 app.add_typer(submit, name="submit", rich_help_panel=ELSEWHERE, short_help="Make and check what boards take.")
+app.add_typer(board, name="board", rich_help_panel=ELSEWHERE, short_help="Keep a leaderboard and its site.")
 
 
 @app.command("help", rich_help_panel=HELPING, short_help="Print the help of a command.")

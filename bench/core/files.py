@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -136,6 +137,31 @@ def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         if draft:
             draft.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a draft beside ``path`` that takes its place, and that of a folder there, when everything is written.
+
+    A full disk or a closed folder is a CannotWrite, and the draft is removed.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield draft
+        draft.chmod(0o777 & ~_umask())
+        aside = draft.with_suffix(".before")
+        if path.exists():
+            path.rename(aside)
+        draft.rename(path)
+        shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def cannot_write(path: Path, error: OSError) -> Exception:

@@ -12,7 +12,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from decimal import Decimal
@@ -207,7 +207,7 @@ def read(path: Path) -> list[Published]:
         header = tuple(next(lines, ()))
         if header != COLUMNS:
             raise BadPublished(f"{path}: the first line is not the columns {','.join(COLUMNS)}{_odd(header)}")
-        return [_row(cells, f"{path.name}:{lines.line_num}") for cells in lines]
+        return [read_row(cells, f"{path.name}:{lines.line_num}") for cells in lines]
     except csv.Error as error:
         raise BadPublished(f"{path.name}:{lines.line_num}: no CSV: {error}") from None
 
@@ -218,7 +218,8 @@ def _odd(header: Sequence[str]) -> str:
     return f"; {', '.join(odd)}" if odd else "; their order is another, or one stands there twice"
 
 
-def _row(cells: Sequence[str], where: str) -> Published:
+def read_row(cells: Sequence[str], where: str) -> Published:
+    """Return the figure in a row of ``COLUMNS``; BadPublished, with ``where``, for one that is not as wanted."""
     if len(cells) != len(COLUMNS):
         raise BadPublished(f"{where}: {len(cells)} cells, wanted {len(COLUMNS)}; quote a cell that holds a comma")
     text = dict(zip(COLUMNS, cells, strict=True))
@@ -317,13 +318,14 @@ def place_of(dataset: Mapping[str, Any]) -> Place | None:
     return None
 
 
-def beside(protocol: str, dataset: Mapping[str, Any]) -> list[Published]:
+def beside(protocol: str, dataset: Mapping[str, Any], among: Iterable[Published] | None = None) -> list[Published]:
     """The rows that belong beside a measured table of that protocol and data set, those of the same split first.
 
-    ``protocol`` is the name of the plug-in, ``dataset`` a cell's, spelled as in its JSON. Rows of another split are
-    there too: ``place_of(dataset).split`` tells them apart, and they must never be ranked together. ``metric`` is a
-    column of the table that was asked for, and ``same_definition`` holds for that column: where a row was made by
-    another protocol's definition it is "no", and ``note`` says whose.
+    ``protocol`` is the name of the plug-in, ``dataset`` a cell's, spelled as in its JSON; the rows are those ``among``
+    others, or of all that there are. Rows of another split are there too: ``place_of(dataset).split`` tells them apart,
+    and they must never be ranked together. ``metric`` is a column of the table that was asked for, and
+    ``same_definition`` holds for that column: where a row was made by another protocol's definition it is "no", and
+    ``note`` says whose.
     Beside a corrupted data set stand the published means over types and severities, see ``Published.corruption``.
     Rows that only repeat others are left out.
     """
@@ -331,7 +333,9 @@ def beside(protocol: str, dataset: Mapping[str, Any]) -> list[Published]:
     if here is None:
         return []
     names = {here.dataset, f"{here.dataset} {here.corruption}"} if here.corruption else {here.dataset}
-    rows = (_as(row, protocol) for row in load() if row.dataset in names and not row.repeats)
+    rows = (
+        _as(row, protocol) for row in (load() if among is None else among) if row.dataset in names and not row.repeats
+    )
     return sorted((row for row in rows if row is not None), key=lambda row: row.split != here.split)
 
 

@@ -108,8 +108,12 @@ def table(rows: Sequence[Published]) -> str:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        value, _, spread = figure(row).partition(" +- ")
-        unit = "percent" if row.unit == "rate" else "count"
-        writer.writerow({name: getattr(row, name) for name in AXES} | {"value": value, "spread": spread, "unit": unit})
+    writer.writerows(map(spelled, rows))
     return file.getvalue()
+
+
+def spelled(row: Published) -> dict[str, str]:
+    """Return a row as its table has it, by column; rates in percent."""
+    value, _, spread = figure(row).partition(" +- ")
+    unit = "percent" if row.unit == "rate" else "count"
+    return {name: getattr(row, name) for name in AXES} | {"value": value, "spread": spread, "unit": unit}

@@ -182,9 +182,11 @@ def _contradiction(result: Result) -> str:
     return ""
 
 
-def write_plan(run: Path, plan: Plan, suite_text: str) -> None:
-    with files.writing(run / "suite.yaml", "w") as file:
-        file.write(suite_text)
+def write_plan(run: Path, plan: Plan, suite_text: str | None) -> None:
+    """Write the plan, and beside it the suite unless there is none."""
+    if suite_text is not None:
+        with files.writing(run / "suite.yaml", "w") as file:
+            file.write(suite_text)
     content = asdict(plan) | {"cells": [cell.by_axis for cell in plan.cells]}
     for name in ("claims", "left_out"):  # of few runs
         if not content[name]:

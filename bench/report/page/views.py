@@ -249,3 +249,16 @@ def _hardest(
     metric = metrics[images["metric"]["name"]]
     worst = list(zip(images["ids"], images["values"], strict=True))[:HARDEST]
     return tuple(Hard(image, number(value, metric), shots.get(image, "")) for image, value in worst), metric.title
+
+
+def sheets_of_blocks(
+    matrix: Matrix, sheets: Sequence[Sheet], grid_sheets: Sequence[GridSheet]
+) -> Iterator[Sheet | GridSheet]:
+    """Yield the table of each column group of the leaderboard; of a grid that of its first network."""
+    for block in matrix.blocks:
+        if block.grid:
+            names = ((each, each.grid.protocol, each.grid.name) for each in grid_sheets)
+            yield next(each for each, *name in names if name == [block.protocol, block.dataset])
+        else:
+            tables = ((each, each.table.protocol, each.table.dataset, each.table.version) for each in sheets)
+            yield next(each for each, *name in tables if name == [block.protocol, block.dataset, block.version])
