@@ -71,9 +71,9 @@ def _listing(kind: str) -> Sequence[tuple[str, str]]:
     if kind == "metrics":
         return _metrics()
     if kind == "corruptions":
-        from bench import corruptions
+        from bench.suite.wrappers.corrupted import FAMILIES
 
-        return list(corruptions.FAMILIES.items())
+        return list(FAMILIES.items())
     from bench.suite import registry
 
     return [(name, _about(entry)) for name, entry in registry.available(PLUGINS[kind]).items()]

@@ -14,11 +14,11 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from bench.api import Metric, Undefined, Value
-from bench.corruptions import FAMILIES
 from bench.report.figures import LACKING, Absence, absences, gain, leader, ranks, uses_outliers, version
 from bench.results import summary
 from bench.results.store import CellLabels, Ref, Result, Run, uncorrupted
 from bench.results.summary import Mean
+from bench.suite.wrappers.corrupted import FAMILIES
 
 Spot = tuple[str, int]  # corruption and severity
 Entry = Mapping[str, Any]  # a figure over several cells, as summaries.json holds it

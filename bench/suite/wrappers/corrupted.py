@@ -23,6 +23,7 @@ from bench.api import Dataset, Sample
 from bench.core import versions
 from bench.core.cpu_time import spent
 from bench.core.errors import BadSuite, MissingData, UnknownName
+from bench.corruptions import FAMILIES as FAMILIES
 from bench.corruptions import NAMES as NAMES
 from bench.corruptions import SEVERITIES as SEVERITIES
 from bench.datasets import frames
