@@ -48,9 +48,10 @@ class Method(deprecated.OldMethodNames, PlugIn, ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Names of what it reads: outputs of the network, ``raw``, ``image``, ``again``, ``classify``, ``dropout``.
+        """Names of what it reads: outputs of the network, and what else there is to ask a prediction for.
 
-        A network that does not offer one of them makes the cell n/a.
+        That is ``raw``, ``image``, ``again``, ``forward``, ``classify``, ``dropout``. A network that does not offer one
+        of them makes the cell n/a.
         """
         return frozenset({"logits"})
 

@@ -124,8 +124,8 @@ class SegModel(deprecated.OldModelNames, PlugIn, ABC):
     def outputs(self) -> frozenset[str]:
         """Names of the outputs, and of what else there is to ask for.
 
-        That is ``raw``, ``image``, ``again``, ``classify``, ``dropout``, and ``labels`` where the class map is not the
-        argmax of ``logits`` or ``class_scores``.
+        That is ``raw``, ``image``, ``again``, ``classify``, ``dropout``, ``forward`` where ``Network.forward`` gives
+        gradients, and ``labels`` where the class map is not the argmax of ``logits`` or ``class_scores``.
         """
         return frozenset({"logits", "raw", "image"})
 
@@ -189,10 +189,11 @@ class Network(ABC):
         return self.module()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, with gradients: for those who train it.
+        """Return logits [n, C, h', w'] of float32 [n, 3, h, w], RGB in 0..255, with gradients.
 
-        What ``module()`` computes in the mode that it is in, prepared as ``predict`` prepares images. Logits that are
-        resized to h x w, bilinearly with half-pixel centres, cover the images. Raise BadPlugin if it cannot be trained.
+        For those who train it, and for methods that need ``forward``. What ``module()`` computes in the mode that it is
+        in, prepared as ``predict`` prepares images. Logits that are resized to h x w, bilinearly with half-pixel
+        centres, cover the images. Raise BadPlugin if it cannot be trained.
         """
         raise BadPlugin(f"model {self.model.name} cannot be trained: it gives no gradients")
 

@@ -73,6 +73,7 @@ class Prediction:
         again: Callable[[Tensor], Prediction] | None = None,
         classify: Callable[[Tensor], Tensor] | None = None,
         dropout: float | None = None,
+        forward: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """``outputs``: float32 [C, h, w] or [h, w]; ``size``: (H, W); ``labels``: uint8 [H, W] if not the argmax."""
         self._outputs = outputs
@@ -80,6 +81,7 @@ class Prediction:
         self._image = image
         self.again = again  # float32 [3, h, w] in 0..255 -> a second opinion
         self.classify = classify  # features [D, h, w] -> logits [C, h, w], without the dropout between them
+        self.forward = forward  # float32 [n, 3, h, w] in 0..255 -> logits [n, C, h', w'], with gradients
         self.dropout = dropout  # rate at which whole channels of the features are dropped before ``classify``
         self.context = Context(size)
         self._labels = labels

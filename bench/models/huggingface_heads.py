@@ -23,7 +23,7 @@ class Dense:
     @property
     def outputs(self) -> frozenset[str]:
         named = {"features", "classify"} if self.classifier else set()
-        return frozenset({"logits"} | named | ({"dropout"} if self.dropout else set()))
+        return frozenset({"logits", "forward"} | named | ({"dropout"} if self.dropout else set()))
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,10 @@ class InMemory(FromPixels):
 
     network: str
 
+    @property
+    def outputs(self) -> frozenset[str]:
+        return super().outputs | ({"forward"} if "logits" in self.output_names else set())
+
     def check(self) -> None:
         if self.network not in _LENT:
             raise MissingData(

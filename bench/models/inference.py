@@ -32,7 +32,7 @@ IN_USE = threading.RLock()  # a thread looks at the next image while methods ask
 
 OF_ONE_VIEW = frozenset(
     {
-        *("raw", "image", "again", "classify", "dropout", "labels"),
+        *("raw", "image", "again", "classify", "dropout", "forward", "labels"),
         *("query_logits", "query_masks", "query_embeddings", "query_negative", "members"),
     }
 )
@@ -108,14 +108,14 @@ def look_together(
     looked = []
     for number, sample in enumerate(samples):
         own = [(view, predictions[place]) for place, (other, view) in enumerate(every) if other == number]
-        looked.append(_seen_as_one(sample, own, inference, numerics, seed, asked))
+        looked.append(_seen_as_one(network, sample, own, numerics, seed, asked))
     return looked
 
 
 def _seen_as_one(
+    network: Network,
     sample: Sample,
     seen: list[tuple[View, Prediction]],
-    inference: Inference,
     numerics: Numerics,
     seed: int,
     asked: dict[Quantity, None],
@@ -126,15 +126,24 @@ def _seen_as_one(
         prediction.raw = {name: output.float() for name, output in prediction.raw.items()}
         spot = f"{view.scale} {view.flip} {view.window}"
         prediction.context = Context(sample.size, _seed(seed, sample.id, spot), fused, asked)
+        if "forward" in network.model.outputs:
+            prediction.forward = network.forward
         _take_turns(prediction)
-    merged = merge(seen, inference)
+    merged = merge(seen, network.model.inference)
     merged.context = Context(sample.size, _seed(seed, sample.id), fused, asked)
     return seen, merged
 
 
 def _take_turns(prediction: Prediction) -> None:
     """Have the network asked again by one thread at a time."""
-    again, classify = prediction.again, prediction.classify
+    again, classify, forward = prediction.again, prediction.classify, prediction.forward
+    if forward is not None:
+
+        def passed_forward(pixels: Tensor) -> Tensor:
+            with IN_USE:
+                return forward(pixels)
+
+        prediction.forward = passed_forward
     if again is not None:
 
         def asked_again(pixels: Tensor) -> Prediction:
@@ -268,6 +277,7 @@ def merge(seen: Sequence[tuple[View, Prediction]], inference: Inference) -> Pred
             again=only.again,
             classify=only.classify,
             dropout=only.dropout,
+            forward=only.forward,
         )
     outputs: dict[str, Callable[[], Tensor]] = {}
     for name in whole[0].raw.keys() - OF_ONE_VIEW:

@@ -45,7 +45,7 @@ class _Segmentor(SegModel):
     @property
     def outputs(self) -> frozenset[str]:
         inside = self._inside()
-        names = {"logits", "raw", "image", "again"}
+        names = {"logits", "raw", "image", "again", "forward"}
         if inside.classifier:
             names |= {"features", "classify"}
         if inside.dropout is not None:

@@ -35,6 +35,10 @@ class PythonModel(FromPixels):
     factory: File  # path/to/file.py:function
     weights: File | None = None
 
+    @property
+    def outputs(self) -> frozenset[str]:
+        return super().outputs | ({"forward"} if "logits" in self.output_names else set())
+
     def check(self) -> None:
         path, function = self._where()
         if not path.is_file():

@@ -35,7 +35,7 @@ class ToyNet(SegModel):
 
     @property
     def outputs(self) -> frozenset[str]:
-        return frozenset({"logits", "features", "raw", "image", "again", "classify", "dropout"})
+        return frozenset({"logits", "features", "raw", "image", "again", "classify", "dropout", "forward"})
 
     def check(self) -> None:
         if not WEIGHTS.is_file():

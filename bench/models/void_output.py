@@ -38,7 +38,7 @@ class VoidOutputModel(SegModel):
 
     @property
     def outputs(self) -> frozenset[str]:
-        return frozenset({"logits", "void_logit", "features", "raw", "image", "again", "classify"})
+        return frozenset({"logits", "void_logit", "features", "raw", "image", "again", "classify", "forward"})
 
     @abstractmethod
     def network(self) -> nn.Module:

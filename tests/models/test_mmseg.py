@@ -169,7 +169,7 @@ def test_features_classifier_and_dropout_of_published_networks_are_offered(publi
     name, _, _, checkpoint = published
     model = loaded(name, checkpoint=checkpoint)
     given = model.predict([view(image(64, 96))])[0]
-    assert model.model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
+    assert model.model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again", "forward"}
     assert given.raw["features"].shape == (PUBLISHED[name], 16, 24)
     assert given.raw["logits"].shape == (19, 16, 24)
     assert given.dropout == 0.1

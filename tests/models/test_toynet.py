@@ -93,7 +93,7 @@ def test_the_promises_hold_on_the_whole_splits(net: Network) -> None:
 def test_it_gives_what_it_says(net: Network) -> None:
     pixels = street()
     seen = look(net, pixels)
-    assert net.model.outputs == {"logits", "features", "raw", "image", "again", "classify", "dropout"}
+    assert net.model.outputs == {"logits", "features", "raw", "image", "again", "classify", "dropout", "forward"}
     assert seen.size == (128, 256)
     assert {name: tuple(raw.shape) for name, raw in seen.raw.items()} == {
         "logits": (19, 32, 64),

@@ -186,7 +186,7 @@ def test_logits_are_those_of_the_network_on_what_its_own_processor_prepares(made
 def test_features_classifier_and_dropout_of_segformer_are_offered(made):
     model = loaded(made("segformer")[1])
     given = model.predict([views(model, image(64, 96))[0]])[0]
-    assert model.model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again"}
+    assert model.model.outputs == {"logits", "features", "classify", "dropout", "raw", "image", "again", "forward"}
     assert given.raw["features"].shape == (16, 16, 24) and given.raw["logits"].shape == (7, 16, 24)
     assert given.dropout == 0.15
     torch.testing.assert_close(given.classify(given.raw["features"]), given.raw["logits"], rtol=0, atol=1e-5)

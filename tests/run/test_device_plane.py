@@ -206,6 +206,15 @@ methods:
   - scale: {models: [toynet]}
   - max_cosine: {models: [toynet]}
   - gradnorm: {models: [toynet]}
+  - odin: {models: [toynet]}
+  - vector_scaling:
+      size: 500
+      models: [toynet]
+      fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}
+  - dirichlet:
+      size: 500
+      models: [toynet]
+      fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}
   - kl_matching: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
   - mahalanobis: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
   - relative_mahalanobis: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
