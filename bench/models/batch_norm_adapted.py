@@ -91,6 +91,10 @@ class BatchNormAdapted(Derived):
     def about(self) -> Mapping[str, Any]:
         return self._base.about()
 
+    @property
+    def outputs(self) -> frozenset[str]:
+        return super().outputs - {"forward"}  # gradients are of a state that has gone when a method asks
+
     def load(self, device: str) -> Network:
         return AdaptedNetwork(self, loaded(self._base, device))
 
