@@ -120,6 +120,9 @@ def compare_json(name: str, frozen: object, here: object) -> None:
     jumped = []
     for path, part in wanted.items():
         other = got[path]
+        if isinstance(part, str) and "\n" in part:  # a page of its own, with numbers as they are printed
+            compare_text(f"{name}{path}", part, str(other))
+            continue
         if not is_number(part) or not is_number(other):
             assert masked(str(other)) == masked(str(part)), f"{name}{path}"
             continue
