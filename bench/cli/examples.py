@@ -53,6 +53,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "bench models fetch deeplabv3plus_r101_cityscapes --accept",
         "bench models fetch deeplabv3plus_r101_cityscapes --list",
     ),
+    "models convert": (
+        "bench models convert model_final.pth --to networks/mask2former",
+        "bench models convert ckpts/swin_l --to networks/swin_l --part teacher.",
+    ),
     "submit": ("bench submit smiyc --run runs/smiyc --method energy --out entry", "bench submit check entry"),
     "submit NAME": ("bench submit NAME --run runs/thesis --method energy --out entry",),
     "submit check": ("bench submit check entry/entry.zip", "bench submit check entry --board smiyc"),

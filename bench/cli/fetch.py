@@ -1,4 +1,4 @@
-"""``bench data fetch``, ``bench models fetch`` and ``bench check --fetch``: parse, call, print."""
+"""``bench data fetch``, ``bench models fetch`` and ``convert``, ``bench check --fetch``: parse, call, print."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.data.fetch import Options
     from bench.suite.cells import Suite
 
-models = typer.Typer(cls=Commands, help="Fetch published weights.", no_args_is_help=True)
+models = typer.Typer(cls=Commands, help="Fetch and convert published weights.", no_args_is_help=True)
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
 
@@ -125,6 +125,36 @@ def fetch_models(
         else:
             with shown() as told:
                 fetching.fetch(plan, options, told)
+
+
+@models.command("convert")
+def convert(
+    weights: Annotated[Path, typer.Argument(help="Of Mask2Former, from detectron2: a file, a zip or a folder.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, for the model transformers.")],
+    part: Annotated[
+        str, typer.Option(metavar="NAME", help="An entry of the file, or what names begin with, such as teacher.")
+    ] = "",
+) -> None:
+    """Write a checkpoint of detectron2's Mask2Former as a folder that transformers reads.
+
+    The size of the network is read off its tensors. Classes are the 19 of Cityscapes where there are 19 or, before the
+    last, 20; others have numbers for names. What transformers has no class for is refused, and runs as it is by the
+    model mask2former_detectron2.
+    """
+    from importlib.util import find_spec
+
+    from bench.core.errors import CannotWrite, MissingPackage
+    from bench.models.huggingface import INSTALL
+
+    if find_spec("transformers") is None:
+        raise MissingPackage(f"models convert: transformers is not installed; {INSTALL}")
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise CannotWrite(f"{to} is there already; name a new folder by --to")
+    from bench.core.weights import read_state_dict
+    from bench.models.detectron2 import names, network
+
+    state = names.own(read_state_dict(weights, part=part), weights)
+    echo(network.write(state, weights, network.classes_of(state, weights), to))
 
 
 def _options(accept: bool, urls: Sequence[str] | None) -> Options:

@@ -57,7 +57,7 @@ app.command(rich_help_panel=BRING, short_help="Write a suite for your own folder
 app.command("list", rich_help_panel=EXTEND, short_help="List plug-ins, metrics, suites ...")(list_)
 app.add_typer(new, name="new", rich_help_panel=EXTEND, short_help="Write a plug-in to start from.")
 app.add_typer(data, name="data", rich_help_panel=BRING, short_help="Fetch data sets, or write them.")
-app.add_typer(models, name="models", rich_help_panel=BRING, short_help="Fetch published weights.")
+app.add_typer(models, name="models", rich_help_panel=BRING, short_help="Fetch and convert weights.")
 app.add_typer(submit, name="submit", rich_help_panel=ELSEWHERE, short_help="Make and check what boards take.")
 app.add_typer(board, name="board", rich_help_panel=ELSEWHERE, short_help="Keep a leaderboard and its site.")
 

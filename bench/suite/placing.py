@@ -29,7 +29,7 @@ def placed(spelled: str, where: str, beside: Path) -> Path:
         return own
     with suppress(MissingData):  # a user without a home keeps no weights there
         kept = (checkpoints.root() / path).resolve()
-        if kept.is_file():
+        if kept.exists():
             return kept
     return own
 
@@ -63,7 +63,7 @@ def origin_of(spelled: dict[str, Any], names: frozenset[str], beside: Path, wher
     absent = [
         text
         for name in sorted(names)
-        if isinstance(text := spelled.get(name), str) and not placed(text, where, beside).is_file()
+        if isinstance(text := spelled.get(name), str) and not placed(text, where, beside).exists()
     ]
     if not absent:
         return origin, ""

@@ -27,6 +27,7 @@ class Reader:
 
     state: Callable[[], dict[str, Tensor]]  # as its publishers name the tensors
     entry: Callable[[Path, Path], tuple[str, dict[str, str]]]  # name and parameters, of a folder and the weights
+    held: Callable[[nn.Module], dict[str, Tensor]] = nn.Module.state_dict  # of a filled network, by the same names
 
 
 def _void(name: str) -> Reader:
@@ -87,18 +88,41 @@ def _of_mmseg() -> dict[str, Tensor]:
         return network.build(recipe, path.name, "the test").state_dict()
 
 
+@cache
+def _of_detectron2() -> dict[str, Tensor]:
+    pytest.importorskip("transformers", reason="the extra transformers is not installed")
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+    stages = [f"stage{number}" for number in range(1, 5)]
+    swin = SwinConfig(embed_dim=8, depths=[1] * 4, num_heads=[1, 1, 2, 2], window_size=2, out_features=stages)
+    config = Mask2FormerConfig(
+        backbone_config=swin, hidden_dim=32, mask_feature_size=32, feature_size=32, encoder_layers=1, decoder_layers=2,
+        num_attention_heads=2, encoder_feedforward_dim=8, dim_feedforward=8, num_queries=5, num_labels=19,
+    )  # fmt: skip
+    return _named_by_detectron2(Mask2FormerForUniversalSegmentation(config))
+
+
+def _named_by_detectron2(net: nn.Module) -> dict[str, Tensor]:
+    from transformers.core_model_loading import revert_weight_conversion
+
+    from bench.models.detectron2 import names, network
+
+    state = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith(network.IDLE)}
+    return names.to_detectron2(dict(revert_weight_conversion(net, state)))
+
+
 READERS = {
+    "mask2former_detectron2": Reader(
+        _of_detectron2,
+        lambda folder, weights: ("mask2former_detectron2", {"weights": str(weights)}),
+        _named_by_detectron2,
+    ),
     "enet": _void("enet"),
     "python": Reader(_own, _python),
     "mmseg": Reader(_of_mmseg, _segmentor),
 }
-# What else names files in a suite, and why no checkpoint of a training is among them.
+# What else names files in a suite and does not load as one of these, and why no checkpoint of a training is among them.
 OTHERS = {
-    "espnet": "it reads as enet does, by the same class",
-    "erfnet": "it reads as enet does, by the same class",
-    "deeplabv3plus_r101_cityscapes": "it reads as mmseg does, by the same class",
-    "segformer_b2_cityscapes": "it reads as mmseg does, by the same class",
-    "segformer_b5_cityscapes": "it reads as mmseg does, by the same class",
     "transformers": "a folder whose files have names of their own, in test_transformers",
     "torchscript": "a program",
     "exported": "a program",
@@ -127,12 +151,11 @@ def test_every_form_that_is_understood_fills_the_network(name, form, tmp_path):
     path = oddities.READ[form](state, tmp_path / "weights")
     model = make(reader, tmp_path, path)
     model.check()
-    held = loaded(model, "cpu").module().state_dict()
-    expected = [state[key] for key in reader.state() if not key.endswith("num_batches_tracked")]
-    found = [tensor for key, tensor in held.items() if not key.endswith("num_batches_tracked")]
+    held = reader.held(loaded(model, "cpu").module())
     precision = 0.01 if form in oddities.LOSSY else 0.0
-    assert len(found) == len(expected)
-    assert all(torch.allclose(one, other, precision, precision) for one, other in zip(found, expected, strict=True))
+    assert held.keys() == state.keys()
+    numbers = [key for key in state if not key.endswith("num_batches_tracked")]
+    assert all(torch.allclose(held[key], state[key], precision, precision) for key in numbers)
 
 
 @pytest.mark.parametrize("form", oddities.REFUSED)
@@ -151,6 +174,9 @@ def test_every_other_form_is_refused_in_one_line(name, form, tmp_path, capsys):
 
 
 def test_no_network_that_reads_weights_is_left_out():
-    reading = {name for name, cls in registry.available("model").items() if parameters.file_fields(cls)}
-    reading = {name for name in reading if registry.available("model")[name].__module__.startswith("bench.models")}
-    assert reading == READERS.keys() | OTHERS.keys()
+    shipped = {
+        name: cls for name, cls in registry.available("model").items() if cls.__module__.startswith("bench.models")
+    }
+    loads = {shipped[name].load for name in READERS}
+    reading = {name for name, cls in shipped.items() if parameters.file_fields(cls) and cls.load not in loads}
+    assert reading == OTHERS.keys()

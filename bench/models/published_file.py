@@ -1,0 +1,44 @@
+"""Networks of papers by name: the file that each reads, where it is published, and what has to be known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.api import File
+from bench.core import weight_files
+from bench.core.errors import MissingData
+from bench.suite import checkpoints
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A network whose weights are a file of ``bench models fetch``; mixed into a SegModel that has ``path``."""
+
+    checkpoint: ClassVar[str]  # its name there
+    outliers: ClassVar[bool] = False  # whether it was trained with pictures of anomalies
+
+    weights: File | None = None  # None is the published file in the folder ``checkpoints`` of $BENCH_HOME
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that its weights are in."""
+        if self.weights is not None:
+            return Path(self.weights)
+        (archive,) = checkpoints.of(self.checkpoint).files
+        return checkpoints.root() / (archive.into or archive.file)
+
+    def check_file(self, who: str) -> None:
+        """Raise MissingData where it is not there, with the command that fetches it, or is something else."""
+        if self.weights is None and not self.path.exists():
+            raise MissingData(
+                f"{who}: {self.path.name} is not in {self.path.parent}; fetch it: 'bench models fetch"
+                f" {self.checkpoint}', or say where it is: weights: FILE"
+            )
+        weight_files.check(self.path, who)
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what results say of it."""
+        return {"uses_outliers": True} if self.outliers else {}
