@@ -113,6 +113,10 @@ class SegModel(deprecated.OldModelNames, PlugIn, ABC):
 
     inference: Inference = field(default_factory=Inference, kw_only=True)
 
+    # Figures that its publishers say it makes: a method, as an entry of a suite, and globs by column of
+    # ``bench list published`` that choose them.
+    claims: ClassVar[tuple[tuple[str | Mapping[str, Any], Mapping[str, str]], ...]] = ()
+
     computations = frozenset({"inference", "scoring"})
 
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RBA = "Nayal et al., RbA: Segmenting Unknown Regions Rejected by All, ICCV 2023, arXiv:2211.14293"
 EAM = "Grcic et al., On Advantages of Mask-level Recognition for Outlier-aware Segmentation, arXiv:2301.03407"
 UNO = "Delic et al., Outlier detection by ensembling uncertainty with negative objectness, arXiv:2402.15374"
+ZOO = "MODEL_ZOO.md of NazirNayal8/RbA*"  # the source of its figures, as bench list published has it
 BASE, LARGE = 128, 192  # channels of the first stage of Swin-B and Swin-L
 
 
@@ -204,6 +205,7 @@ class RbaSwinB(_Published):
     """RbA's Swin-B with one decoder layer, trained on Cityscapes alone; for the method ``rba``."""
 
     name, source, checkpoint, width = "rba_swin_b", RBA, "rba_swin_b_1dl", BASE
+    claims = (("rba", {"source": ZOO, "protocol": "anomaly", "variant": "Swin-B, 1 decoder layer"}),)
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ class RbaSwinL(_Published):
     """RbA's Swin-L with one decoder layer, trained on Cityscapes alone; for the method ``rba``."""
 
     name, source, checkpoint, width = "rba_swin_l", RBA, "rba_swin_l_1dl", LARGE
+    claims = (("rba", {"source": ZOO, "protocol": "anomaly", "variant": "Swin-L, 1 decoder layer"}),)
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,7 @@ class RbaSwinBCoco(_Published):
     """RbA's Swin-B, its last layers trained further with outliers of COCO; for the method ``rba``."""
 
     name, source, checkpoint, width = "rba_swin_b_coco", RBA, "rba_swin_b_1dl_ood_coco", BASE
+    claims = (("rba", {"source": ZOO, "protocol": "anomaly", "variant": "Swin-B, 1 decoder layer, COCO"}),)
     outliers = True
 
 
@@ -226,6 +230,7 @@ class RbaSwinLMapillaryCoco(_Published):
     """RbA's Swin-L, trained further on Mapillary Vistas and with outliers of COCO; for the method ``rba``."""
 
     name, source, checkpoint, width = "rba_swin_l_mapillary_coco", RBA, "rba_swin_l_1dl_ood_map_coco", LARGE
+    claims = (("rba", {"source": ZOO, "protocol": "anomaly", "variant": "Swin-L, 1 decoder layer, Mapillary + COCO"}),)
     outliers = True
 
 

@@ -15,9 +15,11 @@ from bench.suite import checkpoints
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A network whose weights are a file of ``bench models fetch``; mixed into a SegModel that has ``path``."""
+    """A network whose weights are published, most often a file of ``bench models fetch``; mixed into a SegModel."""
 
-    checkpoint: ClassVar[str]  # its name there
+    checkpoint: ClassVar[str] = ""  # its name there
+    file: ClassVar[str] = ""  # of one that has none there: the name that it is to be kept by
+    page: ClassVar[str] = ""  # and where it is published
     outliers: ClassVar[bool] = False  # whether it was trained with pictures of anomalies
 
     weights: File | None = None  # None is the published file in the folder ``checkpoints`` of $BENCH_HOME
@@ -27,15 +29,19 @@ class PublishedFile:
         """The file or folder that its weights are in."""
         if self.weights is not None:
             return Path(self.weights)
+        if not self.checkpoint:
+            return checkpoints.root() / self.file
         (archive,) = checkpoints.of(self.checkpoint).files
         return checkpoints.root() / (archive.into or archive.file)
 
     def check_file(self, who: str) -> None:
         """Raise MissingData where it is not there, with the command that fetches it, or is something else."""
         if self.weights is None and not self.path.exists():
+            cure = (
+                f"fetch it: 'bench models fetch {self.checkpoint}'" if self.checkpoint else f"get it from {self.page}"
+            )
             raise MissingData(
-                f"{who}: {self.path.name} is not in {self.path.parent}; fetch it: 'bench models fetch"
-                f" {self.checkpoint}', or say where it is: weights: FILE"
+                f"{who}: {self.path.name} is not in {self.path.parent}; {cure}, or say where it is: weights: FILE"
             )
         weight_files.check(self.path, who)
 

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -88,9 +88,18 @@ def expanded(
             for index in range(len(getattr(file, f"{axis}s")))
         ]
         axes[axis] = list(_refs(axis, getattr(file, f"{axis}s"), blamed, file.seed))
-    remarks = (*rules.idle_summaries(axes, file, path, lines), *rules.lone_points(axes, file, path, lines))
+    read_method = partial(_method, path=path, seed=file.seed)
+    joined: list[str] = []
+    if "model" in options and "method" not in options:  # networks that a suite was not written for bring their methods
+        for entry, remark in list(rules.claimed_methods(axes, read_method)):
+            axes["method"].append(read_method(entry))
+            joined.append(remark)
+    remarks = (
+        *rules.idle_summaries(axes, file, path, lines), *rules.lone_points(axes, file, path, lines), *joined,
+    )  # fmt: skip
     rules.check_points(axes, file, path, lines)
     claims = tuple(rules.claims(axes, file, path, lines, options))
+    claims += tuple(rules.claims_of_networks(axes, claims, read_method))
     _drop_idle(axes, options)
     _check_labels(axes, path)
     cells = tuple(_cells(axes, file, path))
@@ -115,6 +124,10 @@ def expanded(
         remarks,
         claims,
     )
+
+
+def _method(entry: Entry, *, path: Path, seed: int) -> Ref:
+    return next(_refs("method", [entry], [path], seed))
 
 
 def _parse(raw: dict[str, Any], path: Path, lines: Lines) -> SuiteFile:

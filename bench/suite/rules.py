@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from bench.core.errors import BadSuite, UnknownName
 from bench.core.yaml_text import Lines
+from bench.suite import registry
 from bench.suite.cells import Ref
 from bench.suite.kinds import Kind
-from bench.suite.schema import ClaimRule, SuiteFile
+from bench.suite.schema import ClaimRule, Entry, SuiteFile
 
 
 def at(path: Path, lines: Lines, *keys: str | int) -> Path:
@@ -76,3 +77,34 @@ def claims(
                 raise BadSuite(f"{place}: {axis} {name!r} means {len(matching)} entries; give the label of one")
         if len(labels) == len(named):
             yield rule.model_copy(update=labels)
+
+
+def claims_of_networks(
+    axes: Mapping[Kind, list[Ref]], stated: Collection[ClaimRule], method_of: Callable[[Entry], Ref]
+) -> Iterator[ClaimRule]:
+    """Yield what networks say of themselves: claims of their publishers on methods that the suite has.
+
+    Those that the suite says itself come first: of a network and a method, its claims alone count. ``method_of`` reads
+    an entry of a method.
+    """
+    known = {(rule.model, rule.method) for rule in stated}
+    for ref in axes["model"]:
+        for entry, published in registry.plugin("model", ref.name, where=ref.label).claims:
+            claimed = method_of(entry)
+            for method in axes["method"]:
+                if method == claimed and (ref.label, method.label) not in known:
+                    yield ClaimRule(model=ref.label, method=method.label, published=dict(published))
+
+
+def claimed_methods(axes: Mapping[Kind, list[Ref]], method_of: Callable[[Entry], Ref]) -> Iterator[tuple[Entry, str]]:
+    """Yield the methods that networks of the suite have claims on and the suite lacks, with a remark on each."""
+    known = {*axes["method"]}
+    for ref in axes["model"]:
+        for entry, _ in registry.plugin("model", ref.name, where=ref.label).claims:
+            claimed = method_of(entry)
+            if claimed not in known:
+                known.add(claimed)
+                yield (
+                    entry,
+                    f"the method {claimed.label} joins the suite's: the figures of {ref.label} were made with it",
+                )

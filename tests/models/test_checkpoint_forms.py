@@ -111,6 +111,19 @@ def _named_by_detectron2(net: nn.Module) -> dict[str, Tensor]:
     return names.to_detectron2(dict(revert_weight_conversion(net, state)))
 
 
+def _of_deeplab() -> dict[str, Tensor]:
+    from bench.models.networks.deeplab_wideresnet38 import DeepLab
+
+    return DeepLab(19).state_dict()
+
+
+@pytest.fixture(autouse=True)
+def few_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepLab with few channels: the published file has 550 MB."""
+    small = [(1, (128, 128), 1, 1, 0.0), *((1, (4, 4), 1, 1, 0.0),) * 5]
+    monkeypatch.setattr("bench.models.networks.deeplab_wideresnet38.MODULES", small)
+
+
 READERS = {
     "mask2former_detectron2": Reader(
         _of_detectron2,
@@ -118,6 +131,9 @@ READERS = {
         _named_by_detectron2,
     ),
     "enet": _void("enet"),
+    "deeplab_wideresnet38": Reader(
+        _of_deeplab, lambda folder, weights: ("deeplab_wideresnet38", {"weights": str(weights)})
+    ),
     "python": Reader(_own, _python),
     "mmseg": Reader(_of_mmseg, _segmentor),
 }

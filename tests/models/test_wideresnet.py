@@ -1,27 +1,26 @@
-"""The two networks of Meta-OoD: layers by the names of their files, and files that do not fit."""
+"""DeepLabv3+ on WideResNet38 and DualGCN: layers by the names of their files, heads, and files that do not fit."""
 
-from pathlib import Path
-
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from bench.api import Inference, Sample
 from bench.contract.network import loaded as load
 from bench.core.errors import MissingData
-from bench.suite import registry
-from bench.suite.registry import from_file
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from bench.models import inference
+from bench.models.networks import deeplab_wideresnet38, dualgcn_resnet50
+from bench.suite import checkpoints, registry
 
 
 @pytest.fixture
 def deeplab():
-    return from_file(EXAMPLES / "deeplab_wideresnet38.py", "examples_deeplab")
+    return deeplab_wideresnet38
 
 
 @pytest.fixture
 def dualgcn():
-    return from_file(EXAMPLES / "dualgcn_resnet50.py", "examples_dualgcn")
+    return dualgcn_resnet50
 
 
 @pytest.fixture
@@ -30,6 +29,12 @@ def small(deeplab, monkeypatch):
     modules = [(1, (128, 128), 1, 1, 0.0), (1, (8, 8), 1, 1, 0.0), (2, (12, 12), 2, 1, 0.0), (1, (12, 16), 1, 2, 0.0)]
     monkeypatch.setattr(deeplab, "MODULES", [*modules, (1, (8, 8, 16), 1, 4, 0.3), (1, (8, 8, 16), 1, 4, 0.5)])
     return deeplab
+
+
+def built(path, name="deeplab_wideresnet38", **params):
+    model = registry.build("model", name, {"weights": str(path)} | params, where="x.yaml")
+    model.check()
+    return load(model, "cpu")
 
 
 def shapes(network):
@@ -154,7 +159,8 @@ def test_a_checkpoint_in_the_published_form_is_read(small, tmp_path):
     loss = torch.tensor(0.1)
     torch.save({"epoch": 4, "state_dict": state, "optimizer_state_dict": optimiser, "loss": loss}, path)
     image = torch.randn(1, 3, 33, 49)
-    assert torch.equal(small.build(path).eval()(image), network(image))
+    assert torch.equal(built(path).module()(image), network(image))
+    assert torch.equal(built(path, "meta_ood_deeplab").module()(image), network(image))
 
 
 def test_what_is_missing_or_left_over_is_named(small, tmp_path):
@@ -164,13 +170,13 @@ def test_what_is_missing_or_left_over_is_named(small, tmp_path):
     with pytest.raises(
         MissingData, match=r"1 missing \(first: mod7\.block1\.convs\.conv3\.weight\).*1 surplus .*bn_out"
     ):
-        small.build(tmp_path / "a.pth")
+        built(tmp_path / "a.pth")
     state = small.DeepLab(20).state_dict()
     torch.save({"state_dict": state}, tmp_path / "b.pth")
     with pytest.raises(
         MissingData, match=r"final\.6\.weight is \[20, 256, 1, 1\], the network wants \[19, 256, 1, 1\]"
     ):
-        small.build(tmp_path / "b.pth")
+        built(tmp_path / "b.pth")
 
 
 def test_the_layers_of_dualgcn_have_the_names_and_shapes_of_the_published_files(dualgcn):
@@ -227,11 +233,126 @@ def test_dualgcn_reasons_as_written_down(dualgcn):
     assert seen == {"layer4": (2, 2048, 10, 14)}  # its pooling rounds up
 
 
-def test_a_suite_names_them_as_networks_of_ones_own(small, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "bench_models.deeplab_wideresnet38", small)
+def seen(height, width):
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return next(inference.views(Sample("one", (height, width), lambda: pixels), Inference(), "cpu"))
+
+
+def random(network):
+    """The network with weights that are neither zero nor one, in evaluation mode."""
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5)
+        elif tensor.is_floating_point():
+            tensor += 0.05 * torch.randn(tensor.shape)
+    return network.eval()
+
+
+def normalised(view):
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (view.pixels[None].float() / 255 - mean) / std
+
+
+def decoded(network, x):
+    """The 304 channels before the last three convolutions, and what the trunk gives, spelled out."""
+    fine = network.mod2(network.pool2(network.mod1(x)))
+    trunk = network.mod7(network.mod6(network.mod5(network.mod4(network.mod3(network.pool3(fine))))))
+    coarse = functional.interpolate(
+        network.bot_aspp(network.aspp(trunk)), size=fine.shape[2:], mode="bilinear", align_corners=True
+    )
+    return torch.cat([network.bot_fine(fine), coarse], dim=1), trunk
+
+
+def large(x, size):
+    return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def test_the_output_to_abstain_of_pebal_is_no_class(small, tmp_path):
+    torch.manual_seed(0)
+    network = random(small.DeepLab(20))
+    state = {f"module.branch1.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"model": state}, tmp_path / "pebal.pth")
+    view = seen(33, 49)
+    (prediction,) = built(tmp_path / "pebal.pth", "pebal_deeplab").predict([view])
+    with torch.no_grad():
+        expected = network(normalised(view))[0]
+    assert torch.allclose(prediction.logits, expected[:19], atol=1e-5)
+    assert torch.allclose(prediction.raw["void_logit"], expected[19], atol=1e-5)
+    assert torch.equal(prediction.labels.long(), expected[:19].argmax(dim=0))
+    with pytest.raises(MissingData, match=r"final\.6\.weight is \[20, 256, 1, 1\], the network wants \[19,"):
+        built(tmp_path / "pebal.pth")
+
+
+def test_rpl_corrects_what_is_scored_and_not_the_class_map(small, tmp_path):
+    torch.manual_seed(0)
+    network = random(small.DeepLab(19, residual=True))
+    state = {f"branch1.{name}": tensor for name, tensor in network.state_dict().items()}
+    projection = {"branch1.residual_block.proj_head.proj.weight": torch.zeros(304, 256, 1, 1)}
+    view = seen(33, 49)
+    with torch.no_grad():
+        before, trunk = decoded(network, normalised(view))
+        block = network.residual_block
+        added = large(block.bot_atten_aspp(block.atten_aspp(trunk)), before.shape[2:])
+        corrected = large(network.final(before + block.atten_aspp_final(added)), (33, 49))[0]
+        plain = large(network.final(before), (33, 49))[0]
+    for name, more in (("rpl_deeplab", {}), ("rpl_corocl_deeplab", projection)):
+        torch.save(state | more, tmp_path / f"{name}.pth")
+        (prediction,) = built(tmp_path / f"{name}.pth", name).predict([view])
+        assert torch.allclose(prediction.logits, corrected, atol=1e-4)
+        assert torch.equal(prediction.labels.long(), plain.argmax(dim=0))
+    assert not torch.equal(plain.argmax(dim=0), corrected.argmax(dim=0))
+
+
+def test_the_head_of_dense_hybrid_is_outlier_less_inlier(small, tmp_path):
+    torch.manual_seed(0)
+    network = random(small.DeepLab(19, outliers=True))
+    assert {name: list(tensor.shape) for name, tensor in network.logits_ood.state_dict().items()} == {
+        "norm.weight": [304], "norm.bias": [304], "norm.running_mean": [304], "norm.running_var": [304],
+        "norm.num_batches_tracked": [], "conv.weight": [2, 304, 1, 1], "conv.bias": [2],
+    }  # fmt: skip
+    torch.save({"model": network.state_dict(), "epochs": 3}, tmp_path / "a.pth")
+    view = seen(33, 49)
+    (prediction,) = built(tmp_path / "a.pth", "dense_hybrid_deeplab").predict([view])
+    with torch.no_grad():
+        before, _ = decoded(network, normalised(view))
+        pair = large(network.logits_ood(before), (33, 49))[0]
+        logits = large(network.final(before), (33, 49))[0]
+    assert torch.allclose(prediction.raw["ood_logit"], pair[1] - pair[0], atol=1e-4)
+    score = registry.build("method", "dense_hybrid", {}, where="x.yaml").score(prediction, {})
+    theirs = pair.softmax(dim=0)[1].log() - logits.logsumexp(dim=0)  # evaluations.py of matejgrcic/DenseHybrid
+    assert torch.allclose(score, theirs, atol=1e-3)
+
+
+PUBLISHED = {
+    "meta_ood_deeplab": r"get it from https://uni-wuppertal\.sciebo\.de/s/kCgnr0LQuTbrArA",
+    "meta_ood_dualgcn": r"get it from https://uni-wuppertal\.sciebo\.de/s/VAXiKxZ21eAF68q",
+    "pebal_deeplab": "fetch it: 'bench models fetch pebal'",
+    "rpl_deeplab": r"rpl\.pth is not in .*; get it from https://drive\.google\.com/drive/folders/1XHyvdT2",
+    "rpl_corocl_deeplab": r"get it from https://drive\.google\.com/drive/folders/1rVaBRdOpS2JkAo",
+    "dense_hybrid_deeplab": "fetch it: 'bench models fetch dense_hybrid'",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_network_says_which_file_it_wants_and_where_it_is(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    model = registry.build("model", name, {}, where="x.yaml")
+    with pytest.raises(MissingData, match=PUBLISHED[name]):
+        model.check()
+    assert model.about() == {"uses_outliers": True}
+    assert not model.checkpoint or model.checkpoint in checkpoints.sources()
+
+
+def test_dualgcn_is_read_with_and_without_the_wrapping_of_meta_ood(dualgcn, tmp_path, monkeypatch):
+    monkeypatch.setattr(dualgcn, "LAYERS", [(64, 1, (1,)), (128, 2, (1,)), (256, 1, (2,)), (512, 1, (4,))])
+    torch.manual_seed(0)
+    network = dualgcn.DualGCNNet(19).eval()
+    image = torch.randn(1, 3, 33, 49)
+    for content in (network.state_dict(), {"state_dict": network.state_dict(), "epoch": 11}):
+        torch.save(content, tmp_path / "a.pth")
+        assert torch.equal(built(tmp_path / "a.pth", "meta_ood_dualgcn").module()(image), network(image))
+
+
+def test_it_can_be_trained_further(small, tmp_path):
     torch.save({"state_dict": small.DeepLab(19).state_dict()}, tmp_path / "a.pth")
-    params = {"factory": str(EXAMPLES / "deeplab_wideresnet38.py:build"), "weights": str(tmp_path / "a.pth")}
-    model = registry.build("model", "python", params, where="x.yaml")
-    model.check()
-    model = load(model, "cpu")
-    assert model.forward(torch.rand(2, 3, 40, 56) * 255).shape == (2, 19, 40, 56)
+    assert built(tmp_path / "a.pth").forward(torch.rand(2, 3, 40, 56) * 255).shape == (2, 19, 40, 56)

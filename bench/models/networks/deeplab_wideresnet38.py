@@ -1,31 +1,17 @@
-"""DeepLabv3+ on a WideResNet38, as the checkpoints of NVIDIA's video augmentation and of Meta-OoD name its layers.
-
-    models:
-      - python:
-          label: deeplab_wrn38_entropy_max
-          factory: deeplab_wideresnet38.py:build
-          weights: DeepLabV3+_WideResNet38_epoch_4_alpha_0.9.pth
-          mean: [0.485, 0.456, 0.406]
-          std: [0.229, 0.224, 0.225]
+"""DeepLabv3+ on a WideResNet38, as checkpoints of NVIDIA's video augmentation and of papers built on them name layers.
 
 The published network: Zhu et al., Improving Semantic Segmentation via Video Propagation and Label Relaxation,
-arXiv:1812.01593 (`cityscapes_best.pth`), retrained by Chan et al., arXiv:2012.06575. It sees whole images of any size.
-A name or shape in the file that does not fit, is missing or left over is refused and named; the source loads with
-``strict=False``. Its authors trained on a split of their own, which very likely holds cities of the standard val split:
-mIoU on that split is no clean number.
+arXiv:1812.01593. RPL adds a block of its own, DenseHybrid a head of two outputs. It sees whole images of any size.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from bench.core.weights import load_strictly
 
 TWO = 2  # convolutions in a plain block; the others have three
 
@@ -38,11 +24,6 @@ MODULES: list[tuple[int, tuple[int, ...], int, int, float]] = [
     (1, (512, 1024, 2048), 1, 4, 0.3),
     (1, (1024, 2048, 4096), 1, 4, 0.5),
 ]
-
-
-def build(weights: Path) -> nn.Module:
-    """The network for the 19 classes of Cityscapes, with its weights."""
-    return load_strictly(DeepLab(19), weights)
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:
@@ -98,10 +79,27 @@ class Pyramid(nn.Module):
         return torch.cat([whole, *(part(x) for part in self.features)], dim=1)
 
 
-class DeepLab(nn.Module):
-    """float32 [n, 3, h, w], normalised with the mean and deviation of ImageNet, to logits [n, classes, h, w]."""
+class Residual(nn.Module):
+    """What RPL adds to the input of the decoder: 304 channels, made of the trunk's by a pyramid of their own."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.atten_aspp = Pyramid(inputs, 256)
+        self.bot_atten_aspp = conv(5 * 256, 256, 1)
+        self.atten_aspp_final = conv(256, outputs, 1)
+
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        return cast("Tensor", self.atten_aspp_final(resized(self.bot_atten_aspp(self.atten_aspp(x)), like)))
+
+
+class DeepLab(nn.Module):
+    """float32 [n, 3, h, w], normalised with the mean and deviation of ImageNet, to logits [n, classes, h, w].
+
+    ``residual`` has the block of RPL (Liu et al., arXiv:2211.14512, section 3.2), ``outliers`` the head of DenseHybrid
+    (Grcic et al., arXiv:2207.02606, section 3.2): a normalised 1 x 1 convolution to inlier and outlier.
+    """
+
+    def __init__(self, classes: int, *, residual: bool = False, outliers: bool = False) -> None:
         super().__init__()
         self.mod1 = nn.Sequential(OrderedDict(conv1=conv(3, 64, 3)))
         inputs = 64
@@ -119,11 +117,28 @@ class DeepLab(nn.Module):
         self.bot_aspp = conv(5 * 256, 256, 1)
         head = [conv(48 + 256, 256, 3), *norm(256), conv(256, 256, 3), *norm(256), conv(256, classes, 1)]
         self.final = nn.Sequential(*head)
+        self.residual_block = Residual(inputs, 48 + 256) if residual else None
+        parts = OrderedDict(norm=nn.BatchNorm2d(48 + 256), relu=nn.ReLU(), conv=nn.Conv2d(48 + 256, 2, 1))
+        self.logits_ood = nn.Sequential(parts) if outliers else None
 
     def forward(self, image: Tensor) -> Tensor:
+        return self.outputs(image)["logits"]
+
+    def outputs(self, image: Tensor) -> dict[str, Tensor]:
+        """Return ``logits`` [n, classes, h, w] and what the parts beside them give.
+
+        ``corrected`` are the logits with the residual block in, ``outliers`` [n, h, w] the logit of outlier less that
+        of inlier.
+        """
         fine = self.get_submodule("mod2")(self.pool2(self.mod1(image)))
         x = self.pool3(fine)
         for number in range(3, 8):
             x = self.get_submodule(f"mod{number}")(x)
-        coarse = resized(self.bot_aspp(self.aspp(x)), fine)
-        return resized(self.final(torch.cat([self.bot_fine(fine), coarse], dim=1)), image)
+        decoded = torch.cat([self.bot_fine(fine), resized(self.bot_aspp(self.aspp(x)), fine)], dim=1)
+        outputs = {"logits": resized(self.final(decoded), image)}
+        if self.residual_block is not None:
+            outputs["corrected"] = resized(self.final(decoded + self.residual_block(x, fine)), image)
+        if self.logits_ood is not None:
+            inlier, outlier = resized(self.logits_ood(decoded), image).unbind(dim=1)
+            outputs["outliers"] = outlier - inlier
+        return outputs

@@ -1,28 +1,16 @@
 """DualGCNNet on a ResNet-50, as the checkpoints of its authors and of Meta-OoD name its layers.
 
-    models:
-      - python:
-          label: dualgcn_entropy_max
-          factory: dualgcn_resnet50.py:build
-          weights: DualGCNNet_res50_epoch_11_alpha_0.25.pth
-          mean: [0.485, 0.456, 0.406]
-          std: [0.229, 0.224, 0.225]
-
-The published network: Zhang et al., Dual Graph Convolutional Network for Semantic Segmentation, arXiv:1909.06121,
-retrained by Chan et al., arXiv:2012.06575. It sees whole images of any size. A name or shape in the file that does not
-fit, is missing or left over is refused and named. Both a bare state dict and one inside a checkpoint are read.
+The published network: Zhang et al., Dual Graph Convolutional Network for Semantic Segmentation, arXiv:1909.06121. It
+sees whole images of any size.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from bench.core.weights import load_strictly
 
 EXPANSION = 4
 # Of layers 1 to 4: planes, stride of the first block, dilation of each block.
@@ -32,11 +20,6 @@ LAYERS: list[tuple[int, int, tuple[int, ...]]] = [
     (256, 1, (2,) * 6),
     (512, 1, (4, 8, 16)),
 ]
-
-
-def build(weights: Path) -> nn.Module:
-    """The network for the 19 classes of Cityscapes, with its weights."""
-    return load_strictly(DualGCNNet(19), weights)
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:

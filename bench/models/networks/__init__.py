@@ -1,0 +1,1 @@
+"""Layers of published networks, by the names of their checkpoints."""
