@@ -6,12 +6,10 @@ class map hold 19, which is then counted as another class, this check refuses it
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
 
@@ -44,7 +42,7 @@ from bench.api import (
     Value,
     Verdict,
 )
-from bench.core import archives, files
+from bench.core import files
 from bench.core.errors import BadPlugin, BadScores, BadSuite, MissingData, UnknownName
 from bench.datasets.bravo import SPLITS, Subset, split_of
 from bench.datasets.bravo import Bravo as Reader
@@ -52,14 +50,13 @@ from bench.datasets.frames import size as size_of
 from bench.evaluate.metric import Metric
 from bench.metrics import bravo_index, bravo_levels
 from bench.metrics.protocols import bravo as protocol
-from bench.submit import archive_writer, bravo_codec, confidence, dry_run, packing
+from bench.submit import archive_writer, bravo_codec, confidence, dry_run
+from bench.submit.bravo_lists import LISTED, TAR, Lists
 from bench.submit.confidence import FILE, Fit
 from bench.submit.submission import check_classes
 from bench.suite import arguments, registry
 
 ENDING = "_encoded.bin"
-LISTED = "_samples.bin"
-TAR = "bravo_SAMPLING.tar"
 SUBSETS: tuple[Subset, ...] = get_args(Subset)
 CLASSES = len(CITYSCAPES)
 THREADS = 2
@@ -284,101 +281,6 @@ def _without_value(subset: str, figures: Mapping[str, Value | Undefined]) -> Ite
 
 def _member(bases: Mapping[str, str], sample: str) -> str:
     return bases[sample] + ENDING
-
-
-@dataclass(frozen=True)
-class Lists:
-    """The lists of sampled pixels: files beside the images, or a tar of them."""
-
-    root: Path  # above the folders of the splits
-    tar: Path | None
-
-    @classmethod
-    def official(cls, readers: Collection[Reader]) -> Lists | None:
-        """Return the lists of the organisers; None unless there is one for each image."""
-        root = next(iter(readers)).root
-        return cls(root, root / TAR if (root / TAR).is_file() else None).whole(readers)
-
-    @classmethod
-    def beside(cls, archive: Path, readers: Collection[Reader]) -> Lists | None:
-        """Return the lists that an archive was made with, where they lie beside it; None unless they are whole."""
-        tar = archive.with_name(TAR)
-        return cls(next(iter(readers)).root, tar).whole(readers) if tar.is_file() else None
-
-    def whole(self, readers: Collection[Reader]) -> Lists | None:
-        """Return these lists if each image has one."""
-        return self if all(self.has(base) for reader in readers for base in reader.bases.values()) else None
-
-    @classmethod
-    def drawn(cls, readers: Collection[Reader], out: Path) -> Lists:
-        """Make the lists of images whose labels lie beside them, by the official rule, in ``out``.
-
-        Raise MissingData where there are no labels.
-        """
-        root = next(iter(readers)).root
-        labelled = [replace(reader, labels="present") for reader in readers]
-        try:
-            for reader in labelled:
-                reader.ids()
-        except MissingData:
-            raise MissingData(
-                f"{root / TAR} does not exist, which says for which pixels a submission holds a confidence;"
-                " 'bench data fetch bravo --part bravo_SAMPLING.tar' gets it"
-            ) from None
-        with tempfile.TemporaryDirectory() as folder:
-            packing.pack(out / TAR, _written(labelled, Path(folder)))
-        return cls(root, out / TAR)
-
-    def has(self, base: str) -> bool:
-        beside = (self.root / (base + LISTED)).is_file()
-        return beside or (self.tar is not None and base + LISTED in _opened(self.tar).members)
-
-    def content(self, base: str) -> bytes:
-        """Return the list of one image as it is stored."""
-        path = self.root / (base + LISTED)
-        if path.is_file():
-            return path.read_bytes()
-        assert self.tar is not None  # noqa: S101 - there is a list for each image
-        return _opened(self.tar).read(base + LISTED, bravo_codec.LARGEST)
-
-    def indices(self, base: str) -> bravo_codec.Indices:
-        """Return the pixels of one image, flat, int32 [n]. Raise MissingData for a list that is broken."""
-        try:
-            return bravo_codec.read_indices(self.content(base))
-        except Refused as error:
-            raise MissingData(f"{base}{LISTED} {error.text}; get {TAR} again") from None
-
-    def largest(self, bases: Collection[str]) -> int:
-        """Return the most pixels that are listed of any image."""
-        return max(len(self.indices(base)) for base in bases)
-
-    def digest(self, bases: Collection[str]) -> str:
-        """Return 64 hex digits of the lists of some images."""
-        whole = hashlib.sha256()
-        for base in sorted(bases):
-            whole.update(hashlib.sha256(self.content(base)).digest())
-        return whole.hexdigest()
-
-
-@lru_cache(maxsize=2)
-def _opened(tar: Path) -> Archive:
-    """Return a tar of lists, open in this process from then on."""
-    return archives.opened(tar)
-
-
-def _written(readers: Collection[Reader], folder: Path) -> Iterator[tuple[str, Path]]:
-    """Write a list for each labelled image; yield its name and its file."""
-    for reader in readers:
-        for index, sample_id in enumerate(reader.ids()):
-            labels = reader.load(index).labels
-            assert labels is not None  # noqa: S101 - the reader was asked for them
-            try:
-                content = bravo_codec.write_indices(protocol.sampled(labels).astype(np.int32))
-            except ValueError as error:
-                raise MissingData(f"{sample_id} of {reader.subset}: {error}") from None
-            path = folder / f"{reader.subset}-{sample_id}"
-            path.write_bytes(content)
-            yield reader.bases[sample_id] + LISTED, path
 
 
 @dataclass(frozen=True)
