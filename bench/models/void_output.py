@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import CITYSCAPES, File, Network, Prediction, SegModel, View
+from bench.contract.plugin import LATER
 from bench.core import files, weight_files
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class VoidOutputModel(SegModel):
     """
 
     weights: File
-    part: str = field(default="", kw_only=True)  # of the file: an entry, or what names begin with, such as teacher.
+    # Of the file: an entry, or what names begin with, such as teacher.
+    part: str = field(default="", kw_only=True, metadata=LATER)
 
     pixel_scale: ClassVar[float] = 255.0  # a pixel becomes (x - mean) / std / pixel_scale
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)  # in the order of the channels that the network takes
