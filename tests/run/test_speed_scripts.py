@@ -1,10 +1,12 @@
-"""The scripts that measure a GPU and the pipeline run on a CPU with small sizes, so that they cannot rot."""
+"""The scripts that measure a GPU, the pipeline and decoders run on a CPU with small sizes, so that they cannot rot."""
 
 import argparse
 import importlib
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from running import clone
 
 
@@ -14,7 +16,7 @@ def scripts(monkeypatch):
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(clone() / "benchmarks"))
     yield importlib.import_module
-    for name in {"gpu", "networks", "page", "pipeline"} & (sys.modules.keys() - before):
+    for name in {"decoding", "gpu", "networks", "page", "pipeline"} & (sys.modules.keys() - before):
         del sys.modules[name]
 
 
@@ -35,3 +37,19 @@ def test_a_network_that_sleeps_is_seen_to_begin_once_for_each_image(scripts, tmp
     times = pipeline.begun(argparse.Namespace(size=(32, 64), images=10, sleep=0.01), 1, tmp_path)
     (own,) = times
     assert len(own) == 10 and own == sorted(own) and own[-1] - own[0] >= 9 * 0.01
+
+
+@pytest.mark.parametrize("shape", [(40, 70, 3), (40, 70)])
+def test_decoders_of_one_file_give_what_was_written_and_inflaters_its_rows(scripts, tmp_path, shape):
+    decoding = scripts("decoding")
+    drawn = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    path = tmp_path / "drawn.png"
+    Image.fromarray(drawn).save(path)
+    for name, decode in decoding.decoders(path).items():
+        pixels = decode()
+        assert np.array_equal(pixels[..., ::-1] if name == "OpenCV" and drawn.ndim == 3 else pixels, drawn), name
+    rows = drawn.size + len(drawn)  # a byte before each row names its filter
+    for name, inflate in decoding.inflaters(rows).items():
+        assert len(inflate(decoding.deflated(path))) == rows, name
+    spent = decoding.least({"nothing": lambda: None}, 2)
+    assert list(spent) == ["nothing"] and spent["nothing"] >= 0
