@@ -87,17 +87,17 @@ class Transformers(SegModel):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return self.classes or named_classes(self._place())
+        return self.classes or named_classes(self.place())
 
     @property
     def outputs(self) -> frozenset[str]:
-        return frozenset({"raw", "image", "again"} | _head(self._place()).outputs)
+        return frozenset({"raw", "image", "again"} | _head(self.place()).outputs)
 
     def check(self) -> None:
         for package in ("transformers", "huggingface_hub"):
             if importlib.util.find_spec(package) is None:
                 raise MissingPackage(f"{WHO}: {package} is not installed; {INSTALL}")
-        folder = self._place()
+        folder = self.place()
         if not folder.is_dir():
             raise MissingData(f"{WHO}: folder {folder} does not exist; paths in a suite are relative to its file")
         head = _head(folder)
@@ -138,7 +138,7 @@ class Transformers(SegModel):
             )
 
     def digest(self) -> str:
-        folder = self._place()
+        folder = self.place()
         names = (CONFIG, *PREPARATIONS, *(TOKENS if _reads_text(folder) else ()))
         settings = [folder / name for name in names if (folder / name).is_file()]
         parts = [*settings, *_weights(folder), *map(Path, CODE)]
@@ -146,7 +146,7 @@ class Transformers(SegModel):
 
     def load(self, device: str) -> Network:
         self.check()
-        folder = self._place()
+        folder = self.place()
         network = _read(folder, _architecture(folder)).to(device).eval().requires_grad_(False)
         count = int(network.config.num_labels)
         if count != len(self.class_names):
@@ -159,7 +159,7 @@ class Transformers(SegModel):
             return Preparation.read(folder)
         return Preparation(1 / self.scale, self.mean, self.std, self.channels == "bgr")
 
-    def _place(self) -> Path:
+    def place(self) -> Path:
         return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
 
 

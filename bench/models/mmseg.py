@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -16,6 +16,7 @@ from bench.api import CITYSCAPES, File, Inference, Network, Prediction, SegModel
 from bench.core import files, weight_files
 from bench.core.errors import BadSuite, MissingData
 from bench.models import mmseg_network as network
+from bench.models import sizing
 from bench.suite import checkpoints
 
 if TYPE_CHECKING:
@@ -274,22 +275,11 @@ class DeepLabV3PlusR101(_Published):
     config_name = "deeplabv3plus_r101-d8_4xb2-80k_cityscapes-512x1024"
 
 
-def _sliding(declared: Any) -> Any:
-    """What a suite does not say about inference stays as the config has it; a window comes with its own stride."""
-    if not isinstance(declared, dict):
-        return declared
-    kept = asdict(SLIDING)
-    if "window" in declared:
-        kept.pop("stride")
-    # Behind this, pydantic takes Python's types to the letter: a pair is a tuple.
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in (kept | declared).items()}
-
-
 @dataclass(frozen=True)
 class _SegFormer(_Published):
     """SegFormer for Cityscapes: windows of 1024 x 1024 at strides of 768."""
 
-    inference: Annotated[Inference, BeforeValidator(_sliding)] = field(default=SLIDING, kw_only=True)
+    inference: Annotated[Inference, BeforeValidator(sizing.completed(SLIDING))] = field(default=SLIDING, kw_only=True)
 
 
 @dataclass(frozen=True)

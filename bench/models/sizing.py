@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from itertools import product
 from math import ceil
+from typing import Any
 
 from bench.api import Inference
 
@@ -77,3 +80,27 @@ def _even(side: int, window: int, _: int) -> list[int]:
     count = ceil(side / window)
     shared = (count * window - side) / (count - 1) if count > 1 else 0
     return [int(index * (window - shared)) for index in range(count)]
+
+
+INSTEAD = {
+    "size": ("shortest", "longest"),
+    "shortest": ("size",),
+    "longest": ("size",),
+    "window": ("stride", "spacing"),
+    "stride": ("spacing",),
+}
+"""What a declared field of an inference takes the place of, of those that a network has of its own."""
+
+
+def completed(own: Inference) -> Callable[[Any], Any]:
+    """Return what fills up the inference that a suite declares: what it does not say stays as the network has it."""
+
+    def filled(declared: Any) -> Any:
+        if not isinstance(declared, dict):
+            return declared
+        gone = {other for name in declared for other in INSTEAD.get(name, ())}
+        kept = {name: value for name, value in asdict(own).items() if name not in gone}
+        # Behind this, pydantic takes Python's types to the letter: a pair is a tuple.
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in (kept | declared).items()}
+
+    return filled
