@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AliasChoices, Field
 
 from bench.api import CITYSCAPES, Network, Positive, Prediction, SegModel, View
+from bench.contract.plugin import LATER
 from bench.core.errors import BadPlugin
 
 if TYPE_CHECKING:
@@ -40,9 +41,13 @@ class FromPixels(SegModel):
         tuple[str, ...], Field(validation_alias=AliasChoices("outputs", "output_names"), serialization_alias="outputs")
     ] = field(default=("logits",), kw_only=True)
     classes: tuple[str, ...] = field(default=CITYSCAPES, kw_only=True)
+    # The channel of ``logits`` beside those of the classes that is none: it becomes ``void_logit``.
+    void: Literal["first", "last"] | None = field(default=None, kw_only=True, metadata=LATER)
 
     def __post_init__(self) -> None:
         names = {*self.output_names}
+        if self.void and ("logits" not in names or "void_logit" in names):
+            raise ValueError("void is a channel of the output logits, and becomes void_logit")
         if not names or len(names) < len(self.output_names) or {"score", "confidence"} <= names:
             raise ValueError("outputs are names, each once, and either score or confidence")
 
@@ -53,7 +58,8 @@ class FromPixels(SegModel):
     @property
     def outputs(self) -> frozenset[str]:
         named = {"score" if name == "confidence" else name for name in self.output_names}
-        return frozenset(named | {"raw", "image", "again"} | ({"class_scores"} if self.adds_up else set()))
+        named |= {"class_scores"} if self.adds_up else set()
+        return frozenset(named | {"raw", "image", "again"} | ({"void_logit"} if self.void else set()))
 
     @property
     def adds_up(self) -> bool:
@@ -102,11 +108,15 @@ class PixelNetwork(Network):
             parts = [returned] if isinstance(returned, Tensor) else list(returned)
             returned = dict(zip(self.names, parts, strict=False))
         logits, classes = returned.get("logits"), len(self._specification.classes)
-        if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != classes:
+        if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != classes + bool(self._void):
             raise BadPlugin(
                 f"{self._who} gives no logits of {classes} classes to train; its outputs are {', '.join(self.names)}"
             )
-        return logits
+        return logits[:, 1:] if self._void == "first" else logits[:, :classes]
+
+    @property
+    def _void(self) -> str | None:
+        return self._specification.void
 
     @property
     def _who(self) -> str:
@@ -167,6 +177,10 @@ class PixelNetwork(Network):
         outputs = {name: self._checked(name, returned[name]) for name in self.names}
         if "confidence" in outputs:
             outputs["score"] = 1 - outputs.pop("confidence")
+        if self._void:
+            logits = outputs["logits"]
+            first = self._void == "first"
+            outputs["logits"], outputs["void_logit"] = (logits[1:], logits[0]) if first else (logits[:-1], logits[-1])
         return outputs
 
     def _checked(self, name: str, output: Tensor) -> Tensor:
@@ -181,10 +195,13 @@ class PixelNetwork(Network):
         if name == "labels":
             return plane
         plane, classes = plane.float(), len(self._specification.classes)
-        if name in SCORES and (plane.ndim != 3 or len(plane) != classes):
+        wanted = classes + (name == "logits" and bool(self._void))
+        if name in SCORES and (plane.ndim != 3 or len(plane) != wanted):
+            more = plane.ndim == 3 and len(plane) == classes + 1 and name == "logits"
+            cure = "say void: last, or first, if one more is no class" if more else "name further outputs on their own"
+            beside = " and one for void" if wanted > classes else ""
             raise BadPlugin(
-                f"{self._who} gives {name} {list(plane.shape)}, wanted [{classes}, h, w], one per class; name further"
-                " outputs on their own"
+                f"{self._who} gives {name} {list(plane.shape)}, wanted [{wanted}, h, w], one per class{beside}; {cure}"
             )
         if name == "confidence" and not bool(((plane >= 0) & (plane <= 1)).all()):
             raise BadPlugin(f"{self._who} gives a confidence beyond 0..1; name it score if it is one")

@@ -231,10 +231,12 @@ def test_the_tables_of_the_docs_name_every_key_and_parameter():
     assert names_in_table(claims, head) == list(schema.ClaimRule.model_fields)
     assert names_in_table(numerics, head) == list(schema.NumericsRule.model_fields)
     head = "| parameter | default | meaning |"
-    model, inference, detectron2 = (part for part in PAGES["networks.md"].split("\n## ") if head in part)
+    model, inference, detectron2, adapted = (part for part in PAGES["networks.md"].split("\n## ") if head in part)
     assert sorted(names_in_table(model, head)) == sorted(parameters.spellings(PythonModel).values())
     theirs = parameters.spellings(registry.plugin("model", "mask2former_detectron2", where="docs/networks.md"))
     assert sorted(names_in_table(detectron2, head)) == sorted(theirs.values())
+    theirs = parameters.spellings(registry.plugin("model", "batch_norm_adapted", where="docs/networks.md"))
+    assert sorted(["inference", *names_in_table(adapted, head)]) == sorted(theirs.values())
     assert names_in_table(inference, head) == [f.name for f in fields(Inference)]
     coco, folder, hub = (part for part in PAGES["data.md"].split("\n## ") if head in part)
     for name, part in (("coco", coco), ("folder", folder), ("hf", hub)):
