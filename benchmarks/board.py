@@ -39,7 +39,7 @@ FIGURES: Mapping[str, tuple[Metric, float]] = {
     "best_f1_threshold": (Metric("threshold", "the score at which F1 is largest", "neither"), -3.0),
 }
 ROOT = Path(__file__).resolve().parents[1]
-NETWORKS, REPLICATES, IMAGES = 3, 1000, 100
+NETWORKS, PEOPLE, REPLICATES, IMAGES = 3, 5, 1000, 100
 DAY = datetime.date(2026, 1, 1)
 
 
@@ -92,17 +92,19 @@ def write_run(run: Path, results: Sequence[tuple[Result, Mapping[str, Any]]]) ->
 
 
 def make(board: Path, entries: int, data_sets: int) -> None:
-    """Write a board of that size, an entry a day."""
+    """Write a board of that size, which a few people have added to, a month after each other."""
     scaffold.write(board, "Made up to time a board")
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(entries):
-            run = Path(folder) / f"run{number}"
-            method, network = f"method{number // NETWORKS:02d}", f"network{number % NETWORKS}"
-            skill = float(np.random.default_rng(number).uniform(-0.15, 0.15))
-            results = [made(method, network, f"data{index:02d}", skill) for index in range(data_sets)]
+        for person in range(PEOPLE):
+            results = []
+            for number in range(person, entries, PEOPLE):
+                skill = float(np.random.default_rng(number).uniform(-0.15, 0.15))
+                names = f"method{number // NETWORKS:02d}", f"network{number % NETWORKS}"
+                results += [made(*names, f"data{index:02d}", skill) for index in range(data_sets)]
+            run = Path(folder) / f"run{person}"
             write_run(run, results)
-            about = adding.About(by=f"Person {number % 5}", paper="https://arxiv.org/abs/2104.14812")
-            adding.add(board, run, about, {}, DAY + datetime.timedelta(days=number))
+            about = adding.About(by=f"Person {person}", paper="https://arxiv.org/abs/2104.14812")
+            adding.add(board, run, about, {}, DAY + datetime.timedelta(days=30 * person))
 
 
 def step(*words: str) -> dict[str, float]:

@@ -340,7 +340,9 @@ def test_a_how_to_begins_with_a_command_that_works(page, own_plugins, here, caps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", sorted({*how_tos()} - {"compare.md", "report.md"}))  # these read the whole demo
+@pytest.mark.parametrize(
+    "page", sorted({*how_tos()} - {"board.md", "compare.md", "report.md"})
+)  # these read the whole demo
 def test_the_commands_that_begin_a_how_to_run(page, own_plugins, here, capsys):
     for argv in opening_of(page):
         reduced = ["--limit", "1"] if argv[:2] == ["run", "demo"] and "--limit" not in argv else []
