@@ -16,7 +16,7 @@ from bench.report.page import data
 from bench.report.published import Published
 from bench.report.published_rows import Beside, beside
 from bench.report.summaries import SummaryTable
-from bench.report.text import billions, count, millions, minus, number, of_images, percent
+from bench.report.text import count, millions, minus, number, of_images, percent
 from bench.results.store import Run
 
 SHADES = 8  # of the cells of a grid, beside none; grid.css has a class for each
@@ -173,7 +173,6 @@ class Sheet:
         facts = self.table.lines[0].facts
         words = [facts.backbone] if facts.backbone else []
         words += [f"{millions(facts.parameters)} million parameters"] if facts.parameters else []
-        words += [f"{billions(facts.multiply_adds)} billion multiply-adds"] if facts.multiply_adds else []
         words += [f"state {facts.state.replace('_', ' ')}"] if facts.state else []
         words += [f"mIoU {100 * facts.miou.value:.2f} on {facts.miou_dataset}"] if facts.miou else []
         return ", ".join([*words, *(["retrained"] * facts.retrained)])
