@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from bench.api import CITYSCAPES, File, Network, Prediction, SegModel, View
 from bench.core import files, weight_files
 from bench.models.published_file import PublishedFile
+from bench.ops import networks
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,13 +61,13 @@ class _Trained(SegModel):
         weight_files.check(self.path, who)
 
     def digest(self) -> str:
-        code = [Path(__file__), *sorted(Path(__file__).with_name("networks").glob("*.py"))]
+        code = [Path(__file__), *sorted(Path(networks.__path__[0]).glob("*.py"))]
         parts = [weight_files.digest(self.path), *map(files.digest, code)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
     def network(self) -> nn.Module:
         """Return the network with random weights."""
-        from bench.models.networks.deeplab_wideresnet38 import DeepLab
+        from bench.ops.networks.deeplab_wideresnet38 import DeepLab
 
         classes = CLASSES + (self.kind == "abstention")
         return DeepLab(classes, residual=self.kind == "residual", outliers=self.kind == "outliers")
@@ -174,7 +175,7 @@ class MetaOodDualGcn(_Published):
     file, page = "DualGCNNet_res50_epoch_11_alpha_0.25.pth", f"{SCIEBO}/VAXiKxZ21eAF68q"
 
     def network(self) -> nn.Module:
-        from bench.models.networks.dualgcn_resnet50 import DualGCNNet
+        from bench.ops.networks.dualgcn_resnet50 import DualGCNNet
 
         return DualGCNNet(CLASSES)
 

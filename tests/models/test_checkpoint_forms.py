@@ -112,7 +112,7 @@ def _named_by_detectron2(net: nn.Module) -> dict[str, Tensor]:
 
 
 def _of_deeplab() -> dict[str, Tensor]:
-    from bench.models.networks.deeplab_wideresnet38 import DeepLab
+    from bench.ops.networks.deeplab_wideresnet38 import DeepLab
 
     return DeepLab(19).state_dict()
 
@@ -121,7 +121,7 @@ def _of_deeplab() -> dict[str, Tensor]:
 def few_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """DeepLab with few channels: the published file has 550 MB."""
     small = [(1, (128, 128), 1, 1, 0.0), *((1, (4, 4), 1, 1, 0.0),) * 5]
-    monkeypatch.setattr("bench.models.networks.deeplab_wideresnet38.MODULES", small)
+    monkeypatch.setattr("bench.ops.networks.deeplab_wideresnet38.MODULES", small)
 
 
 READERS = {

@@ -9,7 +9,7 @@ from bench.api import Inference, Sample
 from bench.contract.network import loaded as load
 from bench.core.errors import MissingData
 from bench.models import inference
-from bench.models.networks import deeplab_wideresnet38, dualgcn_resnet50
+from bench.ops.networks import deeplab_wideresnet38, dualgcn_resnet50
 from bench.suite import checkpoints, registry
 
 
