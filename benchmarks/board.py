@@ -92,7 +92,7 @@ def write_run(run: Path, results: Sequence[tuple[Result, Mapping[str, Any]]]) ->
 
 
 def make(board: Path, entries: int, data_sets: int) -> None:
-    """Write a board of that size, which a few people have added to, a month after each other."""
+    """Write a board of that size, which a few people have added to, a week after each other."""
     scaffold.write(board, "Made up to time a board")
     with tempfile.TemporaryDirectory() as folder:
         for person in range(PEOPLE):
@@ -104,7 +104,7 @@ def make(board: Path, entries: int, data_sets: int) -> None:
             run = Path(folder) / f"run{person}"
             write_run(run, results)
             about = adding.About(by=f"Person {person}", paper="https://arxiv.org/abs/2104.14812")
-            adding.add(board, run, about, {}, DAY + datetime.timedelta(days=30 * person))
+            adding.add(board, run, about, {}, DAY + datetime.timedelta(days=7 * person))
 
 
 def step(*words: str) -> dict[str, float]:
