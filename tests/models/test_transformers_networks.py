@@ -266,7 +266,7 @@ def test_a_whole_image_is_what_transformers_makes_of_it(made, name):
     assert wanted.std() > 1e-3, "pixels differ"
     scores = merged.class_scores if name in MASKS else merged.logits
     torch.testing.assert_close(scores, wanted, rtol=1e-5, atol=1e-5)
-    assert set(merged.raw) | {"raw", "image", "again"} == model.model.outputs - {"classify", "dropout"}
+    assert set(merged.raw) | {"raw", "image", "again"} == model.model.outputs - {"classify", "dropout", "forward"}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -322,7 +322,7 @@ def test_the_classifier_makes_logits_of_the_features_before_it(made, name):
 
 
 def test_a_network_that_is_not_known_by_name_gives_its_logits():
-    assert huggingface_heads.of("SomeNewForSemanticSegmentation").outputs == {"logits"}
+    assert huggingface_heads.of("SomeNewForSemanticSegmentation").outputs == {"logits", "forward"}
     assert huggingface_heads.of("SwinForImageClassification") is None
 
 
