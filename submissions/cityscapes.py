@@ -87,7 +87,8 @@ class Cityscapes(Board):
     processes: Annotated[int, Ge(1), Option("Processes that each hold the network.")] = 1
 
     def recognises(self, members: Collection[str]) -> bool:
-        return any(name.endswith(".png") for name in members)
+        instances = any(name.endswith("_instanceIds_pred.txt") for name in members)  # masks of OoDIS are PNG files, too
+        return not instances and any(name.endswith(".png") for name in members)
 
     def make(self, submission: Submission) -> Made:
         check_classes(submission)

@@ -39,6 +39,8 @@ class Part:
     sink: Callable[[Path], Sink]  # writes ``<frame><ending>`` into that folder; pickled where there are processes
     made_with: str  # whatever beside network, method and images decides the bytes of a map
     summary: Callable[[Path, Sequence[str]], Mapping[str, Any]] = lambda folder, ids: {}  # joins the record
+    beside: Callable[[Path, str], Iterator[tuple[str, Path]]] = lambda folder, frame: iter(())  # more members and files
+    roots: tuple[str, ...] = ()  # folders that have an entry of their own, where a server looks for it
 
 
 @dataclass(frozen=True)

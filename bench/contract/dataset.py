@@ -34,12 +34,14 @@ class Sample:
     anomaly: Labels | None = None  # 0 normal, 1 anomaly, 255 ignored
     group: str = ""  # images of one group (a drive, a sequence) are not independent
     tags: Mapping[str, str] = field(default_factory=dict)  # such as weather: fog
+    instances: NDArray[np.int32] | None = None  # [H, W]: 0 none, -1 ignored, else the number of an anomalous object
 
     def sealed(self) -> Sample:
         """Return the same sample as protocols and refinements are given it: no array of it can be written."""
         labels, anomaly = (None if truth is None else read_only(truth) for truth in (self.labels, self.anomaly))
+        instances = None if self.instances is None else read_only(self.instances)
         image, tags = lambda: read_only(self.image()), MappingProxyType(self.tags)
-        return replace(self, image=image, labels=labels, anomaly=anomaly, tags=tags)
+        return replace(self, image=image, labels=labels, anomaly=anomaly, tags=tags, instances=instances)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Dataset(deprecated.OldDatasetNames, PlugIn, ABC):
     @property
     @abstractmethod
     def annotations(self) -> frozenset[str]:
-        """The truths that its samples carry: ``labels``, ``anomaly`` or both."""
+        """The truths that its samples carry: ``labels``, ``anomaly`` or both, and ``instances`` of the anomalies."""
 
     @property
     @abstractmethod

@@ -25,7 +25,7 @@ from bench.counts.tally import Counts as Counts  # what ``read`` is given
 
 Figures = Mapping[str, Value | Undefined]
 
-TRUTHS = frozenset({"labels", "anomaly"})  # of a sample
+TRUTHS = frozenset({"labels", "anomaly", "instances"})  # of a sample
 MAPS = frozenset({"score", "confidence"})  # of a method
 
 
@@ -36,9 +36,9 @@ class Protocol(PlugIn, ABC):
     Nothing of the network is needed after the counts, the rows and, for a second phase, the spooled maps. ``read`` must
     depend on the multiset of pixels and on the rows alone, never on the order in which they came.
 
-    ``needs`` names what is counted: ``labels`` or ``anomaly`` of a sample; ``prediction``, the class map; ``score``,
-    the map of a method, or ``confidence``, the method's probability of being right, n/a without one. Without ``score``
-    and ``confidence`` the protocol is computed once per network, not once per method.
+    ``needs`` names what is counted: ``labels``, ``anomaly`` or ``instances`` of a sample; ``prediction``, the class
+    map; ``score``, the map of a method, or ``confidence``, the method's probability of being right, n/a without one.
+    Without ``score`` and ``confidence`` the protocol is computed once per network, not once per method.
     """
 
     computations = frozenset({"metrics"})

@@ -60,6 +60,7 @@ class Archive:
     members: Mapping[str, Member]
     failures: list[Failure]
     strays: tuple[str, ...] = ()  # files that a Mac or an editor left
+    folders: frozenset[str] = frozenset()  # that a zip names in entries of their own; of a folder all of its own
     _file: zipfile.ZipFile | tarfile.TarFile | None = field(default=None, repr=False)
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)  # of who reads a .tar
 
@@ -140,6 +141,7 @@ def opened(path: Path, *, members: int = MEMBERS, directory: int = DIRECTORY) ->
     failures: list[Failure] = []
     strays: list[str] = []
     seen: set[str] = set()
+    folders: set[str] = set()
     for info in listing.infolist():
         name = info.filename
         known = name in seen
@@ -147,12 +149,12 @@ def opened(path: Path, *, members: int = MEMBERS, directory: int = DIRECTORY) ->
         if complaint := _complaint(info, known):
             failures.append(Failure(complaint.rule, repr(name)[1:-1][:200], complaint.text))
         elif info.is_dir():
-            continue
+            folders.add(name.rstrip("/"))
         elif is_stray(PurePosixPath(name)):
             strays.append(name)
         else:
             listed[name] = info
-    return Archive(path, dict(sorted(listed.items())), failures, tuple(strays), listing)
+    return Archive(path, dict(sorted(listed.items())), failures, tuple(strays), frozenset(folders), listing)
 
 
 def _tape(path: Path, most: int) -> Archive:
@@ -175,7 +177,7 @@ def _tape(path: Path, most: int) -> Archive:
     except (*BROKEN, ValueError) as error:
         hint = "is it compressed, or truncated? wanted a plain .tar"
         raise BadScores(f"{path}: cannot be read as a .tar: {error}; {hint} [whole]") from None
-    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), tape)
+    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), _file=tape)
 
 
 def _check_directory(path: Path, most: int, largest: int) -> None:
@@ -241,12 +243,13 @@ def _folder(path: Path) -> Archive:
     members: dict[str, Member] = {}
     failures: list[Failure] = []
     strays: list[str] = []
+    folders: set[str] = set()
     for entry in _walk(path):
         name = entry.relative_to(path).as_posix()
         if entry.is_symlink():
             failures.append(Failure("symlink", name, "is a symbolic link; wanted the file itself"))
         elif entry.is_dir():
-            continue
+            folders.add(name)
         elif not entry.is_file():
             failures.append(Failure("symlink", name, "is a device or a pipe; wanted a plain file"))
         elif is_stray(PurePosixPath(name)):
@@ -255,7 +258,7 @@ def _folder(path: Path) -> Archive:
             members[name] = entry
         if len(members) > MEMBERS:
             raise BadScores(f"{path}: holds more than {MEMBERS} files; name the folder of one submission")
-    return Archive(path, dict(sorted(members.items())), failures, tuple(strays))
+    return Archive(path, dict(sorted(members.items())), failures, tuple(strays), frozenset(folders))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

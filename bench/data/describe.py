@@ -36,7 +36,7 @@ ENDINGS = {"JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff"), "PPM": (".ppm",
 Advance = Callable[[int], None]
 Kind = Literal["labels", "anomaly"]
 
-_MEANINGS: Mapping[int, str] = {0: "usual", 1: "anomaly", IGNORE: "ignored"}
+_MEANINGS: Mapping[int, str] = {0: "normal", 1: "anomaly", IGNORE: "ignored"}
 
 
 @dataclass
@@ -226,6 +226,10 @@ def _add(card: Card, sample: Sample, class_names: Sequence[str], frame: Frame | 
     truths: dict[str, NDArray[np.uint8]] = {
         kind: truth for kind, truth in (("labels", sample.labels), ("anomaly", sample.anomaly)) if truth is not None
     }
+    if sample.instances is not None:
+        numbers = np.unique(sample.instances)
+        card.truths["instances"].components += int((numbers > 0).sum())
+        card.truths["instances"].frames += int((numbers > 0).any())
     if truths:
         card.pixels += sample.size[0] * sample.size[1]
     for kind, truth in truths.items():
@@ -327,7 +331,13 @@ def _entries(card: Card) -> Iterator[tuple[str, str]]:
         kinds = [f"{count} are {name.replace(' in ', ' data in ')} files" for name, count in disguised]
         yield "images", f"{', '.join(kinds)}, and are read as what they hold"
     for kind, truth in card.truths.items():
-        if card.pixels:
+        if kind == "instances":
+            if card.sizes:
+                yield (
+                    "instances",
+                    f"{truth.components} in {_number(truth.frames, 'frame')} of {sum(card.sizes.values())}",
+                )
+        elif card.pixels:
             ignored = _percent(truth.pixels["ignored"], card.pixels)
             if kind == "anomaly":
                 valid = card.pixels - truth.pixels["ignored"]

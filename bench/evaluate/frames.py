@@ -176,6 +176,11 @@ class Folder(Frames):
 
     def check(self, protocols: Sequence[Protocol]) -> None:
         needs = {need: protocol.name for protocol in protocols for need in protocol.truths}
+        if "instances" in needs:
+            raise BadScores(
+                f"{needs['instances']} needs instances, and {self.folder} holds masks; name a data set that has them"
+                " with --dataset, or say mask_instances: the objects of a mask"
+            )
         alone = any(protocol.truths == {"anomaly"} for protocol in protocols)
         if len(needs) > 1 and (alone or not self.invalid):
             also = "" if alone else ", or name masks of the anomalies beside them with --invalid"

@@ -247,6 +247,11 @@ class Metric:
             scores = None
         if "prediction" in self._needs and predictions is None:
             raise BadScores(f"{self._who('prediction')} needs the class map; say update(..., predictions=...)")
+        if "instances" in self._needs:
+            raise BadScores(
+                f"{self._who('instances')} needs the instances of a data set, which 'bench run' reads; for masks alone"
+                " say mask_instances"
+            )
         kinds = self._needs & {"labels", "anomaly"}
         if kinds == {"labels", "anomaly"} and anomaly is None:
             raise BadScores(

@@ -24,7 +24,7 @@ def table_of(protocol: Protocol) -> Labels | None:
     """
     if not is_pointwise(protocol):
         return None
-    read = protocol.truths | ({"prediction"} & protocol.needs)
+    read = (protocol.truths - {"instances"}) | ({"prediction"} & protocol.needs)  # no category is read off instances
     if read == {"anomaly"}:
         return _line(protocol, Sample(NAME, (1, 256), _no_image, anomaly=VALUES[None]), None)
     if read == {"labels", "prediction"}:

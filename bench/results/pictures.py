@@ -43,7 +43,7 @@ Colour = tuple[int, int, int]
 Floats = NDArray[np.float64]
 
 VOID: Colour = (0, 0, 0)
-ANOMALY: Mapping[str, Colour] = {"usual": (190, 194, 200), "anomaly": (213, 94, 0)}
+ANOMALY: Mapping[str, Colour] = {"normal": (190, 194, 200), "anomaly": (213, 94, 0)}
 ERRORS: Mapping[str, Colour] = {"right": (190, 194, 200), "wrong": (0, 91, 187)}
 # Cordts et al. 2016; labels.py of cityscapesScripts.
 STREETS: Mapping[str, Colour] = dict(

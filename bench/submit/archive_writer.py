@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,14 +47,7 @@ def write(
             return record
         reporter.begin(sum(len(part.reader.ids()) for part in parts))
         sets = {part.name: _maps(choice, out, part, stamps[part.name], processes, reporter) for part in parts}
-        packing.pack(
-            archive,
-            (
-                (_member(part, sample), _file(_folder(out, part), part, sample))
-                for part in parts
-                for sample in part.reader.ids()
-            ),
-        )
+        packing.pack(archive, _members(out, parts), {root for part in parts for root in part.roots})
         record = {"schema": 1, "made_from": made_from, "archive": archive.name, "sha256": sha256(archive), "sets": sets}
         store.write_json(out / RECORD, record)
         shutil.rmtree(out / "work")
@@ -130,6 +123,15 @@ def _member(part: Part, sample: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\\" in member or "\0" in member:
         raise BadPlugin(f"{part.name}: the member of {sample!r} is {member!r}, wanted a path within the archive")
     return member
+
+
+def _members(out: Path, parts: Sequence[Part]) -> Iterator[tuple[str, Path]]:
+    """Yield the members of an archive with the files that they hold."""
+    for part in parts:
+        folder = _folder(out, part)
+        for sample in part.reader.ids():
+            yield _member(part, sample), _file(folder, part, sample)
+            yield from part.beside(folder, file_name(sample))
 
 
 def _finished(archive: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -92,7 +92,7 @@ def test_touching_corners_make_one_object(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(tmp_path / "mine" / kind / "a.png")
     made, _ = card("folder", images="mine/images/*.png", labels="mine/labels/*.png", anomaly=[1], usual=[0])
     assert made.truths["anomaly"].components == 3
-    assert made.stored[0].meaning == {"anomaly": "usual"}
+    assert made.stored[0].meaning == {"anomaly": "normal"}
 
 
 def test_every_frame_that_is_wrong_is_named(root):

@@ -329,7 +329,7 @@ def test_a_description_says_what_a_suite_makes_of_the_classes(mine, tmp_path, ca
     assert main(["describe", str(written(tmp_path, MAPPED))]) == 0
     said = capsys.readouterr().out
     assert "class map  lorry as truck, street as road" in said
-    assert any(line.split() == ["26", *line.split()[1:3], "lorry", "/", "usual"] for line in said.splitlines())
+    assert any(line.split() == ["26", *line.split()[1:3], "lorry", "/", "normal"] for line in said.splitlines())
 
 
 def test_the_suite_beside_the_results_gives_the_same_cells(mine, tmp_path):

@@ -294,7 +294,7 @@ def test_a_legend_names_what_is_ignored_where_a_truth_is_drawn(town: Run) -> Non
         legend["title"]: legend["entries"]
         for legend in galleries.album(unlabelled, {}, galleries.SIZES["medium"]).legends
     }
-    assert [entry["name"] for entry in legends["truth"]] == ["usual", "anomaly", "ignored"]
+    assert [entry["name"] for entry in legends["truth"]] == ["normal", "anomaly", "ignored"]
     assert [entry["name"] for entry in legends["classes"]] == list(CITYSCAPES)
 
 

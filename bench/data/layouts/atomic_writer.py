@@ -59,8 +59,8 @@ def anomaly_of(sample: Sample) -> Labels:
     return sample.anomaly
 
 
-def save_png(path: Path, pixels: NDArray[np.uint8], *, gamma: float | None = None) -> None:
-    """Write uint8 [H, W] or [H, W, 3]; ``gamma`` adds a gAMA chunk, which readers of this project must not apply."""
+def save_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], *, gamma: float | None = None) -> None:
+    """Write uint8 [H, W] or [H, W, 3], or uint16 [H, W]; ``gamma`` adds a gAMA chunk, which no reader may apply."""
     extra = PngImagePlugin.PngInfo()
     if gamma is not None:
         extra.add(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
@@ -83,7 +83,7 @@ def save_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _save(path: Path, pixels: NDArray[np.uint8], kind: str, **options: Any) -> None:
+def _save(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], kind: str, **options: Any) -> None:
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, kind, **options)
     save_bytes(path, encoded.getvalue())

@@ -31,6 +31,7 @@ from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.muad import MiniMuad, Muad
 from bench.datasets.nighttime_driving import NighttimeDriving
+from bench.datasets.oodis import Oodis
 from bench.datasets.poc import Poc
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
@@ -50,7 +51,7 @@ Twin = Literal[
     "road_anomaly", "road_anomaly_21", "road_obstacle_21", "validation_dataset_static", "fishy_laf", "road_obstacles",
     "ade_ood", "synboost_static", "issu_anomaly", "issu_obstacle", "hf", "poc_cityscapes", "poc_acdc",
     "street_hazards", "bdd_anomaly", "muad", "mini_muad", "acdc", "wilddash2", "idd", "dark_zurich",
-    "nighttime_driving",
+    "nighttime_driving", "oodis",
 ]  # fmt: skip
 
 
@@ -144,6 +145,7 @@ _TWINS: Mapping[str, _Twin] = {
     "wilddash2": _named("wilddash2", "val", lambda n: WildDash2(frames=n)),
     "idd": _named("idd", "val", lambda n: Idd(classes="cityscapes", frames=n)),
     "dark_zurich": _named("dark_zurich", "val", lambda n: DarkZurich(frames=n)),
+    "oodis": _named("oodis", "anomaly", lambda n: Oodis(frames=n)),
     "nighttime_driving": _named("nighttime_driving", "val", lambda n: NighttimeDriving(frames=n)),
 }
 

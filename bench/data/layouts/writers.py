@@ -96,6 +96,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "hf": Layout(hf.write),
     "synboost": Layout(repacked.write_synboost),
     "lost_and_found": Layout(lost_and_found.write),
+    "oodis": Layout(lost_and_found.write_oodis),
     "bravo": Layout(bravo.write),
     "coco": Layout(coco.write),
     "coco_outliers": Layout(coco.write_outliers, "train"),

@@ -13,7 +13,7 @@ from bench.contract.protocol import Pointwise, TwoPhase
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
 from bench.counts.keys import at_or_above
 from bench.counts.tally import Counts
-from bench.metrics import components, ranking
+from bench.metrics import best_threshold, components, ranking
 from bench.metrics.truths import anomaly_of
 
 COMPONENTS: Mapping[str, Metric] = {
@@ -46,7 +46,7 @@ class Components(TwoPhase, Pointwise):
         return anomaly_of(sample)
 
     def parameters(self, counts: Counts, rows: Rows) -> Mapping[str, float] | Undefined:
-        threshold = _threshold(counts)
+        threshold = best_threshold.exact(counts)
         return threshold if isinstance(threshold, Undefined) else {"threshold": threshold.value}
 
     def undecided(self, counts: Counts) -> tuple[float, float] | None:
@@ -63,7 +63,7 @@ class Components(TwoPhase, Pointwise):
         )
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
-        known, threshold = _threshold(counts), _best(counts)
+        known, threshold = best_threshold.exact(counts), best_threshold.best(counts)
         looked_at = bool(rows) and all("siou" in row for row in rows.values())
         if isinstance(threshold, Undefined) or (not looked_at and isinstance(known, Undefined)):
             return {**dict.fromkeys(self.metrics, known), "threshold": threshold}
@@ -75,19 +75,3 @@ class Components(TwoPhase, Pointwise):
             return {name: np.full(len(weights), np.nan) for name in ("siou", "ppv", "mean_f1")}
         counts = np.array([components.pooled(row) for row in rows.values()]).reshape(len(rows), -1)
         return components.figures(weights @ counts) if len(rows) else {}
-
-
-def _best(counts: Counts) -> Value | Undefined:
-    return ranking.ranking(counts, [1], [0])["best_f1_threshold"]
-
-
-def _threshold(counts: Counts) -> Value | Undefined:
-    """The threshold, if it is known exactly: a neighbour of it may find other objects."""
-    threshold = _best(counts)
-    if isinstance(threshold, Value) and threshold.err:
-        needed = (8 if counts.rounded else 4) * counts.pixels
-        return Undefined(
-            f"the threshold is known to within {threshold.err:.1g} only: scores beyond the budget are kept in 24 bits;"
-            f" a budget of {needed} bytes keeps them whole"
-        )
-    return threshold

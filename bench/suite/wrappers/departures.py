@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from bench.api import Dataset, Sample
 from bench.core.errors import BadSuite, MissingData
-from bench.core.values import Labels
 from bench.suite.wrappers.wrapped import Wrapped
 
 
@@ -50,9 +50,10 @@ class Resized(Wrapped):
     def load(self, index: int) -> Sample:
         sample = self.inner.load(index)
         labels, anomaly = (None if mask is None else self._resized(mask) for mask in (sample.labels, sample.anomaly))
-        return replace(sample, size=self.label_size, labels=labels, anomaly=anomaly)
+        instances = None if sample.instances is None else self._resized(sample.instances)
+        return replace(sample, size=self.label_size, labels=labels, anomaly=anomaly, instances=instances)
 
-    def _resized(self, mask: Labels) -> Labels:
+    def _resized(self, mask: NDArray[Any]) -> NDArray[Any]:
         height, width = self.label_size
         return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
