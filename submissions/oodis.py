@@ -43,6 +43,7 @@ from bench.core import files, images
 from bench.core.errors import BadScores, BadSuite, MissingData
 from bench.core.values import Row
 from bench.counts.keys import at_or_above
+from bench.datasets import archives
 from bench.datasets.frames import OnDisk
 from bench.datasets.frames import size as size_of
 from bench.datasets.lost_and_found import LostAndFound
@@ -101,11 +102,11 @@ class Oodis(Board):
     source = "Nekrasov et al., arXiv:2406.11835; kumuji/anomaly-benchmark-suite@44ff0d4"
     title = "OoDIS, anomaly instance segmentation"
     status = "not known: its page was not looked at"
-    page = "https://vision.rwth-aachen.de/oodis"
+    page = archives.of("oodis").page
     takes = "one zip of fishyscapes (2239), roadanomaly (100) and roadobstacle (412): a list and masks for each frame"
     steps = (
         "hold the zip against the organisers' own check: verify_submission.py --task segmentation, in their repository",
-        "read https://vision.rwth-aachen.de/oodis for where to upload it",
+        f"read {archives.of('oodis').page} for where to upload it",
     )
 
     threshold: Annotated[float | None, Option("Scores from here on are instances. Default: the run's.")] = None

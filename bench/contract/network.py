@@ -171,7 +171,7 @@ class Network(ABC):
     """A network with its weights, on a device. Trainers apart, nothing changes them, but as ``state`` declares."""
 
     model: SegModel  # what it was loaded from; set by ``loaded``
-    batched: bool = False  # views of several images may go through together: what is said of one depends on no other
+    batched: bool = False  # views of several images may go through together: the output for one depends on no other
 
     @abstractmethod
     def predict(self, views: Sequence[View]) -> Sequence[Prediction]:

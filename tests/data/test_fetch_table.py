@@ -172,7 +172,9 @@ def suite(name, source, folder):
         for params in source.check
         for kind in registry.build("dataset", name, dict(params), where="test").annotations
     }
-    protocols = [{"anomaly": "anomaly", "labels": "misclassification"}[kind] for kind in sorted(kinds)]
+    protocols = [
+        {"anomaly": "anomaly", "labels": "misclassification", "instances": "instances"}[kind] for kind in sorted(kinds)
+    ]
     path.write_text(
         yaml.safe_dump({"protocols": protocols, "models": ["toynet"], "datasets": entries, "methods": ["msp"]})
     )

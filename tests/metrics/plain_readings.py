@@ -584,6 +584,66 @@ def segments(images, threshold=0.7):
     } | component_figures(frames, 50, 10)
 
 
+def objects(image):
+    """Instances of a frame: the parts of its mask, cut apart in the middle; -1 where it is ignored."""
+    parts, _ = ndimage.label(image.anomaly == 1, np.ones((3, 3)))
+    halves = np.arange(parts.shape[1])[None] > parts.shape[1] // 2
+    truth = np.where(parts > 0, 2 * parts + halves - 1, 0)
+    return np.where(image.anomaly == 255, -1, truth).astype(np.int32)
+
+
+def instances(truth_of):
+    """AP by loops over predictions and instances, at the threshold of the best F1 of pixels."""
+
+    def judged(images, threshold, overlap):
+        scores, hits, missed, have = [], [], 0, False
+        for image in images:
+            truth = truth_of(image)
+            parts, count = ndimage.label(image.score >= threshold, np.ones((3, 3)))
+            masks = [parts == n for n in range(1, count + 1) if (parts == n).sum() >= 10]
+            values = [image.score[mask].mean() for mask in masks]
+            sets = [truth == n for n in np.unique(truth[truth > 0])]
+            iou = np.array([[(m & s).sum() / (m | s).sum() for s in sets] for m in masks]).reshape(
+                len(masks), len(sets)
+            )
+            small = truth == -1
+            for number, each in enumerate(sets):
+                if each.sum() < 10:
+                    small = small | each
+                    continue
+                have = True
+                met = sorted(values[m] for m in range(len(masks)) if iou[m, number] > overlap)
+                if met:
+                    scores, hits = [*scores, *met[::-1]], [*hits, 1, *[0] * (len(met) - 1)]
+                else:
+                    missed += 1
+            for m, mask in enumerate(masks):
+                if not (iou[m] > overlap).any() and (mask & small).sum() / mask.sum() <= overlap:
+                    scores, hits = [*scores, values[m]], [*hits, 0]
+        return np.array(scores), np.array(hits), missed, have
+
+    def area(scores, hits, missed):
+        curve = [(0.0, 1.0)]
+        for threshold in sorted(set(scores))[::-1]:
+            kept = hits[scores >= threshold]
+            curve.append((kept.sum() / (hits.sum() + missed), kept.mean()))
+        return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(curve))
+
+    def figures(images):
+        positive, negative = anomaly_and_normal(images)
+        if not positive.size or not negative.size:
+            return {"ap": None, "ap50": None, "threshold": None}
+        _, threshold = best_f1(positive, negative)
+        areas = []
+        for overlap in np.arange(0.5, 1.0, 0.05):
+            scores, hits, missed, have = judged(images, threshold, overlap)
+            areas.append(area(scores, hits, missed) if have else None)
+        none = None in areas
+        return {"ap": None if none else np.mean(areas), "ap50": None if none else areas[0], "threshold": threshold}
+
+    return figures
+
+
 READINGS = {
     "anomaly": lambda images: ranking(*anomaly_and_normal(images)),
     "misclassification": lambda images: ranking(*wrong_and_right(images)) | selective(*wrong_and_right(images)),
@@ -606,4 +666,8 @@ READINGS = {
     "operating_point": operating_point,
     "operating_point_misclassification": lambda images: at_threshold(*wrong_and_right(images), 0.0),
     "segments": segments,
+    "instances": instances(objects),
+    "mask_instances": instances(
+        lambda image: np.where(image.anomaly == 255, -1, ndimage.label(image.anomaly == 1, np.ones((3, 3)))[0])
+    ),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
-from plain_readings import READINGS, Plain, auroc, step_ap
+from plain_readings import READINGS, Plain, auroc, objects, step_ap
 from scipy import ndimage
 
 from bench.api import Sample, TwoPhase, Undefined, Value
@@ -59,7 +59,9 @@ def evaluated(protocol, images, budget=2**30):
     accumulator = Accumulator(protocol, budget)
 
     def scored(image):
-        sample = Sample(image.id, SIZE, lambda: None, labels=image.labels, anomaly=image.anomaly)
+        sample = Sample(
+            image.id, SIZE, lambda: None, labels=image.labels, anomaly=image.anomaly, instances=objects(image)
+        )
         maps = {protocol.reads: narrowed(image.score)} if protocol.reads else {}
         return ScoredImage(Truth(sample, image.predicted), maps)
 

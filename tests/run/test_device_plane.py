@@ -362,8 +362,8 @@ def test_a_table_of_categories_says_what_the_protocol_says(name):
 def test_what_is_counted_on_the_device_is_what_most_suites_count():
     built = {name: kind() for name, kind in registry.available("protocol").items()}
     assert {name for name, protocol in built.items() if is_pointwise(protocol)} == {
-        "anomaly", "components", "fed_anomaly", "fishyscapes", "idm_ood_cdd", "misclassification", "operating_point",
-        "operating_point_misclassification",
+        "anomaly", "components", "fed_anomaly", "fishyscapes", "idm_ood_cdd", "instances", "mask_instances",
+        "misclassification", "operating_point", "operating_point_misclassification",
     }  # fmt: skip
 
 

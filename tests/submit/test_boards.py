@@ -35,7 +35,18 @@ def test_a_board_of_ones_own_is_a_command_with_its_own_options(write, capsys):
     assert main(["submit", "--help"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.partition("Commands:")[2].splitlines() if line]
     names = names[: names.index("Examples:")]
-    assert names == ["issu", "smiyc", "fishyscapes", "bravo", "cityscapes", "mine", "check", "dry-run", "entry"]
+    assert names == [
+        "issu",
+        "smiyc",
+        "fishyscapes",
+        "bravo",
+        "cityscapes",
+        "mine",
+        "oodis",
+        "check",
+        "dry-run",
+        "entry",
+    ]
     assert main(["submit", "mine", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "Mine: a zip of float16 maps" in said
@@ -66,7 +77,15 @@ def test_a_board_that_cannot_be_imported_hides_no_other(write, capsys):
     write("    import nothing_of_this_name\n")
     assert main(["list", "leaderboards"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["issu", "smiyc", "fishyscapes", "bravo", "cityscapes", "mine"]
+    assert [line.split()[0] for line in lines] == [
+        "issu",
+        "smiyc",
+        "fishyscapes",
+        "bravo",
+        "cityscapes",
+        "mine",
+        "oodis",
+    ]
     assert "cannot be used: " in lines[-1] and "nothing_of_this_name" in lines[-1]
     assert main(["submit", "mine", "--method", "msp", "--out", "x"]) == 2
     assert "board 'mine' cannot be used" in capsys.readouterr().err
