@@ -149,6 +149,8 @@ protocols:
   - idm
   - idm_ood_cdd
   - idm_ood_cdd: {fidelity: reference, label: drawn}
+  - instances: {threshold: 0.3}
+  - mask_instances: {threshold: 0.3}
   - open_iou
   - open_miou
   - operating_point: {threshold: 0.1}
@@ -176,6 +178,9 @@ datasets:
       methods: [entropy_meta]
       models: [toynet]
       protocols: [anomaly, segments]
+  - toytown_layout:
+      {twin: oodis, scenes: 4, height: 32, width: 64, label: instances, methods: [msp], models: [toynet],
+      protocols: [instances]}
 methods:
   - msp
   - maxlogit: {post: boundary}
