@@ -42,7 +42,6 @@ from bench.api import (
 from bench.core import files, images
 from bench.core.errors import BadScores, BadSuite, MissingData
 from bench.core.values import Row
-from bench.counts.keys import at_or_above
 from bench.datasets import archives
 from bench.datasets.frames import OnDisk
 from bench.datasets.frames import size as size_of
@@ -233,7 +232,7 @@ class Keep:
 
     def __call__(self, sample: str, score: Scores | None, labels: Labels | None) -> None:
         assert score is not None  # noqa: S101 - the board takes scores
-        numbers, scores = instances.predicted(score, at_or_above(score, self.threshold), self.least, self.most)
+        numbers, scores = instances.predicted(score, self.threshold, self.least, self.most)
         values = scores.tolist() or [0.0]
         lines = []
         for index, value in enumerate(values):

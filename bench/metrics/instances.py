@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.values import Labels, Row, Scores, Undefined, Value
+from bench.counts.keys import at_or_above
 from bench.ops import segments
 
 Floats = NDArray[np.float64]
@@ -42,15 +43,13 @@ def of_mask(anomaly: Labels) -> Instances:
     return truth
 
 
-def predicted(
-    score: Scores, above: NDArray[np.bool_], least: int = LEAST, most: int = MOST
-) -> tuple[Instances, Floats]:
-    """Return the components of ``above``, [H, W], from 1 on, int32 [H, W], and their scores, float64 [n].
+def predicted(score: Scores, threshold: float, least: int = LEAST, most: int = MOST) -> tuple[Instances, Floats]:
+    """Return the components of ``score >= threshold`` from 1 on, int32 [H, W], and their scores, float64 [n].
 
     Components are 8-connected; those below ``least`` pixels are none. The score of one is the mean over its pixels;
     the ``most`` with the largest scores are kept, of equal ones those that a scan line meets first.
     """
-    components = segments.label(above)
+    components = segments.label(at_or_above(score, threshold))
     sizes = np.bincount(components.ravel(), minlength=1)
     sums = np.bincount(components.ravel(), score.ravel().astype(np.float64), sizes.size)
     large = np.flatnonzero(sizes[1:] >= least) + 1

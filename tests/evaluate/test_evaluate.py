@@ -639,7 +639,8 @@ def test_the_page_lists_every_code_format_rule_and_field(maps, capsys):
     assert list(each) == listed("The JSON", "Each evaluation:\n\n| field |")
     main(["score", "--help"])
     said = capsys.readouterr().out
-    for name in {*re.findall(r"--[a-z][a-z-]+", PAGE)} - {"--keep-maps"}:
+    of_runs = {"--keep-maps", "--limit", "--only", "--out"}
+    for name in {*re.findall(r"--[a-z][a-z-]+", PAGE)} - of_runs:
         assert name in said, name
 
 
@@ -647,8 +648,8 @@ def test_the_first_commands_of_the_page_run(maps, capsys, monkeypatch):
     monkeypatch.chdir(maps)
     (maps / "scores").rename(maps / "maps")
     (maps / "anomaly").rename(maps / "labels")
-    first, *_ = commands = re.findall(r"^bench (score .+)", PAGE, re.M)
-    for line in (first, next(line for line in commands if "--definitions" in line)):
+    commands = re.findall(r"^bench (score .+--scores maps .+)", PAGE, re.M)
+    for line in (commands[0], next(line for line in commands if "--definitions" in line)):
         assert main(line.split()) == 0
     assert "definitions, in percent" in capsys.readouterr().out
 

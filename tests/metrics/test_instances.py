@@ -86,7 +86,7 @@ def test_what_meets_an_object_of_nine_pixels_is_neither_hit_nor_alarm():
 def test_a_map_of_numbers_says_what_its_masks_say():
     rng = np.random.RandomState(0)
     truth = instances.of_mask((rng.rand(40, 60) > 0.8).astype(np.uint8))
-    numbers, scores = instances.predicted(rng.rand(40, 60).astype(np.float32), rng.rand(40, 60) > 0.7, 4)
+    numbers, scores = instances.predicted(rng.rand(40, 60).astype(np.float32), 0.7, 4)
     masks = [numbers == number for number in range(1, scores.size + 1)]
     by_map, by_masks = instances.row_of(truth, numbers, scores), instances.row_of(truth, masks, scores)
     assert by_map.keys() == by_masks.keys() and all((by_map[name] == by_masks[name]).all() for name in by_map)
@@ -96,9 +96,9 @@ def test_the_predictions_with_the_largest_scores_are_kept():
     score = np.zeros((6, 30), np.float32)
     for number in range(5):
         score[1:5, 6 * number : 6 * number + 4] = number + 1
-    numbers, scores = instances.predicted(score, score > 0, least=10, most=2)
+    numbers, scores = instances.predicted(score, 0.5, least=10, most=2)
     assert scores.tolist() == [4, 5] and sorted(np.unique(numbers)) == [0, 1, 2]
-    assert instances.predicted(score, score > 0, least=17)[1].size == 0
+    assert instances.predicted(score, 0.5, least=17)[1].size == 0
 
 
 def test_a_resample_is_the_figure_of_the_images_that_it_draws():

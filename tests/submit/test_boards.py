@@ -54,7 +54,7 @@ def test_a_board_of_ones_own_is_a_command_with_its_own_options(write, capsys):
     assert main(["submit", "mine", "--method", "msp", "--out", "x", "--processes", "0"]) == 2
     assert "wanted greater than or equal to 1" in capsys.readouterr().err
     assert main(["submit", "check", "--help"]) == 0
-    assert "<issu|smiyc|fishyscapes|bravo|cityscapes|mine>" in capsys.readouterr().out
+    assert "<issu|smiyc|fishyscapes|bravo|cityscapes|mine|oodis>" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

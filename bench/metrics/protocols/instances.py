@@ -15,7 +15,6 @@ from bench.contract.dataset import Sample
 from bench.contract.protocol import Pointwise, TwoPhase
 from bench.core.errors import BadPlugin
 from bench.core.values import Labels, Metric, Row, Rows, Scores, Undefined, Value
-from bench.counts.keys import at_or_above
 from bench.counts.tally import Counts
 from bench.metrics import best_threshold, instances, ranking
 from bench.metrics.instances import Instances
@@ -66,9 +65,7 @@ class _Instances(TwoPhase, Pointwise):
     def second_row(
         self, score: Scores, sample: Sample, predicted: Labels | None, parameters: Mapping[str, float]
     ) -> Row:
-        numbers, scores = instances.predicted(
-            score, at_or_above(score, parameters["threshold"]), self.min_predicted, self.most
-        )
+        numbers, scores = instances.predicted(score, parameters["threshold"], self.min_predicted, self.most)
         return instances.row_of(self.objects(sample), numbers, scores)
 
     def read(self, counts: Counts, rows: Rows) -> Mapping[str, Value | Undefined]:
