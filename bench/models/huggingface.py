@@ -107,7 +107,7 @@ class Transformers(SegModel):
                 " leave it out"
             )
         self._check_sizes(folder, head)
-        _weights(folder)
+        weight_files(folder)
         self._preparation(folder)
         known = len(id2label(folder))
         if self.classes and known and len(self.classes) != known:
@@ -141,13 +141,13 @@ class Transformers(SegModel):
         folder = self.place()
         names = (CONFIG, *PREPARATIONS, *(TOKENS if _reads_text(folder) else ()))
         settings = [folder / name for name in names if (folder / name).is_file()]
-        parts = [*settings, *_weights(folder), *map(Path, CODE)]
+        parts = [*settings, *weight_files(folder), *map(Path, CODE)]
         return hashlib.sha256(" ".join(map(files.digest, parts)).encode()).hexdigest()[:16]
 
     def load(self, device: str) -> Network:
         self.check()
         folder = self.place()
-        network = _read(folder, _architecture(folder)).to(device).eval().requires_grad_(False)
+        network = read_network(folder, _architecture(folder)).to(device).eval().requires_grad_(False)
         count = int(network.config.num_labels)
         if count != len(self.class_names):
             raise _other_count(f"the network in {folder}", count, self.class_names)
@@ -160,7 +160,7 @@ class Transformers(SegModel):
         return Preparation(1 / self.scale, self.mean, self.std, self.channels == "bgr")
 
     def place(self) -> Path:
-        return Path(self.folder) if self.folder is not None else _snapshot(str(self.hub), self.revision)
+        return Path(self.folder) if self.folder is not None else snapshot(str(self.hub), self.revision)
 
 
 class TransformersNetwork(Network):
@@ -265,7 +265,7 @@ def _other_count(what: str, count: int, named: Sequence[str]) -> BadSuite:
 
 
 @cache
-def _snapshot(name: str, revision: str | None) -> Path:
+def snapshot(name: str, revision: str | None) -> Path:
     """The folder of a repository in the hub's cache, which is asked first; what is not in it is downloaded."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise MissingPackage(f"{WHO}: huggingface_hub is not installed; {INSTALL}")
@@ -338,7 +338,7 @@ def _tokens(folder: Path, length: int) -> Tensor:
     return torch.tensor([[*numbers, *[0] * (length - len(numbers))]])
 
 
-def _weights(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The files that transformers reads the weights from."""
     for single, index in STORES:
         if (folder / single).is_file():
@@ -361,7 +361,7 @@ def _as_named(paths: list[Path]) -> list[Path]:
     return paths
 
 
-def _read(folder: Path, architecture: str) -> Any:
+def read_network(folder: Path, architecture: str) -> Any:
     """The network with its weights, on the CPU; a name or shape that does not fit is refused."""
     import torch
     import transformers
@@ -401,7 +401,7 @@ def _read(folder: Path, architecture: str) -> Any:
     parts = [f"{len(names)} {what} (first: {min(names)})" for what, names in amiss.items() if names]
     if parts:
         raise MissingData(f"{WHO}: weights in {folder} do not fit the network: {', '.join(parts)}")
-    _check_kinds(network, _weights(folder))
+    _check_kinds(network, weight_files(folder))
     if architecture.startswith("MaskFormer"):  # whose answers of earlier layers nobody reads; release 5 fails at them
         network.config.use_auxiliary_loss = False
     shares = getattr(network, "attn_mask_probs", torch.ones(0))
