@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bench.api import Prediction
+from bench.api import CITYSCAPES, Constants, Prediction
 from bench.core.errors import BadSuite
 from bench.models.inference import OF_ONE_VIEW
 from bench.suite import registry
@@ -89,3 +89,33 @@ def test_mask2anomaly_averages_with_the_mirror_image():
     scores = build("mask2anomaly").score(Prediction(plain, (1, 3), image=image, again=again), {})[0].tolist()
     assert asked == [[2, 1, 0]]
     assert scores == pytest.approx([1 - (0.8 + 0.9) / 2, 1 - (0.6 + 0.3) / 2, 1 - (0.7 + 0.4) / 2])
+
+
+def test_mask2anomaly_refined_is_certain_of_what_a_sure_query_of_the_background_claims():
+    """Queries 0 and 1 are sure of sky and of building, 2 is sure of a car, 3 is of a fence, but not sure."""
+
+    def shares(*pairs):
+        rows = torch.full((len(pairs), 20), 1e-6)
+        for row, (index, share) in zip(rows, pairs, strict=True):
+            row[index], row[19] = share, 1 - share
+        return rows.log()
+
+    def seen(query_logits, masks, scores, again=None):
+        outputs = {
+            "query_logits": query_logits,
+            "query_masks": masks[:, None],
+            "class_scores": torch.tensor([[scores]]),
+        }
+        return Prediction(outputs, (1, 4), image=torch.zeros(3, 1, 4, dtype=torch.uint8), again=again)
+
+    sky, building, car, fence = (10, 0.99), (2, 0.96), (13, 0.99), (4, 0.9)
+    masks = torch.stack([logit(0.6, 0.1, 0.1, 0.1), logit(0.1, 0.53, 0.1, 0.1), logit(*[0.9] * 4), logit(*[0.9] * 4)])
+    mirrored = seen(shares(sky, fence, car, fence), masks, [0.1, 0.2, 0.3, 0.4])  # one such query alone: left as it is
+    plain = seen(shares(sky, building, car, fence), masks, [0.5, 0.6, 0.7, 0.8], again=lambda _: mirrored)
+    method = build("mask2anomaly", refinement=True)
+    scores = method.score(plain, {})[0].tolist()
+    # The second pixel is claimed by 0.96 x 0.53, which is above one half.
+    assert scores == pytest.approx([1 - (1 + 0.4) / 2, 1 - (1 + 0.3) / 2, 1 - (0.7 + 0.2) / 2, 1 - (0.8 + 0.1) / 2])
+    whole = build("mask2anomaly").score(plain, {})[0].tolist()
+    assert whole == pytest.approx([1 - (0.5 + 0.4) / 2, 1 - (0.6 + 0.3) / 2, 1 - (0.7 + 0.2) / 2, 1 - (0.8 + 0.1) / 2])
+    assert method.fitting == Constants(CITYSCAPES) and build("mask2anomaly").fitting is None
