@@ -125,6 +125,11 @@ class Refinement(Method):
 
     refines: ClassVar[str]  # name of the method whose map it begins with
 
+    @property
+    def learns(self) -> bool:
+        """True if, unfitted, it decides about an image by the truth of other images of the same data."""
+        return True
+
     @abstractmethod
     def describe(self, prediction: Prediction, score: Scores, truth: Labels | None) -> Row:
         """Return columns [n] of tables, each named ``table.column``; every image must have the same ones.

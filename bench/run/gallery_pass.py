@@ -243,7 +243,7 @@ def _unable(method: Ref, fitted: str | None) -> str:
         return "what it was fitted to is no longer here"
     if not issubclass(registry.plugin("method", method.name, where=method.label), Refinement):
         return ""
-    if method.fit is None:
+    if method.fit is None and method.build().learns:
         return "its map is decided by all images together; --keep-maps keeps it"
     if method.params.get("fidelity") == "reference":
         return "its map depends on the truth of the image; --keep-maps keeps it"

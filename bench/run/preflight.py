@@ -271,7 +271,7 @@ def _refusal(cell: Cell, checked: Checked, confident: bool) -> Refusal | None:
             f"{cell.method.label} means nothing unfitted; say in the suite on what: "
             f"{cell.method.name}: {{fit: {{data: a labelled training split}}}}"
         )
-    if isinstance(method, Refinement) and (refusal := _no_truth(cell, method, checked)):
+    if isinstance(method, Refinement) and method.learns and (refusal := _no_truth(cell, method, checked)):
         return refusal
     if isinstance(protocol, RefinementAware) and (why := protocol.refuses(method)):
         return Refusal("protocol", why)

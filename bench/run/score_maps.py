@@ -117,7 +117,7 @@ def choose(suite: Suite, advance: Advance | None = None, *, scored: bool = True)
     }
     if not scored or cell.method is None:
         return Choice(cell.model, None, None, resolved, cell.seed, depends)
-    if isinstance(cell.method.build(), Refinement) and cell.method.fit is None:
+    if isinstance(method := cell.method.build(), Refinement) and method.learns and cell.method.fit is None:
         raise BadSuite(
             f"{cell.method.label} learns from the truth of the images that it judges, which a submission has not; "
             f"fit it on other data: {cell.method.name}: {{fit: {{data: ...}}}}"

@@ -11,11 +11,13 @@ from typing import ClassVar, get_origin, get_type_hints
 import numpy as np
 import pytest
 import torch
+from small_sam import write_sam
 
 from bench.api import Estimator, Fitting, Method, Prediction, Refinement, Sample, Scored
 from bench.counts.tally import Tally, key_pixels
 from bench.fit.flow import checkpoint
 from bench.fit.flow.detector import FlowDetector
+from bench.fit.sam import SamRefinement
 from bench.metrics import ranking
 from bench.ops import queries
 from bench.suite import registry, scaffold
@@ -198,11 +200,15 @@ def test_its_confidence_is_a_probability_that_falls_as_the_score_rises(method):
 
 
 FITTED = [name for name, method in USABLE.items() if isinstance(method.fitting, Fitting)]
+SEEN_BY_A_RANDOM_SAM = {
+    "objectomaly": {"points_per_side": 3, "least_iou": -10.0, "least_stability": 0.0},
+    "sam_boxes": {"threshold": 0.3, "pixels": 4},
+}
 REFINED = [name for name, method in USABLE.items() if isinstance(method, Refinement)]
 
 
 def test_no_method_that_ships_is_left_out():
-    assert set(METHODS) == set(USABLE) and len(METHODS) >= 39
+    assert set(METHODS) == set(USABLE) and len(METHODS) >= 45
     assert {"eam", "entropy_meta", "fed_c", "mc_dropout", "mutual_information", "ood_head", "variance"} <= set(USABLE)
     assert set(FITTED) >= {"energy", "entropy", "entropy_meta", "fed_c", "fed_u", "msp", "sml", "softmax_std"}
 
@@ -239,7 +245,8 @@ def test_what_its_fit_leaves_behind_is_finite_arrays_that_it_can_be_scored_with(
     method = USABLE[name]
     fitting = method.fitting
     own = fitting.trainer is None
-    assert own == (type(method).fit is not Method.fit), "it names a trainer, or has a fit, and not both"
+    if not isinstance(method, SamRefinement):  # it is fitted as the method is that its map begins with
+        assert own == (type(method).fit is not Method.fit), "it names a trainer, or has a fit, and not both"
     assert fitting.reads is None or fitting.reads <= {field.name for field in fields(method)}
     method, state = fitted(method, also=True)
     assert state and all(isinstance(array, np.ndarray) and np.isfinite(array).all() for array in state.values())
@@ -250,8 +257,11 @@ def test_what_its_fit_leaves_behind_is_finite_arrays_that_it_can_be_scored_with(
 
 @pytest.mark.parametrize("fit", [False, True], ids=["unfitted", "fitted"])
 @pytest.mark.parametrize("name", REFINED)
-def test_a_refinement_decides_about_every_segment_and_changes_the_map_within_its_shape(name, fit):
+def test_a_refinement_decides_about_every_segment_and_changes_the_map_within_its_shape(name, fit, tmp_path):
     method = USABLE[name]
+    if isinstance(method, SamRefinement):
+        write_sam(tmp_path)
+        method = replace(method, sam=str(tmp_path), **SEEN_BY_A_RANDOM_SAM[name])
     state = fitted(method, also=True)[1] if fit else {}
     maps, truths, rows = {}, {}, {}
     for seen, image in stream():

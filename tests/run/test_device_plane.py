@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from running import metrics, run
+from small_sam import write_sam
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -129,6 +130,8 @@ def test_the_guard_notices_every_way_to_the_host(look):
 
 def suite(folder):
     """All protocols, and all methods, on small scenes."""
+    (folder / "sam").mkdir()
+    write_sam(folder / "sam")
     (folder / "net.py").write_text(NETWORK)
     (folder / "all.yaml").write_text("""
 protocols:
@@ -161,7 +164,7 @@ protocols:
   - streethazards
 models:
   - toynet
-  - toyquery: {methods: [rba, eam, mask_max, void_channel, ood_head, maskomaly, mask2anomaly]}
+  - toyquery: {methods: [rba, eam, mask_max, void_channel, ood_head, maskomaly, mask2anomaly, objectomaly]}
   - python:
       {factory: "net.py:build", outputs: [logits, score, ood_logit, query_logits, query_masks, query_negative],
       label: python, methods: [own, uno, dense_hybrid, uem, gen]}
@@ -212,6 +215,9 @@ methods:
   - max_cosine: {models: [toynet]}
   - gradnorm: {models: [toynet]}
   - odin: {models: [toynet]}
+  - sam_boxes: {sam: sam, threshold: 0.3, pixels: 4, models: [toynet]}
+  - objectomaly: {sam: sam, points_per_side: 3, least_iou: -10, least_stability: 0, models: [toyquery]}
+  - prowl: {fit: {data: {toytown: {split: train, images: 3, height: 32, width: 64}}}, models: [toynet]}
   - vector_scaling:
       size: 500
       models: [toynet]

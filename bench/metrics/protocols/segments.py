@@ -95,6 +95,8 @@ class Segments(Breakdown, RefinementAware):
     def refuses(self, method: Method) -> str:
         if not isinstance(method, Refinement):
             return ""
+        if not method.learns:
+            return f"{method.name} has masks in place of segments that a classifier judges"
         for name in ("threshold", "fidelity"):
             own, other = getattr(self, name), getattr(method, name, None)
             if other is not None and other != own:
