@@ -45,6 +45,9 @@ def drawn(size: tuple[int, int], seed: int = 0) -> Prediction:
     def classify(maps: Tensor) -> Tensor:
         return torch.einsum("cd,dhw->chw", weight, maps)
 
+    def forward(images: Tensor) -> Tensor:
+        return torch.einsum("cd,ndhw->nchw", weight[:, :3], torch.nn.functional.avg_pool2d(images, STRIDE))
+
     outputs = {
         "features": features,
         "members": torch.randn(MEMBERS, CLASSES, rows, cols, generator=generator),
@@ -56,7 +59,7 @@ def drawn(size: tuple[int, int], seed: int = 0) -> Prediction:
     }
     outputs["class_scores"] = queries.class_scores(outputs["query_logits"], outputs["query_masks"], size)
     image = torch.zeros(3, *size, dtype=torch.uint8)
-    seen = Prediction(outputs, size, image=image, again=lambda _: seen, classify=classify, dropout=0.1)
+    seen = Prediction(outputs, size, image=image, again=lambda _: seen, classify=classify, dropout=0.1, forward=forward)
     seen.context = Context(size, fused=True)
     return seen
 
@@ -64,9 +67,11 @@ def drawn(size: tuple[int, int], seed: int = 0) -> Prediction:
 def stream() -> Iterator[tuple[Prediction, Sample]]:
     """Yield small labelled images to fit on."""
     for number in range(3):
-        seen = drawn((256, 512), number + 1)
-        anomaly = np.random.default_rng(number).integers(2, size=seen.size).astype(np.uint8)
-        yield seen, Sample(f"s{number}", seen.size, lambda: None, seen.argmax.numpy().copy(), anomaly)  # type: ignore[arg-type,return-value]
+        seen, draws = drawn((256, 512), number + 1), np.random.default_rng(number)
+        anomaly = draws.integers(2, size=seen.size).astype(np.uint8)
+        other = draws.integers(CLASSES, size=seen.size, dtype=np.uint8)
+        labels = np.where(draws.random(seen.size) < 1 / 4, other, seen.argmax.numpy())  # right ones have no calibration
+        yield seen, Sample(f"s{number}", seen.size, lambda: None, labels, anomaly)  # type: ignore[arg-type,return-value]
 
 
 def prepared(name: str) -> tuple[Method, dict[str, np.ndarray]]:
