@@ -29,6 +29,7 @@ class SamBoxes(SamRefinement):
         " tools/inference.py: a mask of SAM in each box; SAM: Kirillov et al., Segment Anything, arXiv:2304.02643"
     )
     refines = "msp"
+    computations = SamRefinement.computations | {"segments"}
 
     threshold: float = 0.5  # in the scale of the map that it begins with
     pixels: Annotated[int, Ge(1)] = 50
