@@ -43,6 +43,7 @@ from bench.api import (
 from bench.core import files, npz, untrusted_arrays
 from bench.core.errors import BadPlugin, BadScores, BadSuite, MissingData, UnknownName
 from bench.core.untrusted_arrays import Unreadable
+from bench.datasets import archives
 from bench.datasets.frames import size as size_of
 from bench.datasets.issu import Issu as Reader
 from bench.evaluate.evaluation import Evaluation
@@ -73,12 +74,12 @@ class Issu(Board):
     title = "ISSU"
     status = "offline: there is no server, its truth is public, and bench submit dry-run evaluates an archive"
     checked = "2026-11"
-    page = "https://github.com/vojirt/benchmark_issu"
+    page = archives.of("issu").page
     takes = "a folder of .npz files with anomaly scores and class maps of the 2118 test frames"
     steps = (
         "evaluate it: bench submit dry-run ARCHIVE --run RUN",
         "for the figures of the authors' own program, unpack it below benchmark/predictions/ of"
-        " https://github.com/vojirt/benchmark_issu and run example_inference_with_metrics.py there",
+        f" {archives.of('issu').page} and run example_inference_with_metrics.py there",
     )
 
     sets: Annotated[tuple[str, ...], Option("Which parts.", "static,temporal")] = SPLITS

@@ -15,13 +15,13 @@ def test_a_method_is_nine_names():
     }
 
 
-def test_a_network_is_thirteen_names():
+def test_a_network_is_fourteen_names():
     """No program can tell whether a network treats each image of a batch alone, nor what images change in it."""
-    specification = {"inference", "class_names", "outputs", "state", "check", "digest", "about", "load"}
+    specification = {"inference", "class_names", "outputs", "state", "check", "digest", "about", "load", "claims"}
     assert names(SegModel) | SegModel.__annotations__.keys() == specification
     assert names(Network, ShardNetwork) == {*("batched", "predict", "module", "forward", "about", "prepare", "reset")}
     parameters = {"inference"}  # every suite may give it; no author writes it
-    assert len((names(SegModel, Network, ShardNetwork)) - parameters) == 13
+    assert len((names(SegModel, Network, ShardNetwork)) - parameters) == 14
 
 
 def test_three_kinds_of_trainers_are_siblings():

@@ -27,6 +27,7 @@ from bench.datasets.issu import Issu
 from bench.datasets.lost_and_found import LostAndFound
 from bench.datasets.muad import MiniMuad, Muad
 from bench.datasets.nighttime_driving import NighttimeDriving
+from bench.datasets.oodis import Oodis
 from bench.datasets.poc import Poc
 from bench.datasets.road_anomaly import RoadAnomaly
 from bench.datasets.road_obstacles import RoadObstacles
@@ -84,6 +85,7 @@ READERS = {
 ELSEWHERE = {  # what is not read in another case, format or nesting
     Folder: "its globs say what is read",
     CocoProxy: "this program writes it",
+    Oodis: "its files are looked for at any depth: tests/submit/test_oodis.py",
     Bravo: "names of folders and endings are taken as the organisers write them: tests/datasets/test_bravo_subsets.py",
 }
 

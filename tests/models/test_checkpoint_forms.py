@@ -141,6 +141,7 @@ READERS = {
 OTHERS = {
     "transformers": "a folder whose files have names of their own, in test_transformers",
     "segformer_b0_cityscapes_hf": "the same, with all that are published on the hub",
+    "dino": "a folder of transformers, too",
     "torchscript": "a program",
     "exported": "a program",
     "onnx": "a program",

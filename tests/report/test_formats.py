@@ -580,7 +580,7 @@ def test_a_format_of_ones_own_is_one_file_as_the_page_on_reports_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page.split("## A format of one's own")[1], re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", page.split("## Your own format")[1], re.S)
     (tmp_path / "mine" / "reports").mkdir(parents=True)
     (tmp_path / "mine" / "reports" / "leaders.py").write_text(code, encoding="utf-8")
     run = str(small(tmp_path / "run").path)

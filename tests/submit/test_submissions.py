@@ -173,9 +173,9 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     pack = archive_writer.packing.pack
     seen: list[int] = []
 
-    def looking(out: Path, members: object) -> None:
+    def looking(out: Path, members: object, roots: object) -> None:
         seen.extend(path.stat().st_mtime_ns for path in kept)
-        pack(out, members)  # type: ignore[arg-type]
+        pack(out, members, roots)  # type: ignore[arg-type]
 
     monkeypatch.setattr(archive_writer.packing, "pack", looking)
     assert submit(board, tmp_path / "again") == 0
@@ -614,6 +614,6 @@ def test_scores_that_the_board_does_not_return_are_refused(change: dict[str, flo
 def test_boards_say_their_status_and_the_day(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "leaderboards"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["issu", "smiyc", "fishyscapes", "bravo", "cityscapes"]
+    assert [line.split()[0] for line in lines] == ["issu", "smiyc", "fishyscapes", "bravo", "cityscapes", "oodis"]
     for line in lines:
         assert re.search(r" \[(checked 20[0-9-]{5,8}|not checked)\], https://\S+; ", line)

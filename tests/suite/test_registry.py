@@ -164,7 +164,7 @@ def edited(monkeypatch, tmp_path, name):
 
 
 CONTRACT = sorted(path.name for path in (Path(registry.__file__).parents[1] / "contract").glob("*.py"))
-COMPUTING = {"logit_score.py", "smoothed.py"}
+COMPUTING = {"disagreement.py", "logit_score.py", "smoothed.py"}
 
 
 @pytest.mark.parametrize("name", sorted({*CONTRACT} - COMPUTING))
