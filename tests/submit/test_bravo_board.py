@@ -391,7 +391,8 @@ def test_a_confidence_is_fitted_to_any_score_and_stated_in_the_card(made, fitted
     assert card["claims"] == []
     figures = dict(re.findall(r"^(\w+: \w+) ([0-9.]+)", out, re.M))
     assert float(figures["synrain: auroc"]) > 0.7
-    assert float(figures["synrain: ece"]) < 0.05
+    errors = [float(value) for name, value in figures.items() if name.endswith(": ece")]
+    assert len(errors) == 8 and max(errors) < 0.2  # two frames each, judged by a fit to four
 
 
 def test_the_tree_before_it_is_encoded_holds_what_the_archive_does(fitted):
