@@ -1,11 +1,14 @@
 """What networks cost: multiply-adds worked out by hand, and columns of tables where they are asked for."""
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.api import Inference, Sample, View
 from bench.cli.main import main
@@ -28,6 +31,29 @@ def sample(name="s", size=SIZE):
 def network(tiny, **parameters):
     entry = {"factory": f"{tiny.parent / 'net.py'}:build", **parameters}
     return loaded(registry.build("model", "python", entry, where=""), "cpu")
+
+
+def test_counting_is_what_torch_counts_and_imports_no_compiler():
+    """The counter of torch imports its compiler, which takes five seconds of every process."""
+    program = """
+import sys, numpy as np
+from bench.api import Sample
+from bench.contract.network import loaded
+from bench.models import multiply_adds
+from bench.models.numerics import Numerics
+from bench.suite import registry
+network = loaded(registry.build("model", "toyquery", {}, where=""), "cpu")
+image = np.zeros((32, 64, 3), np.uint8)
+count = multiply_adds.of_image(network, Sample("s", (32, 64), lambda: image), Numerics("cpu", "cpu", 1, ""))
+print(count, "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    count, compiled = done.stdout.split()
+    alone = loaded(registry.build("model", "toyquery", {}, where=""), "cpu")
+    view = View("s", torch.zeros(3, *SIZE, dtype=torch.uint8), 1.0, False, (0, 0, *SIZE), SIZE, SIZE)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        alone.predict([view])
+    assert (int(count), compiled) == (counter.get_total_flops() // 2, "False")
 
 
 def test_multiply_adds_are_those_of_all_views(tiny):
