@@ -181,7 +181,7 @@ class Oodis(Board):
         """Hold the lists of one folder against the frames; return (H, W) by list, empty where no frames are here."""
         sizes: dict[str, tuple[int, int]] = {}
         sources = {name: frames for name, frames in SETS.items() if frames.folder == folder}
-        wanted = sum(self.frames.get(name, frames.count) for name, frames in sources.items())
+        expected = sum(self.frames.get(name, frames.count) for name, frames in sources.items())
         try:
             for name, frames in sources.items():
                 for frame in self._reader(name)._frames:
@@ -194,8 +194,8 @@ class Oodis(Board):
                 verdict.failures.append(Failure("count", missing, "is absent: every frame has a list"))
             for extra in sorted(set(members) - sizes.keys()):
                 verdict.failures.append(Failure("names", extra, f"is of no frame of {folder}"))
-        if len(members) != wanted:
-            verdict.failures.append(Failure("count", f"{folder}/", f"holds {len(members)} lists, wanted {wanted}"))
+        if len(members) != expected:
+            verdict.failures.append(Failure("count", f"{folder}/", f"holds {len(members)} lists, wanted {expected}"))
         return sizes
 
     # ------------------------------------------------------------------------------------------ dry runs

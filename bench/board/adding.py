@@ -38,7 +38,7 @@ from bench.results.store import Plan, Result
 
 @dataclass(frozen=True)
 class About:
-    """What is said of every entry that a command adds."""
+    """The facts that a command states of every entry it adds."""
 
     by: str = ""
     anonymous: bool = False
@@ -52,17 +52,17 @@ class About:
 
     def entry(self, kind: str, name: str, network: str, day: date, **more: Any) -> Entry:
         """Return the entry of a method on a network; UsageError for words or addresses that no entry has."""
-        said = {each: getattr(self, each) for each in ("by", "paper", "code", "checkpoint", "note")}
+        stated = {each: getattr(self, each) for each in ("by", "paper", "code", "checkpoint", "note")}
         try:
             return Entry.model_validate(
                 {"schema": entries.SCHEMA, "kind": kind, "name": name, "network": network, "added": day.isoformat()}
-                | said
+                | stated
                 | {"anonymous": self.anonymous}
                 | more
             )
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            option = f"--{first['loc'][0]}" if first["loc"] and first["loc"][0] in said else str(first["loc"][0])
+            option = f"--{first['loc'][0]}" if first["loc"] and first["loc"][0] in stated else str(first["loc"][0])
             problem = str(first["msg"]).removeprefix("Value error, ")
             raise UsageError(f"{option} is {first['input']!r}: {problem[:1].lower()}{problem[1:]}") from None
 

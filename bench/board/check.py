@@ -1,4 +1,4 @@
-"""What may be wrong with the entries of a board, each fault by the name of its entry."""
+"""The faults that entries of a board can have, each by the name of its entry."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def faults(board: Board, today: date) -> list[Fault]:
 
     ``today`` is the last day on which something may have been added, but for the zones of the world.
     """
-    found = [*board.faults, *_twice(board.definitions.data)]
+    faults = [*board.faults, *_twice(board.definitions.data)]
     for version in board.versions:
         place = version.place
-        found += [Fault(place, problem) for problem in _named(version)]
-        found += [Fault(place, problem) for problem in _dated(version, today)]
+        faults += [Fault(place, problem) for problem in _named(version)]
+        faults += [Fault(place, problem) for problem in _dated(version, today)]
         if version.entry.kind == "measured":
-            found += [Fault(place, problem) for problem in _measured(board, version)]
+            faults += [Fault(place, problem) for problem in _measured(board, version)]
         else:
-            found += [Fault(place, problem) for problem in _claimed(board, version)]
-    found += _duplicates(board)
-    found += _counts(board)
-    return sorted(dict.fromkeys(found), key=lambda fault: fault.entry)
+            faults += [Fault(place, problem) for problem in _claimed(board, version)]
+    faults += _duplicates(board)
+    faults += _counts(board)
+    return sorted(dict.fromkeys(faults), key=lambda fault: fault.entry)
 
 
 def _twice(known: Iterable[Any]) -> Iterator[Fault]:
@@ -110,13 +110,13 @@ def _defined(board: Board, result: Result) -> Iterator[str]:
             each for each in board.definitions.protocols if (each.name, each.params) == (protocol.name, protocol.params)
         ]
         listed = " and ".join(each.version or "none" for each in same)
-        said = f"the board has version {listed}" if same else "the board has no such protocol"
-        yield f"it is of version {protocol.version or 'none'} of {protocol.name}, and {said}; {_add(DEFINITIONS)}"
+        of_board = f"the board has version {listed}" if same else "the board has no such protocol"
+        yield f"it is of version {protocol.version or 'none'} of {protocol.name}, and {of_board}; {_add(DEFINITIONS)}"
     if board.definitions.data_of(result) is None:
         name, params, digest, _ = data_of(result)
         known = [each.digest for each in board.definitions.data if (each.name, each.params) == (name, params)]
-        said = f"the board has {' and '.join(known)}" if known else "the board has no such data set"
-        yield f"its data has the digest {digest or 'none'}, and {said}; {_add(DEFINITIONS)}"
+        of_board = f"the board has {' and '.join(known)}" if known else "the board has no such data set"
+        yield f"its data has the digest {digest or 'none'}, and {of_board}; {_add(DEFINITIONS)}"
 
 
 def _add(name: str) -> str:
@@ -207,8 +207,8 @@ def _claimed(board: Board, version: Version) -> Iterator[str]:
         return
     for each in claimed.compared(board, version):
         if not each.agrees:
-            said = f"claims {each.metric.title} {each.claimed_text} on {each.result.labels.dataset}"
-            yield f"{said}, and {entry.of} measured {each.measured_text}; write into differs why"
+            claim = f"claims {each.metric.title} {each.claimed_text} on {each.result.labels.dataset}"
+            yield f"{claim}, and {entry.of} measured {each.measured_text}; write into differs why"
 
 
 def _duplicates(board: Board) -> Iterator[Fault]:
@@ -261,21 +261,21 @@ def _counts(board: Board) -> Iterator[Fault]:
         for version, result in members:
             where = f"{result.labels.protocol} on {result.labels.dataset}"
             if result.images != images[1].images:
-                said = f"it saw {result.images} images, and {images[0].place} {images[1].images} of the same"
+                difference = f"it saw {result.images} images, and {images[0].place} {images[1].images} of the same"
             elif sum(result.pixels.values()) != sum(pixels[1].pixels.values()):
                 counts = f"{sum(result.pixels.values())} pixels, and {pixels[0].place} {sum(pixels[1].pixels.values())}"
-                said = f"it counted {counts} of the same images"
+                difference = f"it counted {counts} of the same images"
             elif _meanings(result) != _meanings(meaning[1]):
-                said = f"its figures are defined otherwise than those of {meaning[0].place}"
+                difference = f"its figures are defined otherwise than those of {meaning[0].place}"
             else:
                 continue
-            yield Fault(version.place, f"{where}: {said}")
+            yield Fault(version.place, f"{where}: {difference}")
 
 
 def _usual(members: Sequence[tuple[Version, Result]], told: Callable[[Result], Any]) -> tuple[Version, Result]:
     """The first entry of those of a column that most agree with."""
-    said = [told(result) for _, result in members]
-    return members[max(range(len(said)), key=lambda index: (said.count(said[index]), -index))]
+    answers = [told(result) for _, result in members]
+    return members[max(range(len(answers)), key=lambda index: (answers.count(answers[index]), -index))]
 
 
 def _meanings(result: Result) -> Any:

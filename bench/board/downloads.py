@@ -1,4 +1,4 @@
-"""What a board gives to take away: CSV, JSON, LaTeX, BibTeX, and a feed of what was added."""
+"""Downloads of a board: CSV, JSON, LaTeX, BibTeX, and a feed of what was added."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _about(board: Board, version: Version) -> dict[str, Any]:
     """The facts of an entry, without its figures."""
     entry = version.entry
     facts = {"id": version.id, "versions": len(board.history(version.id))}
-    said = ("name", "network", "kind", "added", "by", "paper", "code", "checkpoint", "note")
-    return facts | {name: getattr(entry, name) for name in said}
+    names = ("name", "network", "kind", "added", "by", "paper", "code", "checkpoint", "note")
+    return facts | {name: getattr(entry, name) for name in names}
 
 
 def _entries(board: Board, run: Entries) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def _json(content: Any) -> str:
 
 
 def _bibtex(board: Board, run: Entries) -> str:
-    """What methods, protocols and data sets are made after, and the papers that entries lead to."""
+    """Return the works that methods, protocols and data sets are made after, and the papers that entries lead to."""
     sources: dict[str, str] = {}
     for result in run.results:
         for axis, name in (("method", result.labels.method), ("protocol", None), ("dataset", None)):
@@ -143,4 +143,4 @@ def listed(paths: Sequence[str]) -> list[tuple[str, str]]:
         "references.bib": "works behind methods, protocols and data sets, for BibTeX",
         "feed.xml": "what was added, as an Atom feed",
     }
-    return [(name, said) for name, said in words.items() if name in paths]
+    return [(name, text) for name, text in words.items() if name in paths]

@@ -160,7 +160,7 @@ class Definitions(BaseModel):
 
 
 class Fault(NamedTuple):
-    """What is wrong with an entry."""
+    """Something wrong with an entry."""
 
     entry: str  # its id, with the version where it is one; the name of a file for those of the whole board
     problem: str
@@ -187,7 +187,7 @@ class Version:
 
     @property
     def order(self) -> tuple[str, int, str]:
-        """What sorts versions by time, and by name within a day."""
+        """Return a key that sorts versions by time, and by name within a day."""
         return (*_numbered(self.day), self.id)
 
 
@@ -265,7 +265,7 @@ def read(path: Path) -> Board:
 
 
 class _Refused(Exception):
-    """What is wrong with a file of an entry, on one line."""
+    """Return what is wrong with a file of an entry, on one line."""
 
 
 def _about(path: Path) -> About:
@@ -280,8 +280,8 @@ def _first(error: ValidationError) -> str:
     """The first thing that is wrong, with where it stands."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"])) or "it"
-    said = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where} is {reprlib.repr(first['input'])}: {said[:1].lower()}{said[1:]}"
+    problem = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where} is {reprlib.repr(first['input'])}: {problem[:1].lower()}{problem[1:]}"
 
 
 def _folders(path: Path, faults: list[Fault], entry: str = "") -> Iterator[Path]:

@@ -138,7 +138,7 @@ class _Paths:
 
 
 class _Site:
-    """What the pages of a board share, computed once."""
+    """The parts that pages of a board share, computed once."""
 
     def __init__(self, board: Board) -> None:
         self.board = board
@@ -335,7 +335,7 @@ def _same(row: Published, compared: Mapping[Published, Any]) -> Published | None
 
 
 def _provenance(run: Entries, mine: Sequence[Result]) -> list[tuple[str, str]]:
-    """What all figures of an entry were made with."""
+    """Return the settings that all figures of an entry were made with."""
     if not mine:
         return []
     shared = shared_by(mine)

@@ -96,9 +96,9 @@ class Oodis(OnDisk):
         )
         scanned = []
         for name, mask in sorted(masks.items()):
-            place = name.rsplit("_", 2)[0]
-            image = base.image(name, mask, place)
-            scanned.append(Frame(name, image, mask, INSTANCES, name.rpartition("_")[0], {"scene": place}))
+            scene = name.rsplit("_", 2)[0]
+            image = base.image(name, mask, scene)
+            scanned.append(Frame(name, image, mask, INSTANCES, name.rpartition("_")[0], {"scene": scene}))
         sides.counted(scanned, len(scanned) if self.frames is None else self.frames, root, "unpack the archive again")
         return scanned
 

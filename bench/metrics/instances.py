@@ -79,8 +79,8 @@ def row_of(truth: Instances, masks: Iterable[NDArray[np.bool_]] | Instances, sco
         counts = [np.bincount(compact[mask], minlength=numbers.size) for mask in masks]
         table = np.array(counts, np.int64).reshape(len(counts), numbers.size)
     pixels = table.sum(axis=1)
-    there = pixels > 0
-    table, pixels, scores = table[there], pixels[there], np.asarray(scores, np.float64)[there]
+    nonempty = pixels > 0
+    table, pixels, scores = table[nonempty], pixels[nonempty], np.asarray(scores, np.float64)[nonempty]
     is_instance = numbers > 0
     ignored = table[:, numbers == IGNORED].sum(axis=1)
     prediction, instance = np.nonzero(table[:, is_instance])
