@@ -82,6 +82,7 @@ bootstrap: 0
 """
 
 
+@pytest.mark.slow
 def test_networks_with_gradients_are_scored_anywhere_alike_and_others_are_left_out_with_the_reason(tmp_path):
     (tmp_path / "suite.yaml").write_text(SUITE)
     figures = []

@@ -53,6 +53,7 @@ def tiny(backbone="swin", levels=3, layers=1, classes=19):
         if name.endswith("running_var"):
             tensor.uniform_(0.5, 1.5)
         elif tensor.is_floating_point() and not name.endswith("empty_weight"):
+            tensor.nan_to_num_(0, 0, 0).clamp_(-2, 2)  # some are memory that nobody has written
             tensor += 0.1 * torch.randn(tensor.shape)
     return net, names.to_detectron2(in_files(net))
 

@@ -70,6 +70,7 @@ def auroc(net: Network, count: int) -> dict[str, float]:
     return {name: float(roc_auc_score(truth, row)) for name, row in zip(names, score, strict=True)}
 
 
+@pytest.mark.slow
 def test_it_is_good_enough_to_be_interesting(net: Network) -> None:
     assert mean_iou(net, SUBSET) > 0.58  # the first frames alone; the slow test asks for 0.6 of all
 

@@ -62,6 +62,7 @@ def course(sets, real, folder):
         assert percent(result, "ap", "fpr95") == pytest.approx(published, abs=0.0005), (result.labels.model, name)
 
 
+@pytest.mark.slow
 def test_the_published_figures_of_road_anomaly_21(real, tmp_path):
     course(["RoadAnomaly21"], real, tmp_path)
 

@@ -143,6 +143,7 @@ def test_of_a_grid_of_corruptions_one_stands_for_all(suite, capsys):
     assert status == 2 and re.search(r"4 of 4 cells .*\n  4 cells: .*gives logits \[20, ", text)
 
 
+@pytest.mark.slow
 def test_networks_are_held_one_at_a_time(suite, monkeypatch):
     alive = []
     load = trial.Worker.network
