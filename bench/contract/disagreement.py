@@ -32,7 +32,7 @@ class DropoutPasses(Method):
 
     @property
     def dropout_needs(self) -> frozenset[str]:
-        """What the passes read; the network's own rate, unless one is given."""
+        """Return what the passes read; the network's own rate, unless one is given."""
         own = {"dropout"} if self.rate is None else set()
         return frozenset({"logits", "features", "raw", "classify"} | own)
 

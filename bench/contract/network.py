@@ -135,7 +135,7 @@ class SegModel(deprecated.OldModelNames, PlugIn, ABC):
 
     @property
     def state(self) -> State:
-        """What images change in the network, beside what it says of them.
+        """The part of a network that images change, beside what it says of them.
 
         ``none`` is nothing. ``per_image``: ``reset`` is called before each image, and views of several images never go
         through together. ``ordered``: an image is seen in the state that those before it left; the whole data set is
