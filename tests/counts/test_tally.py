@@ -123,7 +123,7 @@ def test_keys_are_sorted_by_their_digits_as_numpy_sorts_them(spread):
     assert np.array_equal(sorting.merged(parts), np.sort(np.concatenate(parts)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.integers(0, 99), st.sampled_from([0, 300, 1000, 2000, 2**30]), st.integers(1, 4))
 def test_order_batches_and_shards_cannot_change_it(data, seed, budget, shards):
     pairs = maps(seed, 6)

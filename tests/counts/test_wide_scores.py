@@ -76,7 +76,7 @@ def test_the_state_depends_on_the_images_alone_wherever_the_first_wide_one_stand
             assert all(np.array_equal(state.arrays()[name], array) for name, array in one.arrays().items())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(FLOATS, st.booleans()), min_size=1, max_size=40), FLOATS)
 def test_a_threshold_parts_folded_scores_where_it_says_it_does(pixels, threshold):
     score, truth = np.array([value for value, _ in pixels]), [int(side) for _, side in pixels]

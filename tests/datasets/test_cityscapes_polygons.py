@@ -138,7 +138,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(objects=JUNK, height=JUNK | st.integers(1, 40), width=st.integers(1, 40))
 def test_whatever_is_in_a_file_is_drawn_or_refused(objects, height, width, tmp_path):
     try:

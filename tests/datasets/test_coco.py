@@ -72,7 +72,7 @@ def test_masks_are_those_of_the_official_tool():
         np.testing.assert_array_equal(mask_of(case["segmentation"], size), np.array(wanted, bool), f"case {number}")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(*[st.integers(0, 20)] * 4), st.integers(1, 24), st.integers(1, 24))
 def test_a_box_on_whole_pixels_covers_just_these(corners, height, width):
     left, right = sorted(corners[:2])

@@ -120,7 +120,7 @@ def test_the_check_value():
     assert found == pytest.approx(0.0426168800, abs=5e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.25, 0.5, 0.9, 1.0]))
 def test_the_closed_form_is_the_mean_over_soft_targets(seed, weight):
     dice = np.random.default_rng(seed)

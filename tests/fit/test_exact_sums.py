@@ -21,7 +21,7 @@ def total(parts):
     return summed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays.arrays(np.float64, st.tuples(st.integers(1, 9), st.integers(1, 3)), elements=FINITE))
 def test_each_entry_is_rounded_once(parts):
     assert np.array_equal(total(parts).value(), [math.fsum(column) for column in parts.T])

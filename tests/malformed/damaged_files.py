@@ -17,7 +17,7 @@ COUNTS = st.one_of(st.integers(0, 9), st.sampled_from([2**16, 2**31 - 1, 2**31, 
 def trials(default):
     """So many generated inputs, the same ones everywhere; ``pytest -m slow`` has ten times as many."""
     quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=default, deadline=None, derandomize=True, database=None, suppress_health_check=quiet)
+    return settings(max_examples=default, derandomize=True, database=None, suppress_health_check=quiet)
 
 
 def chunk(kind, content, length=None, checksum=None):

@@ -156,9 +156,7 @@ def test_every_word_that_nobody_means_is_a_line_everywhere(name, folder, capsys)
         held(folder, PLACES[name], word, capsys)
 
 
-RANDOM = settings(
-    derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RANDOM = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.text(max_size=12) | st.text("{}[]:,=-!&*#'\"~<>|%@.\n\t 0aé\\\0\x1b", max_size=12)
 
 

@@ -171,14 +171,14 @@ NO_HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @given(st.data())
-@settings(max_examples=15, derandomize=True, deadline=None, database=None, suppress_health_check=NO_HEALTH)
+@settings(max_examples=15, derandomize=True, database=None, suppress_health_check=NO_HEALTH)
 def test_a_suite_changed_at_random_is_a_line_or_right(folder, capsys, data):
     held(folder, mutated(data.draw), capsys)
 
 
 @pytest.mark.slow
 @given(st.data())
-@settings(max_examples=500, derandomize=True, deadline=None, database=None, suppress_health_check=NO_HEALTH)
+@settings(max_examples=500, derandomize=True, database=None, suppress_health_check=NO_HEALTH)
 def test_many_suites_changed_at_random_are_a_line_or_right(folder, capsys, data):
     held(folder, mutated(data.draw), capsys)
 

@@ -335,7 +335,7 @@ def scenes(count=4, seed=0, shape=(12, 20)):
 small = st.tuples(st.integers(1, 5), st.integers(0, 2**32 - 1), st.sampled_from([100_000, 50, 7]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(small, st.data())
 def test_order_shards_and_folding_change_nothing(drawn, choice):
     count, seed, samples = drawn
@@ -352,7 +352,7 @@ def test_order_shards_and_folding_change_nothing(drawn, choice):
     assert Tally.from_arrays(merged.tally.arrays()).pixels == merged.tally.pixels == pixels
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(small)
 def test_what_lies_on_void_pixels_and_within_a_level_changes_nothing(drawn):
     count, seed, samples = drawn
@@ -373,7 +373,7 @@ def test_an_increasing_map_changes_what_is_read_off_levels():
     assert after["auroc"] != before["auroc"]  # two levels became one
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_an_independent_library_agrees(seed):
     metrics = pytest.importorskip("sklearn.metrics")

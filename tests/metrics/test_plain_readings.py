@@ -112,7 +112,7 @@ def test_every_protocol_has_a_plain_reading():
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 @seed(16)
-@settings(max_examples=12, deadline=None, database=None)
+@settings(max_examples=12, database=None)
 @given(number=st.integers(0, 2**32 - 1), kind=st.sampled_from(sorted(ODD)), budget=st.sampled_from([0, 2**30]))
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_a_protocol_gives_what_its_definition_does(name, number, kind, budget):

@@ -116,7 +116,7 @@ def test_ignored_pixels_change_nothing():
 
 
 @given(st.integers(0, 50), st.sampled_from([np.exp, np.cbrt, lambda x: 3 * x - 7, lambda x: np.arctan(x)]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_an_increasing_map_changes_nothing(seed, increasing):
     score, truth = random_case(seed)
     before, after = values(score, truth), values(increasing(score.astype(np.float64)), truth)
@@ -163,7 +163,7 @@ def holds(certified, exact):
     return all(abs(certified[name].value - exact[name].value) <= certified[name].err for name in METRICS)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     arrays(np.float32, 60, elements=st.floats(1, 1.0078125, width=32)),
     arrays(np.uint8, 60, elements=st.sampled_from([0, 0, 0, 1, 255])),

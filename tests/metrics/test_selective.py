@@ -57,7 +57,7 @@ def test_ties_count_as_every_order_would_on_average():
     assert found["aurc"].value == pytest.approx(brute(score, wrong), abs=3e-3)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     arrays(np.float32, 40, elements=st.floats(1, 1.001953125, width=32)),
     arrays(np.uint8, 40, elements=st.sampled_from([0, 0, 1])),

@@ -47,7 +47,7 @@ def assert_alike(torchs, fuseds, temperatures=(1.0,)):
     assert (torchs.top2_margin[differing] < 2 * unit).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(2, 21),
     st.tuples(st.integers(1, 9), st.integers(1, 13)),

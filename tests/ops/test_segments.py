@@ -156,7 +156,7 @@ def slow_overlap(mask, pixels, truth):
     return inside, shared, inside + (reached if shared else 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),

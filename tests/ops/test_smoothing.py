@@ -126,7 +126,7 @@ def test_any_size_against_plain_loops(size, fused):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 3, 19, 255]), st.integers(0, 10**6))
 def test_the_compiled_loops_are_the_torch_path(height, width, classes, seed):
     score, labels = drawn(height, width, classes, seed)

@@ -156,7 +156,7 @@ def test_a_key_twice_is_refused(tmp_path, monkeypatch):
         bibliography.entries()
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.integers(0, len(GOOD)), length=st.integers(0, 12), text=st.text("{}\\,=@ \na1", max_size=6))
 def test_a_damaged_file_is_refused_or_read(start, length, text):
     damaged = GOOD[:start] + text + GOOD[start + length :]

@@ -408,7 +408,7 @@ def test_a_table_saved_by_a_spreadsheet_is_read(write):
     assert replace(row, place="") == replace(published.read(write(table(GOOD)))[0], place="")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(column=st.sampled_from(COLUMNS), text=st.text(max_size=30))
 def test_whatever_a_cell_holds_it_is_refused_or_within_its_range(write, column, text):
     try:
@@ -420,7 +420,7 @@ def test_whatever_a_cell_holds_it_is_refused_or_within_its_range(write, column, 
     assert all(str(getattr(row, name)).isprintable() for name in published_text.AXES)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_whatever_a_file_holds_it_is_refused_or_read(write, content):
     try:

@@ -397,7 +397,7 @@ def test_a_run_without_corruption_has_no_such_points(tmp_path: Path) -> None:
     assert corrupted_points.corrupted_points(run_of(tmp_path, *results, points=(POINT,))) == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 400), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.3]))
 def test_thinning_keeps_the_ends_and_says_how_far_the_rest_is(size: int, seed: int, noise: float) -> None:
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from bench.results import resampled, summary
 NUMBERS = st.floats(-10, 10, allow_nan=False)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(arrays(np.float64, st.integers(1, 1200), elements=NUMBERS), st.lists(st.floats(0, 100), min_size=1, max_size=4))
 def test_percentiles_are_those_of_numpy(values, levels):
     before = values.copy()
@@ -37,7 +37,7 @@ def test_no_resample_with_a_figure_means_no_interval():
     assert resampled.limits(np.array([np.nan, 0.25])) == (0.25, 0.25)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     arrays(np.float64, st.integers(1, 300), elements=st.one_of(NUMBERS, st.sampled_from([0.0, 0.5, np.nan, np.inf]))),
     st.one_of(NUMBERS, st.sampled_from([0.0, 0.5])),

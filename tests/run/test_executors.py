@@ -106,7 +106,7 @@ def dispatched(pool, stages, retries=2):
     st.lists(st.integers(0, 3), max_size=60),
     st.dictionaries(st.integers(0, 19), st.integers(1, 2), max_size=3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_task_is_done_once_in_any_order_and_whoever_dies(size, order, unlucky):
     stages = [[task(start, start + 4, dataset) for start in range(0, 20, 4)] for dataset in ("a", "b")]
     done, _ = dispatched(Pretending(size, order, unlucky=unlucky), stages, retries=20)

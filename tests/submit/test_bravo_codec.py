@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -58,14 +58,12 @@ def test_lists_of_pixels_have_the_official_bytes_and_contents(name):
     np.testing.assert_array_equal(bravo_codec.read_indices(official(f"{name}_samples")), indices)
 
 
-@settings(deadline=None)
 @given(INDICES)
 def test_a_list_of_pixels_is_read_as_it_was_written(indices):
     written = bravo_codec.write_indices(np.array(indices, np.int32))
     assert bravo_codec.read_indices(written).tolist() == indices
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
 def test_a_prediction_is_read_as_it_was_written(height, width, data):
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))

@@ -36,7 +36,7 @@ def test_what_a_score_tells_apart_stays_apart_also_beyond_the_scores_that_were_s
     assert 0 < made[-1] < confidence.values[-1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1e-6, 1.0, 1e6]), st.floats(-5, 5))
 def test_it_never_leaves_0_to_1(seed, scale, shift):
     scores, right = drawn(seed, 300)
