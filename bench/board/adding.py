@@ -68,7 +68,7 @@ class About:
 
 
 def add(path: Path, source: Path, about: About, only: Mapping[str, str], day: date) -> list[str]:
-    """Add the entries of a run directory, or of a table of published figures; return their places, id and day.
+    """Add the entries of a run directory, or of a table of published figures; return their addresses, id and day.
 
     Raise UsageError or MissingData for what the board cannot take; then nothing was written.
     """
@@ -86,12 +86,12 @@ def add(path: Path, source: Path, about: About, only: Mapping[str, str], day: da
     if not drafts:
         raise UsageError(f"{last} stands on the board with these figures since {board.history(last)[-1].entry.added}")
     definitions = _with_definitions(board, [result for draft in drafts for result in draft.results])
-    placed = [_placed(board, draft, day) for draft in drafts]
+    addresses = [_address(board, draft, day) for draft in drafts]
     if definitions != board.definitions:
         store.write_json(path / DEFINITIONS, definitions.model_dump(mode="json", by_alias=True))
-    for draft, place in zip(drafts, placed, strict=True):
-        _write(path / ENTRIES / place, draft)
-    return placed
+    for draft, address in zip(drafts, addresses, strict=True):
+        _write(path / ENTRIES / address, draft)
+    return addresses
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,8 @@ def _with_definitions(board: Board, results: Sequence[Result]) -> Definitions:
     return known
 
 
-def _placed(board: Board, draft: _Draft, day: date) -> str:
-    """Where an entry goes: its id and a folder for the day, with a number from the second one of a day on."""
+def _address(board: Board, draft: _Draft, day: date) -> str:
+    """Return the address of a new entry: its id and a folder for the day, numbered from the second of a day on."""
     name = entry_id(draft.entry.name, draft.entry.network)
     before = board.history(name)
     if before and before[-1].entry.title.lower() != draft.entry.title.lower():

@@ -29,13 +29,13 @@ def faults(board: Board, today: date) -> list[Fault]:
     """
     faults = [*board.faults, *_twice(board.definitions.data)]
     for version in board.versions:
-        place = version.place
-        faults += [Fault(place, problem) for problem in _named(version)]
-        faults += [Fault(place, problem) for problem in _dated(version, today)]
+        address = version.address
+        faults += [Fault(address, problem) for problem in _named(version)]
+        faults += [Fault(address, problem) for problem in _dated(version, today)]
         if version.entry.kind == "measured":
-            faults += [Fault(place, problem) for problem in _measured(board, version)]
+            faults += [Fault(address, problem) for problem in _measured(board, version)]
         else:
-            faults += [Fault(place, problem) for problem in _claimed(board, version)]
+            faults += [Fault(address, problem) for problem in _claimed(board, version)]
     faults += _duplicates(board)
     faults += _counts(board)
     return sorted(dict.fromkeys(faults), key=lambda fault: fault.entry)
@@ -52,9 +52,9 @@ def _twice(known: Iterable[Any]) -> Iterator[Fault]:
 
 def _named(version: Version) -> Iterator[str]:
     entry = version.entry
-    wanted = entry_id(entry.name, entry.network)
-    if version.id != wanted:
-        yield f"is called {entry.title!r}, whose folder is {wanted!r}; rename the folder or the entry"
+    folder = entry_id(entry.name, entry.network)
+    if version.id != folder:
+        yield f"is called {entry.title!r}, whose folder is {folder!r}; rename the folder or the entry"
     if entry.anonymous and entry.by:
         yield f"is anonymous and names {entry.by!r}; leave one of the two out"
     if not entry.anonymous and not entry.by:
@@ -217,15 +217,15 @@ def _duplicates(board: Board) -> Iterator[Fault]:
     for version in board.newest:
         content = _content(version)
         if version.entry.kind == "measured" and not _figured(version):
-            yield Fault(version.place, "has no figure at all")
+            yield Fault(version.address, "has no figure at all")
         elif (other := figures.setdefault(content, version)) is not version:
-            yield Fault(version.place, f"has the figures of {other.place}, digit by digit; keep one of the two")
+            yield Fault(version.address, f"has the figures of {other.address}, digit by digit; keep one of the two")
     for entry in dict.fromkeys(version.id for version in board.versions):
         for before, after in pairwise(board.history(entry)):
             if _content(before) == _content(after) and before.entry == after.entry.model_copy(
                 update={"added": before.entry.added}
             ):
-                yield Fault(after.place, f"changes nothing in {before.place}; remove it")
+                yield Fault(after.address, f"changes nothing in {before.address}; remove it")
 
 
 def _figured(version: Version) -> bool:
@@ -261,15 +261,15 @@ def _counts(board: Board) -> Iterator[Fault]:
         for version, result in members:
             where = f"{result.labels.protocol} on {result.labels.dataset}"
             if result.images != images[1].images:
-                difference = f"it saw {result.images} images, and {images[0].place} {images[1].images} of the same"
+                difference = f"it saw {result.images} images, and {images[0].address} {images[1].images} of the same"
             elif sum(result.pixels.values()) != sum(pixels[1].pixels.values()):
-                counts = f"{sum(result.pixels.values())} pixels, and {pixels[0].place} {sum(pixels[1].pixels.values())}"
-                difference = f"it counted {counts} of the same images"
+                other = f"{pixels[0].address} {sum(pixels[1].pixels.values())}"
+                difference = f"it counted {sum(result.pixels.values())} pixels, and {other} of the same images"
             elif _meanings(result) != _meanings(meaning[1]):
-                difference = f"its figures are defined otherwise than those of {meaning[0].place}"
+                difference = f"its figures are defined otherwise than those of {meaning[0].address}"
             else:
                 continue
-            yield Fault(version.place, f"{where}: {difference}")
+            yield Fault(version.address, f"{where}: {difference}")
 
 
 def _usual(members: Sequence[tuple[Version, Result]], told: Callable[[Result], Any]) -> tuple[Version, Result]:

@@ -105,7 +105,7 @@ def feed(board: Board, entry_at: Mapping[str, str]) -> str:
         lines += [
             "<entry>",
             f"<title>{escape(f'{version.entry.title}: {what}')}</title>",
-            f"<id>urn:uuid:{uuid.uuid5(own, version.place)}</id>",
+            f"<id>urn:uuid:{uuid.uuid5(own, version.address)}</id>",
             f"<updated>{version.entry.added}T00:00:00Z</updated>",
             f"<author><name>{escape(version.entry.by or 'anonymous')}</name></author>",
             f"<link href={quoteattr(link)}/>",

@@ -154,8 +154,8 @@ class Definitions(BaseModel):
 
     def data_of(self, result: Result) -> KnownData | None:
         """Return the data set that a result is of; None where it is not on the board with that digest."""
-        wanted = data_of(result)
-        same = (each for each in self.data if (each.name, each.params, each.digest) == wanted[:3])
+        name, params, digest, _ = data_of(result)
+        same = (each for each in self.data if (each.name, each.params, each.digest) == (name, params, digest))
         return next(same, None)
 
 
@@ -181,8 +181,8 @@ class Version:
     figures: tuple[Published, ...] = ()  # of a claimed one
 
     @property
-    def place(self) -> str:
-        """Such as ``energy-on-toynet/2026-11-29``."""
+    def address(self) -> str:
+        """Return its folder under those of entries, such as ``energy-on-toynet/2026-11-29``."""
         return f"{self.id}/{self.day}"
 
     @property
@@ -256,11 +256,11 @@ def read(path: Path) -> Board:
     with store.uncollected():
         for folder in _folders(path / ENTRIES, faults):
             for each in _folders(folder, faults, folder.name):
-                place = f"{folder.name}/{each.name}"
+                address = f"{folder.name}/{each.name}"
                 try:
                     versions.append(_version(each, folder.name))
                 except _Refused as error:
-                    faults.append(Fault(place, str(error)))
+                    faults.append(Fault(address, str(error)))
     return Board(path, _about(path), definitions, tuple(sorted(versions, key=lambda each: each.order)), tuple(faults))
 
 

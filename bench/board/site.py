@@ -294,8 +294,8 @@ class _Site:
 
     def _entry(self, version: Version) -> str:
         path = self.entry_at[version.id]
-        mine = [result for result in self.run.results if self.run.origins[result.key] is version]
-        rows = [(result, self.data_at.get(result.labels.dataset, ""), _defined(result)) for result in mine]
+        results = [result for result in self.run.results if self.run.origins[result.key] is version]
+        rows = [(result, self.data_at.get(result.labels.dataset, ""), _defined(result)) for result in results]
         compared = {each.claimed: each for each in claimed.compared(self.board, version)}
         measured = {row: compared[same] for row in version.figures if (same := _same(row, compared)) is not None}
         return self._page(
@@ -305,7 +305,7 @@ class _Site:
             rows=rows,
             measured=measured,
             over_time=_over_time(self.board.history(version.id)),
-            provenance=_provenance(self.run, mine),
+            provenance=_provenance(self.run, results),
             data_at=f"{path.removesuffix('.html')}.json",
         )
 
@@ -316,8 +316,8 @@ def _linking(path: str) -> Callable[[str], str]:
     return lambda target: f"{up}{target}"
 
 
-def _counted(amount: int, one: str, several: str) -> str:
-    return f"{count(amount)} {one if amount == 1 else several}"
+def _counted(amount: int, singular: str, plural: str) -> str:
+    return f"{count(amount)} {singular if amount == 1 else plural}"
 
 
 def _by_metric(result: Result, rows: Sequence[Published]) -> dict[str, Published]:
@@ -334,13 +334,13 @@ def _same(row: Published, compared: Mapping[Published, Any]) -> Published | None
     return next((each for each in compared if (each.place, each.value) == (row.place, row.value)), None)
 
 
-def _provenance(run: Entries, mine: Sequence[Result]) -> list[tuple[str, str]]:
+def _provenance(run: Entries, results: Sequence[Result]) -> list[tuple[str, str]]:
     """Return the settings that all figures of an entry were made with."""
-    if not mine:
+    if not results:
         return []
-    shared = shared_by(mine)
-    one = Entries(run.path, run.plan, tuple(mine))
-    facts = [fact for fact in facts_of(one, shared) if fact[0] in ("Images", "Computed")]
+    shared = shared_by(results)
+    entry = Entries(run.path, run.plan, tuple(results))
+    facts = [fact for fact in facts_of(entry, shared) if fact[0] in ("Images", "Computed")]
     return [*facts, *sorted(shared.items())]
 
 
