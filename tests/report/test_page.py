@@ -136,31 +136,56 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
+@pytest.fixture(scope="module")
+def tabs(browser: Any) -> Iterator[Callable[..., Any]]:
+    """One tab for each set of options. A tab of its own for each test takes a process of its own: half of the time."""
+    known: dict[str, Any] = {}
+
+    def tab(**options: Any) -> Any:
+        name = repr(sorted(options.items()))
+        if name not in known:
+            context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}} | options)
+            context.set_default_timeout(10_000)
+            known[name] = context.new_page()
+        return known[name]
+
+    yield tab
+    for page in known.values():
+        page.context.close()
+
+
 @pytest.fixture
-def opened(browser: Any, pages: Path) -> Iterator[Opened]:
+def opened(tabs: Callable[..., Any], pages: Path) -> Iterator[Opened]:
     """Opens a page by name, with every view below the other as a print has them unless ``whole`` is False.
 
-    In the end nothing may have been said on a console, thrown or asked of a network.
+    It is read anew, in a tab that remembers nothing of earlier tests. In the end nothing may have been said on a
+    console, thrown or asked of a network.
     """
     heard: list[str] = []
-    contexts = []
+    listeners: dict[str, Callable[[Any], None]] = {
+        "console": lambda message: heard.append(f"console: {message.text}"),
+        "pageerror": lambda error: heard.append(f"error: {error}"),
+        "request": lambda request: heard.append(request.url) if not local(request.url) else None,
+    }
+    used = []
 
-    def open_page(name: str, *, whole: bool = True, **how: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}} | how)
-        contexts.append(context)
-        context.set_default_timeout(10_000)
-        page = context.new_page()
-        page.on("console", lambda message: heard.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        page.on("request", lambda request: heard.append(request.url) if not local(request.url) else None)
+    def open_page(name: str, *, whole: bool = True, **options: Any) -> Any:
+        page = tabs(**options)
+        used.append(page)
+        for event, listener in listeners.items():
+            page.on(event, listener)
         page.goto((pages / f"{name}.html").as_uri())
         if whole:
             page.evaluate(EVERY_VIEW)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in used:
+        page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        page.emulate_media(media="null")
+        page.goto("about:blank")
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
     assert heard == []
 
 
@@ -283,7 +308,6 @@ def test_the_theme_goes_round_and_is_remembered(opened: Opened, pages: Path) -> 
     button.click()
     page.reload()
     assert page.get_by_role("button", name="Theme").inner_text() == "Theme: light" and paper() == seen[0]
-    page.evaluate("localStorage.clear()")
 
 
 def test_a_legend_names_what_is_ignored_where_a_truth_is_drawn(town: Run) -> None:
@@ -568,7 +592,6 @@ def test_a_print_is_light_and_has_the_tables_without_the_controls(opened: Opened
     named = page.locator("thead th[data-name]").first.evaluate("th => getComputedStyle(th, '::before').content")
     assert named == '"Leaderboard"', "the head of a table comes again on its further pages"
     assert page.pdf().startswith(b"%PDF")
-    page.evaluate("localStorage.clear()")
 
 
 @pytest.mark.parametrize("width", [1400, 390])
