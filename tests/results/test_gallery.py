@@ -3,9 +3,6 @@
 import io
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ from conftest import NETWORK, write_suite
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from running import Silent, clone, metrics, until
+from running import Silent, metrics
 
 from bench.api import CITYSCAPES, IGNORE, Metric
 from bench.cli.main import main
@@ -449,21 +446,28 @@ def test_processes_change_no_picture(tiny, drawn, tmp_path):
     assert content(tmp_path / "run") == content(drawn)
 
 
-def test_a_run_killed_while_it_draws_goes_on_and_ends_the_same(tiny, drawn, tmp_path):
-    out = tmp_path / "killed"
+def test_a_run_killed_while_it_draws_goes_on_and_ends_the_same(tiny, drawn, tmp_path, monkeypatch):
+    """A kill leaves what the disk holds at that moment: a copy of it, while the third sample is drawn."""
+    out, killed = tmp_path / "run", tmp_path / "killed"
     run(tiny, out, gallery=0)
-    command = [sys.executable, "-m", "bench", "run", str(tiny), "--out", str(out), "--workers", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=clone())
-    until(lambda: len(list(out.rglob(pictures.LIST))) > 1 or process.poll() is not None)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not list(out.rglob(gallery.INDEX)), "the kill came too late to show anything"
-    there = {path: path.stat().st_mtime_ns for path in out.rglob(pictures.LIST)}
-    assert there and shown(out) == []
+    write_scene = pictures.write_scene
+
+    def write_and_copy(folder, *rest):
+        scene = write_scene(folder, *rest)
+        if len(list(out.rglob(pictures.LIST))) == 2:
+            shutil.copytree(out, killed)
+        return scene
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "write_scene", write_and_copy)
+        run(tiny, out)
+    assert not list(killed.rglob(gallery.INDEX)) and shown(killed) == []
+    finished = {path: path.stat().st_mtime_ns for path in killed.rglob(pictures.LIST)}
+    assert len(finished) == 2 and content(killed).keys() - {str(path.relative_to(killed)) for path in finished}
     reporter = Told()
-    assert run(tiny, out, reporter=reporter) == []
-    assert {path: path.stat().st_mtime_ns for path in there} == there, "a finished sample was drawn again"
-    assert content(out) == content(drawn)
+    assert run(tiny, killed, reporter=reporter) == []
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished sample was drawn again"
+    assert content(killed) == content(out) == content(drawn)
 
 
 def test_what_was_lost_or_damaged_is_drawn_again(tiny, drawn, copy):
