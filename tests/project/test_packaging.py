@@ -64,23 +64,81 @@ def elsewhere(tmp_path):
     return folder
 
 
-SEVERAL = """
+ANSWERS = """
 import contextlib, io, json, sys
 from bench.cli.main import main
+from bench.suite import registry
 outputs = []
 for argv in json.loads(sys.argv[1]):
     with contextlib.redirect_stdout(io.StringIO()) as output:
         assert main(argv) == 0, argv
     outputs.append(output.getvalue())
-print(json.dumps(outputs))
+    registry.forget()  # the next command is another process for its user
+import bench
+from bench.methods import msp
+from bench.reports import html
+from bench.suite.expansion import locate
+located = [str(locate(name)) for name in ("demo", "suites/demo.yaml")]
+print(json.dumps([outputs, list(bench.__path__), [html.__file__, msp.__file__], located]))
 """
+COMMANDS = {
+    "methods": "list methods",
+    "suites": "list suites",
+    "published": "list published --only method=EAM",
+    "bibtex": "list methods --bibtex",
+    "new": "new method my_score",
+    "methods with a new one": "list methods",
+    "check": "check demo --only protocol=anomaly,method=msp,model=toynet,dataset=*anomaly*",
+}
+THEIRS = '''
+from bench.api import Method
 
 
-def bench(*commands, cwd, path, **more):
-    """Return what each of the commands prints, all in one process: torch is imported once."""
-    done = run("-c", SEVERAL, json.dumps([shlex.split(command) for command in commands]), cwd=cwd, path=path, **more)
+class Theirs(Method):
+    """Score = -max logit."""
+
+    name = "theirs"
+    source = "their paper"
+
+    def score(self, prediction, state):
+        return -prediction.max_logit
+'''
+
+
+@pytest.fixture(scope="module")
+def answers(installed, tmp_path_factory):
+    """What commands of the wheel print and what it finds, all in one process, for torch is imported once.
+
+    It runs in a folder elsewhere, with packages of foreign names first on the path, with a package that has a method by
+    entry point, and with a folder of one's own.
+    """
+    folder = tmp_path_factory.mktemp("user")
+    for name in ("elsewhere", "plugins"):
+        (folder / name).mkdir()
+    for name in ("methods", "reports", "suites", "submissions"):
+        (folder / "foreign" / name).mkdir(parents=True)
+        (folder / "foreign" / name / "__init__.py").write_text(
+            'raise AssertionError("the foreign package was imported")\n'
+        )
+    (folder / "site" / "their_package").mkdir(parents=True)
+    (folder / "site" / "their_package" / "__init__.py").touch()
+    (folder / "site" / "their_package" / "scores.py").write_text(THEIRS)
+    info = folder / "site" / "their_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ood_seg_bench.plugins]\ntheirs = their_package.scores\n")
+    done = run(
+        *("-c", ANSWERS, json.dumps([shlex.split(command) for command in COMMANDS.values()])),
+        cwd=folder / "elsewhere",
+        path=[folder / "foreign", installed, folder / "site"],
+        BENCH_PLUGINS=str(folder / "plugins"),
+        BENCH_HOME=str(folder / "home"),
+        NUMBA_DISABLE_JIT="1",  # what numba compiled for the clone is no good for another folder
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    outputs, packages, plug_ins, located = json.loads(done.stdout.splitlines()[-1])
+    places = {"packages": packages, "plug-ins": plug_ins, "located": located, "own folder": folder / "plugins"}
+    return dict(zip(COMMANDS, outputs, strict=True)) | places
 
 
 def first_words(text):
@@ -137,67 +195,32 @@ def test_the_weights_are_small_enough_to_ship(wheel):
     assert zipfile.ZipFile(wheel).getinfo("bench/models/toynet.safetensors").file_size <= 2_000_000
 
 
-def test_the_wheel_finds_its_plug_ins_and_suites_from_any_folder(installed, elsewhere):
-    commands = ("list methods", "list suites", "list published --only method=EAM", "list methods --bibtex")
-    methods, suites, published, bibtex = bench(*commands, cwd=elsewhere, path=[installed])
-    assert {"msp", "maxlogit", "energy", "entropy"} <= set(first_words(methods))
-    assert "demo" in first_words(suites)
-    assert "RoadAnomaly, test" in published.splitlines()
-    assert "@inproceedings{liu2020energy," in bibtex
-    at = run("-c", "import bench; print(bench.__path__)", cwd=elsewhere, path=[installed]).stdout
-    assert at.strip() == str([str(installed / "bench"), str(installed / "bench" / "core" / "old_modules")])
+def test_the_wheel_finds_its_plug_ins_and_suites_from_any_folder(answers, installed):
+    assert {"msp", "maxlogit", "energy", "entropy"} <= set(first_words(answers["methods"]))
+    assert "demo" in first_words(answers["suites"])
+    assert "RoadAnomaly, test" in answers["published"].splitlines()
+    assert "@inproceedings{liu2020energy," in answers["bibtex"]
+    assert answers["packages"] == [str(installed / "bench"), str(installed / "bench" / "core" / "old_modules")]
 
 
-def test_the_wheel_checks_its_demo_by_name_and_by_the_path_it_has_in_a_clone(installed, elsewhere):
-    some = ("--only", "protocol=anomaly,method=msp,model=toynet,dataset=*anomaly*")
-    interpreted = {"NUMBA_DISABLE_JIT": "1"}  # what numba compiled for the clone is no good for another folder
-    done = run("-m", "bench", "check", "demo", *some, cwd=elsewhere, path=[installed], **interpreted)
-    assert done.returncode == 0 and done.stdout.endswith("ready to run\n"), done.stderr
-    look = "from bench.suite.expansion import locate; print(*{locate(name) for name in ('demo', 'suites/demo.yaml')})"
-    found = run("-c", look, cwd=elsewhere, path=[installed])
-    assert found.stdout.strip() == str(installed / "bench" / "suites" / "demo.yaml"), found.stderr
+def test_the_wheel_checks_its_demo_by_name_and_by_the_path_it_has_in_a_clone(answers, installed):
+    assert answers["check"].endswith("ready to run\n")
+    assert {*answers["located"]} == {str(installed / "bench" / "suites" / "demo.yaml")}
 
 
-def test_foreign_packages_of_the_same_names_first_on_the_path_do_no_harm(installed, elsewhere, tmp_path):
-    foreign = tmp_path / "foreign"
-    for name in ("methods", "reports", "suites", "submissions"):
-        (foreign / name).mkdir(parents=True)
-        (foreign / name / "__init__.py").write_text('raise AssertionError("the foreign package was imported")\n')
-    methods, suites = bench("list methods", "list suites", cwd=elsewhere, path=[foreign, installed])
-    assert "msp" in first_words(methods) and "demo" in first_words(suites)
-    imported = "from bench.reports import html; from bench.methods import msp; print(html.__file__, msp.__file__)"
-    found = run("-c", imported, cwd=elsewhere, path=[foreign, installed])
-    assert found.stdout.count(str(installed / "bench")) == 2, found.stderr
+def test_foreign_packages_of_the_same_names_first_on_the_path_do_no_harm(answers, installed):
+    assert all(path.startswith(str(installed / "bench")) for path in answers["plug-ins"])
 
 
-def test_a_method_in_a_folder_of_ones_own_is_listed_beside_those_of_the_wheel(installed, elsewhere, tmp_path):
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
-    (written,) = bench("new method my_score", cwd=elsewhere, path=[installed], BENCH_PLUGINS=str(plugins))
-    assert Path(written.strip()) == plugins / "methods" / "my_score.py"
-    (listed,) = bench("list methods", cwd=elsewhere, path=[installed], BENCH_PLUGINS=str(plugins))
-    assert {"msp", "my_score"} <= set(first_words(listed))
+def test_a_method_in_a_folder_of_ones_own_is_listed_beside_those_of_the_wheel(answers):
+    written = Path(answers["new"].strip())
+    assert written == answers["own folder"] / "methods" / "my_score.py"
+    assert "my_score" not in first_words(answers["methods"])
+    assert {"msp", "my_score"} <= set(first_words(answers["methods with a new one"]))
 
 
-def test_a_method_of_another_package_is_found_by_its_entry_point(installed, elsewhere, tmp_path):
-    site = tmp_path / "site"
-    (site / "their_package").mkdir(parents=True)
-    (site / "their_package" / "__init__.py").touch()
-    (site / "their_package" / "scores.py").write_text(
-        "from bench.api import Method\n\n\n"
-        "class Theirs(Method):\n"
-        '    """Score = -max logit."""\n\n'
-        '    name = "theirs"\n'
-        '    source = "their paper"\n\n'
-        "    def score(self, prediction, state):\n"
-        "        return -prediction.max_logit\n"
-    )
-    info = site / "their_package-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[ood_seg_bench.plugins]\ntheirs = their_package.scores\n")
-    (listed,) = bench("list methods", cwd=elsewhere, path=[installed, site])
-    assert "theirs" in first_words(listed)
+def test_a_method_of_another_package_is_found_by_its_entry_point(answers):
+    assert "theirs" in first_words(answers["methods"])
 
 
 def test_pytest_in_the_clone_tests_the_clone_even_where_the_wheel_is_installed(installed, tmp_path):
