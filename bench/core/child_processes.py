@@ -8,23 +8,26 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.managers import BaseManager
 from typing import Any
 
 LOOK_AGAIN = 1.0  # seconds
+# Never forked: a forked child hangs in the first convolution after its parent ran one.
+SPAWNING = multiprocessing.get_context("spawn")
 # Python's own process that clears semaphores warns of those which it had to clear after a kill: nothing to mend.
 QUIET = "ignore:resource_tracker:UserWarning"
 
 
-def pool(processes: int, begin: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
-    """Return a pool whose processes end when this one does, killed or not; each calls ``begin`` with ``arguments``.
+def pool(processes: int, begin: Callable[..., object] | None = None, *arguments: Any) -> ProcessPoolExecutor:
+    """Return a pool whose processes end when this one does, killed or not; each calls ``begin`` with ``arguments``."""
+    _quieten()
+    return ProcessPoolExecutor(processes, SPAWNING, initializer=_begin, initargs=(os.getpid(), begin, arguments))
 
-    They are spawned, never forked: a forked child hangs in the first convolution after its parent ran one.
-    """
-    known = os.environ.get("PYTHONWARNINGS", "")
-    if QUIET not in known:
-        os.environ["PYTHONWARNINGS"] = f"{known},{QUIET}".strip(",")
-    spawning = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, spawning, initializer=_begin, initargs=(os.getpid(), begin, arguments))
+
+def start(manager: BaseManager, begin: Callable[..., object] | None = None, *arguments: Any) -> None:
+    """Start the process of a manager, which ends as those of a pool do."""
+    _quieten()
+    manager.start(_begin, (os.getpid(), begin, arguments))
 
 
 def cores() -> int:
@@ -38,7 +41,13 @@ def end_all() -> None:
         child.terminate()
 
 
-def _begin(parent: int, begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def _quieten() -> None:
+    known = os.environ.get("PYTHONWARNINGS", "")
+    if QUIET not in known:
+        os.environ["PYTHONWARNINGS"] = f"{known},{QUIET}".strip(",")
+
+
+def _begin(parent: int, begin: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
     _follow(parent)
     if begin:
         begin(*arguments)

@@ -65,6 +65,7 @@ class Pipeline:
         self._next: int | None = None  # the sample that an ordered network is ready for
         self._batch = numerics.batch if network.batched and state == "none" else 1
         self._waited, self._used = 0.0, 0.0  # seconds, for readers and with the network
+        self._begins = True  # what the first image waits for, such as a list of all files, says nothing of the others
         self._thread: ThreadPoolExecutor | None = None
         # A network that must see a shard together is prepared for one at a time, and one with a state sees no image
         # while methods may ask it again about the one before; several threads of torch have the cores for themselves,
@@ -106,10 +107,10 @@ class Pipeline:
         self._next = None
         return multiply_adds.of_image(self.network, sample, self._numerics)
 
-    @property
     def readers_short(self) -> float:
-        """How many times as many readers would keep the network busy: 1 where it does not wait for them."""
-        return 1 + self._waited / self._used if self._used and self._waited > PATIENCE * self._used else 1.0
+        """Return how many times as many readers would have kept the network busy since this was asked before."""
+        waited, used, self._waited, self._used = self._waited, self._used, 0.0, 0.0
+        return 1 + waited / used if used and waited > PATIENCE * used else 1.0
 
     def close(self) -> None:
         """End the thread, when it has finished what it is at."""
@@ -150,7 +151,8 @@ class Pipeline:
         together = list(self.loader.samples(block, rest))
         read = time.perf_counter()
         seen = self._looked(together, self.loader.cpu_seconds - before)
-        self._waited += read - began
+        self._waited += 0.0 if self._begins else read - began
+        self._begins = False
         self._used += time.perf_counter() - read
         return seen
 

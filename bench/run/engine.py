@@ -71,10 +71,15 @@ def _pool(
     if options.executor == "local":
         resolved = numerics.resolve(suite.numerics)
         numerics.apply(resolved)
-        return select.local(options.processes, resolved, reporter.advance), resolved
+        return select.local(options.processes, resolved, reporter.advance, options.workers), resolved
     reporter.stage("waiting for the workers of Ray")
     ray = RayOptions(
-        options.address, options.processes, options.gpus_per_worker, options.cpus_per_worker, options.retries
+        options.address,
+        options.processes,
+        options.gpus_per_worker,
+        options.cpus_per_worker,
+        options.retries,
+        options.workers,
     )
     digests = checked.model_digests | checked.data_digests
     pool, resolved = select.ray(ray, suite.numerics, run_dir, digests, reporter.tell)

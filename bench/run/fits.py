@@ -13,7 +13,8 @@ from bench.run import preflight
 from bench.run.messages import Advance, Fit
 from bench.run.preflight import Checked
 from bench.suite.cells import Cell
-from bench.suite.loader import Loader, Readers
+from bench.suite.loader import Loader
+from bench.suite.readers import Readers
 
 
 def key_of(cell: Cell, checked: Checked, numerics: Numerics) -> str | None:

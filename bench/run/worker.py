@@ -17,18 +17,20 @@ from bench.models.pipeline import Pipeline
 from bench.run import lending
 from bench.run.messages import Task
 from bench.suite.cells import Ref
-from bench.suite.loader import Loader, Readers, readers_for
+from bench.suite.loader import Loader
+from bench.suite.readers import Pool, Readers
 
 
 class Worker:
     """One network, one data set, and as many methods and fits as were asked for."""
 
     def __init__(self) -> None:
-        self.cores = child_processes.cores()  # for this process and its readers
-        self._wanted = 1  # readers, where nobody says how many
+        self.cores = float(child_processes.cores())  # for this process and its readers
+        self.name = ""  # among those that share a pool
+        self.pool: Pool | None = None  # of readers, where processes share one
         self._network: tuple[Ref, Numerics, Network] | None = None
         self._readers: Readers | None = None
-        self._loader: tuple[tuple[Ref, int, bool], Loader] | None = None
+        self._loader: tuple[tuple[Ref, Readers, bool], Loader] | None = None
         self._pipeline: tuple[tuple[Network, Loader, int], Pipeline] | None = None
         self._methods: dict[Ref, Method] = {}
         self._states: dict[str, State] = {}
@@ -47,27 +49,25 @@ class Worker:
         return self._network[2]
 
     def readers(self, count: int | None) -> Readers:
-        """Processes that read; the same for all data sets. None is as many as turned out to be needed."""
-        count = self._wanted if count is None else count
-        if self._readers is None or self._readers.count != count:
+        """Processes that read; the same for all data sets. None is as many as turn out to be needed."""
+        if self._readers is None or self._readers.chosen != count:
             self.close()
-            self._readers = Readers(count)
+            self._readers = Readers(count, self.pool, asker=self.name, cores=self.cores)
         return self._readers
 
     def loader(self, ref: Ref, workers: int | None, *, images: bool) -> Loader:
         """The reader of a data set; the one before it is closed first."""
-        readers = self.readers(workers)
-        key = ref, readers.count, images
+        key = ref, self.readers(workers), images
         if self._loader is None or self._loader[0] != key:
             self._close_loader()  # one data set at a time
-            self._loader = key, Loader(ref.build(), ref, readers, images=images)
+            self._loader = key, Loader(ref.build(), ref, key[1], images=images)
         return self._loader[1]
 
     def pipeline(self, task: Task) -> Pipeline:
         """The images of a task's data set, with what its network says of them."""
         network = self.network(task.model, task.numerics)
-        if task.workers is None and self._pipeline is not None:
-            self._wanted = readers_for(self._wanted, self._pipeline[1].readers_short, self.cores)
+        if self._pipeline is not None:
+            self.readers(task.workers).keep_up(self._pipeline[1].readers_short())
         loader = self.loader(task.dataset, task.workers, images=True)
         key = network, loader, task.seed
         if self._pipeline is None or self._pipeline[0] != key:

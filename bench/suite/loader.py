@@ -1,24 +1,20 @@
-"""Samples read ahead of the network by worker processes that import neither torch nor numba.
+"""Samples of a data set in order, read ahead of the network by other processes.
 
-What arrives does not depend on the number of workers: each sample is a function of its index, and they are handed out
-in order. The processes outlive a data set: who goes over several has them started once.
+What arrives does not depend on their number: each sample is a function of its index, and they are handed out in order.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
 from bench.api import Dataset, Sample
-from bench.core import child_processes
-from bench.core.cpu_time import Stage, spent
+from bench.core.cpu_time import spent
 from bench.core.errors import (
     BadPlugin,
     CannotWrite,
@@ -30,40 +26,8 @@ from bench.core.errors import (
     wants_files,
 )
 from bench.core.foreign_code import is_theirs, told
-from bench.suite import registry
 from bench.suite.cells import Ref
-
-Loaded = tuple[Sample, Any, float, Mapping[Stage, float]]  # a sample, its image, CPU seconds, and those by stage
-
-KEPT = 2  # data sets that a reader keeps: the one that it is at, and one that is begun
-
-
-class Readers:
-    """Processes that read samples of any data set; they are started when the first is asked for."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._pool: ProcessPoolExecutor | None = None
-
-    def load(self, ref: Ref, index: int, *, images: bool) -> Future[Loaded]:
-        """Have a sample of a data set read, with its decoded image if wanted."""
-        if self._pool is None:
-            self._pool = child_processes.pool(self.count)
-        return self._pool.submit(_load_built, ref, index, images)
-
-    def close(self) -> None:
-        """End the processes; others are started if more is asked for."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-
-
-def readers_for(count: int, short: float, cores: int) -> int:
-    """Return how many processes should read where ``short`` times as many as ``count`` would keep up with the network.
-
-    No more than cores are left beside the process with the network, and never fewer than before.
-    """
-    return max(count, min(math.ceil(count * short), cores - 1))
+from bench.suite.readers import Loaded, Readers, load
 
 
 class Loader:
@@ -85,7 +49,7 @@ class Loader:
         if not self._readers.count or self.ref is None:
             for index in indices:
                 with self._named(index):
-                    sample, image, seconds = _load(self.dataset, index, self.images)
+                    sample, image, seconds = load(self.dataset, index, self.images)
                     self._hold_to_its_id(sample, index)
                 self.cpu_seconds += seconds
                 yield _with_image(sample, image)
@@ -118,12 +82,7 @@ class Loader:
         """Blame a sample by its id for what reading it raises."""
         try:
             yield
-        except BrokenProcessPool:
-            raise WorkerDied(
-                "a data worker was killed, perhaps for want of memory; run the same command again to go on, "
-                "with fewer --workers if it happens again"
-            ) from None
-        except (CannotWrite, MissingPackage, SystemRefused, MemoryError):
+        except (CannotWrite, MissingPackage, SystemRefused, WorkerDied, MemoryError):
             raise  # the same for every sample
         # A data set may be somebody's plug-in: whatever it raises, the sample is what the user can look at.
         except BaseException as error:
@@ -152,27 +111,5 @@ class Loader:
             self._readers.close()
 
 
-def _load(dataset: Dataset, index: int, images: bool) -> tuple[Sample, Any, float]:
-    before = spent.now()
-    with spent("load"):
-        sample = dataset.load(index)
-        image = sample.image() if images else None
-    return replace(sample, image=_not_decoded), image, spent.now() - before
-
-
-def _load_built(ref: Ref, index: int, images: bool) -> Loaded:
-    return *_load(_dataset(ref), index, images), spent.taken()
-
-
-@lru_cache(KEPT)
-def _dataset(ref: Ref) -> Dataset:
-    dataset: Dataset = registry.build("dataset", ref.name, ref.arguments, where="data worker")
-    return dataset
-
-
 def _with_image(sample: Sample, image: Any) -> Sample:
     return sample if image is None else replace(sample, image=lambda: image)
-
-
-def _not_decoded() -> Any:
-    raise AssertionError("this pass did not ask for images")

@@ -122,11 +122,21 @@ def test_failures_come_at_their_place_with_the_image_that_was_out(rule):
 
 def test_it_says_how_many_times_the_readers_would_keep_up():
     with pipeline_of(Images()) as pipeline:
-        assert pipeline.readers_short == 1.0
+        assert pipeline.readers_short() == 1.0
         pipeline._waited, pipeline._used = 3.0, 2.0
-        assert pipeline.readers_short == 2.5
-        pipeline._waited = 0.01
-        assert pipeline.readers_short == 1.0
+        assert pipeline.readers_short() == 2.5
+        assert pipeline.readers_short() == 1.0, "of what came since it was asked before"
+        pipeline._waited, pipeline._used = 0.01, 2.0
+        assert pipeline.readers_short() == 1.0
+
+
+def test_what_the_first_image_waits_for_says_nothing_of_the_readers():
+    images = Images()
+    load = images.load
+    images.load = lambda index: time.sleep(0.2 if index == 0 else 0.0) or load(index)
+    with pipeline_of(images) as pipeline:
+        list(pipeline.images(range(12)))
+        assert pipeline._waited < 0.2 and pipeline._used >= 12 * 0.002
 
 
 def test_one_thread_at_a_time_uses_the_network():

@@ -17,7 +17,6 @@ from bench.run.executors import local, select
 from bench.run.executors.dispatch import DEPTH, Died, Dispatcher, InProcessPool, Step, WorkerPool
 from bench.run.messages import CellTask, Failure, Outcome, Task
 from bench.suite.cells import Ref
-from bench.suite.loader import readers_for
 
 HOW = Numerics("cpu", "cpu", 1, "AVX2")
 
@@ -295,22 +294,6 @@ def test_options_of_ray_without_ray_are_refused():
 
     with pytest.raises(UsageError, match=r"belong to Ray; say --executor ray"):
         run(["demo"], address="auto")
-
-
-@pytest.mark.parametrize(
-    ("count", "short", "cores", "wanted"),
-    [
-        (1, 1.0, 16, 1),
-        (1, 3.2, 16, 4),
-        (4, 2.0, 16, 8),
-        (4, 9.0, 16, 15),
-        (1, 9.0, 2, 1),
-        (1, 9.0, 0, 1),
-        (6, 1.0, 4, 6),
-    ],
-)
-def test_readers_are_added_while_the_network_waits_and_cores_are_left(count, short, cores, wanted):
-    assert readers_for(count, short, cores) == wanted
 
 
 def test_a_task_says_which_samples_its_worker_gets_next():

@@ -15,10 +15,12 @@ from PIL import Image
 from running import PATIENCE, Silent, metrics, until
 
 from bench.core.errors import CellsFailed, ClusterTrouble, MissingPackage
+from bench.core.parcels import folder_in_memory
 from bench.run import engine
 from bench.run.engine import Options
 from bench.suite import expansion as suites
 from bench.suite import registry
+from bench.suite.readers import FOLDER
 
 CLONE = Path(__file__).parents[2]
 DATA = "{split: anomaly, images: 6, height: 32, width: 64, label: scenes}"
@@ -135,7 +137,7 @@ def run(path, folder, **options):
     """The figures, what was told, and the error at the end, if any."""
     seen, failed = Silent(), None
     try:
-        list(engine.run(suites.load(path), folder, Options(shard=2, workers=0, **options), seen))
+        list(engine.run(suites.load(path), folder, Options(**{"shard": 2, "workers": 0} | options), seen))
     except CellsFailed as error:
         failed = error
     assert not list(folder.glob(".seen-*")) and not list(folder.rglob("*.part"))
@@ -278,6 +280,61 @@ def test_a_torn_image_fails_its_data_set_and_no_other(crew, request, fragile, tm
     assert len(found) == 2 and where in str(failed) and "is it truncated?" in str(failed)
     (line,) = told
     assert line.startswith("failed: ") and " and 1 more: " in line
+
+
+KILLING = '''
+"""Toytown that notes who reads, and ends its reader once."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from bench.core.files import data
+from bench.datasets.toytown import Toytown
+
+
+@dataclass(frozen=True)
+class Killing(Toytown):
+    name = "killing"
+
+    def load(self, index):
+        if data("begun").exists():
+            (data("readers") / str(os.getpid())).touch()
+            if index == 3 and not data("killed").exists():
+                data("killed").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().load(index)
+'''
+
+
+class Beginning(Silent):
+    """Leaves a mark when images are read for the network."""
+
+    def begin(self, images):
+        Path(os.environ["BENCH_DATA"], "begun").touch()
+        super().begin(images)
+
+
+@pytest.mark.slow
+@BOTH
+def test_processes_share_readers_and_one_that_is_killed_costs_one_shard_a_try(crew, fragile, tmp_path, monkeypatch):
+    path = fragile()
+    (tmp_path / "plugins" / "datasets").mkdir()
+    (tmp_path / "plugins" / "datasets" / "killing.py").write_text(KILLING)
+    (tmp_path / "readers").mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    path.write_text(path.read_text().replace("toytown: {split", "killing: {split", 1))
+    wanted, _, _ = run(path, tmp_path / "here")
+    seen = Beginning()
+    list(engine.run(suites.load(path), tmp_path / "run", Options(shard=2, workers=1, **crew), seen))
+    assert metrics(tmp_path / "run") == wanted
+    (line,) = seen.told
+    assert line.startswith("a worker lost a process that reads its images at ") and "once more (1 of 2)" in line
+    readers = names(tmp_path / "readers")
+    assert str(os.getpid()) not in readers and 2 <= len(readers) <= 3, "one for each of two, and one in its place"
+    until(lambda: not any(Path(f"/proc/{reader}").exists() for reader in readers))
+    memory = folder_in_memory()
+    assert memory is None or not [folder for folder in memory.glob(f"{FOLDER}*") if any(folder.glob("tmp*"))]
 
 
 def test_without_ray_one_line_says_how_to_install_it(fragile, tmp_path, monkeypatch):

@@ -41,6 +41,7 @@ class RayOptions:
     gpus: float | None = None  # of each; None: one where the suite computes on GPUs
     cpus: float = 1.0
     retries: int = 2  # how often in a row workers may die before they do anything
+    readers: int | None = None  # of each worker, 0 where it reads itself; None: as many as turn out to be needed
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Workers on this machine: processes that each hold the network and have a GPU of their own."""
+"""Workers on this machine: processes that each hold the network and have a GPU of their own, and share readers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from bench.run.executors.dispatch import DEPTH, Died, WorkerPool
 from bench.run.messages import Outcome, Work
 from bench.run.passes import execute
 from bench.run.worker import Worker
+from bench.suite.readers import Host, Pool
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class ProcessPool(WorkerPool):
-    """``size`` processes; ``devices`` are what CUDA_VISIBLE_DEVICES is in each, in turn, empty on a CPU."""
+    """``size`` processes; ``devices`` are what CUDA_VISIBLE_DEVICES is in each, in turn, empty on a CPU.
 
-    def __init__(self, size: int, devices: Sequence[str] = ()) -> None:
-        self.size, self._devices = size, devices
+    They share their readers, unless each is to read by itself: ``workers`` of 0.
+    """
+
+    def __init__(self, size: int, devices: Sequence[str] = (), workers: int | None = None) -> None:
+        self.size, self._devices, self._workers = size, devices, workers
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._under_way: dict[int, deque[Future[Outcome | Died]]] = {worker: deque() for worker in range(size)}
+        self._host: Host | None = None  # of the readers
 
     def room(self) -> list[int]:
         free = [worker for worker, futures in self._under_way.items() if len(futures) < DEPTH]
@@ -37,8 +42,11 @@ class ProcessPool(WorkerPool):
     def give(self, worker: int, work: Work) -> None:
         if worker not in self._pools:
             device = device_of(worker, self._devices)
-            share = child_processes.cores() // self.size  # the readers of a machine are shared out among its processes
-            self._pools[worker] = child_processes.pool(1, _begin, device, share)
+            if self._host is None and self._workers != 0:
+                self._host = Host()
+            share = child_processes.cores() / self.size  # of each, for itself and its readers
+            readers = self._host.pool if self._host else None
+            self._pools[worker] = child_processes.pool(1, _begin, device, str(worker), share, readers)
         try:
             self._under_way[worker].append(self._pools[worker].submit(_execute, work))
         except BrokenProcessPool as error:  # it died between two tasks
@@ -64,12 +72,18 @@ class ProcessPool(WorkerPool):
         self._under_way[worker].clear()
         if pool := self._pools.pop(worker, None):
             pool.shutdown(wait=True, cancel_futures=True)
+        if self._host and not self._host.alive:  # somebody killed it, too: the others will find out at their next image
+            self._host.close()
+            self._host = None
 
     def close(self) -> None:
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in self._pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
+        if self._host:
+            self._host.close()
+            self._host = None
 
 
 def gpus(numerics: Numerics) -> list[str]:
@@ -98,11 +112,11 @@ def device_of(worker: int, devices: Sequence[str]) -> str:
 _worker = Worker()  # of a pool's process: the network stays loaded between tasks
 
 
-def _begin(device: str, cores: int) -> None:
-    """Set a pool's process up. Its readers must be gone before multiprocessing waits for them at the exit."""
+def _begin(device: str, name: str, cores: float, readers: Pool | None) -> None:
+    """Set a pool's process up. What it asked of readers must have come before multiprocessing ends what it needs."""
     if device:
         os.environ[VISIBLE] = device  # nothing has asked CUDA yet: it looks at this when it starts
-    _worker.cores = cores
+    _worker.name, _worker.cores, _worker.pool = name, cores, readers
     diagnostics.attach()
     Finalize(_worker, _worker.close, exitpriority=100)
 

@@ -11,11 +11,8 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import socket
-import sys
 import tempfile
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
 
 import ray
-from filelock import FileLock, Timeout
 from ray import exceptions
 
 import bench
@@ -33,9 +29,11 @@ from bench.api import State
 from bench.core.cpu_time import spent
 from bench.core.errors import ClusterTrouble, MissingData, UserError, WorkerDied
 from bench.core.files import writing
+from bench.core.scratch_folder import ScratchFolder
 from bench.fit import fitted_store
 from bench.models import numerics
 from bench.models.numerics import Numerics
+from bench.run.executors import ray_readers
 from bench.run.executors.dispatch import DEPTH, Died, RayOptions, WorkerPool
 from bench.run.messages import Outcome, Work, moved
 from bench.run.passes import execute
@@ -54,7 +52,6 @@ CHUNK = 2**25  # bytes of files that travel together: what driver and actor hold
 SEEN = ".seen-"
 FOLDER = "bench-ray-"
 KNOCK = 10.0  # seconds to wait for the head of a cluster
-STALE = 60.0  # seconds after which a folder without a lock is nobody's
 LOST = (exceptions.RayActorError, exceptions.ObjectLostError, exceptions.WorkerCrashedError, exceptions.NodeDiedError)
 SAME = ("ood-seg-bench", "torch", "numpy", "numba")  # packages whose versions must be the driver's
 
@@ -84,14 +81,10 @@ class RayWorker:
     """The actor."""
 
     def __init__(self, folder: str, environment: Mapping[str, str]) -> None:
-        os.environ.update(environment)
-        with contextlib.suppress(OSError):  # relative paths of plug-ins, where the machine has that folder
-            os.chdir(folder)
-        # Readers are spawned: they would run the main module of this process, Ray's, to find a data set in it.
-        vars(sys.modules["__main__"]).pop("__file__", None)
+        ray_readers.begin(folder, environment)
         self._worker = Worker()
-        self._worker.cores = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))
-        self._scratch = _own_folder()
+        self._worker.cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)
+        self._scratch = ScratchFolder(FOLDER)
         self._known: set[Ref] = set()
         self._elsewhere = False
         self._shares: Path | None = None  # the run directory, if it can be seen here
@@ -102,6 +95,10 @@ class RayWorker:
         self._shares = run_dir if (run_dir / token).is_file() else None
         self._elsewhere = here != node
         return Hello(numerics.resolve(rule), self._shares is not None, socket.gethostname(), here, _versions())
+
+    def read_by(self, readers: Any, name: str) -> None:
+        """Have the actor of this node read, which knows this worker by its name."""
+        self._worker.name, self._worker.pool = name, ray_readers.NodePool(readers)
 
     def execute(
         self, work: Work, states: Mapping[str, Any], files: Sequence[Any], digests: Mapping[Ref, str]
@@ -114,7 +111,7 @@ class RayWorker:
             self._worker.take_state(key, ray.get(reference))
         try:
             self._compare(digests)
-            with tempfile.TemporaryDirectory(dir=self._scratch.folder) as folder:
+            with tempfile.TemporaryDirectory(dir=self._scratch.path) as folder:
                 run, inputs = Path(folder, "run"), Path(folder, "inputs")
                 run.mkdir()
                 for reference in files:
@@ -142,25 +139,6 @@ class RayWorker:
                         f" (digests {digest} and {expected}); put the same files there"
                     )
                 self._known.add(ref)
-
-
-class _Folder:
-    """A folder of this process below the temporary one, locked as long as the process lives."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lock = FileLock(folder / ".lock", timeout=0)
-        self.lock.acquire()
-
-
-def _own_folder() -> _Folder:
-    """A new one; those that killed actors left behind are removed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        with contextlib.suppress(Timeout, OSError):
-            if time.time() - folder.stat().st_mtime > STALE:  # a younger one may be somebody's that has no lock yet
-                with FileLock(folder / ".lock", timeout=0):
-                    shutil.rmtree(folder, ignore_errors=True)
-    return _Folder(Path(tempfile.mkdtemp(prefix=FOLDER)))
 
 
 def _versions() -> dict[str, str]:
@@ -233,6 +211,7 @@ class RayPool(WorkerPool):
         self._token.touch()
         self._states: dict[str, Any] = {}
         self._actors: dict[int, _Actor] = {}
+        self._readers: dict[str, Any] = {}  # the actor of each node
         self._stillborn = 0
         self._agreed: Numerics | None = None
         self._cores, self._gpus = options.cpus, options.gpus
@@ -264,7 +243,8 @@ class RayPool(WorkerPool):
             )
         return room
 
-    def _start(self) -> _Actor:
+    def _surroundings(self) -> tuple[dict[str, Any], str, dict[str, str]]:
+        """Return the runtime environment of actors, their folder and their variables."""
         clone = Path(bench.__file__).parents[1]
         # Not installed: the others find it where it lies, if they see that place. Wheels are theirs to install.
         env: dict[str, Any] = {}
@@ -275,6 +255,10 @@ class RayPool(WorkerPool):
         for name in ("BENCH_DATA", "BENCH_HOME"):
             if name in environment:
                 environment[name] = str(Path(environment[name]).resolve())
+        return env, str(Path.cwd()), environment
+
+    def _start(self) -> _Actor:
+        env, *surroundings = self._surroundings()
         actor = ray.remote(RayWorker).options(
             num_cpus=self._cores,
             num_gpus=self._gpus,
@@ -283,7 +267,7 @@ class RayPool(WorkerPool):
             scheduling_strategy="SPREAD",
             runtime_env=env,
         )
-        handle = actor.remote(str(Path.cwd()), environment)
+        handle = actor.remote(*surroundings)
         node = ray.get_runtime_context().get_node_id()
         return _Actor(handle, handle.begin.remote(self._rule, self._run_dir, self._token.name, node), deque(), set())
 
@@ -320,6 +304,10 @@ class RayPool(WorkerPool):
         else:
             self._agreed = hello.numerics
             actor.hello, actor.shares = None, hello.shares
+            if self._options.readers != 0:
+                if hello.node not in self._readers:
+                    self._readers[hello.node] = ray_readers.start(hello.node, *self._surroundings())
+                actor.handle.read_by.remote(self._readers[hello.node], str(number))
 
     def _answer(self, number: int) -> Hello:
         hello: Hello = ray.get(self._actors[number].hello)
@@ -392,6 +380,8 @@ class RayPool(WorkerPool):
         for actor in self._actors.values():
             with contextlib.suppress(exceptions.RayError):
                 ray.kill(actor.handle)
+        for readers in self._readers.values():
+            ray_readers.end(readers)
         if self._own_cluster and ray.is_initialized():
             ray.shutdown()
 

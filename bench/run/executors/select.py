@@ -15,11 +15,11 @@ from bench.suite.cells import Ref
 from bench.suite.schema import NumericsRule
 
 
-def local(processes: int | None, numerics: Numerics, advance: Advance) -> WorkerPool:
+def local(processes: int | None, numerics: Numerics, advance: Advance, workers: int | None = None) -> WorkerPool:
     """One process or several; without a number, one for each GPU that computes as ``numerics`` say."""
     devices = gpus(numerics)
     size = processes or max(1, len(devices))
-    return InProcessPool(advance) if size == 1 else ProcessPool(size, devices)
+    return InProcessPool(advance) if size == 1 else ProcessPool(size, devices, workers)
 
 
 def loopback() -> None:
