@@ -25,6 +25,8 @@ def thin(
     At first the first, last, lowest and highest point of every ``column`` are kept, so that what swings within one is
     drawn as a stroke; then the farthest point is added until all lie within ``near``, or ``most`` are there.
     """
+    from bench.results.farthest_point import farthest_point  # with numba, which a page of finished results is without
+
     kept = _envelope(x, y, column)
     u, v = x[kept], y[kept]
     chosen = [0, kept.size - 1]
@@ -32,9 +34,8 @@ def thin(
 
     def consider(start: int, end: int) -> None:
         if end - start > 1:
-            away = _away(u[start : end + 1], v[start : end + 1])
-            farthest = int(np.argmax(away))
-            heapq.heappush(heap, (-float(away[farthest]), start, start + farthest, end))
+            farthest, away = farthest_point(u, v, start, end)
+            heapq.heappush(heap, (-away, start, farthest, end))
 
     consider(0, kept.size - 1)
     while heap and -heap[0][0] > near and len(chosen) < most:
@@ -70,11 +71,3 @@ def _envelope(x: Floats, y: Floats, width: float) -> NDArray[np.int64]:
         at = np.flatnonzero(y == np.repeat(reduce.reduceat(y, starts), sizes))
         ends.append(at[np.concatenate([[True], column[at[1:]] != column[at[:-1]]])])
     return np.unique(np.concatenate(ends))
-
-
-def _away(x: Floats, y: Floats) -> Floats:
-    """Return how far points [n] lie from the segment between the first and the last."""
-    along, up = x[-1] - x[0], y[-1] - y[0]
-    length = along**2 + up**2
-    share = np.clip(((x - x[0]) * along + (y - y[0]) * up) / length, 0, 1) if length else np.zeros_like(x)
-    return np.asarray(np.hypot(x - x[0] - share * along, y - y[0] - share * up), np.float64)
