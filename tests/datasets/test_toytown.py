@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench.api import IGNORE, Sample
+from bench.datasets.toytown import scenes
 from bench.datasets.toytown.anomalies import THINGS
 from bench.datasets.toytown.rasteriser import Canvas, Dice, blur, enlarge
 from bench.datasets.toytown.scenes import CONDITIONS, DRIVE, Toytown
@@ -66,6 +67,17 @@ def test_a_sample_does_not_depend_on_what_was_drawn_before() -> None:
     data.load(3)
     assert fingerprint(data.load(9)) == alone
     assert fingerprint(pickle.loads(pickle.dumps(data)).load(9)) == alone  # noqa: S301
+
+
+def test_a_frame_that_is_kept_is_handed_out_as_a_copy() -> None:
+    data = Toytown(split="anomaly")
+    before, drawn = fingerprint(data.load(9)), scenes._recent_frame.cache_info()
+    changed = data.load(9)
+    assert changed.labels is not None and changed.anomaly is not None
+    for array in (changed.image(), changed.labels, changed.anomaly):
+        array[:] = 7
+    assert fingerprint(Toytown(split="anomaly", images=10).load(9)) == before
+    assert scenes._recent_frame.cache_info().misses == drawn.misses, "it was drawn again"
 
 
 def test_a_longer_set_begins_with_the_shorter_one() -> None:

@@ -10,8 +10,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from functools import partial
-from typing import Literal
+from functools import lru_cache, partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ CONDITIONS = tuple(WEATHER)
 LARGEST = 2**26  # pixels of a frame
 MOST = 10**6  # frames
 LEAST = 24  # pixels of an anomaly; one that is hidden but for a crumb is not asked for
+SMALL = 2**15  # pixels of a frame that is kept when it was drawn: grids, fits and galleries ask for the same ones again
+KEPT = 256  # such frames, of at most 5 bytes a pixel: 42 MB
 
 
 @dataclass(frozen=True)
@@ -71,37 +73,56 @@ class Toytown(Dataset):
     def load(self, index: int) -> Sample:
         """Draw one frame; tags are its ``condition`` and, in the anomaly split, the largest ``anomaly`` or "none"."""
         number = range(self.count)[index]
-        names = (self.seed, self.split)
-        drive = number // DRIVE
-        condition = self.condition or CONDITIONS[drive % len(CONDITIONS)]
-        weather = WEATHER[condition]
-        canvas = Canvas(self.height, self.width, weather.dark)
-        dice = Dice(*names, "frame", number)
-        street = Street(Drive.roll(Dice(*names, "drive", drive)), dice, canvas.aspect)
-        anomalies = _anomalies(Dice(*names, "anomaly", number), street) if self.split == "anomaly" else []
-
-        air = Dice(*names, "air", number)
-        sky(canvas, street.camera, air, weather)
-        street.paint(canvas, anomalies)
-        grain(canvas, air)
-        light(canvas, street.camera, air, weather)
-        picture = photograph(canvas, air, Dice(*names, "sensor", number), weather)
-        image = np.clip(picture, 0, 255).astype(np.uint8)
-
-        tags = {"condition": condition}
-        anomaly = None
-        if self.split == "anomaly":
-            anomaly, tags["anomaly"] = _extract(canvas.labels, anomalies)
-            canvas.labels[anomaly != 0] = IGNORE
+        draw = _recent_frame if self.height * self.width <= SMALL else _frame
+        image, labels, anomaly, tags = draw(self.split, number, self.height, self.width, self.seed, self.condition)
         return Sample(
             id=f"toytown_{self.split}_{number:06}",
             size=(self.height, self.width),
-            image=partial(_as_drawn, image),
-            labels=canvas.labels,
-            anomaly=anomaly,
-            group=f"toytown_{self.split}_drive_{drive:06}",
-            tags=tags,
+            image=partial(_as_drawn, image.copy()),
+            labels=labels.copy(),
+            anomaly=None if anomaly is None else anomaly.copy(),
+            group=f"toytown_{self.split}_drive_{number // DRIVE:06}",
+            tags=dict(tags),
         )
+
+
+class Frame(NamedTuple):
+    """What a frame shows, whoever asks for it."""
+
+    image: NDArray[np.uint8]  # [H, W, 3]
+    labels: NDArray[np.uint8]  # [H, W]
+    anomaly: NDArray[np.uint8] | None  # [H, W]
+    tags: dict[str, str]
+
+
+def _frame(split: str, number: int, height: int, width: int, seed: int, only: str | None) -> Frame:
+    """Draw one frame; ``only`` is the weather of all of them, None for five in turn."""
+    names = (seed, split)
+    drive = number // DRIVE
+    condition = only or CONDITIONS[drive % len(CONDITIONS)]
+    weather = WEATHER[condition]
+    canvas = Canvas(height, width, weather.dark)
+    dice = Dice(*names, "frame", number)
+    street = Street(Drive.roll(Dice(*names, "drive", drive)), dice, canvas.aspect)
+    anomalies = _anomalies(Dice(*names, "anomaly", number), street) if split == "anomaly" else []
+
+    air = Dice(*names, "air", number)
+    sky(canvas, street.camera, air, weather)
+    street.paint(canvas, anomalies)
+    grain(canvas, air)
+    light(canvas, street.camera, air, weather)
+    picture = photograph(canvas, air, Dice(*names, "sensor", number), weather)
+    image = np.clip(picture, 0, 255).astype(np.uint8)
+
+    tags = {"condition": condition}
+    anomaly = None
+    if split == "anomaly":
+        anomaly, tags["anomaly"] = _extract(canvas.labels, anomalies)
+        canvas.labels[anomaly != 0] = IGNORE
+    return Frame(image, canvas.labels, anomaly, tags)
+
+
+_recent_frame = lru_cache(KEPT)(_frame)
 
 
 def check_size(height: int, width: int) -> None:
