@@ -20,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.rows import Pieces
 from bench.core.untrusted_arrays import Unreadable, described
 
 LOCAL = struct.Struct("<4s5H3I2H")  # the header of a member, APPNOTE.TXT 4.3.7
@@ -32,22 +33,28 @@ LEVEL = 2  # of zlib: a tenth larger than at 6, in a sixth of the time
 MAGIC = b"\x93NUMPY\x01\x00"
 
 
-def write(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], plain: str) -> None:
+def write(file: IO[bytes], arrays: Mapping[str, NDArray[Any] | Pieces], plain: str) -> None:
     """Compressed, but for arrays whose names begin with ``plain``: those come first, as they are in memory.
 
-    Equal arrays give equal files. Arrays of objects are refused with a ValueError.
+    Equal arrays give equal files, in pieces or not. Arrays of objects are refused with a ValueError.
     """
-    members = [(zipfile.ZipInfo(f"{name}.npy"), _content(array)) for name, array in arrays.items()]
-    first = [member for member in members if member[0].filename.startswith(plain)]
+    members = [(zipfile.ZipInfo(f"{name}.npy"), array) for name, array in arrays.items()]
+    first = [
+        (info, _content(array))
+        for info, array in members
+        if info.filename.startswith(plain) and not isinstance(array, Pieces)
+    ]
     if first:
         size = sum(LOCAL.size + len(info.filename.encode()) + len(content) for info, content in first) + MARK.size
         first[0][0].extra = MARK.pack(OURS, MARK.size - 4, len(first), size)
-    with zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
         for info, content in first:
             archive.writestr(info, content, zipfile.ZIP_STORED)
-        for info, content in members:
-            if not info.filename.startswith(plain):
-                archive.writestr(info, content, zipfile.ZIP_DEFLATED, LEVEL)
+        for info, array in members:
+            if isinstance(array, Pieces):
+                _write_pieces(archive, info.filename, array)
+            elif not info.filename.startswith(plain):
+                archive.writestr(info, _content(array), zipfile.ZIP_DEFLATED, LEVEL)
 
 
 def leading(path: Path, prefix: str) -> dict[str, NDArray[Any]] | None:
@@ -84,6 +91,18 @@ def leading(path: Path, prefix: str) -> dict[str, NDArray[Any]] | None:
             raise ValueError(f"bad checksum of {name}")
         arrays[name.removeprefix(prefix).removesuffix(".npy")] = _array(content, begin, offset)
     return arrays
+
+
+def _write_pieces(archive: zipfile.ZipFile, name: str, array: Pieces) -> None:
+    """Write a member as ``writestr`` would the whole array."""
+    buffer = io.BytesIO()
+    about = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(buffer, about)
+    size = len(buffer.getvalue()) + math.prod(array.shape) * array.dtype.itemsize
+    with archive.open(name, "w", force_zip64=size * 1.05 > zipfile.ZIP64_LIMIT) as member:
+        member.write(buffer.getvalue())
+        for piece in array:
+            member.write(piece.reshape(-1).view(np.uint8).data)
 
 
 def _content(array: NDArray[Any]) -> bytes:

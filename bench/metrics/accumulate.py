@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.contract.dataset import Sample
 from bench.contract.protocol import Breakdown, Protocol, TwoPhase, quantized, wants_exact
 from bench.core.errors import BadPlugin
+from bench.core.kept_rows import KeptRows, RowFile
 from bench.core.sharing import mark, read_only
 from bench.core.values import Labels, Row, Rows, Scores, Undefined, Value
 from bench.counts.bins import binned_counts
@@ -25,6 +26,7 @@ from bench.counts.plane import HOST, Plane
 from bench.counts.tally import BUDGET, Column, Counts, Tally, key_pixels
 from bench.metrics.intervals import intervals
 
+ALONE = 512  # images whose own figures are read at once
 NEAR = 1 << 26  # bytes of exact keys that a span may have, whatever the budget
 NOTHING = Counts(32, ())  # what a protocol reads that counts no scores
 
@@ -166,13 +168,18 @@ class Accumulator:
     The result depends on the set of images alone, never on their order or on how they were parted.
     """
 
-    def __init__(self, protocol: Protocol, budget: int = BUDGET, *, fold: bool = False) -> None:
-        """``budget`` is the bytes of exact keys; with ``fold`` only 24 bits of each score are kept from the start."""
+    def __init__(
+        self, protocol: Protocol, budget: int = BUDGET, *, fold: bool = False, file: RowFile | None = None
+    ) -> None:
+        """``budget`` is the bytes of exact keys; with ``fold`` only 24 bits of each score are kept from the start.
+
+        ``file`` takes the rows of many images; those who keep the same arrays share one.
+        """
         self.protocol = protocol
         self.tally = Tally(len(protocol.category_names), budget) if protocol.reads else None
         if self.tally is not None and fold:
             self.tally.fold()
-        self._rows: dict[str, Row] = {}
+        self._rows = KeptRows(file)
         self._waiting: list[_Waiting] = []
         self._second: set[str] = set()  # ids with a row of the second phase
         self._near: Tally | None = None  # pixels of the span that the second phase wanted counted exactly
@@ -186,7 +193,7 @@ class Accumulator:
         """Count one image, or have it wait for others; ``more`` joins its row. Raises ``CountedTwice``."""
         counted, sample = self._observe(image), image.truth.sample.id
         if counted is None:
-            self._rows[sample] = {**self._rows[sample], **(more or {})}
+            self._rows.join(sample, more or {})
             return
         if self._waiting and self._waiting[0].counted.plane is not counted.plane:
             self.collect()
@@ -202,7 +209,7 @@ class Accumulator:
         plane = images[0].counted.plane
         bins = plane.count([image.counted.keyed for image in images], self.tally)
         for image, row in zip(images, bins, strict=True):
-            self._rows[image.sample] = {**self._rows[image.sample], **row, **image.more}
+            self._rows.join(image.sample, {**row, **image.more})
 
     def _observe(self, image: ScoredImage) -> Counted | None:
         """Keep the row of an image, and return its pixels, which are still to be counted."""
@@ -249,26 +256,22 @@ class Accumulator:
             raise CountedTwice(min(twice))
         if self.tally is not None and tally is not None:
             self.tally.merge(tally)
-        self._rows |= rows
+        self._rows.update(rows)
 
     def merge_second(self, rows: Rows) -> None:
         """Join the rows of the second phase to those of the first. Raises ``CountedTwice``."""
         if twice := self._second & rows.keys():
             raise CountedTwice(min(twice))
         self._second |= rows.keys()
-        self._rows |= {sample: {**self._rows.get(sample, {}), **row} for sample, row in rows.items()}
+        for sample, row in rows.items():
+            self._rows.join(sample, row)
 
     def reading(self) -> Reading:
         """Return counts and rows, to read figures off; valid until the next image is added."""
-        rows = {sample: _sealed(row) for sample, row in self.rows.items()}
         counts = NOTHING if self.tally is None else self.tally.counts()
         if self._near is not None:
             counts.near = self._near.counts()
-        return Reading(self.protocol, counts, rows)
-
-
-def _sealed(row: Row) -> Row:
-    return {name: read_only(values) if isinstance(values, np.ndarray) else values for name, values in row.items()}
+        return Reading(self.protocol, counts, self._rows.sealed())
 
 
 def _marks(column: Column) -> tuple[bytes, bytes]:
@@ -277,7 +280,8 @@ def _marks(column: Column) -> tuple[bytes, bytes]:
 
 def sharing(protocols: Sequence[Protocol], budget: int) -> list[Accumulator]:
     """Return one accumulator per protocol, those of as many categories with one tally, for ``add_together``."""
-    accumulators = [Accumulator(protocol, budget) for protocol in protocols]
+    file = RowFile()
+    accumulators = [Accumulator(protocol, budget, file=file) for protocol in protocols]
     tallies: dict[int, Tally] = {}
     for accumulator in accumulators:
         if accumulator.tally is not None:
@@ -301,7 +305,7 @@ def add_together(accumulators: Sequence[Accumulator], image: ScoredImage) -> Non
             (bins,) = counted.plane.count([counted.keyed], own)
             for owner in owners:
                 owner.tally = own
-                owner._rows[image.truth.sample.id] = {**owner._rows[image.truth.sample.id], **bins}
+                owner._rows.join(image.truth.sample.id, bins)
 
 
 def by_tally(accumulators: Iterable[Accumulator]) -> list[list[Accumulator]]:
@@ -366,8 +370,14 @@ class Reading:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return, over the images in the order of ``rows``, each figure, NaN where it has none, and the pixels."""
-        figures = self.protocol.bootstrap(np.eye(len(self.rows)), self.rows)
-        arrays: dict[str, NDArray[Any]] = {f"images.{name}": values for name, values in figures.items()}
+        number = len(self.rows)
+        parts = [
+            self.protocol.bootstrap(np.eye(min(ALONE, number - start), number, start), self.rows)
+            for start in range(0, max(number, 1), ALONE)
+        ]
+        arrays: dict[str, NDArray[Any]] = {
+            f"images.{name}": np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
         if self.protocol.reads:
             arrays["images.pixels"] = np.array([row["bin_counts"].sum(axis=0) for row in self.rows.values()], np.int64)
         return arrays

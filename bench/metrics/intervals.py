@@ -12,6 +12,9 @@ from bench.contract.protocol import Protocol
 from bench.core.values import Row, Undefined, Value
 from bench.metrics import bootstrap
 
+WEIGHTS = 1 << 22  # numbers of the weights that a protocol is given at a time
+EVEN = 128  # resamples: a product of matrices adds in the same order wherever such a block begins
+
 
 def intervals(
     protocol: Protocol,
@@ -24,8 +27,11 @@ def intervals(
     """Add the bootstrap's interval to each figure that has one, and hand out its replicates."""
     if not resamples or len(rows) < 2:
         return dict(figures), {}
-    weights = bootstrap.weights(seed, list(rows), resamples, groups)
-    spread = protocol.bootstrap(weights, rows)
+    size = max(EVEN, WEIGHTS // len(rows) // EVEN * EVEN)
+    parts = [
+        dict(protocol.bootstrap(some, rows)) for some in bootstrap.blocks(seed, list(rows), resamples, groups, size)
+    ]
+    spread = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     # The binned counts of the bootstrap have a point estimate of their own; replicates are shifted by its distance.
     points = protocol.bootstrap(np.ones((1, len(rows))), rows)
     with_interval, kept = dict(figures), {}

@@ -37,6 +37,7 @@ from bench.api import Metric, Undefined, Value
 from bench.core import files, locks, npz
 from bench.core.errors import MissingData, RunInUse, UsageError
 from bench.core.file_names import file_name
+from bench.core.rows import Pieces
 from bench.core.rows import pack_rows as pack_rows
 from bench.core.rows import unpack_rows as unpack_rows
 from bench.core.suggestions import sibling
@@ -131,7 +132,7 @@ def write_result(run: Path, result: Result, arrays: Arrays | None = None) -> Non
     write_json(result_path(run, result.key), {"schema": SCHEMA} | places | content)
 
 
-def write_counts(run: Path, key: str, arrays: Arrays) -> None:
+def write_counts(run: Path, key: str, arrays: Mapping[str, NDArray[Any] | Pieces]) -> None:
     """Write the arrays that the figures of a cell were read off."""
     with files.writing(counts_path(run, key)) as file:
         npz.write(file, arrays, REPLICATES)

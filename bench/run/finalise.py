@@ -18,6 +18,7 @@ from bench.api import Presented, Protocol, SegModel, Undefined
 from bench.core.cost import Clock, peak_memory, total
 from bench.core.cpu_time import spent
 from bench.core.errors import MissingData
+from bench.core.rows import Pieces, pack_filed_rows
 from bench.metrics import slices
 from bench.metrics.accumulate import Accumulator, CountedTwice
 from bench.metrics.intervals import intervals
@@ -76,9 +77,9 @@ def finish(task: Finish) -> Figures:
             raise MissingData(f"{task.label}: {slices.AMBIGUOUS.format(min(twice))}")
         parts |= by_tag
         images = reading.arrays()
-    arrays: dict[str, NDArray[Any]] = {f"replicates.{name}": values for name, values in replicates.items()}
+    arrays: dict[str, NDArray[Any] | Pieces] = {f"replicates.{name}": values for name, values in replicates.items()}
     # What every image left behind: reliability bins, components, counts that a threshold from elsewhere is judged by.
-    arrays |= store.pack_rows(rows) | images
+    arrays |= pack_filed_rows(rows) | images
     if accumulator.tally is not None:
         with spent("slices"):
             folded = accumulator.tally.folded_arrays()

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from bench.api import Sample, Undefined
+from bench.core import kept_rows
 from bench.counts.tally import Tally
+from bench.metrics import accumulate, bootstrap
+from bench.metrics import intervals as interval_module
 from bench.metrics.accumulate import (
     Accumulator,
     CountedTwice,
@@ -16,6 +19,7 @@ from bench.metrics.accumulate import (
     sharing,
 )
 from bench.metrics.protocols.components import Components
+from bench.metrics.protocols.definitions import Definitions
 from bench.metrics.protocols.fishyscapes import Fishyscapes
 from bench.metrics.protocols.miou import MeanIoU
 from bench.metrics.protocols.pooled import Anomaly, Misclassification
@@ -56,6 +60,28 @@ def test_shards_in_any_order_make_the_same_figures(protocol, budget):
     one, other = (each.reading().figures(0, 50) for each in (whole, merged))
     assert one[0] == other[0] and one[1].keys() == other[1].keys()
     assert all(np.array_equal(values, other[1][name], equal_nan=True) for name, values in one[1].items())
+
+
+@pytest.mark.parametrize("protocol", [Anomaly(), Misclassification(), MeanIoU(), Definitions()], ids=lambda p: p.name)
+def test_rows_in_a_file_and_resamples_in_blocks_change_no_digit(protocol, monkeypatch):
+    def read():
+        reading = filled(protocol, images(9)).reading()
+        figures, replicates = reading.figures(0, 150)
+        return reading, figures, {**replicates, **reading.arrays()}, Reading.of_rows(protocol, reading.rows).read()
+
+    _, figures, arrays, of_rows = read()
+    for place, name, value in [
+        (kept_rows, "LIMIT", 0),
+        (kept_rows, "LONG", 1),
+        (interval_module, "WEIGHTS", 1),  # blocks of EVEN resamples
+        (bootstrap, "DRAWN", 20),
+        (accumulate, "ALONE", 2),
+    ]:
+        monkeypatch.setattr(place, name, value)
+    filed, same_figures, same_arrays, same_of_rows = read()
+    assert all(map(kept_rows.is_filed, filed.rows.values()))
+    assert figures == same_figures and of_rows == same_of_rows and arrays.keys() == same_arrays.keys()
+    assert all(np.array_equal(values, same_arrays[name], equal_nan=True) for name, values in arrays.items())
 
 
 def test_an_image_that_comes_twice_is_refused_by_name():

@@ -127,17 +127,22 @@ def of_counts(
         return Undefined("the method gives no confidence")
     columns = [counts.column(categories) for categories in (wrong, right)]
     keys = union([column.distinct()[0] for column in columns])
-    ends = [confidence(np.ascontiguousarray(end[None])) for end in (counts.lowest(keys), counts.highest(keys))]
-    if ends[0] is None or ends[1] is None:
+    scores = [counts.lowest(keys), *([] if counts.exact else [counts.highest(keys)])]
+    ends = [confidence(np.ascontiguousarray(end[None])) for end in scores]
+    known = [np.clip(end[0].astype(np.float64), 0, 1) for end in ends if end is not None]
+    if len(known) < len(ends):
         return Undefined("the method gives no confidence")
-    most, least = (np.clip(end[0].astype(np.float64), 0, 1) for end in ends if end is not None)
+    most, least = known[0], known[-1]
     if (most < least).any() or (least[:-1] < most[1:]).any():
         return Undefined("the confidence does not fall as the score rises")
     bad, good = (column.ranks(keys)[1] for column in columns)
-    middle = (most + least) / 2
-    bin_of, up, down = (_places(values, bins) for values in (middle, most, least))
     pixels = bad + good
-    shared = [pixels[(down <= edge) & (up > edge)].sum() for edge in range(bins - 1)]
+    if counts.exact:
+        middle, bin_of, shared = most, _places(most, bins), [0] * (bins - 1)
+    else:
+        middle = (most + least) / 2
+        bin_of, up, down = (_places(values, bins) for values in (middle, most, least))
+        shared = [pixels[(down <= edge) & (up > edge)].sum() for edge in range(bins - 1)]
     return _diagram(
         np.bincount(bin_of, pixels, bins).round().astype(np.int64),
         np.bincount(bin_of, good, bins).round().astype(np.int64),
