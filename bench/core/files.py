@@ -111,10 +111,11 @@ def digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def writing(path: Path, mode: str = "wb", *, lasting: bool = True) -> Iterator[IO[Any]]:
     """Open a draft beside ``path`` that takes its place only when it is whole and on disk.
 
-    A full disk or a folder without write permission is a CannotWrite, and the draft is removed.
+    A full disk or a folder without write permission is a CannotWrite, and the draft is removed. Without ``lasting`` the
+    disk is not waited for: for what can be made again, and is looked at before it is used after a loss of power.
     """
     draft = None
     try:
@@ -126,7 +127,8 @@ def writing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         draft.chmod(0o666 & ~_umask())
         draft.replace(path)
     except OSError as error:

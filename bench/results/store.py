@@ -22,6 +22,7 @@ import gc
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -285,14 +286,32 @@ def read_json(path: Path) -> Any:
         raise MissingData(f"{path} cannot be read: {error}; delete it and run the same command again") from None
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    with files.writing(path) as file:
+def write_arrays(path: Path, arrays: Arrays, *, lasting: bool = True) -> None:
+    with files.writing(path, lasting=lasting) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def write_map(path: Path, array: NDArray[Any]) -> None:
-    with files.writing(path) as file:
+def write_map(path: Path, array: NDArray[Any], *, lasting: bool = True) -> None:
+    with files.writing(path, lasting=lasting) as file:
         np.save(file, array, allow_pickle=False)
+
+
+def has_map(folder: Path, sample: str) -> bool:
+    """Return whether the maps of an image are in a spool, whole: they were not waited for to be on disk."""
+    kinds = ["scores", *(["predictions"] if (folder / "predictions").is_dir() else [])]
+    return all(_is_whole(map_path(folder, sample, kind)) for kind in kinds)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a file of NumPy has the length that it says."""
+    try:
+        with path.open("rb") as file:
+            major, _ = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            return file.tell() + math.prod(shape) * dtype.itemsize == os.fstat(file.fileno()).st_size
+    except (OSError, ValueError):
+        return False
 
 
 def spool_folder(run: Path, names: Sequence[tuple[str, str]], dtype: str) -> Path:

@@ -101,7 +101,7 @@ def has_maps(run_dir: Path, job: Job, checked: Checked) -> bool:
     folder = run_dir / job.spool
     if store.spool_stamp(folder) != job.map_stamp:
         return False
-    return all(store.map_path(folder, sample).is_file() for sample in ids)
+    return all(store.has_map(folder, sample) for sample in ids)
 
 
 def is_fresh(run_dir: Path, job: Job, refusal: Refusal | None) -> bool:

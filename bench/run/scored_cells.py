@@ -219,6 +219,7 @@ def spool_counted(task: Task, lane: CellLane, image: ScoredImage, who: str) -> N
 
 
 def spool(folder: Path, sample: str, score: Scores, predicted: Labels | None, dtype: str, who: str) -> None:
-    store.write_map(store.map_path(folder, sample), checks.storable(score, dtype, who))
+    lasting = (folder / "kept").is_file()
+    store.write_map(store.map_path(folder, sample), checks.storable(score, dtype, who), lasting=lasting)
     if predicted is not None:
-        store.write_map(store.map_path(folder, sample, "predictions"), predicted)
+        store.write_map(store.map_path(folder, sample, "predictions"), predicted, lasting=lasting)

@@ -58,7 +58,7 @@ def write(path: Path, shard: Shard) -> None:
     arrays = {"header": np.array(json.dumps(header)), **store.pack_rows(shard.rows)}
     if shard.tally is not None:
         arrays |= {f"tally.{name}": array for name, array in shard.tally.arrays(ascending=False).items()}
-    store.write_arrays(path, arrays)
+    store.write_arrays(path, arrays, lasting=False)  # ``is_there`` looks at the whole of it
     _recent.put(path, arrays)
 
 
@@ -127,7 +127,7 @@ def is_there(path: Path, stamp: str, ids: Sequence[str], spool: Path | None) -> 
         log.info("%s: of another code, network or data set, or of other images; it is thrown away", path)
         path.unlink()
         return False
-    return spool is None or all(store.map_path(spool, sample).is_file() for sample in ids)
+    return spool is None or all(store.has_map(spool, sample) for sample in ids)
 
 
 def read_decided(run: Path, key: str) -> dict[str, Row]:

@@ -7,6 +7,7 @@ from bench.core import untrusted_arrays
 from bench.core.errors import MissingData
 from bench.core.recent_arrays import RecentArrays
 from bench.counts.tally import Tally, key_pixels
+from bench.results import store
 from bench.run import shard_files
 
 LIMIT = 150_000
@@ -84,3 +85,21 @@ def test_the_oldest_are_forgotten_where_they_are_too_many(tmp_path, opened, rece
         assert content(shard_files.read(path)) == content(shard(seed))
     assert opened and opened == [path.name for path in paths[: len(opened)]] and len(opened) < len(paths)
     assert recent._bytes == 0
+
+
+@pytest.mark.parametrize("lost", ["", "the score map", "the end of it", "all of it but the name", "the class map"])
+def test_a_shard_whose_maps_did_not_reach_the_disk_is_made_again(tmp_path, lost):
+    """A loss of power may leave a file short, empty or not at all: nobody waited for the disk."""
+    path, spool = tmp_path / "phase1-0-2.npz", tmp_path / "spool"
+    shard_files.write(path, shard())
+    for sample in ("a", "b"):
+        store.write_map(store.map_path(spool, sample), np.zeros((20, 30), np.float16), lasting=False)
+        store.write_map(store.map_path(spool, sample, "predictions"), np.zeros((20, 30), np.uint8), lasting=False)
+    scores = store.map_path(spool, "b")
+    if lost == "the class map":
+        store.map_path(spool, "b", "predictions").unlink()
+    elif lost == "the score map":
+        scores.unlink()
+    elif lost:
+        scores.write_bytes(scores.read_bytes()[: -1 if lost == "the end of it" else 0])
+    assert shard_files.is_there(path, "stamp", ["a", "b"], spool) == (not lost)
