@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -215,16 +215,17 @@ def _complete(suite: Suite, folder: Path, options: Options, gallery_size: str) -
 
     aside: set[Path] = set()
     while True:
+        memo = store.Memo()
         failed: Sequence[str] = ()
         with Bar(Console(stderr=True)) as bar:
             try:
-                for result in engine.run(suite, folder, options, bar):
+                for result in engine.run(suite, folder, options, bar, memo):
                     bar.tell(_finished(result))
             except CellsFailed as error:  # the report shows the others
                 failed = error.args
         try:
             with spent("report"):
-                run = merge_runs.opened([str(folder)])
+                run = replace(merge_runs.opened([str(folder)]), memo=memo)
                 return (
                     run,
                     writing.write([str(folder)], "html", choice=Choice(gallery_size=gallery_size), run=run),

@@ -27,6 +27,7 @@ from bench.counts.tally import BUDGET, Column, Counts, Tally, key_pixels
 from bench.metrics.intervals import intervals
 
 ALONE = 512  # images whose own figures are read at once
+OURS = "bench.metrics.protocols."  # where the protocols of this package are
 NEAR = 1 << 26  # bytes of exact keys that a span may have, whatever the budget
 NOTHING = Counts(32, ())  # what a protocol reads that counts no scores
 
@@ -347,7 +348,13 @@ class Reading:
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
-        """Raise BadPlugin at the end if the protocol changed the counts, which others may share."""
+        """Raise BadPlugin at the end if the protocol changed the counts, which others may share.
+
+        Those of this package are held to it by their tests: to look at all counts costs as much as to read some figures.
+        """
+        if type(self.protocol).__module__.startswith(OURS):
+            yield
+            return
         before = [_marks(column) for column in self.counts.columns]
         yield
         if [_marks(column) for column in self.counts.columns] != before:

@@ -48,6 +48,7 @@ class RunContext:
     options: Options
     reporter: Reporter
     checked: Checked
+    memo: store.Memo = field(default_factory=store.Memo)  # of the finished run
     failed: dict[str, Failed] = field(default_factory=dict)  # by cell key
     broken: dict[Ref, Failure] = field(default_factory=dict)  # networks that cannot be loaded
     fitting: set[str] = field(default_factory=set)  # keys of fits under way

@@ -36,10 +36,13 @@ Groups = dict[tuple[Ref, Ref], list[Job]]  # by network and data set
 LISTED = 20  # causes that an error names
 
 
-def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> Iterator[Result]:
+def run(
+    suite: Suite, run_dir: Path, options: Options, reporter: Reporter, memo: store.Memo | None = None
+) -> Iterator[Result]:
     """Yield the result of each cell that has no fresh one yet, writing it first. Owns the directory meanwhile.
 
-    A cell that fails does not stop the others: CellsFailed is raised at the end.
+    A cell that fails does not stop the others: CellsFailed is raised at the end. ``memo`` takes what was computed of the
+    finished run, for who looks at it next.
     """
     store.refuse_foreign(run_dir, suite.text)
     reporter.stage("checking names, files and labels")
@@ -47,7 +50,7 @@ def run(suite: Suite, run_dir: Path, options: Options, reporter: Reporter) -> It
         checked = preflight.check(suite)  # before there is a folder: what is refused leaves none
     with store.owned(run_dir):
         pool, resolved = _pool(suite, run_dir, options, reporter, checked)
-        context = RunContext(run_dir, resolved, options, reporter, checked)
+        context = RunContext(run_dir, resolved, options, reporter, checked, memo or store.Memo())
         try:
             store.write_plan(run_dir, plan_of(suite), suite.text)
             for path in store.put_broken_aside(run_dir, _unasked(suite)):
@@ -138,7 +141,7 @@ def _conclude(suite: Suite, context: RunContext, dispatcher: Dispatcher) -> None
     """Write the figures over several cells, and draw the gallery."""
     options = context.options
     with spent("summaries"):
-        finished = store.read_run(context.run_dir)
+        finished = replace(store.read_run(context.run_dir), memo=context.memo)
         store.write_json(context.run_dir / "summaries.json", summary.compute(finished) + operating.compute(finished))
     if options.gallery:
         alive = replace(suite, cells=tuple(cell for cell in suite.cells if cell.key not in context.failed))

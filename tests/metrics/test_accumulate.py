@@ -1,5 +1,8 @@
 """The one loop of a protocol: order, shards and sharing change no figure."""
 
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+
 import numpy as np
 import pytest
 
@@ -24,6 +27,7 @@ from bench.metrics.protocols.fishyscapes import Fishyscapes
 from bench.metrics.protocols.miou import MeanIoU
 from bench.metrics.protocols.pooled import Anomaly, Misclassification
 from bench.metrics.protocols.smiyc import SmiycAnomaly, SmiycObstacle
+from bench.suite import registry
 
 
 def images(count=4, seed=0):
@@ -82,6 +86,28 @@ def test_rows_in_a_file_and_resamples_in_blocks_change_no_digit(protocol, monkey
     assert all(map(kept_rows.is_filed, filed.rows.values()))
     assert figures == same_figures and of_rows == same_of_rows and arrays.keys() == same_arrays.keys()
     assert all(np.array_equal(values, same_arrays[name], equal_nan=True) for name, values in arrays.items())
+
+
+def test_protocols_of_this_package_leave_the_counts_that_they_read_as_they_are():
+    tried = set()
+    for name, cls in registry.available("protocol").items():
+        if not cls.__module__.startswith(accumulate.OURS) or any(f.default is MISSING for f in fields(cls)):
+            continue
+        protocol = cls()
+        if protocol.reads is None or "instances" in protocol.needs:
+            continue
+        accumulator = Accumulator(protocol)
+        for truth, score in images(6):
+            accumulator.add(ScoredImage(truth, {protocol.reads: 1 / (1 + np.exp(-score))}))
+        before = [accumulate._marks(column) for column in accumulator.reading().counts.columns]
+        parameters = accumulator.parameters()
+        for truth, score in images(6) if isinstance(parameters, Mapping) else ():
+            accumulator.add_second(truth.sample, truth.predicted, 1 / (1 + np.exp(-score)), parameters)
+        reading = accumulator.reading()
+        reading.read(), reading.breakdown()
+        assert [accumulate._marks(column) for column in reading.counts.columns] == before, name
+        tried.add(name)
+    assert {"anomaly", "misclassification", "definitions", "components", "smiyc_anomaly", "fishyscapes"} <= tried
 
 
 def test_an_image_that_comes_twice_is_refused_by_name():
