@@ -350,7 +350,7 @@ class Reading:
     def _lent(self) -> Iterator[None]:
         """Raise BadPlugin at the end if the protocol changed the counts, which others may share.
 
-        Those of this package are held to it by their tests: to look at all counts costs as much as to read some figures.
+        Those of this package are held to it by a test: looking at all counts costs as much as reading some figures.
         """
         if type(self.protocol).__module__.startswith(OURS):
             yield

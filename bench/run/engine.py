@@ -41,8 +41,8 @@ def run(
 ) -> Iterator[Result]:
     """Yield the result of each cell that has no fresh one yet, writing it first. Owns the directory meanwhile.
 
-    A cell that fails does not stop the others: CellsFailed is raised at the end. ``memo`` takes what was computed of the
-    finished run, for who looks at it next.
+    A cell that fails does not stop the others: CellsFailed is raised at the end. ``memo`` takes what was computed of
+    the finished run, for who looks at it next.
     """
     store.refuse_foreign(run_dir, suite.text)
     reporter.stage("checking names, files and labels")
