@@ -29,15 +29,15 @@ from bench.core.errors import BadPlugin, WorkerDied
 from bench.core.foreign_code import told
 from bench.core.parcels import Parcel
 from bench.core.scratch_folder import ScratchFolder
+from bench.datasets import frames
 from bench.suite import limits, registry
 from bench.suite.cells import Ref
 from bench.suite.wrappers.corrupted import Corrupted
 
 Loaded = tuple[Sample, Any, float, Mapping[Stage, float]]  # a sample, its image, CPU seconds, and those by stage
 
-KEPT = 8  # data sets that a reader keeps listed, each with all its corruptions
+KEPT = 4  # data sets that a reader keeps, with the list of their files and masks, for all their corruptions
 FOLDER = "bench-readers-"
-FEW = 0.25  # readers that a process asks for at first where no core is left for one of its own
 
 
 class Pool(Protocol):
@@ -154,7 +154,7 @@ class Readers:
         self._threads: ThreadPoolExecutor | None = None
         self._share = 0.0
         if count != 0:
-            wanted, most = (min(1.0, max(FEW, cores - 1)), max(1.0, cores - 1)) if count is None else (count, count)
+            wanted, most = (1.0, max(1.0, cores - 1)) if count is None else (count, count)
             with _survived():
                 self._share = self._pool.claim(asker, wanted, most)
 
@@ -288,6 +288,7 @@ class _Trace(Exception):
 
 
 def _packed(folder: Path | None, ref: Ref, index: int, images: bool) -> Parcel:
+    frames.keep_masks()
     try:
         value: Any = *load(_dataset(ref), index, images), spent.taken()
     except BaseException as error:  # of whatever kind: it is raised where the sample was asked for

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from bench.core.errors import BadPlugin, WorkerDied
-from bench.core.parcels import folder_in_memory
 from bench.suite import registry
 from bench.suite.cells import Ref
 from bench.suite.loader import Loader
-from bench.suite.readers import FOLDER, Host, ReaderPool, Readers
+from bench.suite.readers import Host, ReaderPool, Readers
 
-NOISE = {"name": "gaussian_noise", "severity": 3, "order": "rgb", "seed": 0}
+DAMAGE = {"name": "jpeg_compression", "severity": 3, "order": "rgb", "seed": 0}
 PLUGIN = '''
 """Toytown that says who reads, and ends its reader or raises at some samples."""
 
@@ -66,19 +65,13 @@ def alive(pid):
     return Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
-def folders():
-    memory = folder_in_memory()
-    return set(memory.glob(f"{FOLDER}*")) if memory else set()
-
-
 def test_processes_of_a_machine_share_readers_and_a_death_costs_one_sample(plugins, tmp_path):
-    before = folders()
     host = Host()
+    folder = host._folder.path if host._folder else tmp_path / "none"
     try:
-        askers = [Readers(None, host.pool, asker=name, cores=1.0) for name in ("first", "second")]
-        assert [readers.count for readers in askers] == [1, 1]
-        plain, noisy = telling(), telling(corruption=NOISE)
-        asked = [(readers, ref, index) for index in range(4) for readers in askers for ref in (plain, noisy)]
+        askers = [Readers(1, host.pool, asker="both") for _ in range(2)]
+        plain, damaged = telling(), telling(corruption=DAMAGE)
+        asked = [(readers, ref, index) for index in range(2) for readers in askers for ref in (plain, damaged)]
         with ThreadPoolExecutor(len(asked)) as threads:
             loaded = list(threads.map(lambda one: one[0].load(one[1], one[2], images=True).result(timeout=120), asked))
         (reader,) = {sample.tags["pid"] for sample, *_ in loaded}
@@ -86,8 +79,8 @@ def test_processes_of_a_machine_share_readers_and_a_death_costs_one_sample(plugi
         for (_, ref, index), (sample, image, _, told) in zip(asked, loaded, strict=True):
             here = ref.build().load(index)
             assert np.array_equal(image, here.image()) and np.array_equal(sample.labels, here.labels)
-            corrupted_there = told.get(("corrupt", NOISE["name"]), 0.0)
-            assert (corrupted_there > 0) == (ref is noisy), "it is the reader that corrupts, and says what it took"
+            corrupted_there = told.get(("corrupt", DAMAGE["name"]), 0.0)
+            assert (corrupted_there > 0) == (ref is damaged), "it is the reader that corrupts, and says what it took"
         killed, waiting = askers[0].load(plain, 4, images=True), askers[1].load(plain, 3, images=True)
         with pytest.raises(WorkerDied, match="a data worker was killed"):
             killed.result(timeout=120)
@@ -101,7 +94,7 @@ def test_processes_of_a_machine_share_readers_and_a_death_costs_one_sample(plugi
         host.close()
     for readers in askers:
         readers.close()
-    assert not alive(keeper) and not alive(other) and folders() == before
+    assert not alive(keeper) and not alive(other) and not folder.exists()
     with pytest.raises(WorkerDied):
         askers[0].load(plain, 0, images=True).result(timeout=60)
 
@@ -146,9 +139,9 @@ def test_readers_are_added_while_the_network_waits_and_cores_are_left(count, sho
     ("cores", "processes", "short", "at_first", "later"),
     [
         (2, 1, [1.0], 1, 1),
-        (2, 2, [1.0, 1.0], 1, 1),
-        (2, 4, [1.0] * 4, 1, 1),
-        (2, 4, [8.0] * 4, 1, 4),  # which have no core; each process may have one, as networks may be on GPUs
+        (2, 2, [1.0, 1.0], 2, 2),
+        (2, 4, [8.0] * 4, 4, 4),  # no core is left for more
+        (12, 4, [1.5] * 4, 4, 6),
         (64, 8, [1.0] * 8, 8, 8),
         (64, 8, [3.0] * 8, 8, 24),
         (64, 8, [3.0] + [1.0] * 7, 8, 10),
@@ -178,10 +171,10 @@ def test_a_number_is_of_each_process_and_none_of_them_reads_for_itself():
 def test_few_samples_are_ahead_and_one_that_nobody_wants_any_more_leaves_nothing():
     params = {"split": "val", "images": 9, "height": 256, "width": 256}
     ref = Ref("dataset", "toytown", params, "toytown", params)
-    before = folders()
     with Loader(ref.build(), ref, 1) as loader:
         samples = loader.samples(range(9))
         next(samples)
         assert len(loader._pending) == 2
+        own = loader._readers._own._own
         assert [sample.id for sample in loader.samples([8])] == [ref.build().ids()[8]]
-    assert not loader._pending and folders() == before
+    assert not loader._pending and not (own and own.path.exists())
