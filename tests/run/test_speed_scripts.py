@@ -16,7 +16,7 @@ def scripts(monkeypatch):
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(clone() / "benchmarks"))
     yield importlib.import_module
-    for name in {"decoding", "gpu", "networks", "page", "pipeline"} & (sys.modules.keys() - before):
+    for name in {"decoding", "gpu", "networks", "page", "pipeline", "reading"} & (sys.modules.keys() - before):
         del sys.modules[name]
 
 
@@ -37,6 +37,20 @@ def test_a_network_that_sleeps_is_seen_to_begin_once_for_each_image(scripts, tmp
     times = pipeline.begun(argparse.Namespace(size=(32, 64), images=10, sleep=0.01), 1, tmp_path)
     (own,) = times
     assert len(own) == 11 and own == sorted(own) and own[-1] - own[0] >= 10 * 0.01  # its multiply-adds are counted once
+
+
+def test_reading_a_frame_is_measured_in_parts(scripts, tmp_path, monkeypatch, capsys):
+    reading = scripts("reading")
+    monkeypatch.setattr("bench.corruptions.SOURCE_15", ("contrast",))
+    monkeypatch.setattr(reading, "handed_over", lambda shape, folder, frames: float(sum(shape)))
+    for name, shape in (("image", (40, 70, 3)), ("labels", (40, 70))):
+        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / f"{name}.png")
+    monkeypatch.setattr(sys, "argv", ["reading.py", *(str(tmp_path / f"{name}.png") for name in ("image", "labels"))])
+    reading.main()
+    page = capsys.readouterr().out
+    assert page.count("\n| ") >= 7 and "corrupting, mean of 1 at severity 3" in page
+    opened = reading.blank((3, 4), None).open()
+    assert [array.shape for array in opened] == [(3, 4, 3), (3, 4)]
 
 
 @pytest.mark.parametrize("shape", [(40, 70, 3), (40, 70)])
