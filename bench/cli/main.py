@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif not words:
             echo(welcome.screen(Path("runs")))
             return Status.DONE
-        returned = app(words, prog_name="bench", standalone_mode=False)
+        returned = _commands()(words, prog_name="bench", standalone_mode=False)
     except UserError as error:
         return _ended(error)
     except typer.TyperException as error:
@@ -133,6 +134,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if returned == Status.INTERRUPTED:  # typer returns it for a Ctrl-C that it caught itself
         _say("bench: interrupted; what was finished is on disk, the same command goes on from there")
     return int(returned or Status.DONE)
+
+
+@functools.cache
+def _commands() -> Callable[..., Any]:
+    """The commands as typer runs them, made once: that reads every signature, most of the time of a short command."""
+    return typer.main.get_command(app)
 
 
 def _check(words: Sequence[str]) -> None:
