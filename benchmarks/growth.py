@@ -142,7 +142,8 @@ def main() -> None:
         " 2048 x 4096 has, glibc takes fresh pages of memory for each array (mallopt(3)); with"
         " `MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=8000000000` such maps cost as much per pixel as"
         " smaller ones, and more memory. The bins that the bootstrap resamples, some 0.1 MB per image, lie in a file"
-        " beyond 16 MB; what still grows, up to 32 MB, are the weights of the resamples, 8 KB per image.",
+        " beyond 16 MB. What it computes with is bounded, too, and reached after some hundred images: 8 KB of weights"
+        " for each image, 32 MB at most, and counts of 8 to 64 MB at a time.",
     ]
     if options.out:
         draw(larger, more, options.out.with_name(FIGURE))

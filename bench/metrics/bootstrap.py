@@ -91,7 +91,7 @@ def replicate_ranking(
     blocks: _Blocks = known.get(key) or _Blocks(common_bins(rows)[1], (list(positives), list(negatives)))
     if blocks.few:
         known[key] = blocks
-    chunk = max(1, CELLS // blocks.used.size)
+    chunk = max(1, CELLS // (2 * blocks.used.size))
     parts: list[dict[str, Floats]] = []
     for start in range(0, len(weights), chunk):
         above, below = blocks.resampled(weights[start : start + chunk])
@@ -108,7 +108,7 @@ class _Blocks:
         self.used = images.used()
         self.few = len(images) * self.used.size <= 4 * CELLS
         self._images, self._sides = images, sides
-        size = max(1, CELLS // self.used.size)
+        size = max(1, CELLS // (2 * self.used.size))
         self._parts = [slice(start, start + size) for start in range(0, len(images), size)]
         self._kept = [self._made(part) for part in self._parts] if self.few else None
 
