@@ -20,13 +20,16 @@ except ImportError:
 
 
 FEW = 6  # categories
+NO_PAGES = np.empty(0, np.int32)
 PIECE = 1 << 18  # pixels whose comparisons stay in the cache
 
 
 def count_labels(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     """int64 [256]: how often each value occurs."""
     if kernels is not None:
-        counts: NDArray[np.int64] = kernels.count_labels(values)
+        table = np.zeros((4, 256), np.int64)
+        kernels.count_labels(_writable(values), table)
+        counts: NDArray[np.int64] = table.sum(axis=0)
         return counts
     return np.bincount(values, minlength=256)
 
@@ -49,7 +52,7 @@ def count_pairs(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[
     """int64 [256, 256]: how often each pair of values occurs at one place."""
     if kernels is not None:
         table = np.zeros((256, 256), np.int64)
-        kernels.count_pairs(first, second, table)
+        kernels.count_pairs(_writable(first), _writable(second), table)
         return table
     return np.bincount(first.astype(np.uint16) << 8 | second, minlength=1 << 16).reshape(256, 256)
 
@@ -58,7 +61,7 @@ def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], n_catego
     """uint32 [K, 65536]: the leading 16 bits of the keys by category."""
     if kernels is not None:
         table = np.zeros((n_categories, 1 << 16), np.uint32)
-        kernels.count_bins(bits, categories, table)
+        _count_leading_bits(kernels, 16, bits, categories, NO_PAGES, table)
         return table
     valid = categories != IGNORE
     cells = categories[valid].astype(np.int64) << 16 | _keys(bits[valid]) >> np.uint32(16)
@@ -92,15 +95,15 @@ def count_pages(
     directory int32 [K, 4096]: the page of pool [pages, 4096] for a key's leading 12 bits, -1 for none.
     """
     if kernels is not None:
-        if used == directory.size:  # every page is there, in order
-            kernels.count_dense(bits, categories, pool)
-            return pool, used
-        index = 0
-        while True:
-            index, used = kernels.count_pages(bits, categories, directory, pool, used, index)
-            if index == bits.size:
-                return pool, used
-            pool = grown(pool, used + 1)
+        pages = NO_PAGES
+        if used < directory.size:  # else every page is there, in order
+            table = np.zeros(directory.size, np.uint32)
+            _count_leading_bits(kernels, 20, bits, categories, NO_PAGES, table)
+            pages = directory.reshape(-1)
+            used = _open(np.flatnonzero(table), pages, used)
+            pool = grown(pool, used)
+        _count_leading_bits(kernels, 8, bits, categories, pages, pool)
+        return pool, used
     valid = categories != IGNORE
     return add_keys(_keys(bits[valid]) >> np.uint32(8), categories[valid], None, directory, pool, used)
 
@@ -116,14 +119,36 @@ def add_keys(
     """``count_pages`` for keys of 24 bits that are there already, [n], each ``counts`` [n] times (None: once)."""
     pages = categories.astype(np.int64) << 12 | keys >> np.uint32(12)
     flat = directory.reshape(-1)
-    absent = np.unique(pages)
-    absent = absent[flat[absent] < 0]
-    flat[absent] = np.arange(used, used + absent.size)
-    used += absent.size
+    used = _open(np.unique(pages), flat, used)
     pool = grown(pool, used)
     cells = flat[pages].astype(np.int64) << 12 | keys & np.uint32(0xFFF)
     np.add.at(pool.reshape(-1), cells, pool.dtype.type(1) if counts is None else counts.astype(pool.dtype))
     return pool, used
+
+
+def _open(wanted: NDArray[np.int64], pages: NDArray[np.int32], used: int) -> int:
+    """Give those of the wanted pages a place that have none yet; return how many are used then."""
+    absent = wanted[pages[wanted] < 0]
+    pages[absent] = np.arange(used, used + absent.size)
+    return used + absent.size
+
+
+def _count_leading_bits(
+    compiled: ModuleType,
+    shift: int,
+    bits: NDArray[np.uint32],
+    categories: NDArray[np.uint8],
+    pages: NDArray[np.int32],
+    counts: NDArray[Any],
+) -> None:
+    cells = np.empty(compiled.BLOCK, np.uint32)
+    right, left = np.uint32(shift), np.uint32(32 - shift)
+    compiled.count_leading_bits(bits, categories, right, left, pages, cells, counts.reshape(-1))
+
+
+def _writable(values: NDArray[Any]) -> NDArray[Any]:
+    """The values, or a copy: for arrays that cannot be written the loops would be compiled again."""
+    return np.require(values, requirements=["C", "W"])
 
 
 def grown(pool: NDArray[Any], pages: int) -> NDArray[Any]:
@@ -139,7 +164,7 @@ def ranks_among(keys: NDArray[Any], among: NDArray[Any]) -> tuple[NDArray[np.int
     """For ascending keys [n]: how many of the ascending ``among`` are smaller, and how many equal."""
     if kernels is not None:
         below, at = np.empty(keys.size, np.int64), np.empty(keys.size, np.int64)
-        kernels.ranks_among(keys, among, below, at)
+        kernels.ranks_among(_writable(keys), _writable(among), below, at)
         return below, at
     below = np.searchsorted(among, keys, "left").astype(np.int64)
     return below, np.searchsorted(among, keys, "right") - below
@@ -152,8 +177,8 @@ def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64]) ->
     where a side has no pixel.
     """
     if kernels is not None:
-        out = np.empty((len(positives), 5))
-        kernels.rank_bins(np.ascontiguousarray(positives), np.ascontiguousarray(negatives), out)
+        out = np.full((len(positives), 5), np.nan)
+        kernels.rank_bins(_writable(positives), _writable(negatives), out)
         return out
     p, n = positives[:, ::-1], negatives[:, ::-1]
     true, false = np.cumsum(p, axis=1), np.cumsum(n, axis=1)

@@ -10,85 +10,59 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.compiled import compiled
+from bench.core.compiled import compiled, inner
 
 BLOCK = 1 << 11  # pixels whose places in a table are computed before any of them is counted
 ALIKE = 16  # neighbours that are looked at together: most often they are of one category
 SKIPPED = 64  # keys that are passed over at once where the last of them is still too small
 FEW = 32  # keys that are sorted by insertion
 MANY = 1 << 15  # keys beyond which it is faster to go through all values that they may have
+# Typed, because a call of numpy.uint32 takes a millisecond to compile.
+NEGATIVE_ZERO, LARGEST_SHIFT = np.uint32(0x80000000), np.uint32(31)
+BYTE, PAGE, WORD = np.uint32(8), np.uint32(12), np.uint32(16)  # bits
+SAME = np.uint8(0)
+WITHIN_BYTE, WITHIN_PAGE, WITHIN_WORD = np.uint32(0xFF), np.uint32(0xFFF), np.uint32(0xFFFF)
 
 
-@compiled
+@inner
 def _key(bits: Any) -> Any:
-    """``keys.order_key`` of one value, uint32 throughout: NumPy's rules would make it int64."""
-    if bits == np.uint32(0x80000000):  # -0.0 equals 0.0
-        return bits
-    sign = np.uint32(np.int32(bits) >> np.int32(31))
-    return np.uint32(bits ^ (sign | np.uint32(0x80000000)))
+    """``keys.order_key`` of one value, uint32 throughout: numba's rules would make it uint64."""
+    return np.uint32(~bits if bits > NEGATIVE_ZERO else bits | NEGATIVE_ZERO)
 
 
 @compiled
-def count_pages(
+def count_leading_bits(
     bits: NDArray[np.uint32],
     categories: NDArray[np.uint8],
-    directory: NDArray[np.int32],
-    pool: NDArray[Any],
-    used: int,
-    start: int,
-) -> tuple[int, int]:
-    """Count the leading 24 bits from pixel ``start`` on; stops where a page is wanted and the pool has none left.
+    shift: np.uint32,
+    left: np.uint32,
+    pages: NDArray[np.int32],
+    cells: NDArray[np.uint32],
+    counts: NDArray[Any],
+) -> None:
+    """Count pixels [n] by the keys without their last ``shift`` bits; those of category c begin at c << ``left``.
 
-    bits [n], categories [n]; directory [K, 4096]: the page of pool [pages, 4096] for the leading 12 bits, -1 for none.
-    Returns the pixel to go on with and the pages used.
+    Where there are ``pages`` [K << 12], they say which 4096 of the flat ``counts`` stand for the keys of those leading
+    bits and the 12 that follow. ``cells`` [BLOCK] is memory to work in.
     """
-    page_of, counts = directory.reshape(-1), pool.reshape(-1)
-    for index in range(start, bits.size):
-        category = categories[index]
-        if category == 255:
-            continue
-        key = _key(bits[index])
-        leading = (np.uint32(category) << np.uint32(12)) | (key >> np.uint32(20))
-        page = page_of[leading]
-        if page < 0:
-            if used == pool.shape[0]:
-                return index, used
-            page = np.int32(used)
-            page_of[leading] = page
-            used += 1
-        counts[(np.int64(page) << 12) | np.int64((key >> np.uint32(8)) & np.uint32(0xFFF))] += 1
-    return bits.size, used
-
-
-@compiled
-def count_dense(bits: NDArray[np.uint32], categories: NDArray[np.uint8], pool: NDArray[Any]) -> None:
-    """Add the leading 24 bits to pool [K * 4096, 4096] that holds every page in order."""
-    counts = pool.reshape(-1)
-    cells = np.empty(BLOCK, np.uint32)
+    shift &= LARGEST_SHIFT  # so that the compiler knows
+    left &= LARGEST_SHIFT
     for start in range(0, bits.size, BLOCK):
         here, owners = bits[start : start + BLOCK], categories[start : start + BLOCK]
         for index in range(here.size):  # no branch and no table: compiled to vectors
-            cells[index] = (np.uint32(owners[index]) << np.uint32(24)) | (_key(here[index]) >> np.uint32(8))
-        for index in range(here.size):
-            if owners[index] != 255:
-                counts[cells[index]] += 1
+            cells[index] = owners[index] << left | _key(here[index]) >> shift
+        if pages.size:
+            for index in range(here.size):
+                if owners[index] != 255:
+                    page = np.uint64(pages[cells[index] >> PAGE])
+                    counts[page << PAGE | cells[index] & WITHIN_PAGE] += 1
+        else:
+            for index in range(here.size):
+                if owners[index] != 255:
+                    counts[cells[index]] += 1
 
 
-@compiled
-def count_bins(bits: NDArray[np.uint32], categories: NDArray[np.uint8], table: NDArray[np.uint32]) -> None:
-    """Add to table [K, 65536] the leading 16 bits."""
-    counts = table.reshape(-1)
-    cells = np.empty(BLOCK, np.uint32)
-    for start in range(0, bits.size, BLOCK):
-        here, owners = bits[start : start + BLOCK], categories[start : start + BLOCK]
-        for index in range(here.size):
-            cells[index] = (np.uint32(owners[index]) << np.uint32(16)) | (_key(here[index]) >> np.uint32(16))
-        for index in range(here.size):
-            if owners[index] != 255:
-                counts[cells[index]] += 1
-
-
-@compiled
+@inner
 def _split_mixed(bits: Any, categories: Any, ends: Any, out: Any, start: int, stop: int) -> None:
     """Write the keys from pixel ``start`` to ``stop``, each where its category ends."""
     for index in range(start, stop):
@@ -110,7 +84,7 @@ def split_keys(
     whole = bits.size // ALIKE * ALIKE
     for start in range(0, whole, ALIKE):
         category = categories[start]
-        owners, differs = categories[start : start + ALIKE], np.uint8(0)
+        owners, differs = categories[start : start + ALIKE], SAME
         for index in range(ALIKE):  # no branch and no table: compiled to vectors
             differs |= owners[index] ^ category
         if differs:
@@ -125,10 +99,10 @@ def split_keys(
 
 
 @compiled
-def count_leading(keys: NDArray[np.uint32], table: NDArray[np.int64]) -> None:
+def count_words(keys: NDArray[np.uint32], table: NDArray[np.int64]) -> None:
     """Add to table [65536] the leading 16 bits."""
     for index in range(keys.size):
-        table[keys[index] >> np.uint32(16)] += 1
+        table[keys[index] >> WORD] += 1
 
 
 @compiled
@@ -136,27 +110,30 @@ def place(keys: NDArray[np.uint32], starts: NDArray[np.int64], out: NDArray[np.u
     """Write each key to out[starts[its leading 16 bits]:], moving that start along."""
     for index in range(keys.size):
         key = keys[index]
-        leading = key >> np.uint32(16)
+        leading = key >> WORD
         out[starts[leading]] = key
         starts[leading] += 1
 
 
 @compiled
-def sort_trailing(keys: NDArray[np.uint32], ends: NDArray[np.int64]) -> None:
+def sort_trailing(
+    keys: NDArray[np.uint32],
+    ends: NDArray[np.int64],
+    spare: NDArray[np.uint32],
+    low: NDArray[np.uint32],
+    high: NDArray[np.uint32],
+    counts: NDArray[np.uint32],
+) -> None:
     """Sort keys that are in order of their leading 16 bits; those of leading bits b end at ends[b].
 
-    Whatever they are it takes no more memory than a few hundred KB: few keys are inserted, more go through two passes
-    over 8 bits each, and very many are counted and written anew.
+    Few keys are inserted, more go through two passes over 8 bits each, and very many are counted and written anew.
+    ``spare`` [MANY], ``low`` and ``high`` [256] and ``counts`` [65536], all 0, are memory to work in: however many keys
+    there are, it takes no more.
     """
-    spare = np.empty(MANY, np.uint32)
-    low, high = np.empty(256, np.int64), np.empty(256, np.int64)
-    counts = np.zeros(1 << 16, np.uint32)
-    byte = np.uint32(0xFF)
     start = 0
     for leading in range(ends.size):
-        end = ends[leading]
-        bucket = keys[start:end]
-        start = end
+        bucket = keys[start : ends[leading]]
+        start = ends[leading]
         if bucket.size <= FEW:
             for index in range(1, bucket.size):
                 key, place = bucket[index], index
@@ -165,57 +142,55 @@ def sort_trailing(keys: NDArray[np.uint32], ends: NDArray[np.int64]) -> None:
                     place -= 1
                 bucket[place] = key
         elif bucket.size <= MANY:
-            low[:] = 0
-            high[:] = 0
-            for key in bucket:
-                low[key & byte] += 1
-                high[(key >> np.uint32(8)) & byte] += 1
+            for digit in range(256):
+                low[digit] = high[digit] = 0
+            for index in range(bucket.size):
+                key = bucket[index]
+                low[key & WITHIN_BYTE] += 1
+                high[key >> BYTE & WITHIN_BYTE] += 1
             below, lower = 0, 0
             for digit in range(256):
-                below, low[digit] = below + low[digit], below
-                lower, high[digit] = lower + high[digit], lower
-            for key in bucket:
-                digit = key & byte
+                times, others = low[digit], high[digit]
+                low[digit], high[digit] = below, lower
+                below += times
+                lower += others
+            for index in range(bucket.size):
+                key = bucket[index]
+                digit = key & WITHIN_BYTE
                 spare[low[digit]] = key
                 low[digit] += 1
-            for key in spare[: bucket.size]:
-                digit = (key >> np.uint32(8)) & byte
+            for index in range(bucket.size):
+                key = spare[index]
+                digit = key >> BYTE & WITHIN_BYTE
                 bucket[high[digit]] = key
                 high[digit] += 1
         else:
-            for key in bucket:
-                counts[key & np.uint32(0xFFFF)] += 1
+            for index in range(bucket.size):
+                counts[bucket[index] & WITHIN_WORD] += 1
             place, last = 0, bucket.size - 4
             for trailing in range(counts.size):
-                times = counts[trailing]
+                end = place + counts[trailing]
                 counts[trailing] = 0
-                key = (np.uint32(leading) << np.uint32(16)) | np.uint32(trailing)
-                if place > last:
-                    bucket[place : place + times] = key
-                else:  # four of them, however many there are: what is too much is written over by the next
-                    for index in range(place, place + 4):
-                        bucket[index] = key
-                    if times > 4:
-                        bucket[place + 4 : place + times] = key
-                place += times
+                key = leading << WORD | trailing
+                if place <= last:  # four of them, however many there are: what is too much is written over by the next
+                    bucket[place] = bucket[place + 1] = bucket[place + 2] = bucket[place + 3] = key
+                    place += 4
+                while place < end:
+                    bucket[place] = key
+                    place += 1
+                place = end
 
 
 @compiled
-def count_labels(values: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """[256]: how often each value occurs. Four tables, because equal neighbours would wait for each other in one."""
-    table = np.zeros((4, 256), np.int64)
-    whole = values.size // 4 * 4
-    for index in range(0, whole, 4):
+def count_labels(values: NDArray[np.uint8], table: NDArray[np.int64]) -> None:
+    """Count to table [4, 256] each value of every fourth: equal neighbours would wait for each other in one row."""
+    for index in range(0, values.size - 3, 4):
         table[0, values[index]] += 1
         table[1, values[index + 1]] += 1
         table[2, values[index + 2]] += 1
         table[3, values[index + 3]] += 1
-    for index in range(whole, values.size):
+    for index in range(values.size & ~3, values.size):
         table[0, values[index]] += 1
-    total = np.zeros(256, np.int64)
-    for value in range(256):
-        total[value] = table[0, value] + table[1, value] + table[2, value] + table[3, value]
-    return total
 
 
 @compiled
@@ -243,7 +218,7 @@ def ranks_among(keys: NDArray[Any], among: NDArray[Any], below: NDArray[np.int64
 
 @compiled
 def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    """Write to out [R, 5] ``counting.rank_bins`` of counts [R, bins]: the same operations in the same order."""
+    """Write ``counting.rank_bins`` of counts [R, bins] to out [R, 5] of NaN: the same operations in the same order."""
     for index in range(positives.shape[0]):
         total_p, total_n = 0.0, 0.0  # by a loop: to compile numba's own sum takes two seconds
         for column in range(positives.shape[1]):
@@ -262,12 +237,12 @@ def rank_bins(positives: NDArray[np.float64], negatives: NDArray[np.float64], ou
                 continue
             area += q * (total_n - false + m / 2)
             precise += q * (true / (true + false))
-            best = max(best, 2 * true / (true + false + total_p))
+            f1 = 2 * true / (true + false + total_p)
+            best = f1 if f1 > best else best
             if alarms < 0 and 20 * true >= 19 * total_p:
-                alarms = false - m * (1 - min((0.95 * total_p - true + q) / q, 1.0))
-        if total_p == 0 or total_n == 0:
-            out[index] = np.nan
-        else:
+                part = (0.95 * total_p - true + q) / q
+                alarms = false - m * (1 - (part if part < 1.0 else 1.0))
+        if total_p > 0 and total_n > 0:
             out[index, 0] = area / (total_p * total_n)
             out[index, 1] = precise / total_p
             out[index, 2] = alarms / total_n

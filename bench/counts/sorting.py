@@ -43,15 +43,16 @@ def sorted_keys(
         return whole
     table = np.zeros(1 << 16, np.int64)
     for part in look:
-        kernels.count_leading(_writable(part), table)
+        kernels.count_words(_writable(part), table)
     ends = np.cumsum(table)
     starts = ends - table
     for part in take:
         kernels.place(_writable(part), starts, whole)
-    kernels.sort_trailing(whole, ends)
+    spare, low, high, counts = (np.zeros(size, np.uint32) for size in (kernels.MANY, 256, 256, 1 << 16))
+    kernels.sort_trailing(whole, ends, spare, low, high, counts)
     return whole
 
 
 def _writable(keys: NDArray[Any]) -> NDArray[Any]:
     """The keys, or a copy: for arrays that cannot be written the loops would be compiled again."""
-    return keys if keys.flags.writeable and keys.flags.c_contiguous else keys.copy()
+    return np.require(keys, requirements=["C", "W"])

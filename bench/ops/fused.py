@@ -23,6 +23,12 @@ LOG2E = np.float32(1.4426950408889634)
 LN2_HIGH = np.float32(0.693359375)
 LN2_LOW = np.float32(-2.12194440e-4)
 SMALLEST = np.float32(-126.0)  # exponent of the smallest normal float32; less is as good as nothing here
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+NOTHING = np.float32(-0.0)  # the one number that changes no other when it is added
+# 1 / k! from k = 3 on
+THIRD_FACTOR, FOURTH_FACTOR, FIFTH_FACTOR = np.float32(1 / 6), np.float32(1 / 24), np.float32(1 / 120)
+SIXTH_FACTOR, SEVENTH_FACTOR = np.float32(1 / 720), np.float32(1 / 5040)
+BIAS, MANTISSA = np.int32(127), np.int32(23)  # of the exponent of float32, and the bits below it
 TILE = 256  # columns that are reduced together: their logits stay in the first cache
 
 
@@ -40,19 +46,17 @@ def reduce(
     logit [H, W], its class, its lead over the second [H, W] (empty unless ``margin``), and for each T the sums over the
     other classes of e_c and of e_c d_c, [T, H, W] each, where d_c = (z_c - max z) / T and e_c = exp d_c.
     """
-    top, left, bottom, right = windows[0]
-    logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
-    rows, columns = _taps(logits.shape[2], bottom - top), _taps(logits.shape[3], right - left)
-    places = np.array([(window[0], window[1]) for window in windows], np.int64)
+    logits, places, taps = _placed(maps, windows)
     inverse = (1.0 / np.array(temperatures, np.float64)).astype(np.float32)
     largest, classes = np.empty(size, np.float32), np.empty(size, np.uint8)
     lead = np.empty(size if margin else (0, 0), np.float32)
     total = np.empty((len(temperatures), *size), np.float32)
     weighted = np.empty_like(total)
     held = np.full((len(logits), 2), -1, np.int64)
-    wide_rows = np.empty((len(logits), 2, logits.shape[1], right - left), np.float32)
-    upsampling = (np.ascontiguousarray(logits), places, *rows, *columns)
-    _reduce(*upsampling, inverse, held, wide_rows, largest, classes, lead, total, weighted)
+    wide_rows = np.empty((len(logits), 2, logits.shape[1], taps[-1].size), np.float32)
+    z, times = np.empty((logits.shape[1], TILE), np.float32), np.empty(TILE, np.float32)
+    who = np.empty(TILE, np.int32)
+    _reduce(logits, places, *taps, inverse, held, wide_rows, z, times, who, largest, classes, lead, total, weighted)
     return largest, classes, lead, total, weighted
 
 
@@ -60,17 +64,25 @@ def softmax_at(
     maps: Sequence[Floats], windows: Sequence[Window], size: tuple[int, int], index: NDArray[np.int64]
 ) -> Floats:
     """float32 [n, C]: class probabilities of the pixels ``index`` of an image of ``size``, from the same input."""
-    top, left, bottom, right = windows[0]
-    logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
-    rows, columns = _taps(logits.shape[2], bottom - top), _taps(logits.shape[3], right - left)
-    places = np.array([(window[0], window[1]) for window in windows], np.int64)
+    logits, places, taps = _placed(maps, windows)
     probabilities = np.empty((len(index), logits.shape[1]), np.float32)
-    _softmax_at(np.ascontiguousarray(logits), places, *rows, *columns, size[1], index, probabilities)
+    _softmax_at(logits, places, *taps, size[1], index, np.empty(logits.shape[1], np.float32), probabilities)
     return probabilities
 
 
-def _taps(small: int, large: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Floats]:
-    """The two neighbours of each of ``large`` places among ``small`` ones, and the weight of the second of them.
+def _placed(
+    maps: Sequence[Floats], windows: Sequence[Window]
+) -> tuple[Floats, NDArray[np.int64], tuple[Any, Any, Any, Any]]:
+    """Logits [n, C, h, w], where their windows begin, int64 [n, 2], and ``_taps`` of rows and of columns."""
+    top, left, bottom, right = windows[0]
+    logits = np.stack(maps) if len(maps) > 1 else maps[0][None]
+    logits = np.require(logits, requirements=["C", "W"])  # for others the loops would be compiled again
+    places = np.array([(window[0], window[1]) for window in windows], np.int64)
+    return logits, places, (*_taps(logits.shape[2], bottom - top), *_taps(logits.shape[3], right - left))
+
+
+def _taps(small: int, large: int) -> tuple[NDArray[np.uint32], Floats]:
+    """The two neighbours [2, n] of each of n = ``large`` places among ``small`` ones, and the second's weight [n].
 
     Computed in float32 as torch does (half-pixel centres, edges repeated), so that no place gets another neighbour.
     Unsigned, so that no loop asks whether an index counts from the end.
@@ -78,57 +90,24 @@ def _taps(small: int, large: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32
     scale = np.float32(small) / np.float32(large)
     at = np.maximum(scale * (np.arange(large, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), np.float32(0))
     first = np.minimum(at.astype(np.int32), small - 1)
-    second = np.minimum(first + 1, small - 1)
-    return first.astype(np.uint32), second.astype(np.uint32), (at - first).astype(np.float32)
-
-
-@compiled
-def _widen(narrow: Any, x0: Any, x1: Any, wx: Any, wide: Any) -> None:
-    """One row [C, w] of a window, interpolated along itself to [C, w']."""
-    one = np.float32(1)
-    for c in range(narrow.shape[0]):
-        source, target = narrow[c], wide[c]
-        for x in range(target.size):
-            target[x] = (one - wx[x]) * source[x0[x]] + wx[x] * source[x1[x]]
-
-
-@compiled
-def _add(upper: Any, lower: Any, first: Any, above: Any, below: Any, times: Any, z: Any, start: Any) -> None:
-    """Add to z [C, TILE] from ``start`` on what lies between two widened rows from ``first`` on.
-
-    ``times`` [n] counts the windows that were added before: what no window has reached yet is assigned.
-    """
-    size, fresh = times.size, True
-    for x in range(size):
-        fresh = fresh and times[x] == 0
-    for c in range(upper.shape[0]):
-        # Slices, so that no index can be negative: only then are the loops compiled to vectors.
-        top, bottom = upper[c, first : first + size], lower[c, first : first + size]
-        target = z[c, start : start + size]
-        if fresh:
-            for x in range(size):
-                target[x] = above * top[x] + below * bottom[x]
-        else:
-            for x in range(size):
-                value = above * top[x] + below * bottom[x]
-                target[x] = value if times[x] == 0 else target[x] + value
-    for x in range(size):
-        times[x] += np.float32(1)
+    neighbours = np.stack([first, np.minimum(first + 1, small - 1)]).astype(np.uint32)
+    return neighbours, (at - first).astype(np.float32)
 
 
 @compiled
 def _reduce(
     logits: Any,
     places: Any,
-    y0: Any,
-    y1: Any,
+    rows: Any,
     wy: Any,
-    x0: Any,
-    x1: Any,
+    columns: Any,
     wx: Any,
     inverse: Any,
     held: Any,
     wide_rows: Any,
+    z: Any,
+    times: Any,
+    who: Any,
     largest: Any,
     classes: Any,
     lead: Any,
@@ -137,135 +116,142 @@ def _reduce(
 ) -> None:
     """Row by row, and of each row ``TILE`` columns at a time.
 
-    ``wide_rows`` [n, 2, C, w'] keeps the last even and odd row of each window, widened, and ``held`` [n, 2] which they
-    are: a row is widened once for all the rows of the result that lie between it and its neighbours.
+    ``wide_rows`` [n, 2, C, w'] keeps the last even and odd row of each window, interpolated along itself, and ``held``
+    [n, 2] which they are: a row is widened once for all the rows of the result that lie between it and its neighbours.
+    ``z`` [C, TILE], ``times`` and ``who`` [TILE] are memory to work in.
     """
     windows, count = logits.shape[0], logits.shape[1]
     height, width = largest.shape
-    high, wide = y0.size, x0.size
-    one, half = np.float32(1), np.float32(0.5)
-    # Made in here, where the compiler sees that no two of them overlap: only then are the loops compiled to vectors.
-    times, best, second = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    sums, products, who = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.int32)
-    z = np.empty((count, TILE), np.float32)
+    high, wide = wy.size, wx.size
     for y in range(height):
         for k in range(windows):
             v = y - places[k, 0]
             if 0 <= v < high:
-                for row in (y0[v], y1[v]):
+                for side in range(2):
+                    row = rows[side, v]
                     if held[k, row & 1] != row:
                         held[k, row & 1] = row
-                        _widen(logits[k, :, row], x0, x1, wx, wide_rows[k, row & 1])
+                        before, after = columns[0], columns[1]
+                        for c in range(count):
+                            source, target = logits[k, c, row], wide_rows[k, row & 1, c]
+                            for x in range(wide):
+                                target[x] = (ONE - wx[x]) * source[before[x]] + wx[x] * source[after[x]]
         for start in range(0, width, TILE):
-            size = min(TILE, width - start)
-            for x in range(size):
-                times[x] = 0
-            seen = 0
+            # Slices, so that no index can be negative: only then are the loops compiled to vectors.
+            best, kinds = largest[y, start : start + TILE], classes[y, start : start + TILE]
+            size = best.size
+            if windows > 1:
+                for x in range(size):
+                    times[x] = 0
+                for c in range(count):
+                    logit = z[c]
+                    for x in range(size):
+                        logit[x] = NOTHING
             for k in range(windows):
                 v, left = y - places[k, 0], places[k, 1]
-                first, last = max(left, start), min(left + wide, start + size)
+                first = left if left > start else start
+                last = left + wide if left + wide < start + size else start + size
                 if 0 <= v < high and first < last:
-                    seen += 1
-                    upper, lower, below = wide_rows[k, y0[v] & 1], wide_rows[k, y1[v] & 1], wy[v]
-                    reached = times[first - start : last - start]
-                    _add(upper, lower, first - left, one - below, below, reached, z, first - start)
-            if seen > 1:
+                    upper, lower, below = wide_rows[k, rows[0, v] & 1], wide_rows[k, rows[1, v] & 1], wy[v]
+                    above = ONE - below
+                    for c in range(count):
+                        top, bottom = upper[c, first - left : last - left], lower[c, first - left : last - left]
+                        logit = z[c, first - start : last - start]
+                        if windows > 1:
+                            for x in range(top.size):
+                                logit[x] += above * top[x] + below * bottom[x]
+                        else:
+                            for x in range(top.size):
+                                logit[x] = above * top[x] + below * bottom[x]
+                    if windows > 1:
+                        for x in range(first - start, last - start):
+                            times[x] += ONE
+            if windows > 1:
                 for c in range(count):
+                    logit = z[c]
                     for x in range(size):
-                        z[c, x] /= times[x]
+                        logit[x] /= times[x]
             for x in range(size):
                 best[x] = z[0, x]
                 who[x] = 0
+            for c in range(1, count):
+                logit, kind = z[c], np.int32(c)
+                for x in range(size):
+                    above = logit[x] > best[x]
+                    best[x] = logit[x] if above else best[x]
+                    who[x] = kind if above else who[x]
+            for x in range(size):
+                kinds[x] = who[x]
             if lead.size:
+                second = lead[y, start : start + TILE]
                 for x in range(size):
                     second[x] = -np.inf
-                for c in range(1, count):
+                for c in range(count):
+                    logit, kind = z[c], np.int32(c)
                     for x in range(size):
-                        value = z[c, x]
-                        above = value > best[x]
-                        runner = best[x] if above else value
-                        second[x] = runner if runner > second[x] else second[x]
-                        best[x] = value if above else best[x]
-                        who[x] = np.int32(c) if above else who[x]
-                leads = lead[y, start : start + size]
+                        second[x] = logit[x] if logit[x] > second[x] and who[x] != kind else second[x]
                 for x in range(size):
-                    leads[x] = best[x] - second[x]
-            else:
-                for c in range(1, count):
-                    for x in range(size):
-                        value = z[c, x]
-                        above = value > best[x]
-                        best[x] = value if above else best[x]
-                        who[x] = np.int32(c) if above else who[x]
-            tops, kinds = largest[y, start : start + size], classes[y, start : start + size]
-            for x in range(size):
-                tops[x] = best[x]
-                kinds[x] = np.uint8(who[x])
+                    second[x] = best[x] - second[x]
             for t in range(inverse.size):
                 scale = inverse[t]
+                sums, products = total[t, y, start : start + TILE], weighted[t, y, start : start + TILE]
                 for x in range(size):
                     sums[x] = 0
                     products[x] = 0
                 for c in range(count):
-                    kind = np.int32(c)
+                    logit, kind = z[c], np.int32(c)
                     for x in range(size):
-                        d = (z[c, x] - best[x]) * scale
-                        n = np.floor(max(d * LOG2E, SMALLEST) + half)
+                        d = (logit[x] - best[x]) * scale
+                        power = d * LOG2E
+                        n = np.floor((power if power > SMALLEST else SMALLEST) + HALF)
                         r = (d - n * LN2_HIGH) - n * LN2_LOW
                         # exp on [-ln 2 / 2, ln 2 / 2] by its series; the first term left out is 2e-8 of the value
-                        e = np.float32(1 / 720) + r * np.float32(1 / 5040)
-                        e = np.float32(1 / 24) + r * (np.float32(1 / 120) + r * e)
-                        e = one + r * (one + r * (half + r * (np.float32(1 / 6) + r * e)))
+                        e = SIXTH_FACTOR + r * SEVENTH_FACTOR
+                        e = FOURTH_FACTOR + r * (FIFTH_FACTOR + r * e)
+                        e = ONE + r * (ONE + r * (HALF + r * (THIRD_FACTOR + r * e)))
                         # 2^n, written through its exponent field
-                        e *= np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-                        e = np.float32(0) if who[x] == kind or d * LOG2E < SMALLEST else e
+                        e *= np.int32((np.int32(n) + BIAS) << MANTISSA).view(np.float32)
+                        e = ZERO if who[x] == kind or power < SMALLEST else e
                         sums[x] += e
                         products[x] += e * d
-                totals, weights = total[t, y, start : start + size], weighted[t, y, start : start + size]
-                for x in range(size):
-                    totals[x] = sums[x]
-                    weights[x] = products[x]
 
 
 @compiled
 def _softmax_at(
     logits: Any,
     places: Any,
-    y0: Any,
-    y1: Any,
+    rows: Any,
     wy: Any,
-    x0: Any,
-    x1: Any,
+    columns: Any,
     wx: Any,
     width: Any,
     index: Any,
+    z: Any,
     probabilities: Any,
 ) -> None:
-    count = logits.shape[1]
-    one = np.float32(1)
-    z = np.empty(count, np.float32)
-    for pixel in range(len(index)):
+    """``z`` [C] is memory to work in."""
+    count = z.size
+    for pixel in range(index.size):
         y, x = index[pixel] // width, index[pixel] % width
-        z[:] = 0
-        seen = 0
+        for c in range(count):
+            z[c] = 0
+        seen = ZERO
         for k in range(logits.shape[0]):
             v, u = y - places[k, 0], x - places[k, 1]
-            if v < 0 or v >= len(y0) or u < 0 or u >= len(x0):
-                continue
-            seen += 1
-            below, after = wy[v], wx[u]
-            above, before = one - below, one - after
-            for c in range(count):
-                upper = before * logits[k, c, y0[v], x0[u]] + after * logits[k, c, y0[v], x1[u]]
-                lower = before * logits[k, c, y1[v], x0[u]] + after * logits[k, c, y1[v], x1[u]]
-                z[c] += above * upper + below * lower
-        if seen > 1:
-            for c in range(count):
-                z[c] /= np.float32(seen)
-        best = z[0]
-        for c in range(1, count):
-            best = max(best, z[c])
-        total = np.float32(0)
+            if 0 <= v < wy.size and 0 <= u < wx.size:
+                seen += ONE
+                below, after = wy[v], wx[u]
+                above, before = ONE - below, ONE - after
+                left, right = columns[0, u], columns[1, u]
+                for c in range(count):
+                    top, bottom = logits[k, c, rows[0, v]], logits[k, c, rows[1, v]]
+                    upper = before * top[left] + after * top[right]
+                    z[c] += above * upper + below * (before * bottom[left] + after * bottom[right])
+        best = z[0] / seen
+        for c in range(count):
+            z[c] /= seen
+            best = z[c] if z[c] > best else best
+        total = ZERO
         for c in range(count):
             z[c] = np.exp(z[c] - best)
             total += z[c]

@@ -15,14 +15,31 @@ from bench.core.compiled import compiled
 
 Floats = NDArray[np.float32]
 
+ZERO, ONE = np.float32(0), np.float32(1)
+STEP, SIDE = np.uint64(1), np.uint64(3)  # without a sign, so that no index is checked for being negative
+
 
 def suppress(score: Floats, labels: NDArray[np.uint8]) -> Floats:
     """Scores with those near boundaries replaced, float32 [H, W]; see ``smoothing.boundary``."""
-    near = np.empty(labels.shape, np.uint8)
-    _near(labels, near)
-    wide = np.pad(score, 1, mode="edge")
-    _replace(near, np.pad(near, 1, mode="edge").reshape(-1), wide, wide.reshape(-1))
+    near = boundary_steps(labels)
+    wide, wide_near = np.pad(score, 1, mode="edge"), np.pad(near, 1, mode="edge").reshape(-1)
+    positions, row = np.flatnonzero(np.pad(near, 1)).astype(np.uint64), np.uint64(wide.shape[1])
+    for radius in range(3, -1, -1):
+        bit = np.uint8(1 << radius)
+        inside = np.uint8(bit >> 2)  # neighbours are at most two steps nearer or further: deeper in, all are as near
+        _replace(positions, wide_near, bit, inside, row, wide.reshape(-1))
+        wide[0], wide[-1] = wide[1], wide[-2]
+        wide[:, 0], wide[:, -1] = wide[:, 1], wide[:, -2]
     return wide[1:-1, 1:-1].copy()
+
+
+def boundary_steps(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [H, W]: bit r, r from 0 to 3, is set where a boundary is at most r steps away, up, down, left or right."""
+    height, width = labels.shape
+    edge, along = np.zeros((height, width + 6), np.uint8), np.zeros((height + 6, width), np.uint8)
+    near = np.empty((height, width), np.uint8)
+    _near(np.pad(labels, 1, mode="edge"), edge, along, near)
+    return near
 
 
 def blur(score: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64], taps: Floats, step: int) -> Floats:
@@ -30,116 +47,86 @@ def blur(score: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64], tap
 
     ``rows`` [H + 6 step] and ``columns`` [W + 6 step] say which pixel stands at each place of the extended map.
     """
+    score = np.require(score, requirements=["C", "W"])  # for others the loops would be compiled again
     out = np.empty_like(score)
-    _blur(score, rows, columns, taps, step, out)
+    _blur(score, rows, columns, taps, step, np.empty(columns.size, np.float32), out)
     return out
 
 
 @compiled
-def _near(labels: Any, near: Any) -> None:
-    """Set bit r of ``near``, r from 0 to 3, where a boundary is at most r steps away, up, down, left or right."""
-    height, width = labels.shape
-    lowest, highest = np.empty(width + 2, np.uint8), np.empty(width, np.uint8)
-    middle, edge = np.empty(width + 2, np.uint8), np.zeros(width + 6, np.uint8)
-    along = np.zeros((7, width), np.uint8)  # of the last 7 rows: the distance within the row alone
-    for y in range(height + 3):
-        here = along[y % 7]
-        if y < height:
-            above, row, below = labels[max(y - 1, 0)], labels[y], labels[min(y + 1, height - 1)]
-            for x in range(width):
-                low = above[x] if above[x] < row[x] else row[x]
-                lowest[x + 1] = low if low < below[x] else below[x]
-                high = above[x] if above[x] > row[x] else row[x]
-                highest[x] = high if high > below[x] else below[x]
-                middle[x + 1] = row[x]
-            lowest[0], lowest[width + 1] = lowest[1], lowest[width]
-            middle[0], middle[width + 1] = middle[1], middle[width]
-            for x in range(width):
-                low = lowest[x] if lowest[x] < lowest[x + 1] else lowest[x + 1]
-                low = low if low < lowest[x + 2] else lowest[x + 2]
-                high = middle[x] if middle[x] > middle[x + 2] else middle[x + 2]
-                high = high if high > highest[x] else highest[x]
-                edge[x + 3] = 0 if low == high else 255
-            for x in range(width):
-                bits = edge[x + 3] & 15
-                bits |= (edge[x + 2] | edge[x + 4]) & 14
-                bits |= (edge[x + 1] | edge[x + 5]) & 12
-                here[x] = bits | ((edge[x] | edge[x + 6]) & 8)
-        else:
-            for x in range(width):
-                here[x] = 0
-        if y >= 3:
-            # One row off costs one step: what is within r of it is within r + 1 here.
-            up, down = along[(y - 4) % 7], along[(y - 2) % 7]
-            two, twice = along[(y - 5) % 7], along[(y - 1) % 7]
-            three, thrice, itself = along[(y - 6) % 7], here, along[(y - 3) % 7]
-            out = near[y - 3]
-            for x in range(width):
-                bits = itself[x] | ((up[x] | down[x]) << 1)
-                bits |= (two[x] | twice[x]) << 2
-                out[x] = (bits | ((three[x] | thrice[x]) << 3)) & 15
+def _near(wide: Any, edge: Any, along: Any, near: Any) -> None:
+    """Fill ``near``; ``wide`` [H + 2, W + 2] are the labels with their edges repeated.
 
-
-@compiled
-def _replace(near: Any, wide_near: Any, wide: Any, flat: Any) -> None:
-    """The rounds of replacement, in place: a round reads pixels that it does not write.
-
-    ``wide`` [H + 2, W + 2] are the scores with their edges repeated, ``flat`` the same memory and ``wide_near`` their
-    bits in one row. Places count from 0 without a sign, so that no index is checked for being negative.
+    ``edge`` [H, W + 6] and ``along`` [H + 6, W] hold zeros around what is written: 255 at a boundary, and the bits of
+    the distance within the row alone.
     """
     height, width = near.shape
-    count = 0
     for y in range(height):
+        above, row, below = wide[y], wide[y + 1], wide[y + 2]
+        marks, bits = edge[y], along[y + 3]
+        for x in range(width):  # the largest of the cross is not the smallest of the square
+            it = row[x + 1]
+            differs = (above[x + 1] != it) | (row[x] != it) | (row[x + 2] != it) | (below[x + 1] != it)
+            smaller = (above[x] < it) | (above[x + 2] < it) | (below[x] < it) | (below[x + 2] < it)
+            marks[x + 3] = 255 if differs | smaller else 0
         for x in range(width):
-            count += near[y, x] != 0
-    positions = np.empty(count, np.uint64)
-    count = 0
+            one, two, three = marks[x + 2] | marks[x + 4], marks[x + 1] | marks[x + 5], marks[x] | marks[x + 6]
+            bits[x] = (marks[x + 3] & 15) | (one & 14) | (two & 12) | (three & 8)
     for y in range(height):
+        # One row off costs one step: what is within r of it is within r + 1 here.
+        a, b, c, d, e, f, g = (
+            along[y],
+            along[y + 1],
+            along[y + 2],
+            along[y + 3],
+            along[y + 4],
+            along[y + 5],
+            along[y + 6],
+        )
+        out = near[y]
         for x in range(width):
-            if near[y, x]:
-                positions[count] = (y + 1) * (width + 2) + x + 1
-                count += 1
-    row, one, zero = np.uint64(width + 2), np.uint64(1), np.float32(0)
-    for radius in range(3, -1, -1):
-        bit = np.uint8(1 << radius)
-        inside = np.uint8(bit >> 2)  # neighbours are at most two steps nearer or further: deeper in, all are as near
-        for position in positions:
-            if not wide_near[position] & bit or wide_near[position] & inside:
-                continue
-            total, count_far = zero, 0
-            first = position - row - one
-            for _ in range(3):
-                for other in (first, first + one, first + one + one):
-                    far = not wide_near[other] & bit
-                    total += flat[other] if far else zero
-                    count_far += far
-                first += row
-            if count_far:
-                flat[position] = total / np.float32(count_far)
-        for x in range(1, width + 1):
-            wide[0, x], wide[height + 1, x] = wide[1, x], wide[height, x]
-        for y in range(height + 2):
-            wide[y, 0], wide[y, width + 1] = wide[y, 1], wide[y, width]
+            out[x] = (d[x] | ((c[x] | e[x]) << 1) | ((b[x] | f[x]) << 2) | ((a[x] | g[x]) << 3)) & 15
 
 
 @compiled
-def _blur(score: Any, rows: Any, columns: Any, taps: Any, step: Any, out: Any) -> None:
+def _replace(positions: Any, near: Any, bit: Any, inside: Any, row: Any, wide: Any) -> None:
+    """One round of replacement, in place: it reads pixels that it does not write.
+
+    ``wide`` are the scores with their edges repeated in one row, ``near`` their bits, ``row`` the places of a line.
+    """
+    for index in range(positions.size):
+        position = positions[index]
+        if near[position] & bit and not near[position] & inside:
+            total, far = ZERO, ZERO
+            first = position - row - STEP
+            for down in range(SIDE):
+                for across in range(SIDE):
+                    other = first + down * row + across
+                    if not near[other] & bit:
+                        total += wide[other]
+                        far += ONE
+            if far:
+                wide[position] = total / far
+
+
+@compiled
+def _blur(score: Any, rows: Any, columns: Any, taps: Any, step: Any, line: Any, out: Any) -> None:
+    """``line`` [W + 6 step] is memory to work in."""
     height, width = score.shape
     reach = 3 * step
-    line = np.empty(width + 2 * reach, np.float32)
     furthest, further, far, itself = taps[0], taps[1], taps[2], taps[3]
+    middle = line[reach : reach + width]
+    p, q, r, s = line[:width], line[step:], line[2 * step :], line[3 * step :]
+    t, u, v = line[4 * step :], line[5 * step :], line[6 * step :]
     for y in range(height):
         a, b, c = score[rows[y]], score[rows[y + step]], score[rows[y + 2 * step]]
         d, e = score[rows[y + 3 * step]], score[rows[y + 4 * step]]
         f, g = score[rows[y + 5 * step]], score[rows[y + 6 * step]]
-        middle = line[reach : reach + width]
         for x in range(width):
             middle[x] = itself * d[x] + far * (c[x] + e[x]) + further * (b[x] + f[x]) + furthest * (a[x] + g[x])
         for x in range(reach):
             line[x] = middle[columns[x]]
             line[reach + width + x] = middle[columns[reach + width + x]]
-        p, q, r, s = line[:width], line[step:], line[2 * step :], line[3 * step :]
-        t, u, v = line[4 * step :], line[5 * step :], line[6 * step :]
         row = out[y]
         for x in range(width):
             row[x] = itself * s[x] + far * (r[x] + t[x]) + further * (q[x] + u[x]) + furthest * (p[x] + v[x])

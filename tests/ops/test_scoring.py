@@ -144,7 +144,7 @@ def by_arrays(maps, windows, size, temperatures):
     """The compiled pass as whole arrays of float32, one operation after the other."""
     one, z, times = np.float32(1), np.zeros((len(maps[0]), *size), np.float32), np.zeros(size, np.float32)
     for part, (top, left, bottom, right) in zip(maps, windows, strict=True):
-        (y0, y1, wy), (x0, x1, wx) = (
+        ((y0, y1), wy), ((x0, x1), wx) = (
             fused._taps(small, large) for small, large in zip(part.shape[1:], (bottom - top, right - left), strict=True)
         )
         wide = (one - wx) * part[:, :, x0] + wx * part[:, :, x1]

@@ -46,7 +46,11 @@ def label(mask: Bools) -> Components:
 
     labels = np.zeros(mask.shape, np.int32)
     if labels.size:
-        kernels.label(np.ascontiguousarray(mask).view(np.uint8), labels)
+        pixels = np.require(mask, requirements=["C", "W"]).view(np.uint8)
+        flat = pixels.reshape(-1)
+        runs = np.count_nonzero(flat[1:] > flat[:-1]) + len(pixels)  # or fewer: not every line begins with one
+        starts, ends = np.empty((2, runs), np.int32)
+        kernels.label(pixels, starts, ends, np.arange(runs), np.empty(len(pixels) + 1, np.int64), labels)
     return labels
 
 
@@ -100,11 +104,14 @@ def _sums(components: Components, predicted: Labels, softmax_at: SoftmaxAt, clas
         "probabilities": np.zeros((number, classes)),
         "neighbours": np.zeros((number, classes)),
     }
+    scale, heat = np.float32(np.log(classes)), np.empty(3, np.float32)
+    components = np.require(components, requirements=["C", "W"])  # for others the loops would be compiled again
+    predicted = np.require(predicted, requirements=["C", "W"])
     index = np.flatnonzero(components)
     for start in range(0, index.size, BLOCK):
         block = index[start : start + BLOCK]
-        probabilities = np.ascontiguousarray(softmax_at(block), np.float32)
-        kernels.accumulate(probabilities, block, components, predicted, *sums.values())
+        probabilities = np.require(softmax_at(block), np.float32, ["C", "W"])
+        kernels.accumulate(probabilities, block, components, predicted, scale, heat, *sums.values())
     return sums
 
 

@@ -8,25 +8,18 @@ import numpy as np
 
 from bench.core.compiled import compiled
 
-EPSILON = np.float32(2.0**-23)
+ZERO, ONE, EPSILON = np.float32(0), np.float32(1), np.float32(2.0**-23)
 
 
 @compiled
-def label(mask: Any, labels: Any) -> None:
+def label(mask: Any, starts: Any, ends: Any, parents: Any, rows: Any, labels: Any) -> None:
     """Write the 8-connected components of mask uint8 [H, W], 0 or 1, to labels int32 [H, W] of zeros.
 
     Runs of a line are joined with those of the line above that they touch. The first run of a component stands for it,
-    so that components are numbered in the order of the scan line that first meets them.
+    so that components are numbered in the order of the scan line that first meets them. ``starts``, ``ends`` and
+    ``parents``, which count up from 0, have a place for every run, ``rows`` [H + 1] for every line: memory to work in.
     """
     height, width = mask.shape
-    runs = 0
-    for y in range(height):
-        line = mask[y]
-        runs += line[0]
-        for x in range(1, width):
-            runs += line[x] & (line[x - 1] ^ 1)
-    starts, ends = np.empty(runs, np.int32), np.empty(runs, np.int32)
-    parents, rows = np.arange(runs), np.empty(height + 1, np.int64)
     above, here, run = 0, 0, 0  # the first runs of the line above and of this one, and the next of all
     for y in range(height):
         above, here = here, run
@@ -53,12 +46,15 @@ def label(mask: Any, labels: Any) -> None:
                 while parents[second] != second:
                     parents[second] = parents[parents[second]]
                     second = parents[second]
-                parents[max(first, second)] = min(first, second)
+                if first < second:
+                    parents[second] = first
+                else:
+                    parents[first] = second
                 other += 1
             run += 1
     rows[height] = run
     number = 0
-    for run in range(runs):  # a parent comes before its runs, and is a number from here on
+    for run in range(rows[height]):  # a parent comes before its runs, and is a number from here on
         if parents[run] == run:
             number += 1
             parents[run] = number
@@ -66,7 +62,9 @@ def label(mask: Any, labels: Any) -> None:
             parents[run] = parents[parents[run]]
     for y in range(height):
         for run in range(rows[y], rows[y + 1]):
-            labels[y, starts[run] : ends[run]] = parents[run]
+            line, number = labels[y, starts[run] : ends[run]], parents[run]
+            for x in range(line.size):
+                line[x] = number
 
 
 @compiled
@@ -75,6 +73,8 @@ def accumulate(
     index: Any,
     components: Any,
     predicted: Any,
+    scale: Any,
+    heat: Any,
     pixels: Any,
     inner: Any,
     places: Any,
@@ -83,17 +83,15 @@ def accumulate(
 ) -> None:
     """Add the pixels ``index`` [n], which all lie in components, with their probabilities [n, C].
 
-    Heat maps are float32 as in the source, sums float64; see ``bench.ops.segments`` for what is summed.
+    Heat maps are float32 as in the source, sums float64; see ``bench.ops.segments`` for what is summed. ``scale`` is
+    log C as float32, ``heat`` [3] memory to work in.
     """
     height, width = components.shape
     count = probabilities.shape[1]
-    scale = np.float32(np.log(count))
-    one = np.float32(1)
-    heat = np.empty(3, np.float32)
-    for pixel in range(len(index)):
+    for pixel in range(index.size):
         y, x = index[pixel] // width, index[pixel] % width
         who = components[y, x] - 1
-        entropy, first, second = np.float32(0), np.float32(0), np.float32(0)
+        entropy, first, second = ZERO, ZERO, ZERO
         for c in range(count):
             p = probabilities[pixel, c]
             entropy -= p * np.log(p + EPSILON)
@@ -101,12 +99,12 @@ def accumulate(
             first = p if p > first else first
             means[who, c] += p
         heat[0] = entropy / scale
-        heat[1] = one - first + second
-        heat[2] = one - first
+        heat[1] = ONE - first + second
+        heat[2] = ONE - first
         outside = 0
-        for v in range(max(y - 1, 0), min(y + 2, height)):
-            for u in range(max(x - 1, 0), min(x + 2, width)):
-                if components[v, u] == 0:
+        for v in range(y - 1, y + 2):
+            for u in range(x - 1, x + 2):
+                if 0 <= v < height and 0 <= u < width and components[v, u] == 0:
                     outside += 1
                     neighbours[who, predicted[v, u]] += 1
         pixels[who, 0] += 1
