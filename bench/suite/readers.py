@@ -49,13 +49,13 @@ class Pool(Protocol):
 
 
 class ReaderPool:
-    """Processes that read, each started when it is first needed."""
+    """Processes that read, started when the first sample is asked for; none is given one before it is ready."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """``folder`` is where to leave arrays; without one the pool makes one in memory, if it can."""
         self.count = 0
         self._readers: list[_Reader] = []
-        self._idle: LifoQueue[_Reader] = LifoQueue()  # who read last reads next: others need not start
+        self._idle: LifoQueue[_Reader] = LifoQueue()  # who read last reads next
         self._claims: dict[str, tuple[float, float]] = {}  # by who asks
         self._lock = threading.Lock()
         self._folder = folder
@@ -80,7 +80,7 @@ class ReaderPool:
 
     def _shares(self) -> float:
         together, bound = (sum(amounts) for amounts in zip(*self._claims.values(), strict=True))
-        self._grow(max(1, min(math.ceil(together - 1e-9), int(bound + 1e-9))))
+        self.count = max(1, self.count, min(math.ceil(together - 1e-9), int(bound + 1e-9)))
         return self.count / len(self._claims)
 
     def read(self, ref: Ref, index: int, images: bool) -> Parcel:
@@ -89,7 +89,10 @@ class ReaderPool:
         Raises BrokenProcessPool where the process that read it was killed; another takes its place.
         """
         with self._lock:
-            self._grow(1)
+            self.count = max(1, self.count)
+            while len(self._readers) < self.count:
+                self._readers.append(_Reader())
+                self._readers[-1].start(self._idle)
             if self._folder is None and self._own is None:
                 self._own = _folder()
             folder = self._own.path if self._own else self._folder
@@ -114,12 +117,6 @@ class ReaderPool:
         self._ended = True
         self.close()
 
-    def _grow(self, count: int) -> None:
-        while self.count < count:
-            self._readers.append(_Reader())
-            self._idle.put(self._readers[-1])
-            self.count += 1
-
 
 class _Reader:
     """One process."""
@@ -127,8 +124,13 @@ class _Reader:
     def __init__(self) -> None:
         self._process: ProcessPoolExecutor | None = None
 
+    def start(self, idle: LifoQueue[_Reader]) -> None:
+        """Join those that are idle when it has imported what reading needs."""
+        self._process = child_processes.pool(1)
+        self._process.submit(_ready).add_done_callback(lambda _: idle.put(self))
+
     def read(self, folder: Path | None, ref: Ref, index: int, images: bool) -> Parcel:
-        if self._process is None:
+        if self._process is None:  # the one before was killed, or closed
             self._process = child_processes.pool(1)
         try:
             return self._process.submit(_packed, folder, ref, index, images).result()
@@ -285,6 +287,9 @@ class _Raised:
 
 class _Trace(Exception):
     """Where in a reader something was raised, as the cause of the same error elsewhere."""
+
+
+def _ready() -> None: ...
 
 
 def _packed(folder: Path | None, ref: Ref, index: int, images: bool) -> Parcel:

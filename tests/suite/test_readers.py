@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from running import PATIENCE
 
 from bench.core.errors import BadPlugin, WorkerDied
 from bench.suite import registry
@@ -73,7 +74,9 @@ def test_processes_of_a_machine_share_readers_and_a_death_costs_one_sample(plugi
         plain, damaged = telling(), telling(corruption=DAMAGE)
         asked = [(readers, ref, index) for index in range(2) for readers in askers for ref in (plain, damaged)]
         with ThreadPoolExecutor(len(asked)) as threads:
-            loaded = list(threads.map(lambda one: one[0].load(one[1], one[2], images=True).result(timeout=120), asked))
+            loaded = list(
+                threads.map(lambda one: one[0].load(one[1], one[2], images=True).result(timeout=PATIENCE), asked)
+            )
         (reader,) = {sample.tags["pid"] for sample, *_ in loaded}
         assert int(reader) not in (os.getpid(), host._process.pid), "one process for all"
         for (_, ref, index), (sample, image, _, told) in zip(asked, loaded, strict=True):
@@ -83,12 +86,12 @@ def test_processes_of_a_machine_share_readers_and_a_death_costs_one_sample(plugi
             assert (corrupted_there > 0) == (ref is damaged), "it is the reader that corrupts, and says what it took"
         killed, waiting = askers[0].load(plain, 4, images=True), askers[1].load(plain, 3, images=True)
         with pytest.raises(WorkerDied, match="a data worker was killed"):
-            killed.result(timeout=120)
-        other = waiting.result(timeout=120)[0].tags["pid"]
+            killed.result(timeout=PATIENCE)
+        other = waiting.result(timeout=PATIENCE)[0].tags["pid"]
         assert not alive(reader)
         with pytest.raises(BadPlugin, match=r"Odd: this and that \(telling.py:27\)"):  # which no pickle can hold
-            askers[1].load(plain, 5, images=True).result(timeout=120)
-        assert alive(other) or askers[1].load(plain, 3, images=True).result(timeout=120)
+            askers[1].load(plain, 5, images=True).result(timeout=PATIENCE)
+        assert alive(other) or askers[1].load(plain, 3, images=True).result(timeout=PATIENCE)
         keeper = host._process.pid
     finally:
         host.close()
@@ -96,7 +99,7 @@ def test_processes_of_a_machine_share_readers_and_a_death_costs_one_sample(plugi
         readers.close()
     assert not alive(keeper) and not alive(other) and not folder.exists()
     with pytest.raises(WorkerDied):
-        askers[0].load(plain, 0, images=True).result(timeout=60)
+        askers[0].load(plain, 0, images=True).result(timeout=PATIENCE)
 
 
 def test_a_host_that_somebody_kills_is_noticed():
@@ -107,7 +110,7 @@ def test_a_host_that_somebody_kills_is_noticed():
     host._process.join()
     assert not host.alive
     with pytest.raises(WorkerDied):
-        readers.load(telling(), 0, images=False).result(timeout=60)
+        readers.load(telling(), 0, images=False).result(timeout=PATIENCE)
     with pytest.raises(WorkerDied):
         Readers(None, host.pool)
     host.close()
