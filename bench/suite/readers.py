@@ -86,13 +86,15 @@ class ReaderPool:
     def read(self, ref: Ref, index: int, images: bool) -> Parcel:
         """Have a sample of a data set read, with its decoded image if wanted; return ``Loaded``, or what was raised.
 
-        Raises BrokenProcessPool where the process that read it was killed; another takes its place.
+        Raises BrokenProcessPool where the process that read it was killed, another takes its place, and OSError where
+        the system refuses to start one.
         """
         with self._lock:
             self.count = max(1, self.count)
             while len(self._readers) < self.count:
-                self._readers.append(_Reader())
-                self._readers[-1].start(self._idle)
+                reader = _Reader()
+                reader.start(self._idle)
+                self._readers.append(reader)  # one that cannot start is no reader: others would wait for it
             if self._folder is None and self._own is None:
                 self._own = _folder()
             folder = self._own.path if self._own else self._folder
@@ -125,16 +127,20 @@ class _Reader:
         self._process: ProcessPoolExecutor | None = None
 
     def start(self, idle: LifoQueue[_Reader]) -> None:
-        """Join those that are idle when it has imported what reading needs."""
+        """Join those that are idle when it has imported what reading needs. Raises OSError where it cannot start."""
         self._process = child_processes.pool(1)
-        self._process.submit(_ready).add_done_callback(lambda _: idle.put(self))
+        try:
+            self._process.submit(_ready).add_done_callback(lambda _: idle.put(self))
+        except OSError:
+            self.close()
+            raise
 
     def read(self, folder: Path | None, ref: Ref, index: int, images: bool) -> Parcel:
         if self._process is None:  # the one before was killed, or closed
             self._process = child_processes.pool(1)
         try:
             return self._process.submit(_packed, folder, ref, index, images).result()
-        except BrokenProcessPool:
+        except (BrokenProcessPool, OSError):
             self.close()
             raise
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from running import clone
+from running import PATIENCE, clone
 
 from bench.cli.main import main
 from bench.core import compiled, files
@@ -225,6 +225,7 @@ def test_sixteen_open_files_are_enough_or_said(here, made):
         text=True,
         env={**os.environ, "PYTHONPATH": str(clone())},
         preexec_fn=few_files,
+        timeout=PATIENCE,  # readers that could not start were once waited for without end
         check=False,
     )
     assert "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """Readers that several processes share: whose they are, what a death costs, how many there are, and what they do."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from running import PATIENCE
 
+from bench.core import child_processes
 from bench.core.errors import BadPlugin, WorkerDied
 from bench.suite import registry
 from bench.suite.cells import Ref
@@ -100,6 +102,34 @@ def test_processes_of_a_machine_share_readers_and_a_death_costs_one_sample(plugi
     assert not alive(keeper) and not alive(other) and not folder.exists()
     with pytest.raises(WorkerDied):
         askers[0].load(plain, 0, images=True).result(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("refused", ["making", "starting"])
+def test_readers_that_the_system_does_not_start_are_said_to_each_that_asks_and_waited_for_by_none(refused, monkeypatch):
+    started = child_processes.pool
+
+    class Refusing:
+        def submit(self, *_):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        def shutdown(self, **_):
+            pass
+
+    def refusing(processes):
+        return Refusing() if refused == "starting" else Refusing().submit()
+
+    small = {"split": "val", "images": 2, "height": 32, "width": 64}
+    ref = Ref("dataset", "toytown", small, "toytown", small)
+    readers = Readers(2)
+    monkeypatch.setattr(child_processes, "pool", refusing)
+    for asked in [readers.load(ref, index, images=True) for index in (0, 1, 0)]:
+        with pytest.raises(OSError, match="Too many open files"):
+            asked.result(timeout=PATIENCE)
+    monkeypatch.setattr(child_processes, "pool", started)
+    try:
+        assert readers.load(ref, 1, images=True).result(timeout=PATIENCE)[1].shape == (32, 64, 3)
+    finally:
+        readers.close()
 
 
 def test_a_host_that_somebody_kills_is_noticed():
