@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from bench.core.sharing import read_only
 from bench.core.values import Row
 
-LONG = 1 << 10  # bytes of an array that is worth a place in the file
+LONG = 1 << 10  # bytes of an array that is worth being read from the file
 LIMIT = 1 << 24  # bytes of long arrays that stay in memory
 SHARED = 8  # arrays that are remembered: protocols which count the same pixels keep the same ones
 
 
-class _Place(NamedTuple):
+class _Extent(NamedTuple):
     """Where an array lies."""
 
     offset: int
@@ -39,41 +39,41 @@ class RowFile:
         self._file: IO[bytes] | None = None
         self._end = 0
         self._lock = threading.Lock()
-        self._last: deque[tuple[NDArray[Any], _Place]] = deque(maxlen=SHARED)
+        self._last: deque[tuple[NDArray[Any], _Extent]] = deque(maxlen=SHARED)
 
-    def add(self, array: NDArray[Any]) -> _Place:
-        """Write an array, unless it is one of the last that were, and return its place."""
+    def add(self, array: NDArray[Any]) -> _Extent:
+        """Write an array, unless it is one of the last that were, and return its extent."""
         with self._lock:
-            for known, place in self._last:
+            for known, extent in self._last:
                 if known is array:
-                    return place
+                    return extent
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as its rows
-            place = _Place(self._end, array.shape, array.dtype)
+            extent = _Extent(self._end, array.shape, array.dtype)
             content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
             while content:
                 content = content[os.pwrite(self._file.fileno(), content, self._end) :]
-                self._end = place.offset + array.nbytes - len(content)
-            self._last.append((array, place))
-            return place
+                self._end = extent.offset + array.nbytes - len(content)
+            self._last.append((array, extent))
+            return extent
 
-    def read(self, place: _Place) -> NDArray[Any]:
+    def read(self, extent: _Extent) -> NDArray[Any]:
         """Return an array that was written, read only."""
         assert self._file is not None  # noqa: S101 - there are places only in a file
-        size = math.prod(place.shape) * place.dtype.itemsize
-        content = os.pread(self._file.fileno(), size, place.offset)
-        return np.frombuffer(content, place.dtype).reshape(place.shape)
+        size = math.prod(extent.shape) * extent.dtype.itemsize
+        content = os.pread(self._file.fileno(), size, extent.offset)
+        return np.frombuffer(content, extent.dtype).reshape(extent.shape)
 
 
 class FiledRow(Mapping[str, NDArray[Any]]):
     """The row of one image: its long arrays are read whenever they are asked for, the others are in memory."""
 
-    def __init__(self, file: RowFile, arrays: Mapping[str, NDArray[Any] | _Place]) -> None:
+    def __init__(self, file: RowFile, arrays: Mapping[str, NDArray[Any] | _Extent]) -> None:
         self._file, self._arrays = file, arrays
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         array = self._arrays[name]
-        return self._file.read(array) if isinstance(array, _Place) else array
+        return self._file.read(array) if isinstance(array, _Extent) else array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -91,7 +91,7 @@ class FiledRow(Mapping[str, NDArray[Any]]):
 
     def in_memory(self) -> Iterator[NDArray[Any]]:
         """Return the arrays that need not be read."""
-        return (array for array in self._arrays.values() if not isinstance(array, _Place))
+        return (array for array in self._arrays.values() if not isinstance(array, _Extent))
 
     def joined(self, more: Row) -> FiledRow:
         """Return the row with further arrays, or with others in the place of those it has."""
@@ -111,9 +111,9 @@ class FiledRow(Mapping[str, NDArray[Any]]):
         """Return the same row, of whose arrays no long one is in memory; ``file`` takes those that are."""
         if not any(map(_is_long, self.in_memory())):
             return self
-        arrays: dict[str, NDArray[Any] | _Place] = {}
+        arrays: dict[str, NDArray[Any] | _Extent] = {}
         for name, array in self._arrays.items():
-            if isinstance(array, _Place):
+            if isinstance(array, _Extent):
                 arrays[name] = array if file is self._file else file.add(self._file.read(array))
             else:  # a short array may be part of a long one, of many images, which would stay with it
                 arrays[name] = file.add(array) if _is_long(array) else np.array(array)

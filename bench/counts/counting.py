@@ -142,8 +142,8 @@ def _count_leading_bits(
     counts: NDArray[Any],
 ) -> None:
     cells = np.empty(compiled.BLOCK, np.uint32)
-    right, left = np.uint32(shift), np.uint32(32 - shift)
-    compiled.count_leading_bits(bits, categories, right, left, pages, cells, counts.reshape(-1))
+    key_shift, owner_shift = np.uint32(shift), np.uint32(32 - shift)
+    compiled.count_leading_bits(bits, categories, key_shift, owner_shift, pages, cells, counts.reshape(-1))
 
 
 def _writable(values: NDArray[Any]) -> NDArray[Any]:

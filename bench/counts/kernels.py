@@ -35,22 +35,22 @@ def count_leading_bits(
     bits: NDArray[np.uint32],
     categories: NDArray[np.uint8],
     shift: np.uint32,
-    left: np.uint32,
+    owner_shift: np.uint32,
     pages: NDArray[np.int32],
     cells: NDArray[np.uint32],
     counts: NDArray[Any],
 ) -> None:
-    """Count pixels [n] by the keys without their last ``shift`` bits; those of category c begin at c << ``left``.
+    """Count pixels [n] by the keys without their last ``shift`` bits; category c begins at c << ``owner_shift``.
 
     Where there are ``pages`` [K << 12], they say which 4096 of the flat ``counts`` stand for the keys of those leading
     bits and the 12 that follow. ``cells`` [BLOCK] is memory to work in.
     """
     shift &= LARGEST_SHIFT  # so that the compiler knows
-    left &= LARGEST_SHIFT
+    owner_shift &= LARGEST_SHIFT
     for start in range(0, bits.size, BLOCK):
         here, owners = bits[start : start + BLOCK], categories[start : start + BLOCK]
         for index in range(here.size):  # no branch and no table: compiled to vectors
-            cells[index] = owners[index] << left | _key(here[index]) >> shift
+            cells[index] = owners[index] << owner_shift | _key(here[index]) >> shift
         if pages.size:
             for index in range(here.size):
                 if owners[index] != 255:
@@ -167,18 +167,18 @@ def sort_trailing(
         else:
             for index in range(bucket.size):
                 counts[bucket[index] & WITHIN_WORD] += 1
-            place, last = 0, bucket.size - 4
+            position, last = 0, bucket.size - 4
             for trailing in range(counts.size):
-                end = place + counts[trailing]
+                end = position + counts[trailing]
                 counts[trailing] = 0
                 key = leading << WORD | trailing
-                if place <= last:  # four of them, however many there are: what is too much is written over by the next
-                    bucket[place] = bucket[place + 1] = bucket[place + 2] = bucket[place + 3] = key
-                    place += 4
-                while place < end:
-                    bucket[place] = key
-                    place += 1
-                place = end
+                if position <= last:  # four, however many there are: what is too much is written over by the next
+                    bucket[position] = bucket[position + 1] = bucket[position + 2] = bucket[position + 3] = key
+                    position += 4
+                while position < end:
+                    bucket[position] = key
+                    position += 1
+                position = end
 
 
 @compiled

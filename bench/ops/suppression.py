@@ -70,8 +70,8 @@ def _near(wide: Any, edge: Any, along: Any, near: Any) -> None:
             smaller = (above[x] < it) | (above[x + 2] < it) | (below[x] < it) | (below[x + 2] < it)
             marks[x + 3] = 255 if differs | smaller else 0
         for x in range(width):
-            one, two, three = marks[x + 2] | marks[x + 4], marks[x + 1] | marks[x + 5], marks[x] | marks[x + 6]
-            bits[x] = (marks[x + 3] & 15) | (one & 14) | (two & 12) | (three & 8)
+            step_1, step_2, step_3 = marks[x + 2] | marks[x + 4], marks[x + 1] | marks[x + 5], marks[x] | marks[x + 6]
+            bits[x] = (marks[x + 3] & 15) | (step_1 & 14) | (step_2 & 12) | (step_3 & 8)
     for y in range(height):
         # One row off costs one step: what is within r of it is within r + 1 here.
         a, b, c, d, e, f, g = (

@@ -87,7 +87,7 @@ class Toytown(Dataset):
 
 
 class Frame(NamedTuple):
-    """What a frame shows, whoever asks for it."""
+    """Image, truth and tags of a drawn frame, shared by all that ask for it."""
 
     image: NDArray[np.uint8]  # [H, W, 3]
     labels: NDArray[np.uint8]  # [H, W]
