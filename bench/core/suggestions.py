@@ -38,7 +38,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     if letters in by_letters:
         return by_letters[letters]
     begun = sorted(entry for entry in by_letters if len(letters) >= SHORTEST and entry.startswith(letters))
-    close = begun[:1] or get_close_matches(letters, by_letters, n=1, cutoff=NEAR)
+    swapped = [entry for entry in by_letters if sorted(entry) == sorted(letters)]  # of short names, much of them
+    close = begun[:1] or swapped or get_close_matches(letters, by_letters, n=1, cutoff=NEAR)
     return by_letters[close[0]] if close else None
 
 

@@ -32,6 +32,8 @@ METRICS = ["ap", "auroc", "fpr95", "miou"]
         ("thesis.yml", ["thesis.yaml", "demo.yaml"], "thesis.yaml"),
         ("", MODELS, None),
         ("x", [], None),
+        ("mps", ["sml", "msp", "odin"], "msp"),
+        ("xyz", ["sml", "msp", "odin"], None),
     ],
 )
 def test_only_what_is_like_a_name_is_suggested(name, known, near):
